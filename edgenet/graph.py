@@ -1,0 +1,320 @@
+"""Graph: a directed edge list with both sort orders, checked and sorted at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from edgenet.errors import EdgeIndexError, ShapeError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """E directed edges on N nodes. Messages flow from row 0 of ``edge_index`` (source) to row 1 (target), as in PyG.
+
+    Edge weights stay in the order of ``edge_index`` as given; sorting is the kernels' business. The sort orders are
+    built when first asked for and kept.
+
+    Args:
+        edge_index: (2, E) int64.
+        num_nodes: N, the number of target nodes.
+        num_sources: number of source nodes; differs from N only for bipartite graphs. Default N.
+        node_id: (N,) int64, index of every node in the full graph when this graph is a sampled piece of it.
+        edge_id: (E,) int64, column of every edge in the full graph's ``edge_index``, likewise.
+
+    Raises:
+        EdgeIndexError: if ``edge_index`` is not (2, E) integers, or an index names no node.
+        ShapeError: if ``node_id`` or ``edge_id`` has another length than there are nodes or edges.
+    """
+
+    edge_index: Tensor
+    num_nodes: int
+    num_sources: int | None = None
+    node_id: Tensor | None = None
+    edge_id: Tensor | None = None
+    _memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # what was computed once for this graph
+
+    def __post_init__(self) -> None:
+        if self.num_sources is None:
+            object.__setattr__(self, "num_sources", self.num_nodes)
+        checked = _checked_shape(self.edge_index)
+        object.__setattr__(self, "edge_index", checked)
+        if torch.compiler.is_compiling():
+            return
+        if "checked" not in self._memo:
+            _check_range(checked, self.num_nodes, self.num_sources)
+            self._memo["checked"] = True
+        for name, ids, count in (
+            ("node_id", self.node_id, self.num_nodes),
+            ("edge_id", self.edge_id, self.num_edges),
+        ):
+            if ids is not None and ids.shape != (count,):
+                raise ShapeError(
+                    f"{name} must hold one index for each of the {count} {name[:4]}s, got shape {tuple(ids.shape)}. "
+                    f"PyG's Data.generate_ids() writes them before a loader slices the graph."
+                )
+
+    # ---------------------------------------------------------------- plain facts
+    @property
+    def num_edges(self) -> int:
+        return self.edge_index.shape[1]
+
+    @property
+    def source(self) -> Tensor:
+        """(E,) node every edge leaves."""
+        return self.edge_index[0]
+
+    @property
+    def target(self) -> Tensor:
+        """(E,) node every edge enters."""
+        return self.edge_index[1]
+
+    @property
+    def is_bipartite(self) -> bool:
+        return self.num_sources != self.num_nodes
+
+    @property
+    def in_degree(self) -> Tensor:
+        """(N,) number of edges that enter each node."""
+        return self.rowptr.diff()
+
+    # ---------------------------------------------------------------- sort orders
+    @property
+    def by_target(self) -> Tensor:
+        """(E,) permutation that sorts the edges by target, stable."""
+        return self._sorted(1, self.num_nodes)[1]
+
+    @property
+    def rowptr(self) -> Tensor:
+        """(N + 1,) where each target's edges begin in ``by_target``."""
+        return self._sorted(1, self.num_nodes)[0]
+
+    @property
+    def by_source(self) -> Tensor:
+        """(E,) permutation that sorts the edges by source, stable; for the backward pass."""
+        return self._sorted(0, self.num_sources)[1]
+
+    @property
+    def colptr(self) -> Tensor:
+        """(N_source + 1,) where each source's edges begin in ``by_source``."""
+        return self._sorted(0, self.num_sources)[0]
+
+    def _sorted(self, row: int, count: int) -> tuple[Tensor, Tensor]:
+        def sort() -> tuple[Tensor, Tensor]:
+            ends, order = torch.sort(self.edge_index[row], stable=True)
+            boundaries = torch.arange(count + 1, device=ends.device)
+            return torch.searchsorted(ends, boundaries), order
+
+        return self.memo(("sorted", row), sort)
+
+    # ---------------------------------------------------------------- derived graphs
+    def transpose(self) -> Graph:
+        """The graph with every edge turned round. Edge order is kept, and so are the sort orders already built."""
+
+        def build() -> Graph:
+            turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, edge_id=self.edge_id)
+            for row in (0, 1):
+                if ("sorted", row) in self._memo:
+                    turned._memo["sorted", 1 - row] = self._memo["sorted", row]
+            return turned
+
+        return self.memo("transpose", build)
+
+    def with_self_loops(self) -> tuple[Graph, Tensor]:
+        """The graph with exactly one self-loop a node, appended after the other edges in node order.
+
+        Returns:
+            The graph, and (E',) the columns of ``edge_index`` that were kept, in order. Column E' + i of the new graph
+            is the loop of node i.
+
+        Raises:
+            ShapeError: on a bipartite graph, whose nodes have no loops.
+        """
+        if self.is_bipartite:
+            raise ShapeError(
+                f"self-loops need one set of nodes, got a bipartite graph with {self.num_sources} sources "
+                f"and {self.num_nodes} targets. Use add_self_loops=False."
+            )
+
+        def build() -> tuple[Graph, Tensor]:
+            bare, kept = self.without_self_loops()
+            loop = torch.arange(self.num_nodes, device=self.edge_index.device)
+            edge_index = torch.cat([bare.edge_index, loop.expand(2, -1)], dim=1)
+            return Graph(edge_index, self.num_nodes, node_id=self.node_id), kept
+
+        return self.memo("with_self_loops", build)
+
+    def without_self_loops(self) -> tuple[Graph, Tensor]:
+        """The graph without its self-loops, and (E',) the columns of ``edge_index`` that were kept, in order."""
+
+        def build() -> tuple[Graph | None, Tensor]:
+            kept = (self.source != self.target).nonzero().squeeze(1)
+            if len(kept) == self.num_edges:
+                return None, kept  # not self: the memo may outlive this graph and must not keep it alive
+            edge_id = None if self.edge_id is None else self.edge_id[kept]
+            return replace(self, edge_index=self.edge_index[:, kept], edge_id=edge_id, _memo={}), kept
+
+        bare, kept = self.memo("without_self_loops", build)
+        return bare or self, kept
+
+    def with_ids(self, node_id: Tensor | None = None, edge_id: Tensor | None = None) -> Graph:
+        """This graph as a sampled piece of a larger one: ids of its nodes and edges there."""
+        if node_id is None and edge_id is None:
+            return self
+        memo = {key: value for key, value in self._memo.items() if key == "checked" or key[0] == "sorted"}
+        return replace(self, node_id=node_id, edge_id=edge_id, _memo=memo)
+
+    def to(self, device: torch.device | str) -> Graph:
+        """This graph on another device; the sort orders are built anew there."""
+        moved = {
+            name: None if value is None else value.to(device)
+            for name, value in (("node_id", self.node_id), ("edge_id", self.edge_id))
+        }
+        return Graph(self.edge_index.to(device), self.num_nodes, self.num_sources, **moved)
+
+    def memo(self, key: Any, compute: Callable[[], T]) -> T:
+        """``compute()``, once for this graph under a hashable key."""
+        if key in self._memo:
+            return self._memo[key]
+        value = compute()
+        if not torch.compiler.is_compiling():  # traced values die with the trace
+            self._memo[key] = value
+        return value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Graph, (self.edge_index, self.num_nodes, self.num_sources, self.node_id, self.edge_id)
+
+    # ---------------------------------------------------------------- from elsewhere
+    @classmethod
+    def of(cls, edges: Any, num_nodes: int, num_sources: int | None = None) -> tuple[Graph, Tensor | None]:
+        """A graph from whatever a convolution is given, sorted at most once per edge tensor.
+
+        Args:
+            edges: a (2, E) index tensor, PyG's ``EdgeIndex``, a ``Graph``, or a sparse adjacency that is transposed as
+                PyG's ``adj_t`` is (row = target, column = source): ``torch.sparse`` COO / CSR / CSC or
+                ``torch_sparse.SparseTensor``.
+            num_nodes: N.
+            num_sources: number of source nodes of a bipartite graph.
+
+        Returns:
+            The graph, and the (E,) or (E, R) edge weights when ``edges`` carried values, else None.
+
+        Raises:
+            EdgeIndexError, ShapeError: as the constructor; also if a ``Graph`` or sparse matrix has other node counts.
+        """
+        num_sources = num_nodes if num_sources is None else num_sources
+        if isinstance(edges, Graph):
+            if (edges.num_nodes, edges.num_sources) != (num_nodes, num_sources):
+                raise ShapeError(
+                    f"the graph has {edges.num_nodes} nodes ({edges.num_sources} sources), the signal {num_nodes} "
+                    f"({num_sources}). Signals are (nodes, features), or (batch, nodes, features) on a fixed graph."
+                )
+            return edges, None
+        if not isinstance(edges, Tensor):
+            if hasattr(edges, "coo") and hasattr(edges, "sparse_size"):  # torch_sparse.SparseTensor
+                row, col, value = edges.coo()
+                _check_sparse_size(tuple(edges.sparse_sizes()), num_nodes, num_sources)
+                return _cached(cls, edges, torch.stack([col, row]), num_nodes, num_sources), value
+            raise EdgeIndexError(
+                f"edges must be a (2, E) integer tensor, a Graph or a sparse adjacency, got {type(edges).__name__}."
+            )
+        if edges.layout != torch.strided:
+            _check_sparse_size(tuple(edges.shape[:2]), num_nodes, num_sources)
+            coo = edges.to_sparse_coo().coalesce()
+            return _cached(cls, edges, coo.indices().flip(0), num_nodes, num_sources), coo.values()
+        return _cached(cls, edges, edges, num_nodes, num_sources), None
+
+    @classmethod
+    def from_data(cls, data: Any) -> Graph:
+        """The graph of a PyG ``Data``, with ``n_id`` and ``e_id`` where a loader left them. Edge weights stay there."""
+        graph, _ = cls.of(data.edge_index, data.num_nodes)
+        return graph.with_ids(getattr(data, "n_id", None), getattr(data, "e_id", None))
+
+    @classmethod
+    def from_networkx(cls, graph: Any, weight: str = "weight") -> tuple[Graph, Tensor | None]:
+        """The graph of a networkx graph, nodes numbered in its own order; undirected edges are taken both ways.
+
+        Returns:
+            The graph, and (E,) the edge attribute ``weight`` in torch's default dtype if every edge has it, else None.
+        """
+        number = {node: i for i, node in enumerate(graph.nodes)}
+        directed = graph if graph.is_directed() else graph.to_directed()
+        edges = [(number[a], number[b], values.get(weight)) for a, b, values in directed.edges(data=True)]
+        edge_index = torch.tensor([edge[:2] for edge in edges], dtype=torch.long).reshape(-1, 2).t().contiguous()
+        values = [edge[2] for edge in edges]
+        weights = None if not values or None in values else torch.tensor(values, dtype=torch.get_default_dtype())
+        return cls(edge_index, len(number)), weights
+
+    @classmethod
+    def from_scipy(cls, matrix: Any) -> tuple[Graph, Tensor]:
+        """The graph of a scipy sparse matrix A in which A[i, j] is the weight of the edge from j to i.
+
+        Returns:
+            The graph and (E,) its weights in torch's default dtype. Pass ``A.T`` for the other convention.
+        """
+        coo = matrix.tocoo()
+        if coo.shape[0] != coo.shape[1]:
+            raise ShapeError(f"an adjacency matrix is square, got {coo.shape}.")
+        edge_index = torch.stack(
+            [torch.as_tensor(coo.col, dtype=torch.long), torch.as_tensor(coo.row, dtype=torch.long)]
+        )
+        return cls(edge_index, coo.shape[0]), torch.as_tensor(coo.data, dtype=torch.get_default_dtype())
+
+
+# Memos by identity of the tensor a convolution was given. They hold nothing that points back to it, so they go with it.
+_MEMOS: WeakIdKeyDictionary = WeakIdKeyDictionary()
+
+
+def _cached(cls: type[Graph], key: Any, edge_index: Tensor, num_nodes: int, num_sources: int) -> Graph:
+    if torch.compiler.is_compiling() or not isinstance(key, Tensor):
+        return cls(edge_index, num_nodes, num_sources)
+    # in-place changes of the edge list move its version and so leave the old memo behind
+    stamp = (num_nodes, num_sources, key._version if key.layout == torch.strided else 0)
+    known = _MEMOS.get(key)
+    if known is None or known[0] != stamp:
+        known = _MEMOS[key] = (stamp, {})
+    return cls(edge_index, num_nodes, num_sources, _memo=known[1])
+
+
+def _checked_shape(edge_index: Any) -> Tensor:
+    if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.shape[0] != 2:
+        shape = tuple(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index).__name__
+        raise EdgeIndexError(f"edge_index must be a (2, E) tensor (row 0 source, row 1 target), got {shape}.")
+    if edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool:
+        raise EdgeIndexError(
+            f"edge_index holds node numbers and must be an integer tensor, got {edge_index.dtype}. "
+            f"Use edge_index.long(), after checking that no index was rounded."
+        )
+    # PyG's EdgeIndex re-checks itself in every op it meets
+    plain = edge_index.as_tensor() if hasattr(edge_index, "as_tensor") else edge_index
+    return plain if plain.dtype == torch.long else plain.long()
+
+
+def _check_range(edge_index: Tensor, num_nodes: int, num_sources: int) -> None:
+    if edge_index.numel() == 0:
+        return
+    for row, name, count in ((0, "source", num_sources), (1, "target", num_nodes)):
+        low, high = (int(v) for v in edge_index[row].aminmax())
+        if low < 0 or high >= count:
+            bad = low if low < 0 else high
+            column = int((edge_index[row] == bad).nonzero()[0])
+            raise EdgeIndexError(
+                f"edge {column} has {name} {bad}, but valid indices are 0 to {count - 1} ({count} nodes). "
+                f"Raise num_nodes, or drop or renumber the edge."
+            )
+
+
+def _check_sparse_size(shape: tuple[int, ...], num_nodes: int, num_sources: int) -> None:
+    if shape != (num_nodes, num_sources):
+        raise EdgeIndexError(
+            f"the sparse adjacency is {shape[0]} x {shape[1]}, but the signal wants {num_nodes} targets x "
+            f"{num_sources} "
+            f"sources. Pass the transposed adjacency (PyG's adj_t: rows are targets)."
+        )

@@ -1,0 +1,399 @@
+"""EdgeNetConv: lift, walk the graph with edge weights from a phi, combine the hops."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+
+from edgenet import ops
+from edgenet.errors import ShapeError
+from edgenet.graph import Graph
+from edgenet.nn import lift as lifts
+from edgenet.nn import taps as tapping
+from edgenet.phi import PHIS, Attention, AttentionV2, EdgeMatrix, Phi, ShiftOperator
+from edgenet.structured import StructuredLinear
+
+_MESSAGE_PASSING_OPTIONS = ("flow", "decomposed_layers")
+
+
+class EdgeNetConv(MessagePassing):
+    r"""The EdgeNet layer of `"EdgeNets: Edge Varying Graph Neural Networks" <https://arxiv.org/abs/2001.07620>`_
+    (Isufi, Gama, Ribeiro 2021, eq. 9-10).
+
+        z^(0) = Phi^(0) lift(x),   z^(k) = Phi^(k) z^(k-1),   y = taps(z^(0), ..., z^(K)) + bias
+
+    Every edge may weigh its neighbour's signal differently, hop by hop and head by head. GCNN, GAT, GCAT, edge-varying,
+    node-varying, ARMA layers are choices of lift, phi and taps; ``edgenet.nn.specializations`` has them by name.
+
+    Args:
+        in_channels: size of each input signal, or :obj:`-1` to derive the size from the first input. A tuple gives the
+            sizes of sources and targets of a bipartite graph, each with a lift of its own.
+        out_channels: size of each output signal; of each head, where heads are concatenated.
+        order: K, number of hops.
+        heads: H, independent weightings of every edge.
+        phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix", "shift",
+            "shift_product", "attention", "attention_v2"), or a ``Phi``.
+        concat: put heads side by side; otherwise average them.
+        bias: whether to learn an additive bias.
+        self_tap: whether z^(0) is among the combined signals. Default: no for attention, else yes.
+        add_self_loops: give every node one self-loop before weighing. Default: yes for attention, else no. Of loops
+            that the graph has already, the edge weight is kept and the edge feature is not.
+        loop_weight: edge weight of the added loops, where edge weights are given.
+        fill_value: edge feature of the added loops: a number, or "mean", "min", "max", "add" of the node's in-edges'.
+        lift, taps: parts to use instead of the phi's usual ones.
+        **options: of the phi (``dropout``, ``edge_dim``, ``negative_slope``, ``share``, ``normalize``, ...), and
+            ``flow`` and ``decomposed_layers`` of ``MessagePassing``.
+
+    Raises:
+        ShapeError: if a part or an input does not fit; the text has the sizes.
+        EdgeIndexError: in ``forward``, if the edge list is malformed.
+        SupportError: in ``forward``, if a table of edge weights meets an edge that it was not made for.
+
+    Shapes:
+        - **input:** node features (N, F_in), or ((N_s, F_s), (N_t, F_t)) if bipartite, or (B, N, F_in) for a batch of
+          signals on one graph; edges (2, E) or a ``Graph``; edge weights (E,) or (E, R); edge features (E, D)
+        - **output:** (N, F_out) or (B, N, F_out), with F_out = H * out_channels where heads are concatenated
+    """
+
+    propagate_type: ClassVar[dict[str, type]] = {"x": Tensor, "weight": Tensor}
+
+    def __init__(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        order: int = 1,
+        heads: int = 1,
+        phi: str | Phi = "edge_varying",
+        *,
+        concat: bool = True,
+        bias: bool = True,
+        self_tap: bool | None = None,
+        add_self_loops: bool | None = None,
+        loop_weight: float = 1.0,
+        fill_value: float | str = "mean",
+        lift: nn.Module | None = None,
+        taps: tapping.Taps | None = None,
+        **options: Any,
+    ) -> None:
+        passing = {name: options.pop(name) for name in _MESSAGE_PASSING_OPTIONS if name in options}
+        super().__init__(aggr="add", node_dim=0, **passing)
+        if order < 0 or heads < 1 or out_channels < 1:
+            raise ShapeError(
+                f"order >= 0, heads >= 1, out_channels >= 1 are wanted, got {order}, {heads}, {out_channels}."
+            )
+        source_channels, target_channels = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
+        if isinstance(phi, str):
+            phi = _phi(phi, target_channels, out_channels, order, heads, options)
+        elif options:
+            raise ShapeError(
+                f"options {sorted(options)} are for a phi given by name; set them on the {type(phi).__name__}."
+            )
+        else:
+            order, heads = phi.order, phi.heads
+        self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, order, heads
+        self.concat = concat
+        self.phi = phi
+        self.self_tap = not phi.follows_signal if self_tap is None else self_tap
+        if order == 0 and not self.self_tap:
+            raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
+        self.add_self_loops = phi.follows_signal if add_self_loops is None else add_self_loops
+        self.loop_weight, self.fill_value = loop_weight, fill_value
+
+        shifts = isinstance(phi, ShiftOperator)
+        if lift is None:
+            lift = lifts.Identity(heads) if shifts else _linear_lift(source_channels, phi, heads, out_channels)
+        self.lift = lift
+        self.lift_target: nn.Module | None = None
+        if isinstance(in_channels, tuple) and isinstance(lift, lifts.LinearLift):
+            self.lift_target = _linear_lift(target_channels, phi, heads, out_channels)
+        if taps is None:
+            taps = _taps(self, shifts, source_channels)
+        self.taps = taps
+        width = (
+            heads * out_channels
+            if getattr(taps, "merge", None) == "concat" and not isinstance(phi, EdgeMatrix)
+            else out_channels
+        )
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+
+    # ---------------------------------------------------------------- set-up
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew. Tables keep the graph they are bound to."""
+        super().reset_parameters()
+        for part in (self.lift, self.lift_target, self.phi, self.taps):
+            if part is not None and hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def bind(self, edges: Any, num_nodes: int | None = None) -> EdgeNetConv:
+        """Make the tables that belong to a graph: weights of its edges, taps of its nodes. Harmless without tables.
+
+        The first forward pass on a full graph does the same; bind first if batches are sampled pieces, or if the
+        optimizer is made before the first pass.
+
+        Args:
+            edges: a ``Graph``, a PyG ``Data``, or an edge list with ``num_nodes``.
+        """
+        graph = self._graph_of(edges, num_nodes)
+        lanes = self._lanes()
+        self.phi.bind(graph, lanes)
+        if isinstance(self.taps, tapping.NodeVarying):
+            channels = self.in_channels if isinstance(self.lift, lifts.Identity) else None
+            self.taps.bind(graph, channels if channels != -1 else None)
+        return self
+
+    def _graph_of(self, edges: Any, num_nodes: int | None) -> Graph:
+        if hasattr(edges, "edge_index") and not isinstance(edges, Graph):
+            edges, num_nodes = edges.edge_index, edges.num_nodes
+        if isinstance(edges, Graph):
+            graph = edges
+        elif num_nodes is None:
+            raise ShapeError("bind(edge_index) needs num_nodes: isolated nodes do not show in an edge list.")
+        else:
+            graph, _ = Graph.of(edges, num_nodes)
+        return graph.transpose() if self.flow == "target_to_source" else graph
+
+    def _lanes(self) -> int | None:
+        """Heads of the walk, where they are known before the first signal."""
+        if not isinstance(self.lift, lifts.Fan):
+            return self.heads
+        return None if self.in_channels == -1 else self.lift.fans * self.in_channels
+
+    # ---------------------------------------------------------------- forward
+    def forward(
+        self,
+        x: Tensor | tuple[Tensor, Tensor | None],
+        edge_index: Any,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        size: tuple[int, int] | None = None,
+        n_id: Tensor | None = None,
+        e_id: Tensor | None = None,
+        return_attention_weights: bool | None = None,
+    ) -> Tensor | tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run the layer.
+
+        Args:
+            x: (N, F_in), (B, N, F_in), or a (source, target) pair; the target may be None where nothing needs it.
+            edge_index: (2, E) edges, ``EdgeIndex``, a transposed sparse adjacency, or a ``Graph``, which is sorted
+            once.
+            edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention.
+            edge_attr: (E, D) edge features for attention; (E,) integer types for weights shared by type.
+            size: (sources, targets) of a bipartite graph whose target signal is None.
+            n_id, e_id: (N,), (E,) index of nodes and edges in the full graph, on a sampled piece.
+            return_attention_weights: also return the edges, self-loops included, and their weights: (E', H), or
+                (K, E', H) where hops differ. (In a batch, B * H.)
+
+        Returns:
+            (N, F_out) or (B, N, F_out); with ``return_attention_weights``, a pair (output, (edge_index, weights)).
+        """
+        if isinstance(self.in_channels, tuple):
+            x = x if isinstance(x, tuple) else (x, x)
+        elif isinstance(x, tuple) and x[0] is x[1]:
+            x = x[0]  # PyG's to_hetero hands a node type that is both source and target over as a pair
+        pair = isinstance(x, tuple)
+        source, target = x if pair else (x, x)
+        n_id, e_id = (ids[1] if isinstance(ids, tuple) else ids for ids in (n_id, e_id))  # likewise
+        self._check_signal(source, 0)
+        batched = not pair and source.dim() == 3
+        if batched:
+            source = target = source.transpose(0, 1)  # nodes first, inside
+        graph, edge_weight, edge_attr = self._prepared(
+            source, target if pair else source, edge_index, edge_weight, edge_attr, size, n_id, e_id
+        )
+
+        lift_last = self._narrower_before_lift(source.shape[-1]) and not pair
+        z = source.unsqueeze(-2) if lift_last else self.lift(source)
+        if pair:
+            if target is not None:
+                self._check_signal(target, 1)
+                target_lift = self.lift if self.lift_target is None else self.lift_target
+                z = (z, target_lift(target))
+            else:
+                z = (z, None)
+            source = (source, target)
+        weights = self.phi(source, z, graph, edge_weight, edge_attr)
+        y = self._walk_pair(z, weights, graph) if pair else self._walk(z, weights, graph)
+        if lift_last:
+            y = self.lift(y).flatten(-2)
+        if self.bias is not None:
+            y = y + self.bias
+        if batched:
+            y = y.transpose(0, 1)
+        if not return_attention_weights:
+            return y
+        return y, (graph.edge_index, weights[0] if self.phi.shares_hops or self.order == 1 else weights)
+
+    def _check_signal(self, x: Tensor, side: int) -> None:
+        wanted = self.in_channels[side] if isinstance(self.in_channels, tuple) else self.in_channels
+        if x.dim() not in (2, 3) or not x.is_floating_point():
+            raise ShapeError(
+                f"a signal is (nodes, features), or (batch, nodes, features) on one graph, of floats; got "
+                f"{tuple(x.shape)} {x.dtype}."
+            )
+        if wanted not in (-1, x.shape[-1]):
+            raise ShapeError(
+                f"this layer was made for {wanted} input channels and got {x.shape[-1]} (x is {tuple(x.shape)})."
+            )
+
+    def _prepared(
+        self,
+        source: Tensor,
+        target: Tensor | None,
+        edges: Any,
+        edge_weight: Tensor | None,
+        edge_attr: Tensor | None,
+        size: tuple[int, int] | None,
+        n_id: Tensor | None,
+        e_id: Tensor | None,
+    ) -> tuple[Graph, Tensor | None, Tensor | None]:
+        """The graph that is walked, with its edge weights and features: sorted, turned round, given self-loops."""
+        if target is not None:
+            num_nodes = target.shape[0]
+        elif size is not None:
+            num_nodes = size[1]
+        else:
+            raise ShapeError("without a target signal, pass size=(sources, targets).")
+        counts = (source.shape[0], num_nodes) if self.flow == "target_to_source" else (num_nodes, source.shape[0])
+        graph, values = Graph.of(edges, *counts)
+        if self.flow == "target_to_source":
+            if values is not None:
+                raise ShapeError("a sparse adjacency says its own direction; use flow='source_to_target' with it.")
+            graph = graph.transpose()
+        graph = graph.with_ids(n_id, e_id) if n_id is not None or e_id is not None else graph
+        if edge_weight is None and values is not None:
+            edge_weight = values
+        for name, value in (("edge_weight", edge_weight), ("edge_attr", edge_attr)):
+            if value is not None and value.shape[0] != graph.num_edges:
+                raise ShapeError(f"{name} wants one row for each of {graph.num_edges} edges, got {tuple(value.shape)}.")
+        if self.add_self_loops:
+            bare = graph
+            graph, kept = bare.with_self_loops()
+            if edge_weight is not None:
+                edge_weight = torch.cat([edge_weight[kept], _loop_weights(bare, edge_weight, self.loop_weight)])
+            if edge_attr is not None:
+                edge_attr = torch.cat([edge_attr[kept], _loop_features(bare, kept, edge_attr, self.fill_value)])
+        return graph, edge_weight, edge_attr
+
+    def _narrower_before_lift(self, width: int) -> bool:
+        """Whether to walk the input and lift afterwards: it commutes, and the input is narrower than its lift."""
+        lift = self.lift
+        return (
+            isinstance(lift, lifts.LinearLift)
+            and lift.heads == 1
+            and lift.linear.bias is None
+            and isinstance(self.taps, tapping.Sum)
+            and not self.phi.follows_signal
+            and not isinstance(self.phi, EdgeMatrix)
+            and width < self.out_channels
+        )
+
+    def _walk(self, z: Tensor, weights: Tensor, graph: Graph) -> Tensor:
+        """(N, [B,] H, C) lifted signal -> (N, [B,] F_out)."""
+        initial, diagonal = self.phi.initial(graph), self.phi.diagonal(graph)
+        batch = z.shape[1] if z.dim() == 4 else None
+        if initial is not None:
+            z = z * (initial.unsqueeze(-1) if batch is None else initial[:, None, :, None])
+        spmm = self._propagated if self.explain else ops.spmm
+
+        def hop(k: int, z: Tensor) -> Tensor:
+            z = self._packed(z, batch)
+            z = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], z, spmm)
+            return self._unpacked(z, batch)
+
+        shares_hops = self.phi.shares_hops and diagonal is None
+        return self.taps.walk(z, tapping.Walk(graph, weights, hop, self.order, self.self_tap, shares_hops))
+
+    def _walk_pair(self, z: tuple[Tensor, Tensor | None], weights: Tensor, graph: Graph) -> Tensor:
+        """One hop from the sources to the targets of a bipartite graph."""
+        z_source, z_target = z
+        if self.order != 1:
+            raise ShapeError(
+                f"a bipartite graph is walked once, from sources to targets; this layer has order {self.order}."
+            )
+        if self.phi.diagonal(graph) is not None or self.phi.initial(graph) is not None:
+            raise ShapeError("a bipartite graph has no diagonal: make the phi with self_loops=False and initial=False.")
+        if self.self_tap and z_target is None:
+            raise ShapeError(
+                "the self tap needs the targets' signal: pass (x_source, x_target), or set self_tap=False."
+            )
+        walked = self.phi.hop(graph, weights[0], None, z_source, self._propagated if self.explain else ops.spmm)
+        return self.taps([z_target, walked] if self.self_tap else [walked], graph)
+
+    def _packed(self, z: Tensor, batch: int | None) -> Tensor:
+        """A batch of signals becomes more heads where each has its own edge weights, and more channels where not."""
+        if batch is None:
+            return z
+        return z.flatten(1, 2) if self.phi.follows_signal else z.transpose(1, 2).flatten(2)
+
+    def _unpacked(self, z: Tensor, batch: int | None) -> Tensor:
+        if batch is None:
+            return z
+        return z.unflatten(1, (batch, -1)) if self.phi.follows_signal else z.unflatten(2, (batch, -1)).transpose(1, 2)
+
+    # ---------------------------------------------------------------- PyG's way of moving messages, for its explainers
+    def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+        return self.propagate(graph.edge_index, x=x, weight=weight, size=(graph.num_sources, graph.num_nodes))
+
+    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
+        return weight.unsqueeze(-1) * x_j
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.__class__.__name__}({self.in_channels}, {self.out_channels}, order={self.order}, "
+            f"heads={self.heads}, "
+            f"phi={type(self.phi).__name__})"
+        )
+
+
+def _phi(name: str, in_channels: int, out_channels: int, order: int, heads: int, options: dict[str, Any]) -> Phi:
+    if name not in PHIS:
+        raise ShapeError(f"no phi is called {name!r}; there are {', '.join(PHIS)}.")
+    kind = PHIS[name]
+    if kind in (Attention, AttentionV2):
+        return kind(order, heads, out_channels, in_channels=in_channels, **options)
+    if kind is EdgeMatrix:
+        if heads != 1:
+            raise ShapeError(f"matrices mix all channels at every hop and have no heads; got heads={heads}.")
+        return EdgeMatrix(order, out_channels, **options)
+    return kind(order, heads, **options)
+
+
+def _linear_lift(in_channels: int, phi: Phi, heads: int, out_channels: int) -> lifts.LinearLift:
+    if isinstance(phi, EdgeMatrix):  # every channel is a head of its own
+        return lifts.LinearLift(StructuredLinear.dense(in_channels, phi.channels), phi.channels)
+    # the lift of GATv2 is one of the two that make its scores, and has a bias where the other does
+    bias = isinstance(phi, AttentionV2) and phi.target is not None and phi.target.bias is not None
+    return lifts.LinearLift(StructuredLinear.dense(in_channels, heads * out_channels, bias=bias), heads)
+
+
+def _taps(conv: EdgeNetConv, shifts: bool, in_channels: int) -> tapping.Taps:
+    if isinstance(conv.phi, EdgeMatrix):
+        return tapping.Sum("concat")
+    if shifts:
+        width = -1 if in_channels == -1 else (conv.order + conv.self_tap) * conv.heads * in_channels
+        return tapping.Linear(StructuredLinear.dense(width, conv.out_channels))
+    return tapping.Sum("concat" if conv.concat else "mean")
+
+
+def _loop_weights(graph: Graph, edge_weight: Tensor, fill: float) -> Tensor:
+    """(N, ...) weights of the loops: those the graph has, and ``fill`` for the rest."""
+    weight = edge_weight.new_full((graph.num_nodes, *edge_weight.shape[1:]), fill)
+    loops = (graph.source == graph.target).nonzero().squeeze(1)
+    return weight.index_put((graph.source[loops],), edge_weight[loops])
+
+
+def _loop_features(graph: Graph, kept: Tensor, edge_attr: Tensor, fill: float | str) -> Tensor:
+    """(N, ...) features of the loops: ``fill``, or a reduction of those of the node's other in-edges."""
+    shape = (graph.num_nodes, *edge_attr.shape[1:])
+    if not isinstance(fill, str):
+        return edge_attr.new_full(shape, fill)
+    reduce = {"mean": "mean", "min": "amin", "max": "amax", "add": "sum"}.get(fill)
+    if reduce is None:
+        raise ShapeError(f"fill_value is a number, 'mean', 'min', 'max' or 'add', got {fill!r}.")
+    index = graph.target[kept].view(-1, *[1] * (edge_attr.dim() - 1)).expand_as(edge_attr[kept])
+    return edge_attr.new_zeros(shape).scatter_reduce(0, index, edge_attr[kept], reduce, include_self=False)

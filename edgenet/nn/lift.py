@@ -1,0 +1,60 @@
+"""Lifts: from (N, ..., F_in) features to (N, ..., H, C) heads x channels, before the walk."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edgenet.structured import StructuredLinear
+
+
+class Identity(nn.Module):
+    """The features as they are, or a copy for each of H heads (several shift operators): (..., F) -> (..., H, F)."""
+
+    def __init__(self, heads: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(-2).expand(*x.shape[:-1], self.heads, x.shape[-1])
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
+
+
+class LinearLift(nn.Module):
+    """A linear map to every head: (..., F) -> (..., H, C).
+
+    Args:
+        linear: F -> H * C, head-major.
+        heads: H.
+    """
+
+    def __init__(self, linear: StructuredLinear, heads: int = 1) -> None:
+        super().__init__()
+        self.linear, self.heads = linear, heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).unflatten(-1, (self.heads, -1))
+
+    def reset_parameters(self) -> None:
+        self.linear.reset_parameters()
+
+
+class Fan(nn.Module):
+    """A head for every (output, input) pair, which carries that input: (..., F_in) -> (..., F_out * F_in, 1).
+
+    With ``SumFan`` taps, the bank of F_out F_in scalar filters of the full edge-varying EdgeNet.
+
+    Args:
+        fans: how many heads carry each input: F_out, or F_out times the number of filters in parallel.
+    """
+
+    def __init__(self, fans: int) -> None:
+        super().__init__()
+        self.fans = fans
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(-2).expand(*x.shape[:-1], self.fans, x.shape[-1]).flatten(-2).unsqueeze(-1)
+
+    def extra_repr(self) -> str:
+        return f"fans={self.fans}"

@@ -1,0 +1,40 @@
+"""Parallel: the sum of several convolutions of the same input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from edgenet.nn.conv import EdgeNetConv
+
+
+class Parallel(nn.Module):
+    """y = conv_1(x) + ... + conv_n(x): hybrid edge-varying filters, ARMA filters with their polynomial part.
+
+    Args:
+        convs: layers with inputs and outputs of the same widths.
+    """
+
+    def __init__(self, *convs: EdgeNetConv) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.in_channels, self.out_channels = convs[0].in_channels, convs[0].out_channels
+        self.add_self_loops = any(conv.add_self_loops for conv in convs)
+
+    def bind(self, edges: Any, num_nodes: int | None = None) -> Parallel:
+        """As ``EdgeNetConv.bind``, for every layer."""
+        for conv in self.convs:
+            conv.bind(edges, num_nodes)
+        return self
+
+    def reset_parameters(self) -> None:
+        for conv in self.convs:
+            conv.reset_parameters()
+
+    def forward(self, x: Any, edge_index: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Arguments as of ``EdgeNetConv.forward``, but for ``return_attention_weights``."""
+        y = self.convs[0](x, edge_index, *args, **kwargs)
+        for conv in list(self.convs)[1:]:
+            y = y + conv(x, edge_index, *args, **kwargs)
+        return y

@@ -1,0 +1,268 @@
+"""The published networks that are choices of lift, phi and taps. Each function returns an ``EdgeNetConv`` (or a sum of
+two).
+
+Functions and not subclasses: PyG's ``MessagePassing`` patches a class when its first instance is made, and explainers
+would silently not see the layers of a subclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from edgenet.errors import ShapeError
+from edgenet.nn import lift as lifts
+from edgenet.nn import taps as tapping
+from edgenet.nn.arma import Jacobi
+from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.parallel import Parallel
+from edgenet.nn.spectral import SpectralConv
+from edgenet.phi import EdgeMatrix, EdgeVarying, ShiftOperator
+from edgenet.structured import StructuredLinear
+
+Channels = int | tuple[int, int]
+
+
+def gcnn(
+    in_channels: Channels,
+    out_channels: int,
+    order: int = 2,
+    shifts: int = 1,
+    normalize: str | None = "sym",
+    bias: bool = True,
+) -> EdgeNetConv:
+    """Graph convolutional filter, a polynomial of the shift operator: y = sum over k of S^k x W_k.
+
+    With ``shifts`` = R > 1, the edge weights are (E, R), a polynomial for each column, and ``normalize`` must be None.
+    Same as PyG's ``TAGConv`` and alegnn's ``GraphFilter`` (whose K counts taps: order + 1).
+    """
+    return EdgeNetConv(in_channels, out_channels, order, shifts, "shift", normalize=normalize, bias=bias)
+
+
+def tag(in_channels: Channels, out_channels: int, order: int = 3, bias: bool = True) -> EdgeNetConv:
+    """Topology adaptive graph convolution (Du et al. 2017): ``gcnn`` with symmetric normalisation."""
+    return gcnn(in_channels, out_channels, order, normalize="sym", bias=bias)
+
+
+def gcn(in_channels: Channels, out_channels: int, bias: bool = True) -> EdgeNetConv:
+    """Graph convolution of Kipf and Welling 2017: y = D^(-1/2) (A + I) D^(-1/2) x W."""
+    return _smoothed(in_channels, out_channels, 1, bias)
+
+
+def sgc(in_channels: Channels, out_channels: int, order: int = 2, bias: bool = True) -> EdgeNetConv:
+    """Simplified graph convolution (Wu et al. 2019): y = (D^(-1/2) (A + I) D^(-1/2))^K x W."""
+    return _smoothed(in_channels, out_channels, order, bias)
+
+
+def _smoothed(in_channels: Channels, out_channels: int, order: int, bias: bool) -> EdgeNetConv:
+    source = in_channels[0] if isinstance(in_channels, tuple) else in_channels
+    lift = lifts.LinearLift(StructuredLinear.dense(source, out_channels))
+    phi, taps = ShiftOperator(order, normalize="sym"), tapping.Sum(last=True)
+    return EdgeNetConv(
+        in_channels, out_channels, phi=phi, lift=lift, taps=taps, self_tap=False, add_self_loops=True, bias=bias
+    )
+
+
+def gat(
+    in_channels: Channels,
+    out_channels: int,
+    heads: int = 1,
+    concat: bool = True,
+    dropout: float = 0.0,
+    edge_dim: int | None = None,
+    add_self_loops: bool = True,
+    negative_slope: float = 0.2,
+    fill_value: float | str = "mean",
+    bias: bool = True,
+) -> EdgeNetConv:
+    """Graph attention network (Velickovic et al. 2018), as PyG's ``GATConv``: an EdgeNet of order 1."""
+    return EdgeNetConv(
+        in_channels, out_channels, 1, heads, "attention", concat=concat, bias=bias, add_self_loops=add_self_loops,
+        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope,
+    )  # fmt: skip
+
+
+def gatv2(
+    in_channels: Channels,
+    out_channels: int,
+    heads: int = 1,
+    concat: bool = True,
+    dropout: float = 0.0,
+    edge_dim: int | None = None,
+    add_self_loops: bool = True,
+    negative_slope: float = 0.2,
+    fill_value: float | str = "mean",
+    share_weights: bool = False,
+    bias: bool = True,
+) -> EdgeNetConv:
+    """Dynamic graph attention (Brody, Alon, Yahav 2022), as PyG's ``GATv2Conv``."""
+    return EdgeNetConv(
+        in_channels, out_channels, 1, heads, "attention_v2", concat=concat, bias=bias, add_self_loops=add_self_loops,
+        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope,
+        share_weights=share_weights,
+    )  # fmt: skip
+
+
+def gcat(
+    in_channels: Channels,
+    out_channels: int,
+    order: int = 2,
+    heads: int = 1,
+    concat: bool = True,
+    dropout: float = 0.0,
+    add_self_loops: bool = True,
+    bias: bool = True,
+) -> EdgeNetConv:
+    """Graph convolutional attention network (Isufi, Gama, Ribeiro 2021, sec. V-B): a polynomial of one learned
+    operator.
+
+    y = merge over heads of sum over k of h_k A^k x W,   A the attention weights, k = 0..K
+    """
+    taps = tapping.Scaled(order + 1, "concat" if concat else "mean")
+    return EdgeNetConv(
+        in_channels, out_channels, order, heads, "attention", concat=concat, bias=bias, self_tap=True,
+        add_self_loops=add_self_loops, taps=taps, dropout=dropout,
+    )  # fmt: skip
+
+
+def edge_varying_gat(
+    in_channels: Channels,
+    out_channels: int,
+    order: int = 2,
+    heads: int = 1,
+    concat: bool = True,
+    dropout: float = 0.0,
+    add_self_loops: bool = True,
+    bias: bool = True,
+) -> EdgeNetConv:
+    """Edge-varying GAT (Isufi, Gama, Ribeiro 2021, sec. V-C): every hop has an attention of its own."""
+    return EdgeNetConv(
+        in_channels, out_channels, order, heads, "attention", concat=concat, bias=bias,
+        add_self_loops=add_self_loops, share_hops=False, dropout=dropout,
+    )  # fmt: skip
+
+
+def edge_varying(
+    in_channels: int,
+    out_channels: int,
+    order: int = 2,
+    bank: str = "siso",
+    heads: int = 1,
+    concat: bool = True,
+    share: str = "edge",
+    nodes: Tensor | int | float | None = None,
+    num_types: int | None = None,
+    buckets: int | None = None,
+    bias: bool = True,
+) -> EdgeNetConv:
+    """The edge-varying EdgeNet: every edge, hop and filter has a weight of its own.
+
+    Args:
+        bank: "siso": one scalar recursion for each (output, input) pair, F_out F_in (N + K (M + N)) weights, as in the
+            paper (Isufi, Gama, Ribeiro 2021, eq. 9-11). "mimo": one (F_out, F_out) matrix for every edge and hop, which
+            mixes channels as it walks. "heads": a linear lift to ``heads`` heads, each with one weight an edge and hop.
+        nodes: important nodes; the filter is learned around them and 0 elsewhere, see ``EdgeVarying``.
+        share, num_types, buckets: of ``EdgeVarying``.
+    """
+    sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
+    if bank == "siso":
+        lanes = -1 if in_channels == -1 else out_channels * in_channels
+        phi = EdgeVarying(order, lanes, initial=True, **sharing)
+        return EdgeNetConv(
+            in_channels,
+            out_channels,
+            phi=phi,
+            lift=lifts.Fan(out_channels),
+            taps=tapping.SumFan(out_channels),
+            bias=bias,
+        )
+    if bank == "mimo":
+        return EdgeNetConv(in_channels, out_channels, phi=EdgeMatrix(order, out_channels, **sharing), bias=bias)
+    if bank == "heads":
+        phi = EdgeVarying(order, heads, **sharing)
+        return EdgeNetConv(in_channels, out_channels, phi=phi, concat=concat, bias=bias)
+    raise ShapeError(f"bank is one of 'siso', 'mimo', 'heads', got {bank!r}.")
+
+
+def node_varying(
+    in_channels: int,
+    out_channels: int,
+    order: int = 2,
+    groups: Tensor | int | float | None = None,
+    normalize: str | None = "sym",
+    bias: bool = True,
+) -> EdgeNetConv:
+    """Node-varying filter (Isufi, Gama, Ribeiro 2021, sec. IV-B): taps for every node, or every group of nodes."""
+    taps = tapping.NodeVarying(out_channels, order + 1, in_channels, groups)
+    return EdgeNetConv(in_channels, out_channels, phi=ShiftOperator(order, normalize=normalize), taps=taps, bias=bias)
+
+
+def hybrid(
+    in_channels: int,
+    out_channels: int,
+    order: int = 2,
+    nodes: Tensor | int | float = 0.1,
+    bank: str = "siso",
+    heads: int = 1,
+    normalize: str | None = "sym",
+    bias: bool = True,
+) -> Parallel:
+    """Hybrid edge-varying filter (Isufi, Gama, Ribeiro 2021, sec. IV-C): edge-varying around important nodes, plus a
+    GCNN.
+
+    Args:
+        nodes: the important nodes, or how many (or what share) of the highest in-degree.
+        bank, heads: of ``edge_varying``.
+    """
+    if bank == "heads" and out_channels % heads:
+        raise ShapeError(f"{heads} heads must divide the {out_channels} output channels of a hybrid filter.")
+    width = out_channels // heads if bank == "heads" else out_channels
+    free = edge_varying(in_channels, width, order, bank, heads, nodes=nodes, bias=False)
+    return Parallel(gcnn(in_channels, out_channels, order, normalize=normalize, bias=bias), free)
+
+
+def arma(
+    in_channels: int,
+    out_channels: int,
+    order: int = 2,
+    poles: int = 1,
+    iterations: int = 2,
+    normalize: str | None = "sym",
+    bias: bool = True,
+) -> Parallel:
+    """ARMA filter (Isufi, Gama, Ribeiro 2021, sec. IV-D): P poles by Jacobi iterations, plus a GCNN of ``order``."""
+    poly = gcnn(in_channels, out_channels, order, normalize=normalize, bias=bias)
+    rational = EdgeNetConv(
+        in_channels, out_channels, phi=ShiftOperator(iterations, normalize=normalize), lift=lifts.Fan(out_channels *
+        poles), taps=Jacobi(in_channels, out_channels, poles), bias=False,
+    )  # fmt: skip
+    return Parallel(poly, rational)
+
+
+def spectral(
+    in_channels: int,
+    out_channels: int,
+    coefficients: int | None = None,
+    normalize: str | None = "sym",
+    bias: bool = True,
+) -> SpectralConv:
+    """Spectral filter with a spline frequency response; see ``SpectralConv``."""
+    return SpectralConv(in_channels, out_channels, coefficients, normalize, bias)
+
+
+def spectral_product(
+    in_channels: int, out_channels: int, order: int = 2, heads: int = 1, bias: bool = True
+) -> EdgeNetConv:
+    """Shift-invariant EdgeNet in product form: the sum over k of prod (mu_0 I + mu_1 S); see ``ShiftProduct``."""
+    return EdgeNetConv(in_channels, out_channels, order, heads, "shift_product", bias=bias)
+
+
+#: The layers, by the name that models, configurations and the command line use.
+SPECIALIZATIONS: dict[str, Callable[..., nn.Module]] = {
+    function.__name__: function
+    for function in (
+        gcnn, gcn, tag, sgc, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying, hybrid, arma, spectral,
+        spectral_product,
+    )
+}  # fmt: skip

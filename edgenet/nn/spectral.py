@@ -1,0 +1,158 @@
+"""SpectralConv: filters with a smooth frequency response, on the eigenvectors of one symmetric shift operator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgenet import gso
+from edgenet.errors import ShapeError, SupportError
+from edgenet.graph import Graph
+
+
+class SpectralConv(nn.Module):
+    """y_f = b_f + sum over g of V diag(B w_fg) V^T x_g, with S = V diag(lambda) V^T (Isufi, Gama, Ribeiro 2021, sec.
+    III-B).
+
+    B (N, M) holds M cubic B-splines, on knots spread evenly over the spectrum, at the sorted eigenvalues: the frequency
+    response of every filter is a smooth curve. With M = N, B is the identity: one free number an eigenvalue.
+
+    The layer belongs to one graph, undirected and of moderate size (N^2 numbers are stored): ``bind`` it, or let the
+    first forward pass do it.
+
+    Args:
+        in_channels: F_in, or -1 to read it off the first input.
+        out_channels: F_out.
+        coefficients: M, from 4 to N; None takes N.
+        normalize: of the shift operator, as in ``ShiftOperator``.
+        bias: whether to learn an additive bias.
+
+    Raises:
+        ShapeError: if the shift operator is not symmetric, or M does not fit.
+        SupportError: in ``forward``, on a graph of another size than the bound one.
+    """
+
+    add_self_loops = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        coefficients: int | None = None,
+        normalize: str | None = "sym",
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.coefficients, self.normalize = coefficients, normalize
+        self.weight = nn.parameter.UninitializedParameter()  # (F_out, F_in, M)
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        for name in ("forward_transform", "inverse_transform", "basis"):
+            self.register_buffer(name, torch.empty(0, 0))
+        if in_channels >= 0 and coefficients is not None:
+            self._materialise(in_channels, coefficients)
+
+    def bind(self, edges: Any, num_nodes: int | None = None, edge_weight: Tensor | None = None) -> SpectralConv:
+        """Compute the eigenvectors of the graph's shift operator."""
+        if hasattr(edges, "edge_index") and not isinstance(edges, Graph):
+            edges, num_nodes, edge_weight = (
+                edges.edge_index,
+                edges.num_nodes,
+                getattr(edges, "edge_weight", edge_weight),
+            )
+        graph = edges if isinstance(edges, Graph) else Graph.of(edges, num_nodes)[0]
+        if edge_weight is not None and edge_weight.dim() == 2:
+            edge_weight = edge_weight[:, 0]
+        dtype = torch.get_default_dtype() if self.bias is None else self.bias.dtype
+        weight = gso.NORMALISATIONS[self.normalize](graph, edge_weight, torch.float64).double()
+        n = graph.num_nodes
+        shift = weight.new_zeros(n, n).index_put((graph.target, graph.source), weight, accumulate=True)
+        if not torch.allclose(shift, shift.T, atol=1e-8):
+            raise ShapeError("a spectral filter needs a symmetric shift operator: make the graph undirected.")
+        eigenvalues, vectors = torch.linalg.eigh(shift)  # ascending
+        self.set_transform(vectors.T.to(dtype), vectors.to(dtype), self._basis(eigenvalues).to(dtype))
+        return self
+
+    def set_transform(self, forward: Tensor, inverse: Tensor, basis: Tensor) -> None:
+        """Use a given transform: (N, N) V^T, (N, N) V and the (N, M) basis of frequency responses."""
+        self.forward_transform, self.inverse_transform, self.basis = forward, inverse, basis
+
+    def _basis(self, eigenvalues: Tensor) -> Tensor:
+        n, m = len(eigenvalues), len(eigenvalues) if self.coefficients is None else self.coefficients
+        if m == n:
+            return torch.eye(n, dtype=eigenvalues.dtype, device=eigenvalues.device)
+        return torch.as_tensor(spline_basis(eigenvalues.cpu().numpy(), m), device=eigenvalues.device)
+
+    def _materialise(self, in_channels: int, coefficients: int) -> None:
+        self.weight.materialize((self.out_channels, in_channels, coefficients))
+        self.reset_parameters()
+
+    @property
+    def is_bound(self) -> bool:
+        return len(self.basis) > 0
+
+    def reset_parameters(self) -> None:
+        if not nn.parameter.is_lazy(self.weight):
+            bound = 1 / math.sqrt(self.weight.shape[1] * self.weight.shape[2])
+            nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
+        """(N, F_in) or (B, N, F_in) -> (N, F_out) or (B, N, F_out)."""
+        n = x.shape[-2]
+        if not self.is_bound:
+            self.bind(edge_index, n, edge_weight)
+        if n != len(self.basis):
+            raise SupportError(
+                f"this spectral filter belongs to a graph of {len(self.basis)} nodes, and got a signal on {n}."
+            )
+        if nn.parameter.is_lazy(self.weight):
+            self._materialise(x.shape[-1], self.basis.shape[1])
+        response = torch.einsum("nm,fgm->nfg", self.basis, self.weight)
+        spectrum = torch.einsum("nfg,...ng->...nf", response, self.forward_transform @ x)
+        y = self.inverse_transform @ spectrum
+        return y if self.bias is None else y + self.bias
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if nn.parameter.is_lazy(self.weight):
+            del destination[prefix + "weight"]
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        for name, buffer in list(self.named_buffers()):
+            stored = state_dict.get(prefix + name)
+            if stored is not None and not self.is_bound:
+                setattr(self, name, buffer.new_empty(stored.shape))
+        stored = state_dict.get(prefix + "weight")
+        if stored is not None and nn.parameter.is_lazy(self.weight):
+            self._materialise(*stored.shape[1:])
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_channels}, {self.out_channels}, coefficients={self.coefficients}"
+
+
+def spline_basis(x: np.ndarray, count: int, degree: int = 3) -> np.ndarray:
+    """(len(x), count) B-splines at the sorted points ``x``, on open knots spread evenly over their range.
+
+    Rows are non-negative and sum to 1, the last point's included.
+
+    Raises:
+        ShapeError: if ``count`` is not in [degree + 1, len(x)], or the points are not sorted or all the same.
+    """
+    from scipy.interpolate import BSpline
+
+    if not degree + 1 <= count <= len(x):
+        raise ShapeError(
+            f"{count} splines of degree {degree} on {len(x)} points: the number must be in [{degree + 1}, {len(x)}]."
+        )
+    if (np.diff(x) < 0).any() or x[0] == x[-1]:
+        raise ShapeError("splines are evaluated at sorted points that are not all the same.")
+    inner = np.linspace(x[0], x[-1], count - degree + 1)
+    knots = np.concatenate([[x[0]] * degree, inner, [x[-1]] * degree])
+    return BSpline.design_matrix(x, knots, degree).toarray()

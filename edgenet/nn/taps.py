@@ -1,0 +1,279 @@
+"""Taps: what combines the signals z^(0), ..., z^(K) of a walk into the layer's output."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from edgenet.errors import ShapeError, SupportError
+from edgenet.graph import Graph
+from edgenet.phi.rows import important_nodes
+from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk over a graph that taps may take.
+
+    Attributes:
+        graph: the graph.
+        weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them.
+        hop: ``hop(k, z)`` is Phi^(k + 1) z, for k from 0; it keeps every axis of z, and C may be any number.
+        order: K.
+        self_tap: whether z^(0) is among the signals to combine.
+        shares_hops: whether Phi^(1) = ... = Phi^(K), which lets some taps walk in the narrower width.
+    """
+
+    graph: Graph
+    weights: Tensor
+    hop: Callable[[int, Tensor], Tensor]
+    order: int
+    self_tap: bool
+    shares_hops: bool
+
+
+class Taps(nn.Module, ABC):
+    """Walks and combines. Signals are (N, H, C), or (N, B, H, C) for a batch of B signals on one graph."""
+
+    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        """Take all hops from z^(0) = ``z``, and combine."""
+        signals = [z]
+        for k in range(walk.order):
+            signals.append(walk.hop(k, signals[-1]))
+        return self(signals if walk.self_tap else signals[1:], walk.graph)
+
+    @abstractmethod
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        """(N, [B,] H, C) signals of the hops that count -> (N, [B,] F_out)."""
+
+    def bind(self, graph: Graph) -> None:
+        """Learn the graph, where taps belong to nodes."""
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+
+
+class Sum(Taps):
+    """The sum of the hops; then heads side by side, averaged or summed.
+
+    Args:
+        merge: "concat" gives H * C channels, head-major; "mean" and "sum" give C.
+        last: take the last hop alone (SGC).
+    """
+
+    def __init__(self, merge: str = "concat", last: bool = False) -> None:
+        super().__init__()
+        if merge not in ("concat", "mean", "sum"):
+            raise ShapeError(f"merge is one of 'concat', 'mean', 'sum', got {merge!r}.")
+        self.merge, self.last = merge, last
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        return merged(signals[-1] if self.last else sum(signals[1:], signals[0]), self.merge)
+
+    def extra_repr(self) -> str:
+        return f"merge={self.merge!r}" + (", last=True" if self.last else "")
+
+
+class Scaled(Taps):
+    """One learned number for every hop, then as ``Sum``: the graph convolutional attention network (GCAT).
+
+    y = merge over heads of sum over k of weight[k] z^(k)
+
+    Args:
+        taps: how many signals there are: K + 1, or K without a self tap.
+        merge: as in ``Sum``.
+    """
+
+    def __init__(self, taps: int, merge: str = "concat") -> None:
+        super().__init__()
+        self.merge = merge
+        self.weight = nn.Parameter(torch.empty(taps))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.weight, 1 / len(self.weight))
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        return merged(sum(w * z for w, z in zip(self.weight, signals, strict=True)), self.merge)
+
+
+class Linear(Taps):
+    """A linear map of all hops, heads and channels at once: the taps of a graph convolutional filter (GCNN, TAG).
+
+    y = sum over k, h of W_kh z^(k)[:, h]
+
+    Where all hops share their weights and the output is narrower than the signal, mixing goes first and the walk
+    follows Horner's rule in the output's width; the result is the same.
+
+    Args:
+        linear: T * H * C -> F_out, with T signals (K + 1, or K without a self tap), hop-major, then head-major.
+    """
+
+    def __init__(self, linear: StructuredLinear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def reset_parameters(self) -> None:
+        self.linear.reset_parameters()
+
+    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        matrix = self.linear.weight
+        taps, (heads, channels) = walk.order + walk.self_tap, z.shape[-2:]
+        if isinstance(matrix, Dense) and matrix.is_lazy:
+            matrix.materialise(matrix.shape[0], taps * heads * channels)
+        if not (walk.shares_hops and isinstance(matrix, Dense) and matrix.shape[0] < channels):
+            return super().walk(z, walk)
+        mix = matrix.weight.unflatten(1, (taps, heads, channels))
+        mixed = [torch.einsum("...hc,ohc->...ho", z, mix[:, t]) for t in range(taps)]
+        y = mixed.pop()
+        for k in reversed(range(walk.order)):
+            y = walk.hop(k, y)
+            if mixed:
+                y = y + mixed.pop()
+        y = y.sum(-2)
+        return y if self.linear.bias is None else y + self.linear.bias
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        return self.linear(torch.cat([z.flatten(-2) for z in signals], dim=-1))
+
+
+class NodeVarying(Taps):
+    """Taps of their own for every node, or for every group of nodes (Isufi, Gama, Ribeiro 2021, sec. IV-B).
+
+    y[i] = sum over k, h of W_kh[group of i] z^(k)[i, h]
+
+    Args:
+        out_channels: F_out.
+        taps: how many signals: K + 1, or K without a self tap.
+        channels: H * C, width of each signal; -1 reads it off the first.
+        groups: None: every node is its own group. (N,) group of every node. A number, or a share in (0, 1]: that many
+            nodes of highest in-degree, and every other node with the one it is fewest hops from (nodes that reach none
+            share one more group).
+
+    Raises:
+        SupportError: in ``forward``, if the graph is not the bound one and carries no ``node_id``.
+    """
+
+    def __init__(
+        self, out_channels: int, taps: int, channels: int = -1, groups: Tensor | int | float | None = None
+    ) -> None:
+        super().__init__()
+        self.out_channels, self.taps, self.channels, self.groups = out_channels, taps, channels, groups
+        self.table: StructuredMatrix = Dense.lazy(-1, -1)  # (groups, F_out * T * H * C)
+        self.register_buffer("group", torch.empty(0, dtype=torch.long))
+
+    @property
+    def is_bound(self) -> bool:
+        return not (isinstance(self.table, Dense) and self.table.is_lazy)
+
+    def bind(self, graph: Graph, channels: int | None = None) -> None:
+        if self.channels == -1 and channels is not None:
+            self.channels = channels
+        if self.is_bound:
+            if graph.num_nodes != len(self.group):
+                raise SupportError(f"these taps belong to a graph of {len(self.group)} nodes, not {graph.num_nodes}.")
+            return
+        if self.channels == -1:
+            raise ShapeError("the width of the signals is not known yet: pass channels, or run the layer once.")
+        self.group = _groups(graph, self.groups)
+        count = int(self.group.max()) + 1 if len(self.group) else 0
+        self.table.materialise(count, self.out_channels * self.taps * self.channels)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        if self.is_bound:  # all groups start alike, from one Glorot-uniform filter
+            groups, width = self.table.shape
+            bound = math.sqrt(6 / (self.out_channels + self.taps * self.channels))
+            like = next(self.table.parameters())
+            start = torch.empty(width, dtype=like.dtype, device=like.device).uniform_(-bound, bound)
+            self.table.reset_parameters(start.repeat(groups, 1))
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        z = torch.stack([s.flatten(-2) for s in signals], dim=-2)  # (N, [B,] T, H * C)
+        if not self.is_bound:
+            if graph.node_id is not None:
+                raise SupportError(
+                    "the first graph that node-varying taps meet must be the full one: call bind(edge_index)."
+                )
+            self.bind(graph, z.shape[-1])
+        if graph.node_id is None and graph.num_nodes != len(self.group):
+            raise SupportError(
+                f"these taps belong to a graph of {len(self.group)} nodes and are used on one of {graph.num_nodes}; "
+                f"pass n_id for a sampled piece."
+            )
+        group = self.group if graph.node_id is None else self.group[graph.node_id]
+        z = z.flatten(-2)
+        if z.dim() == 2:
+            return torch.einsum("nc,noc->no", z, self._of(group, z.shape[-1]))
+        return torch.einsum("nbc,noc->nbo", z, self._of(group, z.shape[-1]))
+
+    def _of(self, group: Tensor, width: int) -> Tensor:
+        return self.table.rows(group).unflatten(1, (self.out_channels, width))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        stored = state_dict.get(prefix + "group")
+        if stored is not None and not self.is_bound:
+            self.group = self.group.new_empty(stored.shape)
+            table = state_dict.get(prefix + "table.weight")
+            if table is not None:
+                self.channels = table.shape[1] // (self.out_channels * self.taps)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        return f"out_channels={self.out_channels}, taps={self.taps}"
+
+
+class SumFan(Taps):
+    """Sums hops, and then the inputs that a ``Fan`` spread out: (N, F_out * F_in, 1) -> (N, F_out).
+
+    Args:
+        out_channels: F_out.
+    """
+
+    def __init__(self, out_channels: int) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        total = sum(signals[1:], signals[0])
+        return total.squeeze(-1).unflatten(-1, (self.out_channels, -1)).sum(-1)
+
+    def extra_repr(self) -> str:
+        return f"out_channels={self.out_channels}"
+
+
+def merged(z: Tensor, merge: str) -> Tensor:
+    """(..., H, C) heads side by side ("concat"), averaged ("mean") or summed ("sum")."""
+    if merge == "concat":
+        return z.flatten(-2)
+    return z.mean(-2) if merge == "mean" else z.sum(-2)
+
+
+def _groups(graph: Graph, groups: Tensor | int | float | None) -> Tensor:
+    """(N,) group of every node, 0, 1, 2, ..."""
+    device = graph.edge_index.device
+    if groups is None:
+        return torch.arange(graph.num_nodes, device=device)
+    if isinstance(groups, Tensor):
+        if groups.shape != (graph.num_nodes,):
+            raise ShapeError(f"groups wants one number for each of {graph.num_nodes} nodes, got {tuple(groups.shape)}.")
+        return groups.to(device, torch.long)
+    centres = important_nodes(graph, groups)
+    group = torch.full((graph.num_nodes,), -1, device=device)
+    group[centres] = torch.arange(len(centres), device=device)
+    while True:  # breadth first, along and against the edges alike; ties go to the more important centre
+        outside = torch.iinfo(torch.long).max
+        seen = torch.where(group < 0, outside, group)
+        reach = torch.full_like(group, outside)
+        reach = reach.scatter_reduce(0, graph.target, seen[graph.source], "amin")
+        reach = reach.scatter_reduce(0, graph.source, seen[graph.target], "amin")
+        fresh = (group < 0) & (reach < outside)
+        if not fresh.any():
+            return torch.where(group < 0, len(centres), group)
+        group = torch.where(fresh, reach, group)

@@ -1,0 +1,78 @@
+"""spmm: one hop over the graph."""
+
+import torch
+from torch import Tensor
+
+from edgenet.errors import ShapeError
+from edgenet.graph import Graph
+from edgenet.ops import backend
+from edgenet.ops.spmm import reference, scatter
+
+backend.register("spmm", reference=reference.spmm, scatter=scatter.spmm)
+
+
+def spmm(graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+    """One hop: every node sums its in-neighbours' signals, scaled edge by edge and head by head.
+
+    y[i, h] = sum over edges e = (j -> i) of weight[e, h] * x[j, h]
+
+    Differentiable any number of times in ``weight`` (by ``sddmm``) and ``x`` (by ``spmm`` on the transposed graph).
+
+    Args:
+        graph: E directed edges on N nodes.
+        weight: (E, H), in the order of ``graph.edge_index``; or (E, 1), shared by all heads.
+        x: (N, H, C) node signals (as many rows as the graph has sources); or (N, 1, C), the same for all heads.
+            Different dtypes are promoted. Half precision is summed in float32.
+
+    Returns:
+        (N, H, C). A node with no incoming edge gets zeros.
+
+    Raises:
+        ShapeError: if ``weight`` has not E rows, ``x`` has not one row a source, or H differs between the two.
+    """
+    if weight.dim() != 2 or weight.shape[0] != graph.num_edges:
+        raise ShapeError(
+            f"spmm wants one row of weights for each of {graph.num_edges} edges, got {tuple(weight.shape)}."
+        )
+    if x.dim() != 3 or x.shape[0] != graph.num_sources:
+        raise ShapeError(f"spmm wants signals ({graph.num_sources}, H, C), got {tuple(x.shape)}.")
+    heads, channels = x.shape[1:]
+    if weight.shape[1] != heads and 1 not in (weight.shape[1], heads):
+        raise ShapeError(
+            f"spmm got weights for {weight.shape[1]} heads and signals with {heads}; one of them may be 1."
+        )
+    dtype = torch.promote_types(weight.dtype, x.dtype)
+    weight, x = weight.to(dtype), x.to(dtype)
+    if weight.shape[1] == 1 and heads != 1:  # one weighting: heads are only more channels
+        return _spmm(graph.source, graph.target, weight, x.flatten(1).unsqueeze(1), graph.num_nodes).unflatten(
+            2, (heads, channels)
+        )[:, 0]
+    x = x.expand(-1, weight.shape[1], -1)
+    return _spmm(graph.source, graph.target, weight, x, graph.num_nodes)
+
+
+@torch.library.custom_op("edgenet::spmm", mutates_args=())
+def _spmm(source: Tensor, target: Tensor, weight: Tensor, x: Tensor, num_nodes: int) -> Tensor:
+    return backend.choose("spmm")(source, target, weight, x, num_nodes)
+
+
+@_spmm.register_fake
+def _(source: Tensor, target: Tensor, weight: Tensor, x: Tensor, num_nodes: int) -> Tensor:
+    return x.new_empty((num_nodes, *x.shape[1:]))
+
+
+def _keep(ctx, inputs, output) -> None:
+    source, target, weight, x, _ = inputs
+    ctx.save_for_backward(source, target, weight, x)
+
+
+def _backward(ctx, grad):
+    from edgenet.ops.sddmm import _sddmm  # each is the other's derivative
+
+    source, target, weight, x = ctx.saved_tensors
+    grad_weight = _sddmm(source, target, grad, x) if ctx.needs_input_grad[2] else None
+    grad_x = _spmm(target, source, weight, grad, x.shape[0]) if ctx.needs_input_grad[3] else None
+    return None, None, grad_weight, grad_x, None
+
+
+_spmm.register_autograd(_backward, setup_context=_keep)

@@ -1,0 +1,18 @@
+"""Phi: the edge weights of every hop, given, learned, or computed from the signal."""
+
+from edgenet.phi.attention import Attention, AttentionV2
+from edgenet.phi.base import Phi
+from edgenet.phi.edge_varying import EdgeMatrix, EdgeVarying
+from edgenet.phi.shift import ShiftOperator, ShiftProduct
+
+#: The phis, by the name that ``EdgeNetConv(phi=...)`` takes.
+PHIS: dict[str, type[Phi]] = {
+    "shift": ShiftOperator,
+    "shift_product": ShiftProduct,
+    "edge_varying": EdgeVarying,
+    "edge_matrix": EdgeMatrix,
+    "attention": Attention,
+    "attention_v2": AttentionV2,
+}
+
+__all__ = ["PHIS", "Attention", "AttentionV2", "EdgeMatrix", "EdgeVarying", "Phi", "ShiftOperator", "ShiftProduct"]

@@ -1,0 +1,205 @@
+"""Attention: edge weights from the signals at their two ends, as in GAT and GATv2."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgenet import ops
+from edgenet.errors import ShapeError
+from edgenet.graph import Graph
+from edgenet.phi.base import Pair, Phi, source_and_target
+from edgenet.structured import StructuredLinear
+
+
+class _SoftmaxPhi(Phi):
+    """What the two attentions share: softmax over in-edges, dropout, edge weights, hops."""
+
+    follows_signal = True
+
+    def __init__(
+        self, order: int, heads: int, channels: int, share_hops: bool, negative_slope: float, dropout: float
+    ) -> None:
+        super().__init__()
+        self.order, self.heads, self.channels = order, heads, channels
+        self.shares_hops = share_hops
+        self.negative_slope, self.dropout = negative_slope, dropout
+
+    def weights(self, score: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:
+        """(E, H) attention from (E, H) scores."""
+        # softmax over the senders of each receiver; some code normalises over receivers, which is not GAT
+        alpha = ops.segment_softmax(score, graph.target, graph.num_nodes)
+        alpha = F.dropout(alpha, self.dropout, self.training)
+        if edge_weight is None:
+            return alpha
+        if edge_weight.dim() == 1:
+            edge_weight = edge_weight.unsqueeze(-1)
+        return alpha * _per_signal(edge_weight.expand(-1, self.heads), alpha.shape[1])
+
+    def edge_term(self, lift: StructuredLinear | None, edge_attr: Tensor | None, graph: Graph) -> Tensor | None:
+        """(E, H, C) lifted edge features."""
+        if lift is None or edge_attr is None:
+            if edge_attr is not None:
+                raise ShapeError(
+                    f"edge_attr {tuple(edge_attr.shape)} was given, but this attention was made without edge_dim; "
+                    f"set edge_dim={edge_attr.shape[-1] if edge_attr.dim() > 1 else 1}."
+                )
+            return None
+        if edge_attr.dim() == 1:
+            edge_attr = edge_attr.unsqueeze(-1)
+        if edge_attr.shape[0] != graph.num_edges:
+            raise ShapeError(
+                f"edge_attr wants one row for each of {graph.num_edges} edges, got {tuple(edge_attr.shape)}."
+            )
+        return lift(edge_attr).unflatten(-1, (self.heads, self.channels))
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}, heads={self.heads}, share_hops={self.shares_hops}, dropout={self.dropout}"
+
+
+class Attention(_SoftmaxPhi):
+    """Edge weights by attention (Velickovic et al. 2018): softmax over each node's in-edges of
+
+    LeakyReLU(att_source . z_j + att_target . z_i [+ att_edge . V a_ij]),   e = (j -> i),
+
+    with z the lifted signal. With edge weights given, the result is multiplied by them after the softmax.
+
+    Args:
+        order: K.
+        heads: H.
+        channels: C, channels of each head.
+        share_hops: one attention for all hops (GCAT); otherwise every hop k > 1 has its own attention vectors, and a
+            lift W^(k) of the layer's input that serves its scores alone (edge-varying GAT).
+        in_channels: F_in, needed where hops have their own attention; -1 reads it off the first input.
+        edge_dim: D, edge features that enter the scores.
+        negative_slope: of the LeakyReLU.
+        dropout: probability in [0, 1] of dropping an attention weight in training.
+
+    Raises:
+        ShapeError: in ``forward``, if edge features come that ``edge_dim`` did not announce, or of another length.
+    """
+
+    def __init__(
+        self,
+        order: int = 1,
+        heads: int = 1,
+        channels: int = 1,
+        share_hops: bool = True,
+        in_channels: int = -1,
+        edge_dim: int | None = None,
+        negative_slope: float = 0.2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(order, heads, channels, share_hops or order == 1, negative_slope, dropout)
+        scored = 1 if self.shares_hops else order
+        self.att_source = nn.Parameter(torch.empty(scored, heads, channels))
+        self.att_target = nn.Parameter(torch.empty(scored, heads, channels))
+        self.lifts = nn.ModuleList(StructuredLinear.dense(in_channels, heads * channels) for _ in range(scored - 1))
+        self.lift_edge = None if edge_dim is None else StructuredLinear.dense(edge_dim, heads * channels)
+        self.att_edge = None if edge_dim is None else nn.Parameter(torch.empty(heads, channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for att in (self.att_source, self.att_target, self.att_edge):
+            if att is not None:
+                _glorot_(att)
+        for lift in (*self.lifts, self.lift_edge):
+            if lift is not None:
+                lift.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        term = self.edge_term(self.lift_edge, edge_attr, graph)
+        edge = None if term is None else (term * self.att_edge).sum(-1)
+        hops = []
+        for k in range(self.att_source.shape[0]):
+            z_source, z_target = source_and_target(z) if k == 0 else self._lifted(x, k)
+            at_source = (z_source * self.att_source[k]).sum(-1).flatten(1)  # (N, [B *] H)
+            at_target = (z_target * self.att_target[k]).sum(-1).flatten(1)
+            score = at_source.index_select(0, graph.source) + at_target.index_select(0, graph.target)
+            if edge is not None:
+                score = score + _per_signal(edge, score.shape[1])
+            hops.append(self.weights(F.leaky_relu(score, self.negative_slope), graph, edge_weight))
+        return hops[0].expand(self.order, -1, -1) if self.shares_hops else torch.stack(hops)
+
+    def _lifted(self, x: Tensor | Pair, k: int) -> Pair:
+        source, target = source_and_target(x)
+        lift = self.lifts[k - 1]
+        z_source = lift(source).unflatten(-1, (self.heads, self.channels))
+        return z_source, z_source if target is source else lift(target).unflatten(-1, (self.heads, self.channels))
+
+
+class AttentionV2(_SoftmaxPhi):
+    """Edge weights by dynamic attention (Brody, Alon, Yahav 2022): softmax over each node's in-edges of
+
+    att . LeakyReLU(z_j + u_i [+ V a_ij]),   e = (j -> i),
+
+    with z the lifted signal and u = ``target`` (x), a second lift, or z itself if ``share_weights``. All hops share it.
+
+    Args:
+        order, heads, channels, in_channels, edge_dim, negative_slope, dropout: as in ``Attention``.
+        share_weights: score the receiver by the lift of the layer.
+        bias: whether the second lift has a bias.
+    """
+
+    def __init__(
+        self,
+        order: int = 1,
+        heads: int = 1,
+        channels: int = 1,
+        in_channels: int = -1,
+        edge_dim: int | None = None,
+        share_weights: bool = False,
+        bias: bool = True,
+        negative_slope: float = 0.2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(order, heads, channels, True, negative_slope, dropout)
+        width = heads * channels
+        self.att = nn.Parameter(torch.empty(heads, channels))
+        self.target = None if share_weights else StructuredLinear.dense(in_channels, width, bias=bias)
+        self.lift_edge = None if edge_dim is None else StructuredLinear.dense(edge_dim, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        _glorot_(self.att)
+        for lift in (self.target, self.lift_edge):
+            if lift is not None:
+                lift.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        z_source, z_target = source_and_target(z)
+        if self.target is not None:
+            z_target = self.target(source_and_target(x)[1]).unflatten(-1, (self.heads, self.channels))
+        score = z_source.index_select(0, graph.source) + z_target.index_select(0, graph.target)  # (E, [B,] H, C)
+        edge = self.edge_term(self.lift_edge, edge_attr, graph)
+        if edge is not None:
+            score = score + (edge if score.dim() == 3 else edge.unsqueeze(1))
+        score = (F.leaky_relu(score, self.negative_slope) * self.att).sum(-1).flatten(1)
+        return self.weights(score, graph, edge_weight).expand(self.order, -1, -1)
+
+
+def _per_signal(per_head: Tensor, width: int) -> Tensor:
+    """(E, H) repeated for every signal of a batch: (E, B * H)."""
+    return per_head if per_head.shape[1] == width else per_head.repeat(1, width // per_head.shape[1])
+
+
+def _glorot_(att: Tensor) -> None:
+    bound = math.sqrt(6 / sum(att.shape[-2:]))
+    nn.init.uniform_(att, -bound, bound)

@@ -1,0 +1,84 @@
+"""Phi: where the edge weights of every hop come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from edgenet import ops
+from edgenet.graph import Graph
+
+Pair = tuple[Tensor, Tensor]
+Spmm = Callable[[Graph, Tensor, Tensor], Tensor]
+
+
+class Phi(nn.Module, ABC):
+    """The edge weights Phi^(1), ..., Phi^(K) of an EdgeNet layer (Isufi, Gama, Ribeiro 2021, eq. 9-10).
+
+    The layer lifts its input to z^(0), walks z^(k) = Phi^(k) z^(k-1), and combines the z^(k). A subclass says what the
+    weights are; ``initial`` and ``diagonal`` may add what lives on nodes rather than edges.
+
+    Attributes:
+        heads: H, independent weightings of every edge.
+        order: K, hops.
+        follows_signal: True if the weights depend on the input signal, as attention does. In a batch of signals on one
+            graph every signal then has weights of its own.
+        shares_hops: True if all hops have the same weights, Phi^(1) = ... = Phi^(K).
+    """
+
+    heads: int
+    order: int
+    follows_signal: bool = False
+    shares_hops: bool = False
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        """The edge weights of all hops.
+
+        Args:
+            x: (N, [B,] F_in) input signals; a (source, target) pair on bipartite graphs.
+            z: (N, [B,] H, C) lifted signals; a pair likewise.
+            graph: E edges.
+            edge_weight: (E,) or (E, R) given weights.
+            edge_attr: (E, D) edge features.
+
+        Returns:
+            (K, E, H), or (K, E, B * H) if ``follows_signal`` and there is a batch. Weights that all hops share come
+            back with a K axis of stride 0.
+        """
+
+    def initial(self, graph: Graph) -> Tensor | None:
+        """(N, H) diagonal of Phi^(0), by which z^(0) is scaled; None for the identity."""
+        return None
+
+    def diagonal(self, graph: Graph) -> Tensor | None:
+        """(K, N, H) diagonals of Phi^(1..K), which live on nodes; None if there are none."""
+        return None
+
+    def hop(self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm = ops.spmm) -> Tensor:
+        """z^(k) from z^(k-1): (N, H, C) -> (N, H, C), given this hop's (E, H) weights and (N, H) diagonal.
+
+        ``spmm`` moves the messages: ``ops.spmm``, or PyG's ``propagate`` while an explainer watches.
+        """
+        y = spmm(graph, weight, z)
+        return y if diagonal is None else y + diagonal.unsqueeze(-1) * z
+
+    def bind(self, graph: Graph, heads: int | None = None) -> None:
+        """Give tables of edge weights their edges. Nothing to do for weights that are computed."""
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+
+
+def source_and_target(value: Tensor | Pair) -> Pair:
+    """The (source, target) pair of a signal: itself twice, unless the graph is bipartite."""
+    return value if isinstance(value, tuple) else (value, value)

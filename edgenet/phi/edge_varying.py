@@ -1,0 +1,269 @@
+"""EdgeVarying: every edge learns its own weight. EdgeMatrix: every edge learns its own matrix."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from edgenet import gso, ops
+from edgenet.errors import ShapeError, SupportError
+from edgenet.graph import Graph
+from edgenet.phi.base import Pair, Phi, Spmm, source_and_target
+from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows, TypeRows
+from edgenet.structured import Dense, StructuredMatrix
+
+
+class EdgeVarying(Phi):
+    """Phi^(k) free on the edges, for every hop and head: the edge-varying filter (Isufi, Gama, Ribeiro 2021, eq. 9-10).
+
+    z^(k)[i] = D^(k)[i] z^(k-1)[i] + sum over e = (j -> i) of Phi^(k)[e] z^(k-1)[j],   z^(0) = D^(0) z
+
+    The values of the shift operator are not used, only its edges. The edge weights stand in ``edge_table``,
+    (edges, K H), and the diagonals D in ``node_table``, (nodes, (K + 1) H) or (nodes, K H): slots that hold a
+    structured matrix. A table keyed by edges belongs to one graph: ``bind`` it, or let the first forward pass on a
+    full graph do it.
+
+    Args:
+        order: K.
+        heads: H; -1 reads it off the first lifted signal.
+        share: whose weight it is. "edge": one for every (source, target) pair of the bound graph. "node": one for every
+            receiving node. "type": one for every integer in ``edge_attr`` (``num_types`` of them). "hash": one of
+            ``buckets``. The last two are legal on graphs that were never seen.
+        self_loops: whether there is a diagonal at hops 1..K. Then self-loops in an edge list are not weighed again.
+        initial: whether Phi^(0) = D^(0) is learned; otherwise the identity.
+        nodes: important nodes, by index, or how many of the highest in-degree, or what share of all: with
+        share="edge", only edges that touch one (and their own diagonal) are learned and
+            all else is 0, Phi^(0) included. Hybrid edge-varying filters.
+        times_edge_weight: multiply the learned weights by the given edge weights.
+        num_types, buckets: sizes of the shared tables.
+
+    Raises:
+        SupportError: in ``forward``, if an edge lies outside the support, or the graph is not the bound one.
+    """
+
+    def __init__(
+        self,
+        order: int = 1,
+        heads: int = 1,
+        share: str = "edge",
+        self_loops: bool = True,
+        initial: bool = False,
+        nodes: Tensor | int | float | None = None,
+        times_edge_weight: bool = False,
+        num_types: int | None = None,
+        buckets: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.order, self.heads, self.share = order, heads, share
+        self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
+        self.where = _rows(share, self_loops, nodes, num_types, buckets)
+        self.edge_table: StructuredMatrix = Dense.lazy(-1, -1)
+        self.node_table: StructuredMatrix | None = Dense.lazy(-1, -1) if self_loops or initial else None
+        self._token = object()  # under which a graph remembers its rows; new whenever the tables' rows change
+        if self.where.edge_rows is not None and heads > 0:
+            self._make_tables(None)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the tables know their edges."""
+        return self.where.edge_rows is not None
+
+    # ---------------------------------------------------------------- making
+    def bind(self, graph: Graph, heads: int | None = None) -> None:
+        """Make the tables for this graph. The weights start as a random multiple of its normalised adjacency.
+
+        Raises:
+            SupportError: if the tables belong to another graph already, or this one is a sampled piece.
+        """
+        if heads is not None and self.heads == -1:
+            self.heads = heads
+        self.where.bind(graph)
+        self._token = object()
+        if isinstance(self.edge_table, Dense) and self.edge_table.is_lazy:
+            self._make_tables(graph)
+
+    def _make_tables(self, graph: Graph | None) -> None:
+        if self.heads == -1:
+            raise ShapeError("the number of heads is not known yet: pass it, or run the layer once on the full graph.")
+        self.edge_table.materialise(self.where.edge_rows, self.order * self.heads)
+        if self.node_table is not None:
+            hops = self.order * self.has_diagonal + self.has_initial
+            self.node_table.materialise(self.where.node_rows, hops * self.heads)
+        self._draw(graph)
+
+    def reset_parameters(self) -> None:
+        """Draw the tables anew; for a table keyed by edges, around its graph's normalised adjacency."""
+        self._draw(self._bound_graph())
+
+    def _bound_graph(self) -> Graph | None:
+        if not isinstance(self.where, EdgeRows) or not self.is_bound:
+            return None
+        n = max(1, self.where._num_nodes)
+        return Graph(torch.stack([self.where.key % n, self.where.key // n]), self.where._num_nodes)
+
+    @torch.no_grad()
+    def _draw(self, graph: Graph | None) -> None:
+        if not self.is_bound or self.heads == -1:
+            return
+        edges, nodes = self.where.edge_rows, self.where.node_rows
+        like = next(self.edge_table.parameters())
+        # one random factor a hop and head: an EdgeNet starts as a graph convolution and moves away edge by edge
+        factor = torch.empty(self.order * self.heads, dtype=like.dtype, device=like.device).uniform_(0.5, 1.5)
+        if isinstance(self.where, EdgeRows) and graph is not None:
+            start = like.new_zeros(edges)
+            row = self.where.of_edges(graph, None)
+            start[row[row >= 0]] = gso.symmetric(graph, None, like.dtype)[row >= 0]
+        else:
+            start = like.new_ones(edges)
+        self.edge_table.reset_parameters(start[:, None] * factor)
+        if self.node_table is not None:
+            first = like.new_empty(self.heads * self.has_initial).uniform_(-1, 1) * math.sqrt(3)
+            rest = like.new_zeros(self.order * self.heads * self.has_diagonal)
+            self.node_table.reset_parameters(torch.cat([first, rest]).repeat(nodes, 1))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._token = object()
+
+    # ---------------------------------------------------------------- using
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        if not self.is_bound or self.heads == -1:
+            if isinstance(self.where, EdgeRows | NodeRows) and (graph.node_id is not None or graph.edge_id is not None):
+                raise SupportError(
+                    "the first graph a table of edge weights meets must be the full one: call bind(edge_index)."
+                )
+            self.bind(graph, source_and_target(z)[0].shape[-2])
+        if self.share == "type":
+            row = self._edge_rows(graph, edge_attr)
+        else:
+            row = graph.memo(("edge rows", self._token), lambda: self._edge_rows(graph, None))
+        weight = _read(self.edge_table, *row).unflatten(1, (self.order, self.heads)).movedim(1, 0)
+        if self.times_edge_weight and edge_weight is not None:
+            weight = weight * (edge_weight if edge_weight.dim() == 2 else edge_weight.unsqueeze(-1))
+        return weight
+
+    def _edge_rows(self, graph: Graph, edge_attr: Tensor | None) -> tuple[Tensor, bool]:
+        row = self.where.of_edges(graph, edge_attr)
+        if self.has_diagonal:  # the loops of the edge list are the diagonal's
+            row = torch.where(graph.source == graph.target, -1, row)
+        return row, _complete(row)
+
+    def initial(self, graph: Graph) -> Tensor | None:
+        return self._on_nodes(graph)[0] if self.has_initial else None
+
+    def diagonal(self, graph: Graph) -> Tensor | None:
+        return self._on_nodes(graph)[int(self.has_initial) :] if self.has_diagonal else None
+
+    def _on_nodes(self, graph: Graph) -> Tensor:
+        def rows() -> tuple[Tensor, bool]:
+            row = self.where.of_nodes(graph)
+            return row, _complete(row)
+
+        row = graph.memo(("node rows", self._token), rows)
+        return _read(self.node_table, *row).unflatten(1, (-1, self.heads)).movedim(1, 0)
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}, heads={self.heads}, share={self.share!r}"
+
+
+class EdgeMatrix(Phi):
+    """One (F, F) matrix for every edge and hop, which mixes channels as the signal walks.
+
+    z^(k)[i] = D^(k)[i] z^(k-1)[i] + sum over e = (j -> i) of Theta^(k)[e] z^(k-1)[j]
+
+    Unlike the bank of F_out F_in scalar filters that ``EdgeVarying`` gives with a ``Fan`` lift, whose channels meet
+    only at the end; for one hop the two are the same. The lifted signal is (N, F, 1).
+
+    Args:
+        order: K.
+        channels: F.
+        options: of ``EdgeVarying`` (share, self_loops, nodes, ...), whose heads here are the F * F entries.
+    """
+
+    def __init__(self, order: int = 1, channels: int = 1, **options) -> None:
+        super().__init__()
+        self.entries = EdgeVarying(order, channels * channels, **options)
+        self.order, self.heads, self.channels = order, channels, channels
+        self.reset_parameters()
+
+    def bind(self, graph: Graph, heads: int | None = None) -> None:
+        self.entries.bind(graph)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.entries.reset_parameters()
+        if self.entries.is_bound:  # random signs and the variance of a dense (F, F) layer, so that channels differ
+            table = self.entries.edge_table
+            mixing = torch.empty(self.order * self.channels**2).uniform_(-1, 1) * math.sqrt(3 / self.channels)
+            table.reset_parameters(table.to_dense() * mixing.to(table.to_dense()))
+
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        if not self.entries.is_bound:
+            self.bind(graph)
+        return self.entries(x, z, graph, edge_weight, edge_attr)
+
+    def diagonal(self, graph: Graph) -> Tensor | None:
+        return self.entries.diagonal(graph)
+
+    def hop(self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm = ops.spmm) -> Tensor:
+        channels = self.channels
+        # entry (f, g) of every matrix is a head that carries input channel g to output channel f
+        fanned = z.unsqueeze(1).expand(-1, channels, -1, -1).flatten(1, 2)
+        y = spmm(graph, weight, fanned)
+        if diagonal is not None:
+            y = y + diagonal.unsqueeze(-1) * fanned
+        return y.unflatten(1, (channels, channels)).sum(2)
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}, channels={self.channels}"
+
+
+def _rows(
+    share: str, self_loops: bool, nodes: Tensor | int | float | None, num_types: int | None, buckets: int | None
+) -> Rows:
+    if nodes is not None and share != "edge":
+        raise ShapeError(f"important nodes choose among edges of one graph: share must be 'edge', got {share!r}.")
+    if share == "edge":
+        return EdgeRows(self_loops, nodes)
+    if share == "node":
+        return NodeRows()
+    if share == "type":
+        if not num_types:
+            raise ShapeError("share='type' needs num_types, the number of edge types.")
+        return TypeRows(num_types)
+    if share == "hash":
+        if not buckets:
+            raise ShapeError("share='hash' needs buckets, the number of weights to share.")
+        return HashRows(buckets)
+    raise ShapeError(f"share is one of 'edge', 'node', 'type', 'hash', got {share!r}.")
+
+
+def _complete(row: Tensor) -> bool:
+    """Whether every edge has a row; what cannot be known while tracing is taken as no."""
+    return not torch.compiler.is_compiling() and bool((row >= 0).all())
+
+
+def _read(table: StructuredMatrix, row: Tensor, complete: bool) -> Tensor:
+    """table[row], and zeros where the row is -1."""
+    if complete:
+        return table.rows(row)
+    if table.shape[0] == 0:
+        return torch.zeros(len(row), table.shape[1], dtype=next(table.parameters()).dtype, device=row.device)
+    return table.rows(row.clamp_min(0)) * (row >= 0).unsqueeze(-1)

@@ -1,0 +1,103 @@
+"""ShiftOperator: the given graph shift operator at every hop."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edgenet import gso
+from edgenet.errors import ShapeError
+from edgenet.graph import Graph
+from edgenet.phi.base import Pair, Phi, source_and_target
+
+
+class ShiftOperator(Phi):
+    """Phi^(k) = S for every hop: the edge weights as given, or normalised here. GCNN, TAG, GCN, SGC.
+
+    Args:
+        order: K.
+        heads: R shift operators, given as (E, R) edge weights; each has a head of its own.
+        normalize: None takes the edge weights as they are (1 where none are given); "sym" makes them
+            D^(-1/2) A D^(-1/2), "rw" D^(-1) A, with D the weighted in-degree.
+
+    Raises:
+        ShapeError: in ``forward``, if the edge weights have not R columns.
+    """
+
+    shares_hops = True
+
+    def __init__(self, order: int = 1, heads: int = 1, normalize: str | None = None) -> None:
+        super().__init__()
+        if normalize not in gso.NORMALISATIONS:
+            raise ShapeError(f"normalize is one of {list(gso.NORMALISATIONS)}, got {normalize!r}.")
+        if normalize is not None and heads != 1:
+            raise ShapeError(
+                f"normalize={normalize!r} is for one shift operator; normalise the {heads} columns beforehand."
+            )
+        self.order, self.heads, self.normalize = order, heads, normalize
+
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        dtype = source_and_target(z)[0].dtype
+        if self.heads > 1:
+            if edge_weight is None or edge_weight.shape != (graph.num_edges, self.heads):
+                got = None if edge_weight is None else tuple(edge_weight.shape)
+                raise ShapeError(
+                    f"{self.heads} shift operators need ({graph.num_edges}, {self.heads}) edge weights, got {got}."
+                )
+            weight = edge_weight
+        else:
+            flat = edge_weight[:, 0] if edge_weight is not None and edge_weight.dim() == 2 else edge_weight
+            normalise = gso.NORMALISATIONS[self.normalize]
+            if flat is None:  # a property of the graph alone: computed once
+                weight = graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype)).unsqueeze(-1)
+            else:
+                weight = normalise(graph, flat).unsqueeze(-1)
+        return weight.expand(self.order, -1, -1)
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}, heads={self.heads}, normalize={self.normalize!r}"
+
+
+class ShiftProduct(Phi):
+    """Phi^(k) = mu_0^(k) I + mu_1^(k) S: the spectral (shift-invariant) EdgeNet.
+
+    The paper constrains Phi^(k) to the eigenvectors of S and to its sparsity. On graphs whose eigenvalues are distinct
+    that leaves the span of I and S, so the family is the products of order-1 polynomials in S.
+
+    Args:
+        order: K.
+        heads: H; one pair (mu_0, mu_1) for each hop and head.
+    """
+
+    def __init__(self, order: int = 1, heads: int = 1) -> None:
+        super().__init__()
+        self.order, self.heads = order, heads
+        self.weight = torch.nn.Parameter(torch.empty(order, 2, heads))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        torch.nn.init.uniform_(self.weight, -1, 1)
+
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        shift = gso.adjacency(graph, edge_weight, self.weight.dtype)
+        return self.weight[:, 1:] * shift[:, None]
+
+    def diagonal(self, graph: Graph) -> Tensor:
+        return self.weight[:, :1].expand(-1, graph.num_nodes, -1)
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}, heads={self.heads}"

@@ -1,0 +1,96 @@
+"""Dense: every entry stored."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter, is_lazy
+
+from edgenet.errors import ShapeError
+from edgenet.structured.base import StructuredMatrix
+
+
+class Dense(StructuredMatrix):
+    """An (m, n) matrix with every entry a parameter. What stands in a slot before it is compressed.
+
+    Args:
+        weight: (m, n). Copied.
+
+    Raises:
+        ShapeError: if ``weight`` is not a matrix.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        if weight.dim() != 2:
+            raise ShapeError(f"a matrix has two axes, got a weight of shape {tuple(weight.shape)}.")
+        self.weight = nn.Parameter(weight.detach().clone())
+        self._known: tuple[int, int] = tuple(weight.shape)
+
+    @classmethod
+    def lazy(cls, rows: int, columns: int) -> Self:
+        """A Glorot-uniform matrix; where a size is -1 it is made at the first ``matmul``, or by ``materialise``."""
+        matrix = cls(torch.empty(0, 0))
+        matrix._known = (rows, columns)
+        matrix.weight = UninitializedParameter()
+        if rows >= 0 and columns >= 0:
+            matrix.materialise(rows, columns)
+        return matrix
+
+    @property
+    def is_lazy(self) -> bool:
+        return is_lazy(self.weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._known if self.is_lazy else tuple(self.weight.shape)
+
+    def materialise(self, rows: int, columns: int) -> None:
+        """Give a lazy matrix its size, and its Glorot-uniform start."""
+        for axis, (known, size) in enumerate(zip(self._known, (rows, columns), strict=True)):
+            if known not in (-1, size):
+                raise ShapeError(f"axis {axis} of this matrix was declared {known}, and is asked to be {size}.")
+        self.weight.materialize((rows, columns))
+        bound = math.sqrt(6 / max(1, rows + columns))
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def _may_be(self, shape: torch.Size) -> bool:
+        return all(known in (-1, size) for known, size in zip(self._known, shape, strict=True))
+
+    def matmul(self, x: Tensor) -> Tensor:
+        if self.is_lazy:
+            self.materialise(self._known[0], x.shape[-1])
+        return F.linear(x, self.weight)
+
+    def to_dense(self) -> Tensor:
+        return self.weight
+
+    @classmethod
+    def from_dense(cls, weight: Tensor, **config: Any) -> Self:
+        return cls(weight, **config)
+
+    def rows(self, index: Tensor) -> Tensor:
+        return self.weight.index_select(0, index)
+
+    def num_parameters(self) -> int:
+        return 0 if self.is_lazy else self.weight.numel()
+
+    def reset_parameters(self, dense: Tensor | None = None) -> None:
+        if not self.is_lazy:
+            super().reset_parameters(dense)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        if not self.is_lazy:  # what has no size yet has no numbers to save
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        stored = state_dict.get(prefix + "weight")
+        if self.is_lazy and stored is not None and stored.dim() == 2 and self._may_be(stored.shape):
+            self.materialise(*stored.shape)
+        if self.is_lazy and stored is None:
+            return
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,40 @@
+"""StructuredLinear: a linear layer whose weight is any structured matrix."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.dense import Dense
+
+
+class StructuredLinear(nn.Module):
+    """y = x W^T + b, with W in a slot.
+
+    Args:
+        weight: the structured matrix W, (out, in).
+        bias: (out,) or None.
+    """
+
+    def __init__(self, weight: StructuredMatrix, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.weight = weight
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+
+    @classmethod
+    def dense(cls, in_features: int, out_features: int, bias: bool = False) -> Self:
+        """A dense, Glorot-uniform weight and a bias of zeros. ``in_features=-1`` is read off the first input."""
+        return cls(Dense.lazy(out_features, in_features), torch.zeros(out_features) if bias else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        y = self.weight(x)
+        return y if self.bias is None else y + self.bias
+
+    def reset_parameters(self) -> None:
+        self.weight.reset_parameters()
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)

@@ -1,0 +1,385 @@
+"""The shape of the library, read from its syntax trees: imports point one way, every family has a case, docs run.
+
+Each check is a function over the root of a checkout and returns sentences, one per violation. The tests run it on this
+checkout, where it must return nothing, and on a small tree that breaks the rule, where it must say so.
+"""
+
+import ast
+import importlib
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Which part of edgenet may import which. A part is a module or a folder, and a name stands for everything in it.
+# Imports inside functions and under TYPE_CHECKING count like any other.
+LOW = "errors graph gso ops structured phi"             # what every layer is made of
+MAY_IMPORT = {
+    "_version":   "",
+    "errors":     "",
+    "graph":      "errors",
+    "gso":        "errors graph",
+    "ops":        "errors graph gso",
+    "structured": "errors graph gso ops",
+    "phi":        "errors graph gso ops structured estimators.basis",
+    "nn":         f"{LOW} estimators.basis",
+    "compress":   "errors graph gso ops structured",    # never nn: it works on any nn.Module
+    "convert":    f"{LOW} nn",
+    "models":     f"{LOW} nn",
+    "estimators": "errors",
+    "data":       "errors",
+    "config":     "errors",
+    "checkpoint": "errors _version",
+    "testing":    LOW,                                  # anything below nn
+    "plots":      f"{LOW} nn models",
+    "train":      f"{LOW} nn models compress convert data config checkpoint plots",
+    "bench":      f"{LOW} nn models compress convert data config checkpoint plots train estimators testing _version",
+    "cli":        f"{LOW} nn models compress convert data config checkpoint plots train estimators bench _version",
+}
+# importer -> imported: allowed inside a function only, with the reason beside it
+ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
+# other packages a part may import; parts that are not named here may import any
+THIRD_PARTY = {
+    "_version":   "",
+    "errors":     "",
+    "estimators": "numpy scipy",
+    "data":       "torch_geometric torch numpy scipy networkx sklearn tqdm",
+    "compress":   "torch numpy scipy tqdm",
+}
+# packages that only one part may import
+ONLY_FROM = {"torch_scatter": "ops"}
+
+# registry -> its list of cases in tests/cases.py
+REGISTRIES = {
+    "edgenet.structured:STRUCTURES": "STRUCTURE_CASES",
+    "edgenet.phi:PHIS":              "PHI_CASES",
+    "edgenet.convert:CONVERTERS":    "CONVERTER_CASES",
+}
+MACHINE_PATHS = tuple(f"/{folder}/" for folder in ("work", "root"))     # spelled so that this file passes its own test
+
+
+# --- imports ----------------------------------------------------------------------------------------------------------
+def imports(file: Path, package: Path) -> Iterator[tuple[str, int, bool]]:
+    """(dotted name, line, inside a function?) of every import in a file; ``from a import b`` gives ``a.b``."""
+    inside = set()
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            inside.update(id(node) for node in ast.walk(function))
+    here = [package.name, *file.relative_to(package).parts[:-1]]        # the package that relative imports start from
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            names = [".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names]
+        else:
+            continue
+        yield from ((name, node.lineno, id(node) in inside) for name in names)
+
+
+def part_of(file: Path, package: Path) -> str:
+    """The row of the table that a file belongs to: its folder or its name below the package."""
+    first = file.relative_to(package).parts[0]
+    return first.removesuffix(".py")
+
+
+def import_problems(root: Path) -> list[str]:
+    """Imports that point the wrong way."""
+    package, problems = root / "edgenet", []
+    for file in sorted(package.rglob("*.py")):
+        part, where = part_of(file, package), file.relative_to(root)
+        if part == "__init__":
+            continue                                    # the public names come from everywhere
+        if part not in MAY_IMPORT:
+            problems.append(f"{where}: no row for {part!r} in MAY_IMPORT of tests/test_architecture.py; add one.")
+            continue
+        for name, line, inside in imports(file, package):
+            top, _, rest = name.partition(".")
+            if top == "edgenet":
+                problem = _internal_problem(part, rest, package)
+                if problem and not (inside and _covers(ONLY_INSIDE_FUNCTIONS.get(part, ""), rest)):
+                    problems.append(f"{where}:{line}: {problem}")
+            elif top not in sys.stdlib_module_names:
+                if part in THIRD_PARTY and top not in THIRD_PARTY[part].split():
+                    allowed = THIRD_PARTY[part] or "nothing"
+                    problems.append(f"{where}:{line}: {part} imports {top}; it may import {allowed}.")
+                if part != ONLY_FROM.get(top, part):
+                    problems.append(f"{where}:{line}: {part} imports {top}; only {ONLY_FROM[top]} may.")
+    return problems
+
+
+def _internal_problem(part: str, name: str, package: Path) -> str | None:
+    target = name.split(".")[0]
+    if target == part or _covers(MAY_IMPORT[part], name):
+        return None
+    if not name or target not in MAY_IMPORT and not (package / target).is_dir() and not (package / f"{target}.py").is_file():
+        return f"{part} imports {target or 'edgenet'} from edgenet itself, which imports everything; name the module."
+    return f"{part} imports {target}; it may import {MAY_IMPORT[part] or 'nothing of edgenet'}."
+
+
+def _covers(allowed: str, name: str) -> bool:
+    return any(name == entry or name.startswith(f"{entry}.") for entry in allowed.split())
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+def file_problems(root: Path) -> list[str]:
+    """Files that must not exist, and tests that must."""
+    problems = [
+        f"{file.relative_to(root)}: datasets/ is data, never a package; remove this file."
+        for file in sorted((root / "datasets").rglob("__init__.py"))
+    ]
+    problems += [
+        f"{file.relative_to(root)}: a helper lives with its user, or gets a name of its own."
+        for folder in ("edgenet", "tests", "examples", "datasets")
+        for file in sorted((root / folder).rglob("utils.py"))
+    ]
+    problems += [
+        f"edgenet/ops/{op.parent.name} has no test: tests/ops/test_{op.parent.name}.py is missing."
+        for op in sorted((root / "edgenet" / "ops").glob("*/__init__.py"))
+        if not (root / "tests" / "ops" / f"test_{op.parent.name}.py").is_file()
+    ]
+    return problems
+
+
+def listed_files(root: Path) -> list[Path]:
+    """What git tracks or would track; without git, everything that is not hidden."""
+    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        out = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return [f for f in root.rglob("*") if not any(part.startswith(".") for part in f.relative_to(root).parts)]
+    return [root / name for name in out.split("\0") if name]
+
+
+def machine_path_problems(root: Path) -> list[str]:
+    """Text files that name a folder of the machine they were written on."""
+    problems = []
+    for file in sorted(listed_files(root)):
+        if not file.is_file():
+            continue
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue                                    # not text
+        problems += [
+            f"{file.relative_to(root)}:{number}: names a folder of one machine ({path})."
+            for number, line in enumerate(lines, 1)
+            for path in MACHINE_PATHS
+            if re.search(rf"(?<![\w.~/]){re.escape(path)}", line)         # not the middle of some/work/folder
+        ]
+    return problems
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+def load_cases(root: Path) -> Any:
+    """tests/cases.py as a module."""
+    file = root / "tests" / "cases.py"
+    assert file.is_file(), "tests/cases.py is missing: the contract tests run over STRUCTURE_CASES, PHI_CASES, GRAPHS."
+    spec = importlib.util.spec_from_file_location("cases_of_architecture_test", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module                     # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[spec.name]
+    return module
+
+
+def uncovered(names: Iterable[str], cases: Iterable[Any]) -> list[str]:
+    """The names without a case. A case's name is its dict key, its ``name``, or else the start of its ``str``."""
+    labels = [case if isinstance(case, str) else str(getattr(case, "name", case)) for case in cases]
+    return [name for name in names if not any(re.match(rf"{re.escape(name)}(?!\w)", label) for label in labels)]
+
+
+# --- README -----------------------------------------------------------------------------------------------------------
+_BLOCK = re.compile(r"(?:^<!-- no-test:(?P<reason>.*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def readme_blocks(root: Path) -> list[tuple[int, str]]:
+    """(line of the first statement, code) of the README's Python blocks, but for those below ``<!-- no-test: why -->``."""
+    readme = root / "README.md"
+    if not readme.is_file():
+        return []
+    text, blocks = readme.read_text(encoding="utf-8"), []
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("code")) + 1
+        if match["reason"] is None:
+            blocks.append((line, match["code"]))
+        elif not match["reason"].strip():
+            blocks.append((line, "raise AssertionError('<!-- no-test: --> gives no reason')"))
+    return blocks
+
+
+def run_block(line: int, code: str, root: Path) -> None:
+    """Runs a block in a namespace of its own; its traceback points into the README."""
+    syntax = ast.increment_lineno(ast.parse(code), line - 1)
+    exec(compile(syntax, str(root / "README.md"), "exec"), {"__name__": "__readme__"})
+
+
+# --- this checkout ----------------------------------------------------------------------------------------------------
+def _say(problems: list[str]) -> None:
+    assert not problems, "\n" + "\n".join(problems)
+
+
+def test_imports_point_one_way():
+    _say(import_problems(ROOT))
+
+
+def test_the_import_table_has_no_cycle_and_names_parts_only():
+    order = {}
+
+    def depth(part: str, path: tuple[str, ...] = ()) -> int:
+        assert part not in path, f"{' -> '.join([*path, part])} is a cycle"
+        if part not in order:
+            below = {entry.split(".")[0] for entry in MAY_IMPORT[part].split()}
+            order[part] = 1 + max((depth(other, (*path, part)) for other in below), default=0)
+        return order[part]
+
+    for part in MAY_IMPORT:
+        depth(part)
+
+
+def test_no_file_is_where_it_must_not_be_and_every_op_has_its_test():
+    _say(file_problems(ROOT))
+
+
+def test_no_file_names_a_folder_of_one_machine():
+    _say(machine_path_problems(ROOT))
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_every_entry_of_a_registry_has_a_case(registry):
+    module, name = registry.split(":")
+    if importlib.util.find_spec("edgenet") is None or importlib.util.find_spec(module) is None:
+        pytest.skip(f"there is no {module} yet")
+    entries, cases = getattr(importlib.import_module(module), name), load_cases(ROOT)
+    listed = REGISTRIES[registry]
+    assert hasattr(cases, listed), f"tests/cases.py has no {listed}, the cases of {registry}."
+    missing = uncovered(entries, getattr(cases, listed))
+    assert not missing, f"{registry} has entries without a case in {listed}: {', '.join(missing)}."
+
+
+def test_there_are_awkward_graphs():
+    assert getattr(load_cases(ROOT), "GRAPHS", None), "tests/cases.py has no GRAPHS, or an empty one."
+
+
+@pytest.mark.float32                                    # as a reader would run it
+@pytest.mark.parametrize("block", readme_blocks(ROOT), ids=lambda block: f"line {block[0]}")
+def test_the_readme_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_block(*block, ROOT)
+
+
+# --- trees that break the rules ---------------------------------------------------------------------------------------
+def tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize(
+    "file, source, says",
+    [
+        ("ops/spmm/__init__.py", "from edgenet.nn import conv", "ops imports nn"),
+        ("ops/spmm/__init__.py", "def f():\n    import edgenet.structured.dense", "ops imports structured"),
+        ("graph.py", "from . import ops", "graph imports ops"),
+        ("phi/shift.py", "from ..nn.conv import EdgeNetConv", "phi imports nn"),
+        ("phi/shift.py", "from edgenet.estimators.spam import SpAM", "phi imports estimators"),
+        ("compress/admm.py", "from edgenet.nn import EdgeNetConv", "compress imports nn"),
+        ("compress/admm.py", "import torch_geometric", "compress imports torch_geometric"),
+        ("structured/dense.py", "if TYPE_CHECKING:\n    from edgenet.phi import Phi", "structured imports phi"),
+        ("data.py", "from edgenet.graph import Graph", "data imports graph"),
+        ("data/planetoid.py", "import pandas", "data imports pandas"),
+        ("estimators/spam.py", "import torch", "estimators imports torch"),
+        ("testing.py", "import edgenet.nn", "testing imports nn"),
+        ("config.py", "from edgenet.train import fit", "config imports train"),
+        ("plots.py", "from edgenet import cli", "plots imports cli"),
+        ("train.py", "from edgenet.cli import main", "train imports cli"),
+        ("models/node_classifier.py", "from edgenet import EdgeNetConv", "from edgenet itself"),
+        ("nn/conv.py", "import edgenet", "from edgenet itself"),
+        ("nn/conv.py", "import torch_scatter", "only ops may"),
+        ("misc.py", "", "no row for 'misc'"),
+    ],
+)
+def test_an_import_that_points_up_is_found(tmp_path, file, source, says):
+    problems = import_problems(tree(tmp_path, {"edgenet/nn/x.py": "", f"edgenet/{file}": source}))
+    assert len(problems) == 1 and says in problems[0] and f"edgenet/{file}" in problems[0], problems
+
+
+def test_imports_that_point_down_pass(tmp_path):
+    files = {
+        "edgenet/__init__.py": "from edgenet.cli import main",
+        "edgenet/cli.py": "from edgenet import train\nfrom edgenet._version import __version__",
+        "edgenet/nn/conv.py": "import torch\nfrom edgenet import ops, phi\nfrom . import lift\nfrom ..gso import rw",
+        "edgenet/phi/additive.py": "from edgenet.estimators.basis import splines",
+        "edgenet/estimators/spam.py": "import math\nimport scipy.linalg\nfrom .basis import splines",
+        "edgenet/ops/backend.py": "def f():\n    import torch_scatter",
+    }
+    assert import_problems(tree(tmp_path, files)) == []
+
+
+def test_an_import_allowed_inside_functions_only_is_found_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setitem(ONLY_INSIDE_FUNCTIONS, "graph", "gso")
+    tree(tmp_path, {"edgenet/gso.py": "", "edgenet/graph.py": "def f():\n    from edgenet import gso"})
+    assert import_problems(tmp_path) == []
+    tree(tmp_path, {"edgenet/graph.py": "from edgenet import gso"})
+    assert len(import_problems(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "file, says",
+    [
+        ("datasets/cora/__init__.py", "never a package"),
+        ("edgenet/nn/utils.py", "a name of its own"),
+        ("tests/utils.py", "a name of its own"),
+        ("edgenet/ops/spmm/__init__.py", "tests/ops/test_spmm.py is missing"),
+    ],
+)
+def test_a_file_in_the_wrong_place_or_a_missing_test_is_found(tmp_path, file, says):
+    problems = file_problems(tree(tmp_path, {file: ""}))
+    assert len(problems) == 1 and says in problems[0]
+
+
+def test_a_machine_path_is_found(tmp_path):
+    files = {"docs/a.md": f"one\nsee {MACHINE_PATHS[0]}shared\n", "docs/b.md": "https://host/x/work/y ~/work/z\n"}
+    tree(tmp_path, files)
+    assert [problem.split(": ")[0] for problem in machine_path_problems(tmp_path)] == ["docs/a.md:2"]
+
+
+def test_an_entry_without_a_case_is_found():
+    class Case:
+        def __init__(self, name):
+            self.name = name
+
+    names = ["dense", "low_rank", "edge"]
+    assert uncovered(names, [Case("dense"), Case("low_rank rank 3")]) == ["edge"]
+    assert uncovered(names, ["dense-5x3", "low_rank", "edge_varying"]) == ["edge"]
+    assert uncovered(names, {"dense": 1, "edge": 2}) == ["low_rank"]
+
+
+def test_missing_cases_are_said_in_a_sentence(tmp_path):
+    with pytest.raises(AssertionError, match=r"cases\.py is missing"):
+        load_cases(tmp_path)
+
+
+def test_readme_blocks_are_found_skipped_with_a_reason_and_fail_at_their_line(tmp_path):
+    fence = "```"
+    text = (
+        f"# Title\n{fence}python\nx = 1\n{fence}\n\n{fence}bash\nls\n{fence}\n"
+        f"<!-- no-test: downloads -->\n{fence}python\nboom\n{fence}\n<!-- no-test: -->\n{fence}python\ny\n{fence}\n"
+    )
+    blocks = readme_blocks(tree(tmp_path, {"README.md": text}))
+    assert [line for line, _ in blocks] == [3, 15] and blocks[0][1] == "x = 1\n" and "no reason" in blocks[1][1]
+    with pytest.raises(ZeroDivisionError) as error:
+        run_block(3, "\n1 / 0", tmp_path)
+    assert error.traceback[-1].lineno == 3              # counted from 0: the README's line 4
+    assert readme_blocks(tmp_path / "nowhere") == []
