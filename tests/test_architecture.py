@@ -120,7 +120,8 @@ def _internal_problem(part: str, name: str, package: Path) -> str | None:
     target = name.split(".")[0]
     if target == part or _covers(MAY_IMPORT[part], name):
         return None
-    if not name or target not in MAY_IMPORT and not (package / target).is_dir() and not (package / f"{target}.py").is_file():
+    known = target in MAY_IMPORT or (package / target).is_dir() or (package / f"{target}.py").is_file()
+    if not target or not known:
         return f"{part} imports {target or 'edgenet'} from edgenet itself, which imports everything; name the module."
     return f"{part} imports {target}; it may import {MAY_IMPORT[part] or 'nothing of edgenet'}."
 
@@ -200,11 +201,13 @@ def uncovered(names: Iterable[str], cases: Iterable[Any]) -> list[str]:
 
 
 # --- README -----------------------------------------------------------------------------------------------------------
-_BLOCK = re.compile(r"(?:^<!-- no-test:(?P<reason>.*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
+)
 
 
 def readme_blocks(root: Path) -> list[tuple[int, str]]:
-    """(line of the first statement, code) of the README's Python blocks, but for those below ``<!-- no-test: why -->``."""
+    """(first line, code) of the README's Python blocks, but for those below ``<!-- no-test: why -->``."""
     readme = root / "README.md"
     if not readme.is_file():
         return []

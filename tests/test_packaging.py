@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,11 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "edgenet" / "_version.py").
 
 def test_there_is_one_version():
     assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert version("edgenet") == VERSION, "installed metadata is old: pip install -c constraints.txt -e . renews it"
+    try:
+        installed = version("edgenet")
+    except PackageNotFoundError:
+        pytest.skip("edgenet runs from its folder here, it is not installed")
+    assert installed == VERSION, "installed metadata is old: pip install -c constraints.txt -e . renews it"
 
 
 def test_every_folder_with_code_is_a_package():

@@ -66,10 +66,18 @@ class GraphClassifier(nn.Module):
                 f"{hidden_channels}, {dropout}."
             )
         self._config = {
-            "in_channels": in_channels, "out_channels": out_channels, "layer": layer,
-            "hidden_channels": hidden_channels, "num_layers": num_layers, "num_nodes": num_nodes, "readout": readout, "target_node": target_node,
-            "dropout": dropout, "activation": activation, **layer_options,
-        }  # fmt: skip
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "layer": layer,
+            "hidden_channels": hidden_channels,
+            "num_layers": num_layers,
+            "num_nodes": num_nodes,
+            "readout": readout,
+            "target_node": target_node,
+            "dropout": dropout,
+            "activation": activation,
+            **layer_options,
+        }
         self.readout, self.target_node, self.num_nodes = readout, target_node, num_nodes
         self.dropout = nn.Dropout(dropout)
         widths = [in_channels] + [hidden_channels] * num_layers

@@ -61,10 +61,19 @@ class NodeClassifier(nn.Module):
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout is a probability in [0, 1), got {dropout}.")
         self._config = {
-            "in_channels": in_channels, "out_channels": out_channels, "layer": layer,
-            "hidden_channels": hidden_channels, "num_layers": num_layers, "dropout": dropout, "attention_dropout": attention_dropout, "heads": heads,
-            "out_heads": out_heads, "skip": skip, "activation": activation, **layer_options,
-        }  # fmt: skip
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "layer": layer,
+            "hidden_channels": hidden_channels,
+            "num_layers": num_layers,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "heads": heads,
+            "out_heads": out_heads,
+            "skip": skip,
+            "activation": activation,
+            **layer_options,
+        }
         self.dropout, self.num_layers = nn.Dropout(dropout), num_layers
         self.convs, self.skips = nn.ModuleList(), nn.ModuleList()
         width = tuple(in_channels) if isinstance(in_channels, list | tuple) else in_channels

@@ -222,7 +222,8 @@ class TypeRows(Rows):
             low, high = (int(v) for v in kind.aminmax())
             if low < 0 or high >= self.edge_rows:
                 raise SupportError(
-                    f"edge type {low if low < 0 else high} is not among the types 0 to {self.edge_rows - 1}."
+                    f"edge type {low if low < 0 else high} is not among the {self.edge_rows} types "
+                    f"0 to {self.edge_rows - 1}."
                 )
         return kind
 
