@@ -65,21 +65,16 @@ $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 # whole. A failing second costs the accelerator only: say so loudly, here and before every later test run.
 $(VENV)/.installed-test: $(INPUTS) | $(BIN)/python
 	$(PIP) install -c constraints.txt -e ".[test]"
-	@if ! command -v $(firstword $(CXX)) >/dev/null; then \
-	    reason="there is no C++ compiler ($(CXX)); on Debian: apt install g++ python3-dev"; \
-	elif ! (set -x; $(PIP) install -c constraints.txt --no-build-isolation -e ".[scatter,test,dev]"); then \
-	    reason="its installation failed, see above"; \
+	@if (set -x; $(PIP) install -c constraints.txt --no-build-isolation -e ".[scatter,test,dev]"); then \
+	    echo "torch_scatter is installed." > $@; \
 	else \
-	    reason=""; \
-	fi; \
-	if [ -n "$$reason" ]; then \
+	    if command -v $(firstword $(CXX)) >/dev/null; then reason="its installation failed, see above"; \
+	    else reason="there is no C++ compiler ($(CXX)). On Debian: apt install g++ python3-dev"; fi; \
 	    (set -x; $(PIP) install -c constraints.txt --no-build-isolation -e ".[test,lint]") || exit 1; \
 	    { echo "************************************************************************"; \
 	      echo "** torch_scatter is NOT installed: $$reason"; \
 	      echo "** The tests run on the pure-torch fallback, and those of the scatter"; \
 	      echo "** backend are left out. To try again: rm $@ && make test"; \
 	      echo "************************************************************************"; } > $@; \
-	else \
-	    echo "torch_scatter is installed." > $@; \
 	fi
 	@touch $(VENV)/.installed

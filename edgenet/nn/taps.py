@@ -128,14 +128,7 @@ class Linear(Taps):
             matrix.materialise(matrix.shape[0], taps * heads * channels)
         if not (walk.shares_hops and isinstance(matrix, Dense) and matrix.shape[0] < channels):
             return super().walk(z, walk)
-        mix = matrix.weight.unflatten(1, (taps, heads, channels))
-        mixed = [torch.einsum("...hc,ohc->...ho", z, mix[:, t]) for t in range(taps)]
-        y = mixed.pop()
-        for k in reversed(range(walk.order)):
-            y = walk.hop(k, y)
-            if mixed:
-                y = y + mixed.pop()
-        y = y.sum(-2)
+        y = horner(z, matrix.weight.unflatten(1, (taps, heads, channels)), walk)
         return y if self.linear.bias is None else y + self.linear.bias
 
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
@@ -194,27 +187,40 @@ class NodeVarying(Taps):
             start = torch.empty(width, dtype=like.dtype, device=like.device).uniform_(-bound, bound)
             self.table.reset_parameters(start.repeat(groups, 1))
 
+    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        heads, channels = z.shape[-2:]
+        group = self._group_of(walk.graph, heads * channels)
+        groups = self.table.shape[0]
+        if not (walk.shares_hops and isinstance(self.table, Dense) and groups * self.out_channels < channels):
+            return super().walk(z, walk)
+        # few groups: mix for all of them, walk that narrower signal, and let every node take its group's
+        mix = self.table.weight.view(groups * self.out_channels, self.taps, heads, channels)
+        y = horner(z, mix, walk).unflatten(-1, (groups, self.out_channels))
+        own = group.view(-1, *[1] * (y.dim() - 1)).expand(*y.shape[:-2], 1, y.shape[-1])
+        return y.gather(-2, own).squeeze(-2)
+
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
         z = torch.stack([s.flatten(-2) for s in signals], dim=-2)  # (N, [B,] T, H * C)
+        group, z = self._group_of(graph, z.shape[-1]), z.flatten(-2)
+        mix = self.table.rows(group).unflatten(1, (self.out_channels, z.shape[-1]))
+        return torch.einsum("nc,noc->no" if z.dim() == 2 else "nbc,noc->nbo", z, mix)
+
+    def _group_of(self, graph: Graph, channels: int) -> Tensor:
+        """(N,) group of every node of this graph."""
         if not self.is_bound:
             if graph.node_id is not None:
                 raise SupportError(
                     "the first graph that node-varying taps meet must be the full one: call bind(edge_index)."
                 )
-            self.bind(graph, z.shape[-1])
-        if graph.node_id is None and graph.num_nodes != len(self.group):
+            self.bind(graph, channels)
+        if graph.node_id is not None:
+            return self.group[graph.node_id]
+        if graph.num_nodes != len(self.group):
             raise SupportError(
                 f"these taps belong to a graph of {len(self.group)} nodes and are used on one of {graph.num_nodes}; "
                 f"pass n_id for a sampled piece."
             )
-        group = self.group if graph.node_id is None else self.group[graph.node_id]
-        z = z.flatten(-2)
-        if z.dim() == 2:
-            return torch.einsum("nc,noc->no", z, self._of(group, z.shape[-1]))
-        return torch.einsum("nbc,noc->nbo", z, self._of(group, z.shape[-1]))
-
-    def _of(self, group: Tensor, width: int) -> Tensor:
-        return self.table.rows(group).unflatten(1, (self.out_channels, width))
+        return self.group
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         stored = state_dict.get(prefix + "group")
@@ -246,6 +252,22 @@ class SumFan(Taps):
 
     def extra_repr(self) -> str:
         return f"out_channels={self.out_channels}"
+
+
+def horner(z: Tensor, mix: Tensor, walk: Walk) -> Tensor:
+    """sum over t, h of Phi^t (z[:, h] mix[:, t, h]^T), walked in the output's width.
+
+    Args:
+        z: (N, [B,] H, C).
+        mix: (F_out, T, H, C), with T = K + 1, or K without a self tap.
+    """
+    mixed = [torch.einsum("...hc,ohc->...ho", z, mix[:, t]) for t in range(mix.shape[1])]
+    y = mixed.pop()
+    for k in reversed(range(walk.order)):
+        y = walk.hop(k, y)
+        if mixed:
+            y = y + mixed.pop()
+    return y.sum(-2)
 
 
 def merged(z: Tensor, merge: str) -> Tensor:
