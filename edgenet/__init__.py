@@ -4,11 +4,18 @@ The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operator
 ``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``data``, ``train``.
 """
 
-from edgenet import gso, nn, ops, phi, structured
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from edgenet._version import __version__
-from edgenet.graph import Graph
-from edgenet.models import GraphClassifier, NodeClassifier
-from edgenet.nn import EdgeNetConv
+
+if TYPE_CHECKING:
+    from edgenet import data, gso, models, nn, ops, phi, structured
+    from edgenet.graph import Graph
+    from edgenet.models import GraphClassifier, NodeClassifier
+    from edgenet.nn import EdgeNetConv
 
 __all__ = [
     "EdgeNetConv",
@@ -16,9 +23,31 @@ __all__ = [
     "GraphClassifier",
     "NodeClassifier",
     "__version__",
+    "data",
     "gso",
+    "models",
     "nn",
     "ops",
     "phi",
     "structured",
 ]
+
+_FROM = {
+    "EdgeNetConv": "edgenet.nn",
+    "Graph": "edgenet.graph",
+    "GraphClassifier": "edgenet.models",
+    "NodeClassifier": "edgenet.models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the command line prints its help without loading torch."""
+    if name in _FROM:
+        return getattr(import_module(_FROM[name]), name)
+    if name in __all__:
+        return import_module(f"edgenet.{name}")
+    raise AttributeError(f"module 'edgenet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,7 +30,7 @@ class Graph:
         edge_id: (E,) int64, column of every edge in the full graph's ``edge_index``, likewise.
 
     Raises:
-        EdgeIndexError: if ``edge_index`` is not (2, E) integers, or an index names no node.
+        EdgeIndexError: if ``edge_index`` is not (2, E) integers, an index names no node, or ids are not integers.
         ShapeError: if ``node_id`` or ``edge_id`` has another length than there are nodes or edges.
     """
 
@@ -46,6 +46,9 @@ class Graph:
             object.__setattr__(self, "num_sources", self.num_nodes)
         checked = _checked_shape(self.edge_index)
         object.__setattr__(self, "edge_index", checked)
+        for name, ids in (("node_id", self.node_id), ("edge_id", self.edge_id)):
+            if ids is not None:  # int64, in which keys made of two ids do not overflow
+                object.__setattr__(self, name, _checked_integers(name, ids))
         if torch.compiler.is_compiling():
             return
         if "checked" not in self._memo:
@@ -265,7 +268,7 @@ class Graph:
         edge_index = torch.stack(
             [torch.as_tensor(coo.col, dtype=torch.long), torch.as_tensor(coo.row, dtype=torch.long)]
         )
-        return cls(edge_index, coo.shape[0]), torch.as_tensor(coo.data, dtype=torch.get_default_dtype())
+        return cls(edge_index, coo.shape[0]), torch.tensor(coo.data, dtype=torch.get_default_dtype())
 
 
 # Memos by identity of the tensor a convolution was given. They hold nothing that points back to it, so they go with it.
@@ -273,10 +276,11 @@ _MEMOS: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 def _cached(cls: type[Graph], key: Any, edge_index: Tensor, num_nodes: int, num_sources: int) -> Graph:
-    if torch.compiler.is_compiling() or not isinstance(key, Tensor):
+    # tensors made in inference mode count no versions
+    if torch.compiler.is_compiling() or not isinstance(key, Tensor) or key.is_inference():
         return cls(edge_index, num_nodes, num_sources)
     # in-place changes of the edge list move its version and so leave the old memo behind
-    stamp = (num_nodes, num_sources, key._version if key.layout == torch.strided else 0)
+    stamp = (num_nodes, num_sources, key._version)
     known = _MEMOS.get(key)
     if known is None or known[0] != stamp:
         known = _MEMOS[key] = (stamp, {})
@@ -287,14 +291,18 @@ def _checked_shape(edge_index: Any) -> Tensor:
     if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.shape[0] != 2:
         shape = tuple(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index).__name__
         raise EdgeIndexError(f"edge_index must be a (2, E) tensor (row 0 source, row 1 target), got {shape}.")
-    if edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool:
-        raise EdgeIndexError(
-            f"edge_index holds node numbers and must be an integer tensor, got {edge_index.dtype}. "
-            f"Use edge_index.long(), after checking that no index was rounded."
-        )
     # PyG's EdgeIndex re-checks itself in every op it meets
     plain = edge_index.as_tensor() if hasattr(edge_index, "as_tensor") else edge_index
-    return plain if plain.dtype == torch.long else plain.long()
+    return _checked_integers("edge_index", plain)
+
+
+def _checked_integers(name: str, value: Tensor) -> Tensor:
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise EdgeIndexError(
+            f"{name} holds node or edge numbers and must be an integer tensor, got {value.dtype}. "
+            f"Use {name}.long(), after checking that no index was rounded."
+        )
+    return value if value.dtype == torch.long else value.long()
 
 
 def _check_range(edge_index: Tensor, num_nodes: int, num_sources: int) -> None:

@@ -6,6 +6,8 @@ diagonal of their own return the graph with self-loops beside the weights.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,9 +30,10 @@ def adjacency(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
 
 
 def degree(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(N,) sum of the weights of the edges that enter each node."""
+    """(N,) sum of the weights of the edges that enter each node. Half precision is summed in float32."""
     weight = adjacency(graph, edge_weight, dtype)
-    return weight.new_zeros(graph.num_nodes).index_add(0, graph.target, weight)
+    wide = weight.float() if weight.dtype in (torch.float16, torch.bfloat16) else weight  # bfloat16 cannot count to 257
+    return wide.new_zeros(graph.num_nodes).index_add(0, graph.target, wide).to(weight.dtype)
 
 
 def symmetric(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
@@ -44,20 +47,24 @@ def symmetric(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
     if graph.is_bipartite:
         raise ShapeError("symmetric normalisation needs one set of nodes; use random_walk on a bipartite graph.")
     weight = adjacency(graph, edge_weight, dtype)
-    root = degree(graph, weight).pow(-0.5)
-    root = torch.where(root.isinf(), 0, root)
+    root = _power(degree(graph, weight), -0.5)
     return root[graph.target] * weight * root[graph.source]
 
 
 def random_walk(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """(E,) weights of D^(-1) A: every node averages its in-neighbours. Nodes of degree 0 get weight 0."""
     weight = adjacency(graph, edge_weight, dtype)
-    inverse = degree(graph, weight).pow(-1)
-    return torch.where(inverse.isinf(), 0, inverse)[graph.target] * weight
+    return _power(degree(graph, weight), -1)[graph.target] * weight
 
 
-#: The normalisations a shift operator takes by name.
-NORMALISATIONS = {"sym": symmetric, "rw": random_walk, None: adjacency}
+def _power(total: Tensor, exponent: float) -> Tensor:
+    """total^exponent, and 0 where the total is 0, with gradient 0 rather than NaN there."""
+    empty = total == 0
+    return torch.where(empty, 0, torch.where(empty, 1, total).pow(exponent))
+
+
+#: The normalisations a shift operator takes by name; "none" for files, which cannot write None.
+NORMALISATIONS = {"sym": symmetric, "rw": random_walk, None: adjacency, "none": adjacency}
 
 
 def laplacian(
@@ -70,6 +77,7 @@ def laplacian(
     Returns:
         The graph with one self-loop a node, and its (E',) weights, the diagonal last.
     """
+    normalisation = None if normalisation == "none" else normalisation
     if normalisation not in NORMALISATIONS:
         raise ShapeError(f"normalisation is one of {sorted(map(str, NORMALISATIONS))}, got {normalisation!r}.")
     looped, kept = graph.with_self_loops()
@@ -83,23 +91,51 @@ def laplacian(
 def largest_eigenvalue(graph: Graph, edge_weight: Tensor | None = None) -> float:
     """The largest absolute value among the eigenvalues of the operator, by scipy's sparse solver in float64.
 
+    Where the iterations do not settle, because many eigenvalues are about as large, a dense solver follows.
+
     Raises:
         ShapeError: on a bipartite graph, or one without nodes.
     """
     from scipy.sparse import csr_matrix
-    from scipy.sparse.linalg import eigs, eigsh
+    from scipy.sparse.csgraph import connected_components
 
     if graph.is_bipartite or graph.num_nodes == 0:
         raise ShapeError(f"eigenvalues need a square operator, got {graph.num_nodes} x {graph.num_sources}.")
     weight = adjacency(graph, edge_weight, torch.float64).detach().double().cpu().numpy()
     source, target = graph.edge_index.cpu().numpy()
     matrix = csr_matrix((weight, (target, source)), shape=(graph.num_nodes, graph.num_nodes))
-    if graph.num_nodes < 32:  # the iterative solvers need room; a small dense problem is exact
-        return float(np.abs(np.linalg.eigvals(matrix.toarray())).max())
-    start = np.random.default_rng(0).standard_normal(graph.num_nodes)  # ARPACK's own start changes from call to call
-    symmetric_matrix = abs(matrix - matrix.T).max() == 0
-    solve = eigsh if symmetric_matrix else eigs
-    return float(np.abs(solve(matrix, k=1, which="LM", v0=start, return_eigenvectors=False)).max())
+    matrix.eliminate_zeros()
+    if abs(matrix - matrix.T).max() == 0:
+        return _radius(matrix, symmetric=True)
+    # eigenvalues of a directed graph are those of its strongly connected components; asked of the whole, which is far
+    # from normal, a solver makes large ones out of rounding errors
+    count, label = connected_components(matrix, connection="strong")
+    size = np.bincount(label, minlength=count)
+    alone = size[label] == 1
+    largest = float(np.abs(matrix.diagonal()[alone]).max(initial=0))
+    for nodes in np.split(np.argsort(label, kind="stable"), size.cumsum()[:-1]):
+        if len(nodes) > 1:
+            largest = max(largest, _radius(matrix[nodes][:, nodes], symmetric=False))
+    return largest
+
+
+def _radius(matrix: Any, symmetric: bool) -> float:
+    """The largest absolute eigenvalue of a scipy sparse matrix."""
+    from scipy.sparse.linalg import ArpackNoConvergence, eigs, eigsh
+
+    if matrix.nnz == 0:
+        return 0.0
+    nodes = matrix.shape[0]
+    if nodes >= 32:  # the iterative solvers need room
+        start = np.random.default_rng(0).standard_normal(nodes)  # ARPACK's own start changes from call to call
+        try:
+            solve = eigsh if symmetric else eigs
+            return float(np.abs(solve(matrix, k=1, which="LM", v0=start, return_eigenvectors=False)).max())
+        except ArpackNoConvergence:
+            if nodes > 3000:  # 72 MB, and minutes
+                raise
+    dense = matrix.toarray()
+    return float(np.abs(np.linalg.eigvalsh(dense) if symmetric else np.linalg.eigvals(dense)).max())
 
 
 def scaled(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:

@@ -1,4 +1,5 @@
 """What every test starts from: float64, fixed seeds, one thread, and memory in which unwritten output shows."""
+
 # ruff: noqa: E402
 import os
 import random
@@ -10,7 +11,7 @@ _CACHE = Path(tempfile.gettempdir()) / f"edgenet-tests-{os.getuid() if hasattr(o
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("MPLCONFIGDIR", str(_CACHE / "matplotlib"))
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_CACHE / "numba"))
-os.environ.setdefault("OMP_NUM_THREADS", "1")           # for commands that tests start; the tests themselves: below
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for commands that tests start; the tests themselves: below
 
 import hypothesis
 import numpy as np
@@ -19,8 +20,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
-torch.set_num_threads(1)                                # sums come out in one order, and two cores are shared
-hypothesis.settings.register_profile("edgenet", deadline=None, derandomize=True)     # the same examples every run
+torch.set_num_threads(1)  # sums come out in one order, and two cores are shared
+hypothesis.settings.register_profile("edgenet", deadline=None, derandomize=True)  # the same examples every run
 hypothesis.settings.load_profile("edgenet")
 
 
@@ -30,7 +31,7 @@ class _TorchSeed:
     seed, getstate, setstate = map(staticmethod, (torch.manual_seed, torch.get_rng_state, torch.set_rng_state))
 
 
-_torch_seed = _TorchSeed()                              # hypothesis keeps a weak reference only
+_torch_seed = _TorchSeed()  # hypothesis keeps a weak reference only
 hypothesis.register_random(_torch_seed)
 
 
@@ -54,7 +55,7 @@ def _folder(variable: str, default: Path) -> Path:
     """The folder that an environment variable names; by default one beside the checkout, which is then made known."""
     folder = Path(os.environ.get(variable) or default)
     if variable not in os.environ and folder.is_dir():
-        os.environ[variable] = str(folder)              # for edgenet.data.load, in commands that tests start too
+        os.environ[variable] = str(folder)  # for edgenet.data.load, in commands that tests start too
     return folder
 
 

@@ -20,38 +20,38 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Which part of edgenet may import which. A part is a module or a folder, and a name stands for everything in it.
 # Imports inside functions and under TYPE_CHECKING count like any other.
-LOW = "errors graph gso ops structured phi"             # what every layer is made of
+LOW = "errors graph gso ops structured phi"  # what every layer is made of
 MAY_IMPORT = {
-    "_version":   "",
-    "errors":     "",
-    "graph":      "errors",
-    "gso":        "errors graph",
-    "ops":        "errors graph gso",
+    "_version": "",
+    "errors": "",
+    "graph": "errors",
+    "gso": "errors graph",
+    "ops": "errors graph gso",
     "structured": "errors graph gso ops",
-    "phi":        "errors graph gso ops structured estimators.basis",
-    "nn":         f"{LOW} estimators.basis",
-    "compress":   "errors graph gso ops structured",    # never nn: it works on any nn.Module
-    "convert":    f"{LOW} nn",
-    "models":     f"{LOW} nn",
+    "phi": "errors graph gso ops structured estimators.basis",
+    "nn": f"{LOW} estimators.basis",
+    "compress": "errors graph gso ops structured",  # never nn: it works on any nn.Module
+    "convert": f"{LOW} nn",
+    "models": f"{LOW} nn",
     "estimators": "errors",
-    "data":       "errors",
-    "config":     "errors",
+    "data": "errors",
+    "config": "errors",
     "checkpoint": "errors _version",
-    "testing":    LOW,                                  # anything below nn
-    "plots":      f"{LOW} nn models",
-    "train":      f"{LOW} nn models compress convert data config checkpoint plots",
-    "bench":      f"{LOW} nn models compress convert data config checkpoint plots train estimators testing _version",
-    "cli":        f"{LOW} nn models compress convert data config checkpoint plots train estimators bench _version",
+    "testing": LOW,  # anything below nn
+    "plots": f"{LOW} nn models",
+    "train": f"{LOW} nn models compress convert data config checkpoint plots",
+    "bench": f"{LOW} nn models compress convert data config checkpoint plots train estimators testing _version",
+    "cli": f"{LOW} nn models compress convert data config checkpoint plots train estimators bench _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
 # other packages a part may import; parts that are not named here may import any
 THIRD_PARTY = {
-    "_version":   "",
-    "errors":     "",
+    "_version": "",
+    "errors": "",
     "estimators": "numpy scipy",
-    "data":       "torch_geometric torch numpy scipy networkx sklearn tqdm",
-    "compress":   "torch numpy scipy tqdm",
+    "data": "torch_geometric torch numpy scipy networkx sklearn tqdm",
+    "compress": "torch numpy scipy tqdm",
 }
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
@@ -59,10 +59,10 @@ ONLY_FROM = {"torch_scatter": "ops"}
 # registry -> its list of cases in tests/cases.py
 REGISTRIES = {
     "edgenet.structured:STRUCTURES": "STRUCTURE_CASES",
-    "edgenet.phi:PHIS":              "PHI_CASES",
-    "edgenet.convert:CONVERTERS":    "CONVERTER_CASES",
+    "edgenet.phi:PHIS": "PHI_CASES",
+    "edgenet.convert:CONVERTERS": "CONVERTER_CASES",
 }
-MACHINE_PATHS = tuple(f"/{folder}/" for folder in ("work", "root"))     # spelled so that this file passes its own test
+MACHINE_PATHS = tuple(f"/{folder}/" for folder in ("work", "root"))  # spelled so that this file passes its own test
 
 
 # --- imports ----------------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def imports(file: Path, package: Path) -> Iterator[tuple[str, int, bool]]:
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             inside.update(id(node) for node in ast.walk(function))
-    here = [package.name, *file.relative_to(package).parts[:-1]]        # the package that relative imports start from
+    here = [package.name, *file.relative_to(package).parts[:-1]]  # the package that relative imports start from
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -97,7 +97,7 @@ def import_problems(root: Path) -> list[str]:
     for file in sorted(package.rglob("*.py")):
         part, where = part_of(file, package), file.relative_to(root)
         if part == "__init__":
-            continue                                    # the public names come from everywhere
+            continue  # the public names come from everywhere
         if part not in MAY_IMPORT:
             problems.append(f"{where}: no row for {part!r} in MAY_IMPORT of tests/test_architecture.py; add one.")
             continue
@@ -169,12 +169,12 @@ def machine_path_problems(root: Path) -> list[str]:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError:
-            continue                                    # not text
+            continue  # not text
         problems += [
             f"{file.relative_to(root)}:{number}: names a folder of one machine ({path})."
             for number, line in enumerate(lines, 1)
             for path in MACHINE_PATHS
-            if re.search(rf"(?<![\w.~/]){re.escape(path)}", line)         # not the middle of some/work/folder
+            if re.search(rf"(?<![\w.~/]){re.escape(path)}", line)  # not the middle of some/work/folder
         ]
     return problems
 
@@ -186,7 +186,7 @@ def load_cases(root: Path) -> Any:
     assert file.is_file(), "tests/cases.py is missing: the contract tests run over STRUCTURE_CASES, PHI_CASES, GRAPHS."
     spec = importlib.util.spec_from_file_location("cases_of_architecture_test", file)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module                     # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     finally:
@@ -274,7 +274,7 @@ def test_there_are_awkward_graphs():
     assert getattr(load_cases(ROOT), "GRAPHS", None), "tests/cases.py has no GRAPHS, or an empty one."
 
 
-@pytest.mark.float32                                    # as a reader would run it
+@pytest.mark.float32  # as a reader would run it
 @pytest.mark.parametrize("block", readme_blocks(ROOT), ids=lambda block: f"line {block[0]}")
 def test_the_readme_runs(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -384,5 +384,5 @@ def test_readme_blocks_are_found_skipped_with_a_reason_and_fail_at_their_line(tm
     assert [line for line, _ in blocks] == [3, 15] and blocks[0][1] == "x = 1\n" and "no reason" in blocks[1][1]
     with pytest.raises(ZeroDivisionError) as error:
         run_block(3, "\n1 / 0", tmp_path)
-    assert error.traceback[-1].lineno == 3              # counted from 0: the README's line 4
+    assert error.traceback[-1].lineno == 3  # counted from 0: the README's line 4
     assert readme_blocks(tmp_path / "nowhere") == []

@@ -64,7 +64,7 @@ def test_make_helps_by_default_and_installs_under_the_constraints():
 def test_a_wheel_holds_the_typed_package_and_no_tests(tmp_path):
     if int(version("setuptools").split(".")[0]) < 77:
         pytest.skip("building without isolation needs setuptools >= 77")
-    source = tmp_path / "source"                        # a build writes into the tree it builds from
+    source = tmp_path / "source"  # a build writes into the tree it builds from
     shutil.copytree(ROOT / "edgenet", source / "edgenet", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests", source / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "LICENSE", "README.md"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.models.layers import activation as named_activation
-from edgenet.models.layers import make_layer
+from edgenet.models.layers import make_layer, near
 
 READOUTS = ("mean", "flatten", "node")
 
@@ -55,7 +55,7 @@ class GraphClassifier(nn.Module):
     ) -> None:
         super().__init__()
         if readout not in READOUTS:
-            raise ConfigError(f"readout is one of {', '.join(READOUTS)}, got {readout!r}.")
+            raise ConfigError(f"readout is one of {', '.join(READOUTS)}, got {readout!r}.{near(readout, READOUTS)}")
         if readout == "flatten" and num_nodes is None:
             raise ConfigError("the 'flatten' readout needs num_nodes, the size of the one graph it is for.")
         if readout == "node" and target_node is None:
@@ -139,6 +139,10 @@ class GraphClassifier(nn.Module):
         if self.readout == "mean":
             return x.mean(1)
         if self.readout == "node":
+            if not 0 <= self.target_node < x.shape[1]:
+                raise ShapeError(
+                    f"the 'node' readout reads node {self.target_node}, and the graph has {x.shape[1]} nodes."
+                )
             return x[:, self.target_node]
         if x.shape[1] != self.num_nodes:
             raise ShapeError(f"the 'flatten' readout was made for {self.num_nodes} nodes and got {x.shape[1]}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -21,13 +22,15 @@ def make_layer(layer: str, in_channels: int, out_channels: int, options: dict[st
         ConfigError: if there is no such layer, or it has no such option; the text has the near ones.
     """
     if layer not in SPECIALIZATIONS:
-        near = difflib.get_close_matches(layer, SPECIALIZATIONS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"no layer is called {layer!r}; there are {', '.join(SPECIALIZATIONS)}.{hint}")
+        raise ConfigError(
+            f"no layer is called {layer!r}; there are {', '.join(SPECIALIZATIONS)}.{near(layer, SPECIALIZATIONS)}"
+        )
     known = layer_options(layer)
     for name in options:
         if name not in known:
-            raise ConfigError(f"layer {layer!r} has no option {name!r}; it takes {', '.join(known) or 'none'}.")
+            raise ConfigError(
+                f"layer {layer!r} has no option {name!r}; it takes {', '.join(known)}.{near(name, known)}"
+            )
     return SPECIALIZATIONS[layer](in_channels, out_channels, **options)
 
 
@@ -44,5 +47,13 @@ def activation(name: str) -> nn.Module:
         ConfigError: if there is none.
     """
     if name not in ACTIVATIONS:
-        raise ConfigError(f"no activation is called {name!r}; there are {', '.join(ACTIVATIONS)}.")
+        raise ConfigError(
+            f"no activation is called {name!r}; there are {', '.join(ACTIVATIONS)}.{near(name, ACTIVATIONS)}"
+        )
     return ACTIVATIONS[name]()
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A sentence with the known name that is nearest; empty if none is near."""
+    matches = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""

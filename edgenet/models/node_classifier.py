@@ -58,8 +58,9 @@ class NodeClassifier(nn.Module):
             raise ConfigError(
                 f"a model needs layers and channels, got num_layers={num_layers}, hidden_channels={hidden_channels}."
             )
-        if not 0 <= dropout < 1:
-            raise ConfigError(f"dropout is a probability in [0, 1), got {dropout}.")
+        for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+            if share is not None and not 0 <= share < 1:
+                raise ConfigError(f"{name} is a probability in [0, 1), got {share}.")
         self._config = {
             "in_channels": in_channels,
             "out_channels": out_channels,
@@ -100,9 +101,13 @@ class NodeClassifier(nn.Module):
         if layer in SPECIALIZATIONS and "heads" not in layer_options(layer):
             raise ConfigError(f"layer {layer!r} has no heads; leave out heads and out_heads.")
         options["heads"] = count
-        if last or layer == "hybrid":
+        if layer == "hybrid":
+            return 1
+        if last:
             if "concat" in layer_options(layer):
                 options["concat"] = False
+            elif count > 1:
+                raise ConfigError(f"layer {layer!r} cannot average its heads; out_heads must be 1, got {count}.")
             return 1
         return count
 

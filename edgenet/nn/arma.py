@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn.taps import Taps, Walk
+from edgenet.structured import Dense, StructuredMatrix
 
 
 class Jacobi(Taps):
@@ -25,32 +25,39 @@ class Jacobi(Taps):
     from a ``ShiftOperator``.
 
     Args:
-        in_channels: F_in.
+        in_channels: F_in, or -1 to read it off the first input.
         out_channels: F_out.
         poles: P.
     """
 
     def __init__(self, in_channels: int, out_channels: int, poles: int = 1) -> None:
         super().__init__()
-        if in_channels < 1 or poles < 1:
+        if in_channels == 0 or in_channels < -1 or poles < 1:
             raise ShapeError(f"an ARMA filter needs in_channels >= 1 and poles >= 1, got {in_channels} and {poles}.")
         self.in_channels, self.out_channels, self.poles = in_channels, out_channels, poles
-        self.pole = nn.Parameter(torch.empty(out_channels, poles, in_channels))  # psi
-        self.residue = nn.Parameter(torch.empty(out_channels, poles, in_channels))  # varphi
+        self.pole: StructuredMatrix = Dense.lazy(out_channels * poles, in_channels)  # psi
+        self.residue: StructuredMatrix = Dense.lazy(out_channels * poles, in_channels)  # varphi
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        root = math.sqrt(self.in_channels * self.poles)
-        nn.init.uniform_(self.pole, 1 + root, 1 + 2 * root)
-        nn.init.uniform_(self.residue, 1 + root, 1 + 2 * root)
+        for table in (self.pole, self.residue):
+            if not (isinstance(table, Dense) and table.is_lazy):
+                root = math.sqrt(table.shape[1] * self.poles)
+                like = next(table.parameters())
+                table.reset_parameters(like.new_empty(table.shape).uniform_(1 + root, 1 + 2 * root))
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        if isinstance(self.pole, Dense) and self.pole.is_lazy:
+            for table in (self.pole, self.residue):
+                table.materialise(table.shape[0], z.shape[-2] // table.shape[0])
+            self.reset_parameters()
+        pole, residue = (table.to_dense().view(-1, 1) for table in (self.pole, self.residue))
         loop = walk.graph.source == walk.graph.target
         weight = walk.weights[0, :, 0] * loop
         own = weight.new_zeros(walk.graph.num_nodes).index_add(0, walk.graph.target, weight)  # diag(S)
         own = own.view(-1, *[1] * (z.dim() - 1))
-        inverse = 1 / (own - self.pole.view(-1, 1))
-        restart = self.residue.view(-1, 1) * z
+        inverse = 1 / (own - pole)
+        restart = residue * z
         u = z
         for k in range(walk.order):
             u = inverse * (restart - walk.hop(k, u) + own * u)

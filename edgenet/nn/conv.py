@@ -17,6 +17,7 @@ from edgenet.phi import PHIS, Attention, AttentionV2, EdgeMatrix, Phi, ShiftOper
 from edgenet.structured import StructuredLinear
 
 _MESSAGE_PASSING_OPTIONS = ("flow", "decomposed_layers")
+_PROPAGATE = getattr(MessagePassing, "_orig_propagate", MessagePassing.propagate)  # PyG's own, before it is templated
 
 
 class EdgeNetConv(MessagePassing):
@@ -80,13 +81,15 @@ class EdgeNetConv(MessagePassing):
     ) -> None:
         passing = {name: options.pop(name) for name in _MESSAGE_PASSING_OPTIONS if name in options}
         super().__init__(aggr="add", node_dim=0, **passing)
+        # PyG takes the templated propagate of a base class for the original, and would not explain subclasses
+        type(self)._orig_propagate = _PROPAGATE
         if order < 0 or heads < 1 or out_channels < 1:
             raise ShapeError(
                 f"order >= 0, heads >= 1, out_channels >= 1 are wanted, got {order}, {heads}, {out_channels}."
             )
         source_channels, target_channels = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         if isinstance(phi, str):
-            phi = _phi(phi, target_channels, out_channels, order, heads, options)
+            phi = _phi(phi, target_channels, out_channels, order, heads, bias, options)
         elif options:
             raise ShapeError(
                 f"options {sorted(options)} are for a phi given by name; set them on the {type(phi).__name__}."
@@ -107,10 +110,16 @@ class EdgeNetConv(MessagePassing):
             lift = lifts.Identity(heads) if shifts else _linear_lift(source_channels, phi, heads, out_channels)
         self.lift = lift
         self.lift_target: nn.Module | None = None
-        if isinstance(in_channels, tuple) and isinstance(lift, lifts.LinearLift):
-            self.lift_target = _linear_lift(target_channels, phi, heads, out_channels)
+        scores_twice = isinstance(phi, AttentionV2) and phi.target is not None
+        # the targets' signal is read by a self tap, and by attention that has no second lift of its own
+        self._lifts_target = self.self_tap or (phi.follows_signal and not scores_twice)
+        if isinstance(in_channels, tuple) and isinstance(lift, lifts.LinearLift) and self._lifts_target:
+            if not isinstance(phi, AttentionV2) or scores_twice:
+                self.lift_target = _linear_lift(target_channels, phi, heads, out_channels)
+            elif source_channels != target_channels:
+                raise ShapeError(f"share_weights lifts both ends alike, but they have {in_channels} channels.")
         if taps is None:
-            taps = _taps(self, shifts, source_channels)
+            taps = _taps(self, shifts, source_channels, target_channels)
         self.taps = taps
         width = (
             heads * out_channels
@@ -196,6 +205,10 @@ class EdgeNetConv(MessagePassing):
         elif isinstance(x, tuple) and x[0] is x[1]:
             x = x[0]  # PyG's to_hetero hands a node type that is both source and target over as a pair
         pair = isinstance(x, tuple)
+        if pair and self.order != 1:
+            raise ShapeError(
+                f"a bipartite graph is walked once, from sources to targets; this layer has order {self.order}."
+            )
         source, target = x if pair else (x, x)
         n_id, e_id = (ids[1] if isinstance(ids, tuple) else ids for ids in (n_id, e_id))  # likewise
         self._check_signal(source, 0)
@@ -209,13 +222,12 @@ class EdgeNetConv(MessagePassing):
         lift_last = self._narrower_before_lift(source.shape[-1]) and not pair
         z = source.unsqueeze(-2) if lift_last else self.lift(source)
         if pair:
+            z_target = None
             if target is not None:
                 self._check_signal(target, 1)
-                target_lift = self.lift if self.lift_target is None else self.lift_target
-                z = (z, target_lift(target))
-            else:
-                z = (z, None)
-            source = (source, target)
+                if self._lifts_target:
+                    z_target = (self.lift_target or self.lift)(target)
+            z, source = (z, z_target), (source, target)
         weights = self.phi(source, z, graph, edge_weight, edge_attr)
         y = self._walk_pair(z, weights, graph) if pair else self._walk(z, weights, graph)
         if lift_last:
@@ -235,7 +247,7 @@ class EdgeNetConv(MessagePassing):
                 f"a signal is (nodes, features), or (batch, nodes, features) on one graph, of floats; got "
                 f"{tuple(x.shape)} {x.dtype}."
             )
-        if wanted not in (-1, x.shape[-1]):
+        if wanted != -1 and x.shape[-1] != wanted:
             raise ShapeError(
                 f"this layer was made for {wanted} input channels and got {x.shape[-1]} (x is {tuple(x.shape)})."
             )
@@ -301,9 +313,9 @@ class EdgeNetConv(MessagePassing):
         spmm = self._propagated if self.explain else ops.spmm
 
         def hop(k: int, z: Tensor) -> Tensor:
-            z = self._packed(z, batch)
-            z = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], z, spmm)
-            return self._unpacked(z, batch)
+            y = self._packed(z, batch)
+            y = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], y, spmm)
+            return self._unpacked(y, batch, z.shape[-1])
 
         shares_hops = self.phi.shares_hops and diagonal is None
         return self.taps.walk(z, tapping.Walk(graph, weights, hop, self.order, self.self_tap, shares_hops))
@@ -311,10 +323,6 @@ class EdgeNetConv(MessagePassing):
     def _walk_pair(self, z: tuple[Tensor, Tensor | None], weights: Tensor, graph: Graph) -> Tensor:
         """One hop from the sources to the targets of a bipartite graph."""
         z_source, z_target = z
-        if self.order != 1:
-            raise ShapeError(
-                f"a bipartite graph is walked once, from sources to targets; this layer has order {self.order}."
-            )
         if self.phi.diagonal(graph) is not None or self.phi.initial(graph) is not None:
             raise ShapeError("a bipartite graph has no diagonal: make the phi with self_loops=False and initial=False.")
         if self.self_tap and z_target is None:
@@ -330,10 +338,12 @@ class EdgeNetConv(MessagePassing):
             return z
         return z.flatten(1, 2) if self.phi.follows_signal else z.transpose(1, 2).flatten(2)
 
-    def _unpacked(self, z: Tensor, batch: int | None) -> Tensor:
+    def _unpacked(self, z: Tensor, batch: int | None, channels: int) -> Tensor:
         if batch is None:
             return z
-        return z.unflatten(1, (batch, -1)) if self.phi.follows_signal else z.unflatten(2, (batch, -1)).transpose(1, 2)
+        if self.phi.follows_signal:
+            return z.unflatten(1, (batch, self.phi.heads))
+        return z.unflatten(2, (batch, channels)).transpose(1, 2)
 
     # ---------------------------------------------------------------- PyG's way of moving messages, for its explainers
     def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
@@ -350,12 +360,16 @@ class EdgeNetConv(MessagePassing):
         )
 
 
-def _phi(name: str, in_channels: int, out_channels: int, order: int, heads: int, options: dict[str, Any]) -> Phi:
+def _phi(
+    name: str, in_channels: int, out_channels: int, order: int, heads: int, bias: bool, options: dict[str, Any]
+) -> Phi:
     if name not in PHIS:
         raise ShapeError(f"no phi is called {name!r}; there are {', '.join(PHIS)}.")
     kind = PHIS[name]
-    if kind in (Attention, AttentionV2):
-        return kind(order, heads, out_channels, in_channels=in_channels, **options)
+    if kind is Attention:
+        return Attention(order, heads, out_channels, in_channels=in_channels, **options)
+    if kind is AttentionV2:
+        return AttentionV2(order, heads, out_channels, in_channels=in_channels, bias=bias, **options)
     if kind is EdgeMatrix:
         if heads != 1:
             raise ShapeError(f"matrices mix all channels at every hop and have no heads; got heads={heads}.")
@@ -367,15 +381,16 @@ def _linear_lift(in_channels: int, phi: Phi, heads: int, out_channels: int) -> l
     if isinstance(phi, EdgeMatrix):  # every channel is a head of its own
         return lifts.LinearLift(StructuredLinear.dense(in_channels, phi.channels), phi.channels)
     # the lift of GATv2 is one of the two that make its scores, and has a bias where the other does
-    bias = isinstance(phi, AttentionV2) and phi.target is not None and phi.target.bias is not None
+    bias = isinstance(phi, AttentionV2) and phi.lifts_have_bias
     return lifts.LinearLift(StructuredLinear.dense(in_channels, heads * out_channels, bias=bias), heads)
 
 
-def _taps(conv: EdgeNetConv, shifts: bool, in_channels: int) -> tapping.Taps:
+def _taps(conv: EdgeNetConv, shifts: bool, in_channels: int, own_channels: int) -> tapping.Taps:
     if isinstance(conv.phi, EdgeMatrix):
         return tapping.Sum("concat")
     if shifts:
-        width = -1 if in_channels == -1 else (conv.order + conv.self_tap) * conv.heads * in_channels
+        width = conv.heads * (conv.order * in_channels + conv.self_tap * own_channels)
+        width = -1 if -1 in (in_channels, own_channels) else width
         return tapping.Linear(StructuredLinear.dense(width, conv.out_channels))
     return tapping.Sum("concat" if conv.concat else "mean")
 

@@ -165,6 +165,8 @@ def edge_varying(
         nodes: important nodes; the filter is learned around them and 0 elsewhere, see ``EdgeVarying``.
         share, num_types, buckets: of ``EdgeVarying``.
     """
+    if heads != 1 and bank != "heads":
+        raise ShapeError(f"several heads are for bank='heads'; got heads={heads} with bank={bank!r}.")
     sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
     if bank == "siso":
         lanes = -1 if in_channels == -1 else out_channels * in_channels

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgenet import gso
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
+from edgenet.structured import Dense, StructuredMatrix
 
 
 class SpectralConv(nn.Module):
@@ -49,12 +50,12 @@ class SpectralConv(nn.Module):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.coefficients, self.normalize = coefficients, normalize
-        self.weight = nn.parameter.UninitializedParameter()  # (F_out, F_in, M)
+        width = -1 if in_channels == -1 or coefficients is None else in_channels * coefficients
+        self.weight: StructuredMatrix = Dense.lazy(out_channels, width)  # (F_out, F_in * M)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         for name in ("forward_transform", "inverse_transform", "basis"):
             self.register_buffer(name, torch.empty(0, 0))
-        if in_channels >= 0 and coefficients is not None:
-            self._materialise(in_channels, coefficients)
+        self.reset_parameters()
 
     def bind(self, edges: Any, num_nodes: int | None = None, edge_weight: Tensor | None = None) -> SpectralConv:
         """Compute the eigenvectors of the graph's shift operator."""
@@ -87,23 +88,30 @@ class SpectralConv(nn.Module):
             return torch.eye(n, dtype=eigenvalues.dtype, device=eigenvalues.device)
         return torch.as_tensor(spline_basis(eigenvalues.cpu().numpy(), m), device=eigenvalues.device)
 
-    def _materialise(self, in_channels: int, coefficients: int) -> None:
-        self.weight.materialize((self.out_channels, in_channels, coefficients))
-        self.reset_parameters()
-
     @property
     def is_bound(self) -> bool:
         return len(self.basis) > 0
 
     def reset_parameters(self) -> None:
-        if not nn.parameter.is_lazy(self.weight):
-            bound = 1 / math.sqrt(self.weight.shape[1] * self.weight.shape[2])
-            nn.init.uniform_(self.weight, -bound, bound)
+        if not (isinstance(self.weight, Dense) and self.weight.is_lazy):
+            bound = 1 / math.sqrt(max(1, self.weight.shape[1]))
+            like = next(self.weight.parameters())
+            self.weight.reset_parameters(like.new_empty(self.weight.shape).uniform_(-bound, bound))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         """(N, F_in) or (B, N, F_in) -> (N, F_out) or (B, N, F_out)."""
+        if x.dim() not in (2, 3) or not x.is_floating_point():
+            raise ShapeError(
+                f"a signal is (nodes, features), or (batch, nodes, features), of floats; got "
+                f"{tuple(x.shape)} {x.dtype}."
+            )
+        if self.in_channels != -1 and x.shape[-1] != self.in_channels:
+            raise ShapeError(
+                f"this layer was made for {self.in_channels} input channels and got {x.shape[-1]} "
+                f"(x is {tuple(x.shape)})."
+            )
         n = x.shape[-2]
         if not self.is_bound:
             self.bind(edge_index, n, edge_weight)
@@ -111,30 +119,25 @@ class SpectralConv(nn.Module):
             raise SupportError(
                 f"this spectral filter belongs to a graph of {len(self.basis)} nodes, and got a signal on {n}."
             )
-        if nn.parameter.is_lazy(self.weight):
-            self._materialise(x.shape[-1], self.basis.shape[1])
-        response = torch.einsum("nm,fgm->nfg", self.basis, self.weight)
+        width = x.shape[-1] * self.basis.shape[1]
+        if isinstance(self.weight, Dense) and self.weight.is_lazy:
+            self.weight.materialise(self.out_channels, width)
+            self.reset_parameters()
+        weight = self.weight.to_dense().unflatten(1, (x.shape[-1], self.basis.shape[1]))
+        response = torch.einsum("nm,fgm->nfg", self.basis, weight)
         spectrum = torch.einsum("nfg,...ng->...nf", response, self.forward_transform @ x)
         y = self.inverse_transform @ spectrum
         return y if self.bias is None else y + self.bias
 
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        if nn.parameter.is_lazy(self.weight):
-            del destination[prefix + "weight"]
-
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        for name, buffer in list(self.named_buffers()):
+        for name, buffer in list(self.named_buffers(recurse=False)):
             stored = state_dict.get(prefix + name)
             if stored is not None and not self.is_bound:
                 setattr(self, name, buffer.new_empty(stored.shape))
-        stored = state_dict.get(prefix + "weight")
-        if stored is not None and nn.parameter.is_lazy(self.weight):
-            self._materialise(*stored.shape[1:])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def extra_repr(self) -> str:
-        return f"{self.in_channels}, {self.out_channels}, coefficients={self.coefficients}"
+    def __repr__(self) -> str:
+        return f"SpectralConv({self.in_channels}, {self.out_channels}, coefficients={self.coefficients})"
 
 
 def spline_basis(x: np.ndarray, count: int, degree: int = 3) -> np.ndarray:

@@ -50,9 +50,11 @@ class _SoftmaxPhi(Phi):
             return None
         if edge_attr.dim() == 1:
             edge_attr = edge_attr.unsqueeze(-1)
-        if edge_attr.shape[0] != graph.num_edges:
+        edges, width = graph.num_edges, lift.weight.shape[1]
+        if edge_attr.dim() != 2 or edge_attr.shape[0] != edges or width not in (-1, edge_attr.shape[1]):
             raise ShapeError(
-                f"edge_attr wants one row for each of {graph.num_edges} edges, got {tuple(edge_attr.shape)}."
+                f"edge_attr wants one row for each of {edges} edges, of edge_dim={width} features, got "
+                f"{tuple(edge_attr.shape)}."
             )
         return lift(edge_attr).unflatten(-1, (self.heads, self.channels))
 
@@ -124,8 +126,10 @@ class Attention(_SoftmaxPhi):
         for k in range(self.att_source.shape[0]):
             z_source, z_target = source_and_target(z) if k == 0 else self._lifted(x, k)
             at_source = (z_source * self.att_source[k]).sum(-1).flatten(1)  # (N, [B *] H)
-            at_target = (z_target * self.att_target[k]).sum(-1).flatten(1)
-            score = at_source.index_select(0, graph.source) + at_target.index_select(0, graph.target)
+            score = at_source.index_select(0, graph.source)
+            if z_target is not None:  # targets of a bipartite graph may have no signal
+                at_target = (z_target * self.att_target[k]).sum(-1).flatten(1)
+                score = score + at_target.index_select(0, graph.target)
             if edge is not None:
                 score = score + _per_signal(edge, score.shape[1])
             hops.append(self.weights(F.leaky_relu(score, self.negative_slope), graph, edge_weight))
@@ -148,7 +152,7 @@ class AttentionV2(_SoftmaxPhi):
     Args:
         order, heads, channels, in_channels, edge_dim, negative_slope, dropout: as in ``Attention``.
         share_weights: score the receiver by the lift of the layer.
-        bias: whether the second lift has a bias.
+        bias: whether the lifts that make the scores, the layer's own among them, have a bias.
     """
 
     def __init__(
@@ -164,6 +168,7 @@ class AttentionV2(_SoftmaxPhi):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(order, heads, channels, True, negative_slope, dropout)
+        self.lifts_have_bias = bias
         width = heads * channels
         self.att = nn.Parameter(torch.empty(heads, channels))
         self.target = None if share_weights else StructuredLinear.dense(in_channels, width, bias=bias)
@@ -186,7 +191,10 @@ class AttentionV2(_SoftmaxPhi):
     ) -> Tensor:
         z_source, z_target = source_and_target(z)
         if self.target is not None:
-            z_target = self.target(source_and_target(x)[1]).unflatten(-1, (self.heads, self.channels))
+            x_target = source_and_target(x)[1]
+            z_target = None if x_target is None else self.target(x_target).unflatten(-1, (self.heads, self.channels))
+        if z_target is None:
+            raise ShapeError("dynamic attention scores both ends of an edge: pass (x_source, x_target), not None.")
         score = z_source.index_select(0, graph.source) + z_target.index_select(0, graph.target)  # (E, [B,] H, C)
         edge = self.edge_term(self.lift_edge, edge_attr, graph)
         if edge is not None:

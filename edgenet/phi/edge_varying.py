@@ -136,12 +136,15 @@ class EdgeVarying(Phi):
         edge_weight: Tensor | None = None,
         edge_attr: Tensor | None = None,
     ) -> Tensor:
-        if not self.is_bound or self.heads == -1:
+        heads = source_and_target(z)[0].shape[-2]
+        if not self.is_bound or (isinstance(self.edge_table, Dense) and self.edge_table.is_lazy):
             if isinstance(self.where, EdgeRows | NodeRows) and (graph.node_id is not None or graph.edge_id is not None):
                 raise SupportError(
                     "the first graph a table of edge weights meets must be the full one: call bind(edge_index)."
                 )
-            self.bind(graph, source_and_target(z)[0].shape[-2])
+            self.bind(graph, heads)
+        elif self.heads == -1:  # a table that was loaded knows its graph
+            self.heads = heads
         if self.share == "type":
             row = self._edge_rows(graph, edge_attr)
         else:
@@ -187,17 +190,24 @@ class EdgeMatrix(Phi):
         order: K.
         channels: F.
         options: of ``EdgeVarying`` (share, self_loops, nodes, ...), whose heads here are the F * F entries.
+
+    Raises:
+        ShapeError: with ``initial=True``: Phi^(0) is the identity here.
     """
 
     def __init__(self, order: int = 1, channels: int = 1, **options) -> None:
         super().__init__()
+        if options.get("initial"):
+            raise ShapeError("matrices on edges leave the input as it is before the first hop: set initial=False.")
         self.entries = EdgeVarying(order, channels * channels, **options)
         self.order, self.heads, self.channels = order, channels, channels
         self.reset_parameters()
 
     def bind(self, graph: Graph, heads: int | None = None) -> None:
+        fresh = not self.entries.is_bound
         self.entries.bind(graph)
-        self.reset_parameters()
+        if fresh:
+            self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

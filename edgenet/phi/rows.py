@@ -67,13 +67,28 @@ class _Bound(Rows):
                 )
         return graph.node_id
 
+    @staticmethod
+    def _refuse_piece(graph: Graph) -> None:
+        if graph.node_id is not None or graph.edge_id is not None:
+            raise SupportError(
+                "bind a table of edge weights to the full graph, not to a sampled piece: conv.bind(data.edge_index)."
+            )
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        for name, buffer in list(
-            self.named_buffers(recurse=False)
-        ):  # what is stored decides the sizes of an unbound table
-            stored = state_dict.get(prefix + name)
-            if stored is not None and not self.is_bound and stored.shape != buffer.shape:
-                self.register_buffer(name, buffer.new_empty(stored.shape))
+        stored = {name: state_dict.get(prefix + name) for name, _ in self.named_buffers(recurse=False)}
+        stored = {name: value for name, value in stored.items() if value is not None}
+        if not self.is_bound:  # what is stored decides the sizes of an unbound table
+            for name, value in stored.items():
+                self.register_buffer(name, getattr(self, name).new_empty(value.shape))
+        elif "num_nodes" in stored:
+            nodes = int(stored["num_nodes"])
+            if nodes != self._num_nodes or any(getattr(self, name).shape != v.shape for name, v in stored.items()):
+                # all or nothing: keys of one graph with the node count of another would name wrong edges
+                args[-1].append(
+                    f"{prefix[:-1] or type(self).__name__} is bound to a graph of {self._num_nodes} nodes and cannot "
+                    f"take the table of another, of {nodes} nodes or other edges. Load into a new, unbound layer."
+                )
+                return
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._sizes()
 
@@ -107,10 +122,7 @@ class EdgeRows(_Bound):
             raise SupportError(
                 "a table keyed by edges walks one set of nodes; bipartite graphs need weights shared by type or hash."
             )
-        if graph.node_id is not None or graph.edge_id is not None:
-            raise SupportError(
-                "bind a table of edge weights to the full graph, not to a sampled piece: conv.bind(data.edge_index)."
-            )
+        self._refuse_piece(graph)
         key, position = torch.unique(graph.target * graph.num_nodes + graph.source, return_inverse=True)
         if self.is_bound:
             if self._num_nodes == graph.num_nodes and torch.equal(key, self.key):
@@ -172,8 +184,11 @@ class EdgeRows(_Bound):
         return torch.where(target == source, -1, row) if self.self_loops else row
 
     def of_nodes(self, graph: Graph) -> Tensor:
-        if graph.node_id is None and graph.edge_id is not None and graph.num_nodes != self._num_nodes:
-            raise SupportError("the diagonal lives on nodes: pass n_id beside e_id for a sampled piece.")
+        if graph.node_id is None and graph.edge_id is not None and not torch.compiler.is_compiling():
+            # a piece with all nodes may hold them in another order
+            here = graph.target * graph.num_nodes + graph.source
+            if graph.num_nodes != self._num_nodes or not torch.equal(here, self.key[self.position[graph.edge_id]]):
+                raise SupportError("the diagonal lives on nodes: pass n_id beside e_id for a sampled piece.")
         ids = self.global_id(graph)
         return self.node_row if ids is None else self.node_row[ids]
 
@@ -185,6 +200,7 @@ class NodeRows(_Bound):
     """A row for every receiving node of one graph, shared by its in-edges. New edges between known nodes are legal."""
 
     def bind(self, graph: Graph) -> None:
+        self._refuse_piece(graph)
         if self.is_bound and self._num_nodes != graph.num_nodes:
             raise SupportError(
                 f"the table is bound to {self._num_nodes} nodes already and this graph has {graph.num_nodes}."
@@ -279,7 +295,7 @@ def important_nodes(graph: Graph, nodes: Tensor | int | float) -> Tensor:
             raise ShapeError(f"important nodes must be among 0 to {graph.num_nodes - 1}, got {nodes.tolist()[:8]}.")
         return nodes.to(graph.edge_index.device)
     count = nodes if isinstance(nodes, int) else max(1, int(nodes * graph.num_nodes))
-    if not 0 < count <= max(1, graph.num_nodes):
+    if not 0 < count <= max(1, graph.num_nodes) or (isinstance(nodes, float) and not 0 < nodes <= 1):
         raise ShapeError(f"{nodes} important nodes are asked for, the graph has {graph.num_nodes}.")
     return torch.sort(graph.in_degree, descending=True, stable=True).indices[:count]
 

@@ -17,7 +17,7 @@ class ShiftOperator(Phi):
     Args:
         order: K.
         heads: R shift operators, given as (E, R) edge weights; each has a head of its own.
-        normalize: None takes the edge weights as they are (1 where none are given); "sym" makes them
+        normalize: None (or "none") takes the edge weights as they are (1 where none are given); "sym" makes them
             D^(-1/2) A D^(-1/2), "rw" D^(-1) A, with D the weighted in-degree.
 
     Raises:
@@ -30,6 +30,7 @@ class ShiftOperator(Phi):
         super().__init__()
         if normalize not in gso.NORMALISATIONS:
             raise ShapeError(f"normalize is one of {list(gso.NORMALISATIONS)}, got {normalize!r}.")
+        normalize = None if normalize == "none" else normalize
         if normalize is not None and heads != 1:
             raise ShapeError(
                 f"normalize={normalize!r} is for one shift operator; normalise the {heads} columns beforehand."
@@ -68,8 +69,8 @@ class ShiftOperator(Phi):
 class ShiftProduct(Phi):
     """Phi^(k) = mu_0^(k) I + mu_1^(k) S: the spectral (shift-invariant) EdgeNet.
 
-    The paper constrains Phi^(k) to the eigenvectors of S and to its sparsity. On graphs whose eigenvalues are distinct
-    that leaves the span of I and S, so the family is the products of order-1 polynomials in S.
+    The paper constrains Phi^(k) to the eigenvectors of S and to its sparsity. On most graphs that leaves the span of I
+    and S, so the family is the products of order-1 polynomials in S.
 
     Args:
         order: K.

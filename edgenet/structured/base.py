@@ -86,4 +86,4 @@ Structure = Callable[[Tensor], StructuredMatrix]
 def project(weight: Tensor, structure: Structure) -> Tensor:
     """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
     with torch.no_grad():
-        return structure(weight.detach()).to_dense()
+        return structure(weight.detach()).to_dense().detach()  # a dense one is a parameter

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter, is_lazy
+from torch.nn.parameter import UninitializedParameter
 
 from edgenet.errors import ShapeError
 from edgenet.structured.base import StructuredMatrix
@@ -43,7 +43,7 @@ class Dense(StructuredMatrix):
 
     @property
     def is_lazy(self) -> bool:
-        return is_lazy(self.weight)
+        return isinstance(self.weight, UninitializedParameter)  # torch's is_lazy cannot be traced
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,6 +73,10 @@ class Dense(StructuredMatrix):
     def from_dense(cls, weight: Tensor, **config: Any) -> Self:
         return cls(weight, **config)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls.lazy(*config["shape"]) if -1 in config["shape"] else super().from_config(config)
+
     def rows(self, index: Tensor) -> Tensor:
         return self.weight.index_select(0, index)
 
@@ -89,8 +93,11 @@ class Dense(StructuredMatrix):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         stored = state_dict.get(prefix + "weight")
-        if self.is_lazy and stored is not None and stored.dim() == 2 and self._may_be(stored.shape):
+        if self.is_lazy:
+            if stored is None:
+                return
+            if stored.dim() != 2 or not self._may_be(stored.shape):
+                args[-1].append(f"{prefix}weight is stored as {tuple(stored.shape)}, but was declared {self._known}.")
+                return
             self.materialise(*stored.shape)
-        if self.is_lazy and stored is None:
-            return
         super()._load_from_state_dict(state_dict, prefix, *args)

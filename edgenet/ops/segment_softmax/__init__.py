@@ -37,7 +37,8 @@ def segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
 
 @torch.library.custom_op("edgenet::segment_softmax", mutates_args=())
 def _segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
-    return backend.choose("segment_softmax")(score, index, num_segments)
+    # contiguous in, contiguous out, as the fake below says
+    return backend.choose("segment_softmax")(score.contiguous(), index, num_segments)
 
 
 @_segment_softmax.register_fake

@@ -1,0 +1,46 @@
+"""Training runs side by side, each in a process with one thread."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from edgenet.config import RunConfig
+
+Job = tuple[RunConfig, Path | None]  # a run, and the folder where its data are looked for first
+
+
+def run_all(jobs: Sequence[Job], processes: int, run: Callable[[Job], dict[str, Any]] | None = None) -> list[dict]:
+    """The summaries of all runs, in order. Runs that were interrupted earlier go on; those that are done are read.
+
+    Args:
+        jobs: configurations with ``out`` folders of their own, and data folders.
+        processes: how many at a time.
+        run: what a process does with a job, a function that can be pickled; by default trains it.
+    """
+    run = run or trained
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+        return list(tqdm(pool.map(run, jobs), total=len(jobs), unit="run", desc="bench"))
+
+
+def trained(job: Job) -> dict[str, Any]:
+    """Train one run; its summary, with what its data set says of itself."""
+    from edgenet.data import load
+    from edgenet.train import train
+
+    config, root = job
+    dataset = load(config.dataset.name, root=root, **config.dataset.options)
+    result = train(config, dataset=dataset, resume=True, progress=False)
+    return {**result.summary(), "info": dataset.info}
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,65 @@
+"""Tables of measured results, each beside the command that makes it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+
+# where large temporary tensors go decides how long they take: say which settings a time was measured under
+_ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "THP_MEM_ALLOC_ENABLE")
+
+
+def command() -> str:
+    """The command that is running, with the environment variables that matter, as one would type it."""
+    names = ("OMP_NUM_THREADS", "EDGENET_NO_SCATTER", *_ALLOCATOR)
+    settings = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
+    return " ".join([*settings, "edgenet", *(shlex.quote(word) for word in sys.argv[1:])])
+
+
+def machine() -> str:
+    """One sentence on where the numbers were measured."""
+    import torch
+    import torch_geometric
+
+    from edgenet import ops
+
+    allocator = "tuned, as in the command" if any(os.environ.get(name) for name in _ALLOCATOR) else "default settings"
+    return (
+        f"Measured on {_processor()} ({os.cpu_count()} cores), one thread a run; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, torch_geometric {torch_geometric.__version__}; backend of spmm: "
+        f"{ops.available('spmm')[-1]}; memory allocator: {allocator}. "
+        f"GPU: not measured."
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def spread(values: Sequence[float], scale: float = 100, digits: int = 1) -> str:
+    """Mean ± sample standard deviation, in percent by default."""
+    mean = f"{scale * fmean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {scale * stdev(values):.{digits}f}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A markdown table; all but the first column are set to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def write(path: Path, title: str, parts: Sequence[str]) -> None:
+    """A page of results: title, the command, the machine, and the parts."""
+    head = f"# {title}\n\n```\n{command()}\n```\n\n{machine()}\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(head + "".join(f"\n{part}\n" for part in parts), encoding="utf-8")

@@ -1,0 +1,393 @@
+"""The command ``edgenet``: train, look at data sets, look at runs.
+
+Sub-commands stand in ``COMMANDS``. torch is imported by the commands that need it, not to print a usage line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgenet import bench, errors
+from edgenet._version import __version__
+
+if TYPE_CHECKING:
+    from edgenet.config import RunConfig
+    from edgenet.data import Dataset
+    from edgenet.train import RunResult
+
+ERRORS = tuple(kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception))
+DEMO_LAYERS = {"signal": ("gcnn", "gat", "edge_varying"), "node": ("gcn", "gat", "edge_varying")}
+DEMO_TITLES = {"gcn": "GCN form", "gcnn": "GCNN form", "gat": "GAT form", "edge_varying": "edge-varying EdgeNet"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: its line of help, what adds its arguments to a parser, what runs it and gives the exit code."""
+
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return COMMANDS[arguments.command].run(arguments)
+    except ERRORS as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"edgenet: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"\nedgenet: interrupted. {_how_to_resume(arguments)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `edgenet data list | head`
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    text = "Graph neural networks whose every edge may carry its own weight."
+    parser = argparse.ArgumentParser(prog="edgenet", description=text)
+    parser.add_argument("--version", action="version", version=f"edgenet {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.help, description=command.help)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.arguments(sub)
+    return parser
+
+
+# ---------------------------------------------------------------- train
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("target", metavar="CONFIG.toml|DATASET|RUN", help="a configuration, a data set by name, or the folder of a run")
+    add(
+        "--model", metavar="LAYER", help="gat, gcn, gcnn, gcat, edge_varying, ...; each has its settings for a data set"
+    )
+    add("--seeds", help="how many (3: seeds 0, 1, 2), or which (0,4,7)")
+    add("--epochs", type=int, help="at most so many")
+    add("--out", help="folder of the run (default: runs/DATASET-LAYER)")
+    add("--resume", action="store_true", help="go on with a run that was interrupted")
+    add("--overwrite", action="store_true", help="replace the run in the folder")
+    text = "any other setting, for instance optimizer.lr=0.01 or model.options.heads=4"
+    add("--set", dest="changes", metavar="TABLE.KEY=VALUE", action="append", default=[], help=text)
+    add("--data-root", help="folder to look for data in first")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from edgenet.data import load
+    from edgenet.train import train
+
+    config = _config(arguments)
+    arguments.out = config.out  # for the advice after Ctrl-C
+    if arguments.resume and not Path(config.out, "config.toml").is_file():
+        print(f"edgenet: nothing to resume in {config.out}, starting anew.", file=sys.stderr)
+    dataset = load(config.dataset.name, root=arguments.data_root, **config.dataset.options)
+    result = train(config, dataset=dataset, resume=arguments.resume, overwrite=arguments.overwrite)
+    print(_results_table(result))
+    for path in _pictures(result, dataset):
+        print(f"picture: {path}")
+    print(f"run:     {config.out}")
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> RunConfig:
+    """The configuration that the arguments of ``train`` ask for."""
+    from edgenet.config import RunConfig, parse_assignment, preset
+
+    changes = dict(parse_assignment(text) for text in arguments.changes)
+    for name, value in (
+        ("model.layer", arguments.model),
+        ("training.epochs", arguments.epochs),
+        ("training.seeds", None if arguments.seeds is None else _seeds(arguments.seeds)),
+        ("out", arguments.out),
+    ):
+        if value is not None:
+            changes[name] = value
+    target = Path(arguments.target)
+    if target.is_dir() and (target / "config.toml").is_file():
+        return RunConfig.from_toml(target / "config.toml", {"out": str(target), **changes})
+    if target.suffix == ".toml" or target.is_file():
+        config = RunConfig.from_toml(target, changes)
+    else:
+        from edgenet.data import describe
+
+        describe(arguments.target)  # an unknown name is an error of the name, not of the layer's options
+        config = preset(arguments.target, arguments.model, changes)
+    return config if config.out else config.replaced(out=f"runs/{config.dataset.name}-{config.model.layer}")
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise errors.ConfigError(f"--seeds is a number of seeds, or a list such as 0,4,7; got {text!r}.") from None
+    return numbers if "," in text else list(range(*numbers))
+
+
+def _how_to_resume(arguments: argparse.Namespace) -> str:
+    out = getattr(arguments, "out", None)
+    if arguments.command == "train" and out:
+        root = f" --data-root {arguments.data_root}" if arguments.data_root else ""
+        return f"Go on with: edgenet train {out} --resume{root}"
+    return "Nothing was lost that this command keeps."
+
+
+def _pictures(result: RunResult, dataset: Dataset) -> list[Path]:
+    """Draw what can be drawn of a run; what cannot is said on stderr, and the run stands."""
+    from edgenet import plots
+
+    title = f"{result.config.model.layer} on {dataset.name}"
+    try:
+        paths = [
+            plots.learning_curve(
+                result.histories, result.metric, result.folder / "learning_curve.png", title,
+                result.config.training.stop_by,
+            )
+        ]  # fmt: skip
+        weights = _edge_weights(result, dataset)
+        if weights is not None:
+            number = f"layer {weights.layer + 1}, hop 1 of {len(weights.values)}, seed {result.seeds[0].seed}"
+            name = f"{title}: edge weights of {number}"
+            paths.append(plots.edge_weight_picture(weights, result.folder / "edge_weights.png", _labels(dataset), name))
+        return paths
+    except errors.ConfigError as error:
+        print(f"edgenet: no picture: {error}", file=sys.stderr)
+        return []
+
+
+def _edge_weights(result: RunResult, dataset: Dataset) -> Any:
+    """The edge weights of the first seed's first layer; None for models that have none to show."""
+    from edgenet import plots
+
+    model = next(iter(result.models.values()))
+    data, like = dataset.train[0], next(model.parameters())
+    x, weight = data.x.to(like), data.get("edge_weight")
+    try:
+        return plots.edge_weights(
+            model, x[0] if dataset.task == "signal" else x, data.edge_index.to(like.device),
+            None if weight is None else weight.to(like),
+        )  # fmt: skip
+    except errors.ShapeError:  # a spectral filter walks no edges
+        return None
+
+
+def _labels(dataset: Dataset) -> Any:
+    """(N,) class of every node, where nodes have one."""
+    return dataset.train[0].y if (dataset.task, dataset.target) == ("node", "class") else None
+
+
+def _results_table(result: RunResult) -> str:
+    rows = [
+        [str(r.seed), f"{r.best_epoch}/{r.epochs}", _score(r.val), _score(r.test), f"{r.seconds:.1f}"]
+        for r in result.seeds
+    ]
+    rows.append(["mean", "", _spread(result, "val"), _spread(result, "test"), f"{result.mean('seconds'):.1f}"])
+    config, first = result.config, result.seeds[0]
+    title = f"{config.model.layer} on {config.dataset.name}, {first.parameters:,} parameters"
+    header = ["seed", "best/epochs", f"val {result.metric}", f"test {result.metric}", "seconds"]
+    return f"\n{title}\n{_table(header, rows, rule=len(rows) - 1)}"
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _spread(result: RunResult, name: str) -> str:
+    """mean ± sample standard deviation."""
+    return _score(result.mean(name)) + (f" ± {result.std(name):.4f}" if len(result.seeds) > 1 else "")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: int | None = None) -> str:
+    """Text columns, the first flush left, with a line below the header and above row ``rule``."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        return "  ".join([cells[0].ljust(widths[0]), *aligned[1:]]).rstrip()
+
+    dashes = "  ".join("-" * width for width in widths)
+    lines = [line(header), dashes]
+    for number, row in enumerate(rows):
+        lines += [dashes, line(row)] if number == rule else [line(row)]
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- data
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("list", "all data sets, and which are here"),
+        ("info", "everything known about one"),
+        ("prepare", "fetch, check and keep one"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        if name != "list":
+            action.add_argument("name", metavar="NAME")
+        if name == "prepare":
+            action.add_argument("--out", help="also write its arrays into this .npz file")
+            action.add_argument("--set", dest="options", metavar="OPTION=VALUE", action="append", default=[])
+        action.add_argument("--data-root", help="folder to look in first")
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from edgenet import data
+    from edgenet.config import parse_assignment
+
+    if arguments.action == "list":
+        rows = [
+            [row["name"], row["task"], row["metric"], row["found"], row["title"]]
+            for row in data.available(arguments.data_root)
+        ]
+        header = ["name", "task", "metric", "found", "what"]
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(5)]
+        for row in [header, *rows]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        return 0
+    if arguments.action == "info":
+        facts = data.describe(arguments.name, arguments.data_root)
+    else:
+        options = dict(parse_assignment(text) for text in arguments.options)
+        facts = data.prepare(arguments.name, arguments.data_root, arguments.out, **options)
+    _print_facts(facts)
+    return 0
+
+
+def _print_facts(facts: dict[str, Any], indent: str = "") -> None:
+    width = max((len(str(key)) for key in facts), default=0)
+    for key, value in facts.items():
+        if isinstance(value, dict) and value:
+            print(f"{indent}{key}:")
+            _print_facts(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            print(f"{indent}{key}:")
+            for item in value:
+                print(f"{indent}  {item}")
+        elif value not in ("", None, {}, []):
+            print(f"{indent}{str(key).ljust(width)}  {value}")
+
+
+# ---------------------------------------------------------------- inspect
+def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from statistics import fmean, stdev
+
+    from edgenet import checkpoint
+    from edgenet.config import RunConfig
+    from edgenet.train import load_model, read_metrics
+
+    folder = Path(arguments.run)
+    if not (folder / "config.toml").is_file():
+        raise errors.ConfigError(f"{folder}: is no run: it has no config.toml. `edgenet train --out FOLDER` makes one.")
+    config = RunConfig.from_toml(folder / "config.toml")
+    print(f"# {folder / 'config.toml'}\n{config.to_toml()}")
+    rows, tests, model = [], [], None
+    for seed in config.training.seeds:
+        own = folder / f"seed-{seed}"
+        records = read_metrics(own / "metrics.jsonl")
+        if (own / "model.pt").exists():
+            model, result = load_model(own / "model.pt")
+            tests.append(result.test)
+            epochs, scores = f"{result.best_epoch}/{result.epochs}", (_score(result.val), _score(result.test))
+            rows.append([str(seed), "done", epochs, *scores, f"{result.seconds:.1f}"])
+        elif (own / "checkpoint.pt").exists():
+            epoch = checkpoint.load(own / "checkpoint.pt")["epoch"]
+            rows.append([str(seed), f"can go on from epoch {epoch}", f"-/{len(records)}", "", "", ""])
+        else:
+            rows.append([str(seed), "not begun" if not records else "no checkpoint", f"-/{len(records)}", "", "", ""])
+    if tests:
+        spread = f"{fmean(tests):.4f}" + (f" ± {stdev(tests):.4f}" if len(tests) > 1 else "")
+        rows.append(["mean", f"{len(tests)} of {len(config.training.seeds)} done", "", "", spread, ""])
+    print(_table(["seed", "state", "best/epochs", "val", "test", "seconds"], rows, len(rows) - 1 if tests else None))
+    if model is not None:
+        trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+        tensors = [(name, value) for name, value in model.state_dict().items() if value.numel()]
+        parameters = sum(value.numel() for name, value in tensors if name in trainable)
+        print(f"\n{type(model).__name__}, {parameters:,} parameters")
+        lines = [
+            [name, " x ".join(map(str, value.shape)) or "number", str(value.dtype).removeprefix("torch."),
+             f"{value.numel():,}", "" if name in trainable else "fixed"]
+            for name, value in tensors
+        ]  # fmt: skip
+        print(_table(["tensor", "shape", "dtype", "numbers", ""], lines))
+    pictures = sorted(folder.glob("*.png"))
+    print("\n" + "\n".join(f"picture: {path}" for path in pictures) if pictures else "\nno pictures yet")
+    if len(tests) < len(config.training.seeds):
+        print(f"go on with: edgenet train {folder} --resume")
+    return 0
+
+
+# ---------------------------------------------------------------- demo
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("dataset", nargs="?", default="digits", metavar="DATASET", help="default: digits, which needs no network")
+    add("--seeds", default="3", help="how many, or which")
+    add("--epochs", type=int, default=150, help="at most so many")
+    add("--out", help="folder (default: runs/demo-DATASET)")
+    add("--data-root", help="folder to look for data in first")
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    """A graph convolution, attention, and weights learned edge by edge, on one data set, in a table and a picture."""
+    import time
+
+    from edgenet import plots
+    from edgenet.config import preset
+    from edgenet.data import load
+    from edgenet.train import train
+
+    dataset = load(arguments.dataset, root=arguments.data_root)
+    folder = Path(arguments.out or f"runs/demo-{dataset.name}")
+    first = dataset.train[0]
+    signals = f", {len(first.y):,} training signals" if dataset.task == "signal" else ""
+    print(f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
+          f"{dataset.num_features} features, {dataset.num_outputs} outputs{signals}", flush=True)  # fmt: skip
+    rows, histories, weights = [], {}, {}
+    for layer in DEMO_LAYERS[dataset.task]:
+        start = time.perf_counter()
+        changes = {"training.seeds": _seeds(arguments.seeds), "out": str(folder / layer)}
+        config = preset(dataset.name, layer, changes)
+        config = config.replaced(training__epochs=min(arguments.epochs, config.training.epochs))
+        result = train(config, dataset=dataset, overwrite=True)
+        seconds = time.perf_counter() - start
+        title = DEMO_TITLES[layer]
+        rows.append([title, f"{result.seeds[0].parameters:,}", _spread(result, "test"), f"{seconds:.1f}"])
+        histories[title] = result.histories
+        shown = _edge_weights(result, dataset)
+        if shown is not None:
+            weights[title if shown.learned else f"{title}: given weights"] = shown
+    print("\n" + _table(["model", "parameters", f"test {dataset.metric}", "seconds"], rows))
+    count = len(_seeds(arguments.seeds))
+    print(f"mean ± standard deviation over {count} seeds; seconds for all of them" if count > 1 else "one seed")
+    try:
+        title = f"Three EdgeNets on {dataset.name}"
+        path = plots.comparison(histories, weights, dataset.metric, folder / "demo.png", _labels(dataset), title)
+        print(f"\npicture: {path}")
+    except errors.ConfigError as error:
+        print(f"\nno picture: {error}", file=sys.stderr)
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command("train a model on a data set", _train_arguments, _train),
+    "data": Command("list, describe and prepare data sets", _data_arguments, _data),
+    "inspect": Command("show what came of a run", _inspect_arguments, _inspect),
+    "demo": Command("train three networks on one data set and draw what they learned", _demo_arguments, _demo),
+    "bench": Command("run an experiment of docs/results and write its page", bench.arguments, bench.run),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,396 @@
+"""The configuration of a training run: TOML tables read into frozen dataclasses, every key and value checked."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import math
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from edgenet.errors import ConfigError
+
+
+def _wanted(text: str, test: Callable[[Any], bool], default: Any = MISSING) -> Any:
+    """A field whose value must pass ``test``; ``text`` says what is wanted."""
+    return field(default=default, metadata={"wanted": text, "test": test})
+
+
+def _choice(*names: str, default: str) -> Any:
+    return _wanted(f"one of {', '.join(names)}", lambda value: value in names, default)
+
+
+def _at_least(low: int, default: Any = MISSING) -> Any:
+    return _wanted(f"at least {low}", lambda value: value >= low, default)
+
+
+@dataclass(frozen=True)
+class DatasetTable:
+    """``[dataset]``: a name that ``edgenet.data`` knows, and the options of its loader."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """``[model]``: a layer of ``edgenet.nn.SPECIALIZATIONS``, and the model around it.
+
+    What is left out has the default of the model: ``NodeClassifier`` for data sets about nodes, ``GraphClassifier`` for
+    signals on a graph. ``options`` are further arguments of the model or its layer: heads, order, bank, readout, ...
+    """
+
+    layer: str
+    hidden_channels: int | None = _at_least(1, None)
+    num_layers: int | None = _at_least(1, None)
+    dropout: float | None = _wanted("a probability in [0, 1)", lambda value: 0 <= value < 1, None)
+    activation: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimizerTable:
+    """``[optimizer]``: ``decay_on = "first"`` decays the weights of the first layer alone, as Kipf and Welling do."""
+
+    name: str = _choice("adam", "adamw", "sgd", default="adam")
+    lr: float = _wanted("a positive number", lambda value: 0 < value < math.inf, 0.005)
+    weight_decay: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 0.0)
+    decay_on: str = _choice("all", "first", default="all")
+    momentum: float = _wanted("in [0, 1)", lambda value: 0 <= value < 1, 0.0)
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """``[training]``.
+
+    Attributes:
+        epochs: at most so many passes over the training set.
+        batch_size: graphs, or signals, of one step; a data set of one graph with masks is one batch whatever it says.
+        patience: epochs without improvement after which to stop; 0 never stops early.
+        stop_by: what improvement is. "metric": a better validation metric, or an equal one with a lower validation
+            loss. "loss": a lower validation loss. "either": patience starts anew when the metric or the loss is the
+            best so far, and the best epoch is that of "metric" (Velickovic et al. 2018).
+        seeds: one training run for each.
+        device: "cpu", "cuda", "cuda:1", ...
+        dtype: of features and parameters.
+        checkpoint_epochs: write a checkpoint after every so many epochs; 0: by time alone.
+        checkpoint_seconds: and at the end of an epoch if the last one is so many seconds old; 0: by epochs alone.
+    """
+
+    epochs: int = _at_least(1, 200)
+    batch_size: int = _at_least(1, 100)
+    patience: int = _at_least(0, 0)
+    stop_by: str = _choice("metric", "loss", "either", default="metric")
+    seeds: list[int] = field(
+        default_factory=lambda: [0],
+        metadata={
+            "wanted": "different whole numbers from 0 to 2^32 - 1, at least one",
+            "test": lambda value: 0 < len(value) == len(set(value)) and all(0 <= seed < 2**32 for seed in value),
+        },
+    )
+    device: str = "cpu"
+    dtype: str = _choice("float32", "float64", default="float32")
+    checkpoint_epochs: int = _at_least(0, 0)
+    checkpoint_seconds: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 10.0)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run.
+
+    Attributes:
+        dataset, model, optimizer, training: the tables.
+        out: folder of the run; None: nothing is written.
+    """
+
+    dataset: DatasetTable
+    model: ModelTable
+    optimizer: OptimizerTable = field(default_factory=OptimizerTable)
+    training: TrainingTable = field(default_factory=TrainingTable)
+    out: str | None = None
+
+    @classmethod
+    def from_dict(cls, tables: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
+        """Tables as TOML gives them, checked.
+
+        Args:
+            tables: ``{"dataset": {"name": ...}, "model": {"layer": ...}, ...}``.
+            where: what messages call it, a file for instance.
+
+        Raises:
+            ConfigError: on an unknown or missing key, a value of another type or out of range; with the key, its table,
+                ``where``, and the nearest known key.
+        """
+        return _read_table(cls, tables, "", where)
+
+    @classmethod
+    def from_toml(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> RunConfig:
+        """A TOML file, after ``changes`` (see ``changed``).
+
+        Raises:
+            ConfigError: if the file is missing or no TOML, and as ``from_dict``.
+        """
+        path = Path(path)
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}.") from error
+        where = f"{path} with the changes of the command line" if changes else str(path)
+        return cls.from_dict(changed(tables, changes or {}), where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able tables, from which ``from_dict`` makes this again. None is left out, as TOML has no null."""
+        return _without_none(asdict(self))
+
+    def to_toml(self) -> str:
+        """The text of a TOML file, from which ``from_toml`` makes this again."""
+        tables = self.to_dict()
+        lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
+        for name, table in tables.items():
+            if isinstance(table, dict):
+                lines += ["", f"[{name}]"] if lines else [f"[{name}]"]
+                lines += [f"{_key(key)} = {_toml(value)}" for key, value in table.items() if value != {}]
+        return "\n".join(lines) + "\n"
+
+    def replaced(self, **changes: Any) -> RunConfig:
+        """This with other values, dots written as two underscores: ``config.replaced(training__seeds=[0, 1])``."""
+        return self.from_dict(changed(self.to_dict(), {key.replace("__", "."): v for key, v in changes.items()}))
+
+
+def changed(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested tables with values put in by dotted name: ``{"optimizer.lr": 0.01}``. None takes a key out.
+
+    Raises:
+        ConfigError: if a name goes through a key that holds a value and no table.
+    """
+    result = copy.deepcopy(dict(tables))
+    for name, value in changes.items():
+        *path, last = name.split(".")
+        table = result
+        for step in path:
+            table = table.setdefault(step, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{name}: {step!r} is a value, no table.")
+        if value is None:
+            table.pop(last, None)
+        else:
+            table[last] = value
+    return result
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """``"optimizer.lr=0.01"`` -> ("optimizer.lr", 0.01). The value is TOML; what is no TOML value is taken as text.
+
+    Raises:
+        ConfigError: if there is no equals sign, or nothing before it.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"a change is written table.key=value, for instance optimizer.lr=0.01; got {text!r}.")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+# ---------------------------------------------------------------- presets
+_SIGNALS = {"optimizer": {"lr": 0.001}, "training": {"epochs": 40, "batch_size": 100}}
+_SIGNAL_MODEL = {"hidden_channels": 8, "num_layers": 1, "options": {"readout": "flatten"}}
+_GAT = {"dropout": 0.6, "activation": "elu", "hidden_channels": 8, "num_layers": 2}
+_GAT_TRAINING = {"epochs": 1000, "patience": 100, "stop_by": "either"}
+_DROP = {"attention_dropout": 0.6}
+_CITATION: dict[str, dict[str, Any]] = {
+    # Velickovic et al. 2018, 3.3; they allow 100000 epochs, and patience ends all runs long before 1000
+    "gat": {
+        "model": {**_GAT, "options": {"heads": 8, "out_heads": 1, **_DROP}},
+        "optimizer": {"lr": 0.005, "weight_decay": 5e-4},
+        "training": _GAT_TRAINING,
+    },
+    # Kipf and Welling 2017, 5.2; they decay the first layer alone
+    "gcn": {
+        "model": {"hidden_channels": 16, "num_layers": 2, "dropout": 0.5, "activation": "relu"},
+        "optimizer": {"lr": 0.01, "weight_decay": 5e-4, "decay_on": "first"},
+        "training": {"epochs": 200},
+    },
+}
+_CITATION["gatv2"] = _CITATION["gat"]
+for _layer in ("gcat", "edge_varying_gat"):
+    _CITATION[_layer] = copy.deepcopy(_CITATION["gat"])
+    _CITATION[_layer]["model"]["options"]["order"] = 2
+for _layer, _options in (
+    ("gcnn", {"order": 2}),
+    ("tag", {"order": 2}),
+    ("sgc", {"order": 2}),
+    ("arma", {}),
+    ("node_varying", {"order": 2, "groups": 5}),
+    # a table of edge weights for each of 1433 inputs would not fit: one table for each head of a linear lift instead
+    ("edge_varying", {"order": 2, "bank": "heads", "heads": 8}),
+    ("hybrid", {"order": 2, "bank": "heads", "heads": 8, "nodes": 0.1}),
+):
+    _CITATION[_layer] = copy.deepcopy(_CITATION["gcn"])
+    _CITATION[_layer]["model"]["options"] = _options
+    _CITATION[_layer]["optimizer"]["decay_on"] = "all"
+_CITATION["edge_varying"]["model"].update(hidden_channels=8, dropout=0.6)
+_PUBMED = copy.deepcopy(_CITATION)
+for _layer in ("gat", "gatv2"):  # Velickovic et al. 2018, 3.3
+    _PUBMED[_layer]["model"]["options"]["out_heads"] = 8
+    _PUBMED[_layer]["optimizer"] = {"lr": 0.01, "weight_decay": 0.001}
+_SMALL = copy.deepcopy(_CITATION)  # few features, no need for as much dropout
+for _layer in _SMALL:
+    _SMALL[_layer]["model"]["dropout"] = 0.3
+    _SMALL[_layer]["model"].get("options", {}).pop("attention_dropout", None)
+    _SMALL[_layer]["optimizer"] = {"lr": 0.01, "weight_decay": 5e-4}
+    _SMALL[_layer]["training"] = {"epochs": 200, "patience": 60}
+_SMALL["edge_varying"]["optimizer"]["weight_decay"] = 0.0  # it would pull the edge weights to 0, the graph away
+_PPI = {
+    # Velickovic et al. 2018, 3.3: skip connections, no dropout, no decay, two graphs a step
+    "gat": {
+        "model": {
+            "hidden_channels": 256, "num_layers": 3, "dropout": 0.0, "activation": "elu",
+            "options": {"heads": 4, "out_heads": 6, "skip": True},
+        },
+        "optimizer": {"lr": 0.005},
+        "training": {"epochs": 200, "batch_size": 2, "patience": 100},
+    },
+    "": {
+        "model": {"hidden_channels": 256, "num_layers": 3, "dropout": 0.0, "activation": "elu"},
+        "optimizer": {"lr": 0.005},
+        "training": {"epochs": 200, "batch_size": 2, "patience": 100},
+    },
+}  # fmt: skip
+_PPI["gatv2"] = _PPI["gat"]
+_MOVIELENS = {
+    "model": {"hidden_channels": 32, "num_layers": 1, "options": {"readout": "node"}},
+    "optimizer": {"lr": 0.005},
+    "training": {"epochs": 40, "batch_size": 5},
+}
+
+#: Settings by data set and layer. The layer "" stands for all that are not named.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "cora": _CITATION,
+    "citeseer": _CITATION,
+    "pubmed": _PUBMED,
+    "ppi": _PPI,
+    "digits": _SMALL,
+    "csbm": _SMALL,
+    "karate": _SMALL,
+    "source_localisation": {"": {"model": _SIGNAL_MODEL, **_SIGNALS}},
+    "movielens": {"": _MOVIELENS},
+}
+#: The layer that is trained where none is named.
+DEFAULT_LAYERS = {"source_localisation": "edge_varying", "movielens": "gcnn"}
+
+
+def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
+    """The settings for a layer on a data set, published ones where there are any, after ``changes``.
+
+    A data set or layer without a preset gets the defaults of the tables and of the model.
+
+    Raises:
+        ConfigError: as ``RunConfig.from_dict``.
+    """
+    layer = layer or (changes or {}).get("model.layer") or DEFAULT_LAYERS.get(dataset, "gat")
+    known = PRESETS.get(dataset, {})
+    tables = copy.deepcopy(known.get(layer, known.get("", {})))
+    tables.setdefault("model", {})["layer"] = layer
+    tables["dataset"] = {"name": dataset}
+    return RunConfig.from_dict(changed(tables, changes or {}), f"the preset for {layer} on {dataset}, with changes")
+
+
+# ---------------------------------------------------------------- reading
+def _read_table(kind: type, values: Any, table: str, where: str) -> Any:
+    label = f"[{table}]" if table else "the top level"
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: {table} is a table, got {values!r}.")
+    hints, known = typing.get_type_hints(kind), {item.name: item for item in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{where}: {label} has no key {key!r}.{_hint(key, table, known)}")
+    read = {}
+    for name, item in known.items():
+        if name not in values:
+            if item.default is MISSING and item.default_factory is MISSING:
+                raise ConfigError(f"{where}: {label} lacks {name}.")
+            continue
+        value, hint = values[name], hints[name]
+        if is_dataclass(hint):
+            read[name] = _read_table(hint, value, name, where)
+            continue
+        full = f"{table}.{name}" if table else name
+        if not _fits(value, hint):
+            raise ConfigError(f"{where}: {full} is {_spelled(hint)}, got {value!r}.")
+        test = item.metadata.get("test")
+        if test is not None and value is not None and not test(value):
+            raise ConfigError(f"{where}: {full} is {item.metadata['wanted']}, got {value!r}.")
+        read[name] = float(value) if hint in (float, float | None) and value is not None else copy.deepcopy(value)
+    return kind(**read)
+
+
+def _hint(key: str, table: str, known: Iterable[str]) -> str:
+    """What was perhaps meant: a near key of this table, or of another."""
+    known = list(known)
+    near = difflib.get_close_matches(key, known, n=1)
+    if near:
+        return f" Did you mean {near[0]!r}? Known keys: {', '.join(known)}."
+    for other in fields(RunConfig):
+        kind = typing.get_type_hints(RunConfig)[other.name]
+        names = [item.name for item in fields(kind)] if is_dataclass(kind) else []
+        near = difflib.get_close_matches(key, names, n=1, cutoff=0.8)
+        if near and other.name != table:
+            return f" Did you mean {near[0]!r} of [{other.name}]? Known keys here: {', '.join(known)}."
+    options = f" Further arguments of the model or data set go into [{table}.options]." if "options" in known else ""
+    return f" Known keys: {', '.join(known)}.{options}"
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, one) for one in arguments)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(one, arguments[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict)
+    return isinstance(value, hint)
+
+
+def _spelled(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    if typing.get_origin(hint) is list:
+        return "a list of whole numbers"
+    if typing.get_origin(hint) is dict:
+        return "a table"
+    return words.get(hint) or words.get(kinds[0] if kinds else hint, str(hint))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return json.dumps(value)

@@ -1,0 +1,84 @@
+"""What a loaded data set is, and the fixed facts about one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch_geometric.data import Data
+
+TASKS = ("node", "signal")
+METRICS = {"class": "accuracy", "multilabel": "micro_f1", "value": "rmse"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, split, ready to train on.
+
+    Two tasks cover everything here:
+
+    - ``"node"``: x is (N, F), one row per node. Transductive sets (cora, digits, ...) put the *same* one ``Data`` in
+    all
+      three lists, with ``train_mask``, ``val_mask``, ``test_mask`` (N,) and y (N,) int64. Inductive sets (ppi) hold
+      different graphs in the three lists, without masks, with y (N, num_outputs) of zeros and ones, float32.
+    - ``"signal"``: many signals on one fixed graph. Each list holds one ``Data`` with ``edge_index`` (2, E),
+      ``edge_weight`` (E,), ``num_nodes``, x (S, N, F) and y (S,): int64 classes, or float32 values of the one node
+      ``target_node``.
+
+    Features are float32, edge lists int64 with row 0 source and row 1 target.
+
+    Args:
+        name: the name it was loaded by.
+        task: ``"node"`` or ``"signal"``.
+        target: ``"class"`` (one of num_outputs), ``"multilabel"`` (any of num_outputs) or ``"value"`` (a number).
+        metric: ``"accuracy"``, ``"micro_f1"`` or ``"rmse"``, in that order.
+        num_features: F.
+        num_outputs: number of classes or labels; 1 for a value.
+        train, val, test: as above.
+        info: JSON-able facts: source, licence, split, seed, normalisation, ``found`` (where the files were), warnings.
+    """
+
+    name: str
+    task: str
+    target: str
+    metric: str
+    num_features: int
+    num_outputs: int
+    train: list[Data]
+    val: list[Data]
+    test: list[Data]
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}.")
+        if METRICS.get(self.target) != self.metric:
+            pairs = ", ".join(f"{target} by {metric}" for target, metric in METRICS.items())
+            raise ValueError(f"targets are judged so: {pairs}; got {self.target!r} by {self.metric!r}.")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set before it is loaded; ``datasets/<name>/dataset.toml`` says the same.
+
+    Args:
+        title: one line.
+        task, target, metric: as in ``Dataset``.
+        shapes: sizes by name, at default options: nodes, edges (directed), features, outputs, ...
+        split: one line.
+        source: where it comes from; for a method, the paper.
+        licence: what its holders allow.
+        how_to_get: what to do where no copy is found; empty for sets that are made on demand.
+        sha256: checksums by file name, for files of which only one version is known.
+    """
+
+    title: str
+    task: str
+    target: str
+    metric: str
+    shapes: dict[str, int]
+    split: str
+    source: str
+    licence: str
+    how_to_get: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,175 @@
+"""What the contract tests walk over: awkward graphs, and one case or more for every family of the library.
+
+A new structure, phi or taps joins with one entry in its list. The name of a case starts with the name of its family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from edgenet.graph import Graph
+from edgenet.nn.arma import Jacobi
+from edgenet.nn.taps import Linear, NodeVarying, Scaled, Sum, SumFan, Taps
+from edgenet.phi import Attention, AttentionV2, EdgeMatrix, EdgeVarying, Phi, ShiftOperator, ShiftProduct
+from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
+
+
+# --- graphs -----------------------------------------------------------------------------------------------------------
+def _graph(num_nodes: int, *edges: tuple[int, int]) -> Graph:
+    return Graph(torch.tensor(edges, dtype=torch.long).reshape(-1, 2).t().contiguous(), num_nodes)
+
+
+def random_graph(num_nodes: int, num_edges: int, seed: int = 0) -> Graph:
+    """Directed edges at random, some repeated and some self-loops, in no order; the last node has none."""
+    generator = torch.Generator().manual_seed(seed)
+    edge_index = torch.randint(0, max(1, num_nodes - 1), (2, num_edges), generator=generator)
+    edge_index[:, 1] = edge_index[:, 0]  # one repeated edge and one self-loop at least
+    edge_index[1, 2] = edge_index[0, 2]
+    return Graph(edge_index, num_nodes)
+
+
+#: By name; "path" is the plainest.
+GRAPHS: dict[str, Graph] = {
+    "path": _graph(5, (0, 1), (1, 0), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)),
+    "star": _graph(7, *((leaf, 0) for leaf in range(1, 7)), *((0, leaf) for leaf in range(1, 7))),
+    "isolated_node": _graph(5, (3, 0), (0, 3), (4, 3), (3, 4), (0, 4)),  # 1 and 2 have no edges
+    "self_loops": _graph(4, (2, 2), (0, 1), (1, 1), (1, 0), (3, 1)),
+    "repeated_edges": _graph(3, (1, 0), (0, 2), (1, 0), (2, 1), (1, 0), (0, 2)),
+    "one_node": _graph(1, (0, 0)),
+    "no_edges": _graph(3),
+    "directed": random_graph(13, 47),
+    "zero_nodes": _graph(0),
+}
+
+
+# --- structures -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class StructureCase:
+    """A structured matrix: ``build`` makes a random (m, n) one, ``structure`` makes one of a dense weight.
+
+    ``exact`` is False where no member equals every dense weight even at full rank (binary weights, say).
+    """
+
+    name: str
+    build: Callable[[], StructuredMatrix]
+    m: int
+    n: int
+    structure: Callable[[Tensor], StructuredMatrix]
+    exact: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.m}x{self.n}"
+
+
+def _dense(m: int, n: int) -> StructureCase:
+    return StructureCase("dense", lambda: Dense(torch.randn(m, n)), m, n, partial(Dense.from_dense))
+
+
+STRUCTURE_CASES: list[StructureCase] = [_dense(5, 3), _dense(1, 7), _dense(4, 1)]
+
+
+# --- phis -------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class PhiCase:
+    """A phi and the inputs it takes.
+
+    Args:
+        columns: of the given edge weights: None for no weights, 0 for (E,), R for (E, R).
+        edge_attr: "types" for integer types 0..2, D for (E, D) features.
+        channels: C of the lifted signal.
+    """
+
+    name: str
+    build: Callable[[], Phi]
+    columns: int | None = None
+    edge_attr: str | int | None = None
+    channels: int = 4
+
+    def inputs(self, phi: Phi, graph: Graph, in_channels: int = 5) -> tuple[Tensor, ...]:
+        """(x, z, graph, edge_weight, edge_attr)."""
+        n, e = graph.num_nodes, graph.num_edges
+        weight = None if self.columns is None else torch.rand(e, *[self.columns] * (self.columns > 0)) + 0.5
+        attr = None
+        if self.edge_attr == "types":
+            attr = torch.arange(e) % 3
+        elif self.edge_attr is not None:
+            attr = torch.randn(e, self.edge_attr)
+        heads = phi.heads if phi.heads > 0 else 2
+        return torch.randn(n, in_channels), torch.randn(n, heads, self.channels), graph, weight, attr
+
+    def __str__(self) -> str:
+        return self.name
+
+
+PHI_CASES: list[PhiCase] = [
+    PhiCase("shift", partial(ShiftOperator, order=3)),
+    PhiCase("shift weighted", partial(ShiftOperator, order=2), columns=0),
+    PhiCase("shift with one column", partial(ShiftOperator, order=2), columns=1),
+    PhiCase("shift sym", partial(ShiftOperator, order=2, normalize="sym")),
+    PhiCase("shift sym weighted", partial(ShiftOperator, order=2, normalize="sym"), columns=0),
+    PhiCase("shift rw", partial(ShiftOperator, order=1, normalize="rw"), columns=0),
+    PhiCase("shift with 3 columns", partial(ShiftOperator, order=2, heads=3), columns=3),
+    PhiCase("shift_product", partial(ShiftProduct, order=3, heads=2)),
+    PhiCase("shift_product weighted", partial(ShiftProduct, order=2, heads=1), columns=0),
+    PhiCase("edge_varying", partial(EdgeVarying, order=2, heads=3)),
+    PhiCase("edge_varying heads read off the signal", partial(EdgeVarying, order=1, heads=-1)),
+    PhiCase("edge_varying with initial", partial(EdgeVarying, order=2, heads=2, initial=True)),
+    PhiCase("edge_varying without diagonal", partial(EdgeVarying, order=2, heads=2, self_loops=False)),
+    PhiCase("edge_varying initial alone", partial(EdgeVarying, order=1, heads=2, self_loops=False, initial=True)),
+    PhiCase("edge_varying important nodes", partial(EdgeVarying, order=2, heads=2, nodes=0.5)),
+    PhiCase("edge_varying times weights", partial(EdgeVarying, order=2, heads=2, times_edge_weight=True), columns=0),
+    PhiCase("edge_varying by node", partial(EdgeVarying, order=2, heads=2, share="node", initial=True)),
+    PhiCase("edge_varying by type", partial(EdgeVarying, 2, 2, share="type", num_types=3), edge_attr="types"),
+    PhiCase("edge_varying by hash", partial(EdgeVarying, order=2, heads=2, share="hash", buckets=8)),
+    PhiCase("edge_matrix", partial(EdgeMatrix, order=2, channels=3), channels=1),
+    PhiCase("edge_matrix by hash", partial(EdgeMatrix, 1, 2, share="hash", buckets=4), channels=1),
+    PhiCase("attention", partial(Attention, order=1, heads=3, channels=4)),
+    PhiCase("attention shared", partial(Attention, order=3, heads=2, channels=4)),
+    PhiCase("attention per hop", partial(Attention, 3, 2, 4, share_hops=False, in_channels=5)),
+    PhiCase("attention per hop lazy", partial(Attention, 2, 2, 4, share_hops=False)),
+    PhiCase("attention with edge features", partial(Attention, 1, 2, 4, edge_dim=6), edge_attr=6),
+    PhiCase("attention times weights", partial(Attention, order=2, heads=2, channels=4), columns=0),
+    PhiCase("attention_v2", partial(AttentionV2, order=1, heads=3, channels=4, in_channels=5)),
+    PhiCase("attention_v2 shared", partial(AttentionV2, order=3, heads=2, channels=4)),
+    PhiCase("attention_v2 one lift", partial(AttentionV2, order=1, heads=2, channels=4, share_weights=True)),
+    PhiCase("attention_v2 with edge features", partial(AttentionV2, 1, 2, 4, edge_dim=6), edge_attr=6, columns=0),
+]
+
+
+# --- taps -------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class TapsCase:
+    """Taps that combine ``taps`` signals of (N, heads, channels) into (N, width)."""
+
+    name: str
+    build: Callable[[], Taps]
+    width: int
+    taps: int = 3
+    heads: int = 2
+    channels: int = 4
+
+    def signals(self, num_nodes: int) -> list[Tensor]:
+        return [torch.randn(num_nodes, self.heads, self.channels) for _ in range(self.taps)]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+TAPS_CASES: list[TapsCase] = [
+    TapsCase("sum concat", partial(Sum, "concat"), width=8),
+    TapsCase("sum mean", partial(Sum, "mean"), width=4),
+    TapsCase("sum sum", partial(Sum, "sum"), width=4),
+    TapsCase("sum last", partial(Sum, "concat", last=True), width=8),
+    TapsCase("scaled", partial(Scaled, 3), width=8),
+    TapsCase("linear", lambda: Linear(StructuredLinear.dense(3 * 2 * 4, 5, bias=True)), width=5),
+    TapsCase("linear narrower than the signal", lambda: Linear(StructuredLinear.dense(-1, 3)), width=3),
+    TapsCase("node_varying", partial(NodeVarying, 5, 3), width=5),
+    TapsCase("node_varying groups", partial(NodeVarying, 5, 3, 8, groups=0.5), width=5),
+    TapsCase("sum_fan", partial(SumFan, 3), width=3, heads=6, channels=1),
+    TapsCase("jacobi", partial(Jacobi, 2, 3), width=3, heads=6, channels=1),
+]

@@ -1,0 +1,405 @@
+"""Layers give the numbers of alegnn, the implementation by the authors of EdgeNets: outputs and all gradients.
+
+The arrays were stored by running it; every file in the folder is a case. Its conventions differ from the paper's and
+from PyG's, and some of its lines are slips. The adapters below undo or rebuild them from the library's public parts:
+
+* A signal is (B, F, N); ours is (B, N, F).
+* Most layers compute x @ S, in which S[j, i] belongs to the edge j -> i (rows); the edge-varying and the Jacobi filter
+  compute S @ x, in which that is S[i, j] (columns). K counts taps.
+* S is a stack of E shift operators.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgenet import ops
+from edgenet.graph import Graph
+from edgenet.nn import EdgeNetConv, SpectralConv, lift, specializations, taps
+from edgenet.nn.arma import Jacobi
+from edgenet.phi import Attention, ShiftOperator
+from edgenet.structured import StructuredLinear
+
+TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
+Arrays = dict[str, Tensor]
+
+# Families of files whose layers are not written yet, with the reason.
+LATER = {
+    "grnn": "recurrent networks of graph filters",
+    "maxact": "local activations: a maximum over neighbourhoods",
+    "medact": "local activations: a median over neighbourhoods",
+    "maxpool": "local pooling on a graph",
+    "aggregation": "aggregation networks: a sequence of shifts at one node",
+}
+
+
+@dataclass
+class Adapter:
+    """One of their layers made of ours.
+
+    Attributes:
+        layers: the parts, filled with their numbers.
+        run: (B, N, G) -> (B, N, F).
+        gradients: their parameter's name -> the gradient in it, computed from those of our parameters.
+    """
+
+    layers: nn.Module
+    run: Callable[[Tensor], Tensor]
+    gradients: dict[str, Callable[[], Tensor]]
+
+
+class Sum(nn.ModuleList):
+    """The sum of layers that walk graphs of their own, which ``Parallel``, on one graph, cannot be."""
+
+    def __init__(self, *parts: tuple[nn.Module, Graph, Tensor | None]) -> None:
+        super().__init__(part[0] for part in parts)
+        self.walks = [part[1:] for part in parts]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return sum(conv(x, graph, weight) for conv, (graph, weight) in zip(self, self.walks, strict=True))
+
+
+def fill(parameter: Tensor, value: Tensor) -> None:
+    assert parameter.shape == value.shape, f"{tuple(parameter.shape)} is to be filled with {tuple(value.shape)}"
+    with torch.no_grad():
+        parameter.copy_(value)
+
+
+def by_rows(shifts: Tensor, loops: bool = False) -> tuple[Graph, Tensor]:
+    """Edges j -> i where any S[j, i] != 0 (or j = i, with ``loops``), and the (edges, E) entries."""
+    support = (shifts != 0).any(0)
+    if loops:
+        support = support | torch.eye(len(support), dtype=torch.bool)
+    source, target = support.nonzero().T
+    return Graph(torch.stack([source, target]), len(support)), shifts[:, source, target].T
+
+
+def by_columns(shift: Tensor) -> tuple[Graph, Tensor]:
+    """Edges j -> i where S[i, j] != 0, and the entries."""
+    target, source = shift.nonzero().T
+    return Graph(torch.stack([source, target]), len(shift)), shift[target, source]
+
+
+# ---------------------------------------------------------------- filters with given shift operators
+def polynomial(shifts: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[nn.Module, Graph, Tensor]:
+    """sum over e, k of weight[f, e, k, g] x S_e^k."""
+    f, e, k, g = weight.shape
+    conv = specializations.gcnn(g, f, k - 1, shifts=e, normalize=None, bias=bias is not None)
+    fill(conv.taps.linear.weight.weight, weight.transpose(1, 2).flatten(1))
+    if bias is not None:
+        fill(conv.bias, bias.squeeze(1))
+    return conv, *by_rows(shifts)
+
+
+def of_polynomial(conv: EdgeNetConv, weight: Tensor) -> Callable[[], Tensor]:
+    f, e, k, g = weight.shape
+    return lambda: conv.taps.linear.weight.weight.grad.view(f, k, e, g).transpose(1, 2)
+
+
+def lsigf(a: Arrays) -> Adapter:
+    conv, graph, values = polynomial(a["S"], a["weight"], a["bias"])
+    return Adapter(
+        conv,
+        lambda x: conv(x, graph, values),
+        {"weight": of_polynomial(conv, a["weight"]), "bias": lambda: conv.bias.grad.unsqueeze(1)},
+    )
+
+
+def nvgf(a: Arrays) -> Adapter:
+    """Node i has the taps number copyNodes[i]."""
+    f, e, k, g, m = a["weight"].shape
+    graph, values = by_rows(a["S"])
+    mix = taps.NodeVarying(f, k, e * g, groups=a["copyNodes"])
+    conv = EdgeNetConv(g, f, phi=ShiftOperator(k - 1, heads=e), taps=mix).bind(graph)
+    fill(mix.table.weight, a["weight"].permute(4, 0, 2, 1, 3).flatten(1))
+    fill(conv.bias, a["bias"].squeeze(1))
+    return Adapter(
+        conv,
+        lambda x: conv(x, graph, values),
+        {
+            "weight": lambda: mix.table.weight.grad.view(m, f, k, e, g).permute(1, 3, 2, 4, 0),
+            "bias": lambda: conv.bias.grad.unsqueeze(1),
+        },
+    )
+
+
+def jarma(a: Arrays) -> Adapter:
+    """Jacobi filters by columns, a polynomial by rows. Their last term, x itself, is the start of ours: t + 1 hops."""
+    f, e, p, g = a["inverseWeight"].shape
+    parts = []
+    for i in range(e):
+        jacobi = Jacobi(g, f, p)
+        fill(jacobi.pole.weight, a["inverseWeight"][:, i].flatten(0, 1))
+        fill(jacobi.residue.weight, a["directWeight"][:, i].flatten(0, 1))
+        shift = ShiftOperator(int(a["tMax"]) + 1)
+        conv = EdgeNetConv(g, f, phi=shift, lift=lift.Fan(f * p), taps=jacobi, bias=False)
+        parts.append((conv, *by_columns(a["S"][i])))
+    poly = polynomial(a["S"], a["filterWeight"], a["bias"])
+    layers = Sum(*parts, poly)
+    return Adapter(
+        layers,
+        layers,
+        {
+            "inverseWeight": lambda: torch.stack([part[0].taps.pole.weight.grad.view(f, p, g) for part in parts], 1),
+            "directWeight": lambda: torch.stack([part[0].taps.residue.weight.grad.view(f, p, g) for part in parts], 1),
+            "filterWeight": of_polynomial(poly[0], a["filterWeight"]),
+            "bias": lambda: poly[0].bias.grad.unsqueeze(1),
+        },
+    )
+
+
+# ---------------------------------------------------------------- edge-varying filters
+def evgf(a: Arrays) -> Adapter:
+    """Their weights fill dense matrices under a mask; ours stand in tables of edges and nodes.
+
+    With M < N nodes of importance a polynomial by rows is added, and the bias a second time.
+    """
+    f, e, k, g, n, _ = a["weightEV"].shape
+    hybrid = "weightLSI" in a
+    important = torch.arange(int(a["M"])) if hybrid else None
+    parts, slots = [], []
+    for i in range(e):
+        graph, _ = by_columns(a["S"][i])
+        conv = specializations.edge_varying(g, f, k - 1, nodes=important, bias=False).bind(graph)
+        weight = a["weightEV"][:, i].movedim(0, 1)  # (K, F, G, N, N)
+        row, node_row = conv.phi.where.of_edges(graph, None), conv.phi.where.of_nodes(graph)
+        edge, node = (row >= 0).nonzero().squeeze(1), (node_row >= 0).nonzero().squeeze(1)
+        source, target = graph.source[edge], graph.target[edge]
+        with torch.no_grad():
+            columns = weight[1:, ..., target, source].flatten(0, 2).T  # (edges, (K - 1) F G)
+            conv.phi.edge_table.weight[row[edge]] = columns
+            conv.phi.node_table.weight[node_row[node]] = weight[..., node, node].flatten(0, 2).T
+        parts.append((conv, graph, None))
+        slots.append((row[edge], source, target, node_row[node], node))
+    poly = polynomial(a["S"], a["weightLSI"], 2 * a["bias"]) if hybrid else None
+    own_bias = nn.Parameter(a["bias"].squeeze(1).clone())  # ours has one layer for each operator, and one bias
+    layers = Sum(*parts, *([poly] if hybrid else []))
+
+    def gradient() -> Tensor:
+        grad = torch.zeros(e, k, f, g, n, n)
+        for i, (row, source, target, node_row, node) in enumerate(slots):
+            phi = parts[i][0].phi
+            edges, nodes = phi.edge_table.weight.grad[row], phi.node_table.weight.grad[node_row]
+            grad[i, 1:, ..., target, source] = edges.T.reshape(k - 1, f, g, -1)
+            grad[i, ..., node, node] = nodes.T.reshape(k, f, g, -1)
+        return grad.permute(2, 0, 1, 3, 4, 5)
+
+    gradients = {"weightEV": gradient}
+    if hybrid:
+        gradients["weightLSI"] = of_polynomial(poly[0], a["weightLSI"])
+        gradients["bias"] = lambda: 2 * poly[0].bias.grad.unsqueeze(1)
+        return Adapter(layers, layers, gradients)
+    gradients["bias"] = lambda: own_bias.grad.unsqueeze(1)
+    return Adapter(layers, lambda x: layers(x) + own_bias, gradients)
+
+
+# ---------------------------------------------------------------- attention
+class SenderAttention(Attention):
+    """Their softmax runs over the receivers of each sender, and the result is multiplied by S in some layers."""
+
+    def weights(self, score: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:
+        alpha = ops.segment_softmax(score, graph.source, graph.num_sources)
+        return alpha if edge_weight is None else alpha * edge_weight.repeat(1, alpha.shape[1] // edge_weight.shape[1])
+
+
+class ApartAttention(SenderAttention):
+    """Attention scored by a lift of its own, apart from the one that is walked."""
+
+    def __init__(self, order: int, heads: int, channels: int, in_channels: int) -> None:
+        super().__init__(order, heads, channels)
+        self.own = StructuredLinear.dense(in_channels, heads * channels)
+
+    def forward(self, x, z, graph, edge_weight=None, edge_attr=None) -> Tensor:
+        own = self.own(x).unflatten(-1, (self.heads, self.channels))
+        return super().forward(x, own, graph, edge_weight, edge_attr)
+
+
+def fill_scores(phi: Attention, mixer: Tensor) -> None:
+    """Their (T, H, 2F) mixers: the receiver's half first. T is 1 where hops share their attention."""
+    target, source = mixer.chunk(2, dim=-1)
+    fill(phi.att_source, source)
+    fill(phi.att_target, target)
+
+
+def of_scores(phi: Attention) -> Tensor:
+    return torch.cat([phi.att_target.grad, phi.att_source.grad], dim=-1)
+
+
+def merged(y: Tensor, heads: int, concat: bool) -> Tensor:
+    """Heads are put side by side, or averaged; then their ReLU, which the stored y has passed."""
+    y = y.unflatten(-1, (heads, -1))
+    return F.relu(y.flatten(-2) if concat else y.mean(-2))
+
+
+def gat(a: Arrays) -> Adapter:
+    """One head for each (p, e) on the union of supports and the diagonal; summed over e."""
+    p, e, f, g = a["weight"].shape
+    graph, values = by_rows(a["S"], loops=True)
+    phi = SenderAttention(1, p * e, f)
+    conv = EdgeNetConv(g, f, phi=phi, add_self_loops=False, bias=False)
+    fill(conv.lift.linear.weight.weight, a["weight"].flatten(0, 2))
+    fill_scores(phi, a["mixer"].flatten(0, 1).unsqueeze(0))
+    shifts = values.repeat(1, p)
+
+    def run(x: Tensor) -> Tensor:
+        y = conv(x, graph, shifts).unflatten(-1, (p, e, f)).sum(-2)
+        return merged(y.flatten(-2), p, bool(a["concatenate"]))
+
+    return Adapter(
+        conv,
+        run,
+        {
+            "weight": lambda: conv.lift.linear.weight.weight.grad.view(p, e, f, g),
+            "mixer": lambda: of_scores(phi).view(p, e, 2 * f),
+        },
+    )
+
+
+def scrambled(weight: Tensor) -> Tensor:
+    """(P, E, F, G) -> (P, F, E, G) as their reshape has it, which mixes up outputs and inputs."""
+    p, e, f, g = weight.shape
+    return weight.permute(0, 3, 1, 2).reshape(p, f, e, g)
+
+
+def unscrambled(grad: Tensor, p: int, e: int, f: int, g: int) -> Tensor:
+    return grad.reshape(p, g, e, f).permute(0, 2, 3, 1)
+
+
+def gcat(a: Arrays) -> Adapter:
+    """A polynomial of the attention matrix, one layer for each operator. What is walked is lifted by a scrambled W."""
+    p, e, f, g = a["weight"].shape
+    k = a["filterWeight"].shape[1]
+    graph, _ = by_rows(a["S"], loops=True)
+    lifted = scrambled(a["weight"])
+    torch.testing.assert_close(lifted, a["W_eff"], rtol=0, atol=0)
+    parts = []
+    for i in range(e):
+        phi = ApartAttention(k - 1, p, f, g)
+        mix = taps.Scaled(k)
+        conv = EdgeNetConv(g, f, phi=phi, taps=mix, self_tap=True, add_self_loops=False, bias=False)
+        fill(conv.lift.linear.weight.weight, lifted[:, :, i].flatten(0, 1))
+        fill(phi.own.weight.weight, a["weight"][:, i].flatten(0, 1))
+        fill_scores(phi, a["mixer"][:, i].unsqueeze(0))
+        fill(mix.weight, a["filterWeight"][i])
+        parts.append((conv, graph, None))
+    layers, bias = Sum(*parts), nn.Parameter(a["bias"].squeeze(1).clone())
+
+    def weight_gradient() -> Tensor:
+        walked = [part[0].lift.linear.weight.weight.grad.view(p, f, g) for part in parts]
+        scored = [part[0].phi.own.weight.weight.grad.view(p, f, g) for part in parts]
+        return unscrambled(torch.stack(walked, 2), p, e, f, g) + torch.stack(scored, 1)
+
+    return Adapter(
+        layers,
+        lambda x: merged(layers(x) + bias.repeat(p), p, bool(a["concatenate"])),
+        {
+            "weight": weight_gradient,
+            "mixer": lambda: torch.stack([of_scores(part[0].phi)[0] for part in parts], 1),
+            "filterWeight": lambda: torch.stack([part[0].taps.weight.grad for part in parts]),
+            "bias": lambda: bias.grad.unsqueeze(1),
+        },
+    )
+
+
+def evgat(a: Arrays) -> Adapter:
+    """Attention of its own at each of K hops, and no tap at hop 0; one layer for each operator."""
+    p, k, e, f, g = a["weight"].shape
+    graph, values = by_rows(a["S"], loops=True)
+    parts = []
+    for i in range(e):
+        phi = SenderAttention(k, p, f, share_hops=False, in_channels=g)
+        conv = EdgeNetConv(g, f, phi=phi, self_tap=False, add_self_loops=False, bias=False)
+        for hop, linear in enumerate([conv.lift.linear, *phi.lifts]):
+            fill(linear.weight.weight, a["weight"][:, hop, i].flatten(0, 1))
+        fill_scores(phi, a["mixer"][:, :, i].transpose(0, 1))
+        parts.append((conv, graph, values[:, i : i + 1].repeat(1, p)))
+    layers, bias = Sum(*parts), nn.Parameter(a["bias"].squeeze(1).clone())
+
+    def weight_gradient() -> Tensor:
+        linears = [[part[0].lift.linear, *part[0].phi.lifts] for part in parts]
+        grads = [torch.stack([hop.weight.weight.grad.view(p, f, g) for hop in hops], 1) for hops in linears]
+        return torch.stack(grads, 2)
+
+    return Adapter(
+        layers,
+        lambda x: merged(layers(x) + bias.repeat(p), p, bool(a["concatenate"])),
+        {
+            "weight": weight_gradient,
+            "mixer": lambda: torch.stack([of_scores(part[0].phi).transpose(0, 1) for part in parts], 2),
+            "bias": lambda: bias.grad.unsqueeze(1),
+        },
+    )
+
+
+# ---------------------------------------------------------------- spectral filters
+def spectral(a: Arrays) -> Adapter:
+    """With M < N, their spline basis is taken as stored: made at unsorted eigenvalues, and with one row patched."""
+    f, _, g, m = a["weight"].shape
+    conv = SpectralConv(g, f, m)
+    conv.set_transform(a["VH"][0], a["V"][0], torch.eye(m) if m == len(a["V"][0]) else a["splineKernel"][0])
+    fill(conv.weight.weight, a["weight"][:, 0].flatten(1))
+    fill(conv.bias, a["bias"].squeeze(1))
+    graph, values = by_rows(a["S"])
+    return Adapter(
+        conv,
+        lambda x: conv(x, graph, values),
+        {"weight": lambda: conv.weight.weight.grad.view(f, 1, g, m), "bias": lambda: conv.bias.grad.unsqueeze(1)},
+    )
+
+
+ADAPTERS: dict[str, Callable[[Arrays], Adapter]] = {
+    function.__name__: function for function in (lsigf, nvgf, jarma, evgf, gat, gcat, evgat, spectral)
+}
+
+
+# ---------------------------------------------------------------- the cases
+FILES = sorted(Path(os.environ.get("EDGENET_ORACLES", "absent"), "alegnn").glob("*.npz"))  # conftest sets it
+
+
+def family(file: Path) -> str:
+    return file.stem.split("_")[0]
+
+
+def load(file: Path) -> Arrays:
+    """The arrays, but for names of graphs."""
+    with np.load(file) as stored:
+        numbers = {name: stored[name] for name in stored.files if stored[name].dtype.kind in "bif"}
+    return {name: torch.as_tensor(value) for name, value in numbers.items()}
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if family(f) not in LATER], ids=lambda f: f.stem)
+def test_outputs_and_gradients_are_those_of_alegnn(file):
+    assert family(file) in ADAPTERS, f"{file.name} has no adapter; write one, or list its family under LATER with why."
+    a = load(file)
+    adapter = ADAPTERS[family(file)](a)
+    x = a["x"].transpose(1, 2).clone().requires_grad_()
+    y = adapter.run(x)
+    torch.testing.assert_close(y.transpose(1, 2), a["y"], **TOLERANCE)
+    (y.transpose(1, 2) * a["r"]).sum().backward()
+    torch.testing.assert_close(x.grad.transpose(1, 2), a["grad_x"], **TOLERANCE)
+    stored = {name.removeprefix("grad_") for name in a if name.startswith("grad_")} - {"x"}
+    assert set(adapter.gradients) == stored
+    for name in stored:
+        got = adapter.gradients[name]()
+        torch.testing.assert_close(got, a[f"grad_{name}"], **TOLERANCE, msg=lambda m, n=name: f"gradient in {n}: {m}")
+
+
+def test_every_kind_of_layer_has_stored_arrays(oracle_root):
+    assert {family(file) for file in FILES} >= set(ADAPTERS)
+
+
+@pytest.mark.parametrize("name", ["evgf_M20_und_E1", "evgf_M5_dir_E2"])
+def test_the_tables_hold_a_number_for_each_one_under_the_mask(name, oracle_root):
+    a = load(oracle_root / "alegnn" / f"{name}.npz")
+    adapter = evgf(a)
+    f, g = a["weightEV"].shape[0], a["weightEV"].shape[3]
+    tables = [conv.phi for conv in adapter.layers if hasattr(conv.phi, "edge_table")]
+    entries = sum(phi.edge_table.num_parameters() + phi.node_table.num_parameters() for phi in tables)
+    assert entries == f * g * int(a["mask"].sum())

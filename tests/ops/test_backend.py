@@ -1,0 +1,133 @@
+"""Backends: the fastest that is there runs, one can be asked for by name, and none but the reference is needed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from cases import GRAPHS
+
+from edgenet import ops
+from edgenet.errors import BackendError
+from edgenet.ops import backend
+
+NAMES = backend.ops()
+
+
+@pytest.fixture
+def no_scatter(monkeypatch):
+    """A machine without torch_scatter."""
+    monkeypatch.setenv("EDGENET_NO_SCATTER", "1")
+    backend.torch_scatter.cache_clear()
+    yield
+    monkeypatch.undo()
+    backend.torch_scatter.cache_clear()
+
+
+@pytest.fixture
+def spies(monkeypatch):
+    """Two backends of every op that note their name and run the definition."""
+    ran = []
+    for name in NAMES:
+        definition = backend._IMPLEMENTATIONS[name]["reference"]
+
+        def spy(kind, definition=definition):
+            return lambda *args: (ran.append(kind), definition(*args))[1]
+
+        monkeypatch.setitem(backend._IMPLEMENTATIONS, name, {kind: spy(kind) for kind in ("reference", "scatter")})
+    monkeypatch.setattr(backend, "_usable", lambda name: True)
+    return ran
+
+
+def hop(requires_grad=False):
+    graph = GRAPHS["path"]
+    weight = torch.ones(graph.num_edges, 1, requires_grad=requires_grad)
+    return ops.spmm(graph, weight, torch.ones(graph.num_nodes, 1, 2))
+
+
+@pytest.mark.parametrize("op", NAMES)
+def test_every_op_has_its_definition_first(op):
+    assert ops.available(op)[0] == "reference"
+
+
+def test_an_unknown_op_is_refused_with_the_known_ones():
+    with pytest.raises(BackendError, match=r"'spmv'.*sddmm, segment_softmax, spmm"):
+        ops.available("spmv")
+
+
+def test_an_unknown_backend_is_refused_with_the_known_ones():
+    with pytest.raises(BackendError, match=r"'cuda'.*scatter, reference"), ops.use("cuda"):
+        pass
+
+
+def test_a_missing_backend_is_refused_with_the_way_to_get_it(no_scatter):
+    assert all(ops.available(op) == ["reference"] for op in NAMES)
+    with pytest.raises(BackendError, match=r"'scatter' cannot run here.*pip install"), ops.use("scatter"):
+        pass
+
+
+def test_an_op_without_the_backend_that_is_asked_for_says_so(monkeypatch, spies):
+    monkeypatch.delitem(backend._IMPLEMENTATIONS["spmm"], "scatter")
+    with pytest.raises(BackendError, match=r"spmm has no backend 'scatter' here; available: reference"):
+        with ops.use("scatter"):
+            hop()
+
+
+def test_unasked_the_fastest_backend_runs(spies):
+    hop()
+    assert spies == ["scatter"]
+
+
+def test_a_backend_holds_inside_its_block_and_the_one_before_comes_back(spies):
+    with ops.use("reference"):
+        hop()
+        with ops.use("scatter"):
+            hop()
+        hop()
+    hop()
+    assert spies == ["reference", "scatter", "reference", "scatter"]
+
+
+def test_the_backend_before_comes_back_after_an_error_too(spies):
+    with pytest.raises(RuntimeError, match="inside"), ops.use("reference"):
+        raise RuntimeError("inside")
+    hop()
+    assert spies == ["scatter"]
+
+
+def test_a_backward_pass_inside_the_block_runs_on_the_backend_of_the_block(spies):
+    with ops.use("reference"):
+        hop(requires_grad=True).sum().backward()
+    assert spies == ["reference", "reference"]
+
+
+def test_a_torch_scatter_that_does_not_load_counts_as_absent(monkeypatch):
+    class Broken:
+        def find_spec(self, name, path=None, target=None):
+            if name == "torch_scatter":
+                raise OSError("undefined symbol")
+
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torch_scatter"]:
+        monkeypatch.delitem(sys.modules, name)
+    backend.torch_scatter.cache_clear()
+    try:
+        assert backend.torch_scatter() is None
+        assert ops.available("spmm") == ["reference"]
+        hop()
+    finally:
+        backend.torch_scatter.cache_clear()
+
+
+def test_the_library_trains_without_torch_scatter():
+    code = """
+import sys
+sys.modules["torch_scatter"] = None         # importing it raises
+import torch, edgenet
+conv = edgenet.EdgeNetConv(3, 2, heads=2, phi="attention")
+conv(torch.randn(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]])).sum().backward()
+assert edgenet.ops.available("spmm") == ["reference"]
+assert conv.phi.att_source.grad.isfinite().all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})

@@ -1,0 +1,133 @@
+"""Attention and AttentionV2, against the formulas edge by edge."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import GRAPHS
+
+from edgenet.errors import ShapeError
+from edgenet.graph import Graph
+from edgenet.phi import Attention, AttentionV2
+
+GRAPH = GRAPHS["directed"]
+KINDS = pytest.mark.parametrize("kind", [Attention, AttentionV2])
+
+
+def signals(heads=2, channels=4, in_channels=5):
+    return torch.randn(13, in_channels), torch.randn(13, heads, channels)
+
+
+def softmax_over_senders(graph, score):
+    alpha = torch.zeros_like(score)
+    for node in range(graph.num_nodes):
+        mine = graph.target == node
+        alpha[mine] = torch.softmax(score[mine], 0)
+    return alpha
+
+
+def near(got, want):
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@KINDS
+def test_the_weights_into_every_receiver_sum_to_one(kind):
+    x, z = signals()
+    weight = kind(2, 2, 4)(x, z, GRAPH)
+    total = torch.zeros(2, 13, 2).index_add(1, GRAPH.target, weight)
+    receives = (GRAPH.in_degree > 0).double()
+    near(total, receives[None, :, None].expand(2, -1, 2))
+    sent = torch.zeros(2, 13, 2).index_add(1, GRAPH.source, weight)
+    assert not torch.allclose(sent, total)  # senders are not normalised
+
+
+def test_attention_is_its_formula_edge_by_edge():
+    phi, (x, z), attr = Attention(1, 2, 4, edge_dim=3), signals(), torch.randn(47, 3)
+    edge = phi.lift_edge(attr).view(47, 2, 4)
+    score = torch.stack(
+        [
+            (phi.att_source[0] * z[j] + phi.att_target[0] * z[i] + phi.att_edge * edge[e]).sum(-1)
+            for e, (j, i) in enumerate(GRAPH.edge_index.t().tolist())
+        ]
+    )
+    wanted = softmax_over_senders(GRAPH, F.leaky_relu(score.detach(), 0.2))
+    near(phi(x, z, GRAPH, None, attr)[0].detach(), wanted)
+
+
+@pytest.mark.parametrize("share_weights", [True, False])
+def test_dynamic_attention_is_its_formula_edge_by_edge(share_weights):
+    phi = AttentionV2(1, 2, 4, in_channels=5, edge_dim=3, share_weights=share_weights, negative_slope=0.1)
+    (x, z), attr = signals(), torch.randn(47, 3)
+    edge = phi.lift_edge(attr).view(47, 2, 4)
+    u = z if share_weights else phi.target(x).view(13, 2, 4)
+    score = torch.stack(
+        [
+            (phi.att * F.leaky_relu(z[j] + u[i] + edge[e], 0.1)).sum(-1)
+            for e, (j, i) in enumerate(GRAPH.edge_index.t().tolist())
+        ]
+    )
+    near(phi(x, z, GRAPH, None, attr)[0].detach(), softmax_over_senders(GRAPH, score.detach()))
+
+
+def test_later_hops_score_by_a_lift_of_the_input_of_their_own():
+    phi, (x, z) = Attention(3, 2, 4, share_hops=False, in_channels=5), signals()
+    weight = phi(x, z, GRAPH)
+    for k in (1, 2):
+        alone = Attention(1, 2, 4)
+        with torch.no_grad():
+            alone.att_source.copy_(phi.att_source[k : k + 1])
+            alone.att_target.copy_(phi.att_target[k : k + 1])
+        near(weight[k], alone(x, phi.lifts[k - 1](x).view(13, 2, 4), GRAPH)[0])
+    assert torch.equal(weight[0], phi(x[:, :0].new_zeros(13, 5), z, GRAPH)[0])  # the first reads the layer's lift
+
+
+@KINDS
+def test_given_edge_weights_multiply_after_the_softmax(kind):
+    (x, z), phi = signals(), kind(2, 2, 4)
+    bare, flat, columns = phi(x, z, GRAPH), torch.rand(47), torch.rand(47, 2)
+    near(phi(x, z, GRAPH, flat), bare * flat[:, None])
+    near(phi(x, z, GRAPH, columns), bare * columns)
+
+
+@KINDS
+def test_a_batch_of_signals_has_weights_for_each(kind):
+    phi = kind(2, 2, 4, in_channels=5, edge_dim=3)
+    x, z, weight, attr = torch.randn(13, 3, 5), torch.randn(13, 3, 2, 4), torch.rand(47), torch.randn(47, 3)
+    both = phi(x, z, GRAPH, weight, attr)
+    assert both.shape == (2, 47, 3 * 2)
+    for b in range(3):
+        near(both[..., 2 * b : 2 * b + 2], phi(x[:, b], z[:, b], GRAPH, weight, attr))
+
+
+@KINDS
+def test_sources_and_targets_of_a_bipartite_graph_have_signals_of_their_own(kind):
+    graph = Graph(torch.tensor([[0, 3, 3, 1], [1, 0, 1, 1]]), 2, 4)
+    x, z = (torch.randn(4, 5), torch.randn(2, 5)), (torch.randn(4, 2, 4), torch.randn(2, 2, 4))
+    phi = kind(1, 2, 4, in_channels=5)
+    # the same edges within one set of nodes: targets are nodes 4 and 5
+    joined = Graph(graph.edge_index + torch.tensor([[0], [4]]), 6)
+    near(phi(x, z, graph), phi(torch.cat(x), torch.cat(z), joined))
+
+
+@KINDS
+def test_dropout_drops_in_training_alone(kind):
+    (x, z), phi = signals(), kind(1, 2, 4, dropout=0.5)
+    dropped = phi(x, z, GRAPH) == 0
+    assert dropped.any() and not dropped.all()
+    assert not (phi.eval()(x, z, GRAPH) == 0).any()
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "edge_dim, shape, says",
+    [
+        (None, (47, 3), "edge_dim=3"),
+        (None, (47,), "edge_dim=1"),
+        (3, (46, 3), r"47 edges.*\(46, 3\)"),
+        (3, (47, 4), r"edge_dim=3.*\(47, 4\)"),
+        (-1, (46, 3), r"47 edges.*\(46, 3\)"),
+    ],
+)
+def test_edge_features_that_were_not_announced_are_refused(kind, edge_dim, shape, says):
+    x, z = signals()
+    with pytest.raises(ShapeError, match=says):
+        kind(1, 2, 4, edge_dim=edge_dim)(x, z, GRAPH, None, torch.randn(shape))

@@ -1,0 +1,549 @@
+"""EdgeVarying and EdgeMatrix: weights of edges stay with their edges, or an error says why they cannot."""
+
+import copy
+import re
+
+import pytest
+import torch
+from cases import GRAPHS, random_graph
+
+from edgenet.errors import ShapeError, SupportError
+from edgenet.graph import Graph
+from edgenet.nn import EdgeNetConv
+from edgenet.phi import EdgeMatrix, EdgeVarying
+from edgenet.phi.rows import important_nodes
+
+GRAPH = GRAPHS["directed"]  # has repeated edges, self-loops and an isolated node
+graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+
+
+def bound(graph=GRAPH, order=2, heads=3, **options):
+    """A phi bound to a graph, with tables at random."""
+    phi = EdgeVarying(order, heads, **options)
+    phi.bind(graph)
+    with torch.no_grad():
+        for table in phi.parameters():
+            table.normal_()
+    return phi
+
+
+def weights(phi, graph, edge_attr=None):
+    return phi(None, torch.zeros(graph.num_nodes, phi.heads, 1), graph, None, edge_attr)
+
+
+def piece(graph, nodes, node_id=True, edge_id=True):
+    """The subgraph on some nodes, in their order, as a loader gives it; and which edges of the whole it has."""
+    local = torch.full((graph.num_nodes,), -1)
+    local[nodes] = torch.arange(len(nodes))
+    ends = local[graph.edge_index]
+    kept = (ends >= 0).all(0).nonzero().squeeze(1)
+    kept = kept[torch.randperm(len(kept))]
+    ids = nodes if node_id else None, kept if edge_id else None
+    return Graph(ends[:, kept], len(nodes), node_id=ids[0], edge_id=ids[1]), kept
+
+
+def without_edges(num_nodes=3):
+    return Graph(torch.empty(2, 0, dtype=torch.long), num_nodes)
+
+
+# --- whose weight it is -----------------------------------------------------------------------------------------------
+@graphs
+@pytest.mark.parametrize("self_loops", [True, False])
+def test_every_pair_of_nodes_with_an_edge_has_a_row_ordered_by_target_then_source(graph, self_loops):
+    phi = bound(graph, self_loops=self_loops)
+    pairs = [(i, j) for j, i in graph.edge_index.t().tolist()]
+    rows = sorted({(i, j) for i, j in pairs if i != j or not self_loops})
+    assert phi.edge_table.shape == (len(rows), 2 * 3)
+    got = weights(phi, graph)
+    for e, pair in enumerate(pairs):
+        wanted = phi.edge_table.to_dense()[rows.index(pair)].view(2, 3) if pair in rows else torch.zeros(2, 3)
+        assert torch.equal(got[:, e], wanted)
+
+
+def test_repeated_edges_share_a_row():
+    phi = bound(GRAPHS["repeated_edges"])
+    got = weights(phi, GRAPHS["repeated_edges"])
+    assert phi.where.edge_rows == 3
+    assert torch.equal(got[:, 0], got[:, 2]) and torch.equal(got[:, 0], got[:, 4])
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_layer_is_the_same_function_whether_or_not_self_loops_are_listed(listed):
+    bare, _ = GRAPH.without_self_loops()
+    layer = EdgeNetConv(3, 4, order=2, heads=2, phi="edge_varying")
+    layer.bind(GRAPH if listed else bare)
+    with torch.no_grad():
+        layer.phi.node_table.weight.normal_()
+    x = torch.randn(13, 3)
+    wanted = layer(x, bare)
+    torch.testing.assert_close(layer(x, GRAPH), wanted, rtol=1e-12, atol=1e-12)
+    everywhere, _ = GRAPH.with_self_loops()
+    torch.testing.assert_close(layer(x, everywhere), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_without_a_diagonal_loops_are_edges_like_others():
+    phi = bound(GRAPHS["self_loops"], self_loops=False)
+    assert phi.node_table is None and phi.diagonal(GRAPHS["self_loops"]) is None
+    assert (weights(phi, GRAPHS["self_loops"]) != 0).all()
+    everywhere, _ = GRAPHS["self_loops"].with_self_loops()
+    with pytest.raises(SupportError, match="0 -> 0"):
+        weights(phi, everywhere)
+
+
+def test_diagonals_live_in_node_order_the_initial_one_first():
+    phi = bound(GRAPH, order=2, heads=3, initial=True)
+    table = phi.node_table.to_dense().view(13, 3, 3)
+    assert torch.equal(phi.initial(GRAPH), table[:, 0])
+    assert torch.equal(phi.diagonal(GRAPH), table[:, 1:].movedim(1, 0))
+
+
+# --- sampled pieces ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("ids", ["node", "edge", "both"])
+@pytest.mark.parametrize("self_loops", [True, False])
+def test_a_sampled_piece_has_the_weights_of_the_full_graph(ids, self_loops):
+    phi = bound(self_loops=self_loops)
+    full = weights(phi, GRAPH)
+    for nodes in (torch.tensor([7, 0, 12, 3, 9, 4]), torch.randperm(13), torch.tensor([12]), torch.arange(0)):
+        part, kept = piece(GRAPH, nodes, node_id=ids != "edge", edge_id=ids != "node")
+        assert torch.equal(weights(phi, part), full[:, kept])
+        if self_loops and ids != "edge":
+            assert torch.equal(phi.diagonal(part), phi.diagonal(GRAPH)[:, nodes])
+
+
+def test_the_diagonal_of_a_piece_that_does_not_name_its_nodes_is_refused():
+    phi = bound()
+    for nodes in (torch.tensor([7, 0, 3]), torch.arange(13).roll(1)):  # all nodes in another order, too
+        part, _ = piece(GRAPH, nodes, node_id=False)
+        with pytest.raises(SupportError, match="n_id"):
+            phi.diagonal(part)
+
+
+def test_the_diagonal_of_all_nodes_in_their_order_needs_no_node_ids():
+    phi = bound()
+    part, _ = piece(GRAPH, torch.arange(13), node_id=False)
+    fewer = Graph(part.edge_index[:, :20], 13, edge_id=part.edge_id[:20])
+    assert torch.equal(phi.diagonal(fewer), phi.diagonal(GRAPH))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_node_ids_of_any_integer_type_name_the_same_edges_of_a_large_graph(dtype):
+    n = 100_000  # n * n does not fit into int32
+    graph = Graph(torch.tensor([[n - 1, 0, 50_000], [n - 2, n - 1, 70_000]]), n)
+    phi = bound(graph)
+    part = Graph(torch.tensor([[0], [1]]), 2, node_id=torch.tensor([n - 1, n - 2], dtype=dtype))
+    assert torch.equal(weights(phi, part)[:, 0], weights(phi, graph)[:, 0])
+
+
+@pytest.mark.parametrize(
+    "ids, says",
+    [
+        ({"node_id": torch.tensor([0, 13])}, "n_id holds 13.*0 to 12"),
+        ({"node_id": torch.tensor([-1, 2])}, "n_id holds -1"),
+        ({"edge_id": torch.tensor([47])}, "e_id holds 47.*47 edges"),
+        ({"edge_id": torch.tensor([-2])}, "e_id holds -2"),
+    ],
+)
+def test_ids_that_name_nothing_are_refused_with_their_value(ids, says):
+    with pytest.raises(SupportError, match=says):
+        weights(bound(), Graph(torch.tensor([[0], [1]]), 2, **ids))
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+def test_an_edge_outside_the_support_is_named():
+    phi = bound(GRAPHS["path"])
+    with pytest.raises(SupportError, match=re.escape("edge 1 (4 -> 0)") + ".*1 of 2"):
+        weights(phi, Graph(torch.tensor([[0, 4], [1, 0]]), 5))
+
+
+def test_an_edge_outside_the_support_of_a_piece_is_named_by_its_nodes_in_the_full_graph():
+    phi = bound(GRAPHS["path"])
+    with pytest.raises(SupportError, match=re.escape("(4 -> 0)")):
+        weights(phi, Graph(torch.tensor([[0], [1]]), 2, node_id=torch.tensor([4, 0])))
+
+
+def test_the_reverse_of_an_edge_is_another_edge():
+    phi = bound(Graph(torch.tensor([[0], [1]]), 2))
+    with pytest.raises(SupportError, match="1 -> 0"):
+        weights(phi, Graph(torch.tensor([[1], [0]]), 2))
+
+
+@pytest.mark.parametrize("share", ["edge", "node"])
+def test_a_graph_of_another_size_is_refused_with_both(share):
+    phi = bound(share=share)
+    with pytest.raises(SupportError, match="13 nodes.*one of 5"):
+        weights(phi, GRAPHS["path"])
+
+
+def test_binding_again_to_the_same_graph_keeps_the_weights_and_to_another_is_refused():
+    phi = bound()
+    before = weights(phi, GRAPH).clone()
+    shuffled = Graph(GRAPH.edge_index[:, torch.randperm(47)], 13)
+    for graph in (GRAPH, shuffled, Graph(GRAPH.edge_index.clone(), 13)):
+        phi.bind(graph)
+        assert torch.equal(weights(phi, GRAPH), before)
+    for other, says in ((random_graph(13, 47, seed=1), "13 nodes and"), (GRAPHS["path"], "of 5 nodes and 8 edges")):
+        with pytest.raises(SupportError, match=f"bound to a graph of 13 nodes.*{says}"):
+            phi.bind(other)
+    assert torch.equal(weights(phi, GRAPH), before)
+
+
+@pytest.mark.parametrize("make", [EdgeVarying, EdgeMatrix])
+@pytest.mark.parametrize("share", ["edge", "node"])
+@pytest.mark.parametrize("ids", [{"node_id": torch.tensor([4, 5])}, {"edge_id": torch.tensor([3])}])
+def test_the_first_graph_must_not_be_a_piece(make, share, ids):
+    part = Graph(torch.tensor([[0], [1]]), 2, **ids)
+    with pytest.raises(SupportError, match="full"):
+        make(1, 1, share=share).bind(part)
+    with pytest.raises(SupportError, match="full"):
+        make(1, 1, share=share)(None, torch.zeros(2, 1, 1), part)
+
+
+def test_a_bipartite_graph_has_no_table_of_edges():
+    with pytest.raises(SupportError, match="bipartite.*type or hash"):
+        EdgeVarying().bind(Graph(torch.tensor([[0], [1]]), 2, 5))
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"share": "colour"}, "'edge', 'node', 'type', 'hash'.*'colour'"),
+        ({"share": "type"}, "num_types"),
+        ({"share": "hash"}, "buckets"),
+        ({"share": "hash", "buckets": 4, "nodes": 3}, "share must be 'edge'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, says):
+    with pytest.raises(ShapeError, match=says):
+        EdgeVarying(**options)
+
+
+def test_a_signal_with_other_heads_is_refused_by_the_hop():
+    phi = bound(heads=3)
+    z = torch.zeros(13, 2, 1)
+    with pytest.raises(ShapeError, match="3 heads and signals with 2"):
+        phi.hop(GRAPH, phi(None, z, GRAPH)[0], None, z)
+
+
+# --- important nodes --------------------------------------------------------------------------------------------------
+def test_important_nodes_are_given_or_those_of_highest_in_degree_ties_by_index():
+    degree = GRAPH.in_degree.tolist()
+    ranked = sorted(range(13), key=lambda node: (-degree[node], node))
+    assert important_nodes(GRAPH, 4).tolist() == ranked[:4]
+    assert important_nodes(GRAPH, 0.5).tolist() == ranked[:6]
+    assert important_nodes(GRAPH, 1.0).tolist() == ranked
+    assert important_nodes(GRAPH, 0.001).tolist() == ranked[:1]
+    assert important_nodes(GRAPH, torch.tensor([5, 2])).tolist() == [5, 2]
+
+
+@pytest.mark.parametrize("nodes", [0, 14, -1, 0.0, -0.5, 1.5, torch.tensor([3, 13]), torch.tensor([-1])])
+def test_important_nodes_that_are_not_there_are_refused(nodes):
+    with pytest.raises(ShapeError, match="important nodes"):
+        important_nodes(GRAPH, nodes)
+
+
+@pytest.mark.parametrize("nodes", [torch.tensor([2, 5]), 3, 0.4])
+def test_only_edges_that_touch_an_important_node_are_weighed(nodes):
+    phi = bound(nodes=nodes, initial=True)
+    chosen = set(important_nodes(GRAPH, nodes).tolist())
+    got = weights(phi, GRAPH)
+    learned = [j != i and (j in chosen or i in chosen) for j, i in GRAPH.edge_index.t().tolist()]
+    assert (got != 0).all(2).all(0).tolist() == learned and (got != 0).any(2).any(0).tolist() == learned
+    for diagonal in (phi.initial(GRAPH), phi.diagonal(GRAPH)[1]):
+        assert (diagonal != 0).all(1).nonzero().squeeze(1).tolist() == sorted(chosen)
+    assert phi.node_table.shape[0] == len(chosen)
+    pairs = zip(map(tuple, GRAPH.edge_index.t().tolist()), learned, strict=True)
+    assert phi.edge_table.shape[0] == len({pair for pair, yes in pairs if yes})
+
+
+def test_pieces_know_the_important_nodes_of_the_full_graph():
+    phi = bound(nodes=3)
+    part, kept = piece(GRAPH, torch.tensor([7, 0, 12, 3, 9, 4]))
+    assert torch.equal(weights(phi, part), weights(phi, GRAPH)[:, kept])
+    assert torch.equal(phi.diagonal(part), phi.diagonal(GRAPH)[:, part.node_id])
+
+
+# --- shared weights ---------------------------------------------------------------------------------------------------
+def test_shared_by_node_every_receiver_has_one_weight_for_its_in_edges_old_and_new():
+    phi = bound(share="node")
+    got = weights(phi, GRAPH)
+    table = phi.edge_table.to_dense().view(13, 2, 3)
+    loop = GRAPH.source == GRAPH.target
+    assert torch.equal(got[:, ~loop], table[GRAPH.target[~loop]].movedim(0, 1)) and not got[:, loop].any()
+    new = Graph(torch.tensor([[12], [4]]), 13)  # an edge that was not there
+    assert torch.equal(weights(phi, new)[:, 0], table[4])
+    part = Graph(torch.tensor([[0], [1]]), 2, node_id=torch.tensor([12, 4]))
+    assert torch.equal(weights(phi, part)[:, 0], table[4])
+    assert torch.equal(phi.diagonal(part), phi.diagonal(GRAPH)[:, [12, 4]])
+    with pytest.raises(SupportError, match="13 nodes already.*5"):
+        phi.bind(GRAPHS["path"])
+
+
+def test_shared_by_type_a_weight_follows_its_type_to_any_graph():
+    phi = bound(share="type", num_types=4)
+    for graph in (GRAPH, GRAPHS["path"], GRAPHS["no_edges"], GRAPHS["zero_nodes"]):
+        kind = torch.randint(0, 4, (graph.num_edges,))
+        got, loop = weights(phi, graph, kind), graph.source == graph.target
+        wanted = phi.edge_table.to_dense().view(4, 2, 3)[kind].movedim(0, 1)
+        assert torch.equal(got, wanted * ~loop[:, None])
+        assert phi.diagonal(graph).shape == (2, graph.num_nodes, 3)
+    path = GRAPHS["path"]
+    column, flat = torch.zeros(8, 1, dtype=torch.int32), torch.zeros(8, dtype=torch.long)
+    assert torch.equal(weights(phi, path, column), weights(phi, path, flat))
+
+
+@pytest.mark.parametrize(
+    "kind, error, says",
+    [
+        (None, ShapeError, r"\(8,\) integer types.*none"),
+        (torch.zeros(8), ShapeError, r"integer types.*float"),
+        (torch.zeros(7, dtype=torch.long), ShapeError, r"\(8,\).*\(7,\)"),
+        (torch.full((8,), 4), SupportError, "edge type 4.*0 to 3"),
+        (torch.full((8,), -1), SupportError, "edge type -1"),
+    ],
+)
+def test_types_that_are_missing_or_unknown_are_refused(kind, error, says):
+    with pytest.raises(error, match=says):
+        weights(bound(share="type", num_types=4), GRAPHS["path"], kind)
+
+
+def test_the_types_of_one_graph_may_change_from_call_to_call():
+    phi = bound(share="type", num_types=2)
+    path = GRAPHS["path"]
+    first, second = (weights(phi, path, torch.full((8,), kind)) for kind in (0, 1))
+    assert not torch.equal(first, second)
+
+
+def test_shared_by_hash_a_weight_follows_its_pair_of_ids_to_any_graph():
+    phi = bound(share="hash", buckets=64)
+    full = weights(phi, GRAPH)
+    part, kept = piece(GRAPH, torch.tensor([7, 0, 12, 3, 9, 4]))
+    assert torch.equal(weights(phi, part), full[:, kept])
+    assert torch.equal(phi.diagonal(part), phi.diagonal(GRAPH)[:, part.node_id])
+    larger = Graph(torch.cat([GRAPH.edge_index, torch.tensor([[40], [41]])], dim=1), 50)  # never seen
+    assert torch.equal(weights(phi, larger)[:, :47], full)
+
+
+def test_the_hash_is_splitmix_in_64_bit_arithmetic_whatever_the_integer_type():
+    where = EdgeVarying(share="hash", buckets=1000).where
+    ids = torch.tensor([0, 1, 2, 12345, 2**31 - 1])
+
+    def by_hand(a, b):
+        mask = 2**64 - 1
+        h = (a * 0x9E3779B97F4A7C15 + b * 0xBF58476D1CE4E5B9) & mask
+        h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        h = ((h ^ (h >> 27)) * 0x94D049BB133111EB) & mask
+        h ^= h >> 31
+        return (h - 2**64 if h >= 2**63 else h) % 1000
+
+    edge_index = torch.cartesian_prod(torch.arange(5), torch.arange(5)).t()
+    wanted = [by_hand(int(ids[j]), int(ids[i])) for j, i in edge_index.t().tolist()]
+    for dtype in (torch.int64, torch.int32):
+        graph = Graph(edge_index, 5, node_id=ids.to(dtype))
+        assert where.of_edges(graph, None).tolist() == wanted
+        assert where.of_nodes(graph).tolist() == [by_hand(i, i) for i in ids.tolist()]
+
+
+@pytest.mark.parametrize("buckets", [7, 64, 1000])
+def test_the_hash_spreads_edges_and_nodes_evenly(buckets):
+    where = EdgeVarying(share="hash", buckets=buckets).where
+    edge_index = torch.cartesian_prod(torch.arange(300), torch.arange(300)).t()
+    for row in (
+        where.of_edges(Graph(edge_index, 300), None),
+        where.of_edges(Graph(edge_index[:, ::7], 300, node_id=torch.arange(300) * 4096), None),
+        where.of_nodes(Graph(edge_index[:, :0], 90_000)),
+    ):
+        count = torch.bincount(row, minlength=buckets).double()
+        assert len(count) == buckets
+        expected = len(row) / buckets
+        chi_square = ((count - expected) ** 2 / expected).sum()
+        # mean buckets - 1, variance twice that: six standard deviations, both ways
+        assert abs(chi_square - (buckets - 1)) < 6 * (2 * (buckets - 1)) ** 0.5 + 6
+
+
+def test_an_edge_and_its_reverse_hash_apart():
+    where = EdgeVarying(share="hash", buckets=1000).where
+    graph = GRAPHS["path"]
+    assert not torch.equal(where.of_edges(graph, None), where.of_edges(graph.transpose(), None))
+
+
+# --- life -------------------------------------------------------------------------------------------------------------
+def test_the_weights_start_as_multiples_of_the_normalised_adjacency():
+    phi = EdgeVarying(2, 3, initial=True)
+    got = weights(phi, GRAPHS["star"])
+    factor = got[:, :1]
+    assert torch.equal(got, factor.expand_as(got)) and (0.5 / 6**0.5 <= factor).all() and (factor <= 1.5 / 6**0.5).all()
+    assert not phi.diagonal(GRAPHS["star"]).any() and phi.initial(GRAPHS["star"]).any()
+    assert len(factor.unique()) == 6
+
+
+def test_heads_are_read_off_the_first_signal():
+    phi = EdgeVarying(2, heads=-1)
+    with pytest.raises(ShapeError, match="heads is not known"):
+        phi.bind(GRAPH)
+    phi = EdgeVarying(2, heads=-1)
+    assert phi(None, torch.zeros(13, 5, 1), GRAPH).shape == (2, 47, 5) and phi.heads == 5
+
+
+def test_an_optimizer_made_before_binding_trains_the_tables():
+    phi = EdgeVarying(1, 2)
+    optimizer = torch.optim.SGD(phi.parameters(), lr=1.0)
+    before = weights(phi, GRAPH).detach().clone()
+    (weights(phi, GRAPH).sum() + phi.diagonal(GRAPH).sum()).backward()
+    optimizer.step()
+    assert (weights(phi, GRAPH) < before)[:, GRAPH.source != GRAPH.target].all()
+    assert (phi.diagonal(GRAPH) == -1).all()
+
+
+def test_dtype_set_before_binding_holds():
+    assert weights(EdgeVarying(1, 2).float(), GRAPH).dtype == torch.float32
+
+
+def test_a_graph_remembers_the_rows_of_a_table():
+    phi, graph = bound(), Graph(GRAPH.edge_index, 13)
+    phi(None, torch.zeros(13, 3, 1), graph)
+    calls = []
+    phi.where.of_edges = lambda *args: calls.append(args)  # would return None
+    phi(None, torch.zeros(13, 3, 1), graph)
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "graph", [without_edges(), without_edges(1), GRAPHS["one_node"], GRAPHS["zero_nodes"]], ids=str
+)
+def test_without_edges_the_diagonal_is_left(graph):
+    phi = bound(graph, order=1, heads=2)
+    assert not weights(phi, graph).any()
+    z = torch.randn(graph.num_nodes, 2, 3, requires_grad=True)
+    y = phi.hop(graph, weights(phi, graph)[0], phi.diagonal(graph)[0], z)
+    assert torch.equal(y, phi.diagonal(graph)[0][..., None] * z)
+    y.sum().backward()
+    assert z.grad.shape == z.shape
+
+
+def test_given_edge_weights_multiply_where_asked():
+    phi, plain = bound(times_edge_weight=True), bound()
+    plain.load_state_dict(phi.state_dict())
+    z, flat, columns = torch.zeros(13, 3, 1), torch.rand(47), torch.rand(47, 3)
+    learned = weights(phi, GRAPH)
+    assert torch.equal(phi(None, z, GRAPH, flat), learned * flat[:, None])
+    assert torch.equal(phi(None, z, GRAPH, columns), learned * columns)
+    assert torch.equal(plain(None, z, GRAPH, flat), learned)
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("options", [{}, {"nodes": 3}, {"share": "node"}, {"initial": True}, {"heads": -1}], ids=str)
+def test_a_loaded_table_knows_its_graph_and_serves_pieces_at_once(options):
+    stored = bound(heads=3, **{k: v for k, v in options.items() if k != "heads"})
+    phi = EdgeVarying(2, **({"heads": 3} | options))
+    phi.load_state_dict(stored.state_dict())
+    part, kept = piece(GRAPH, torch.tensor([7, 0, 12, 3, 9, 4]))
+    z = torch.zeros(6, 3, 1)
+    assert torch.equal(phi(None, z, part), weights(stored, GRAPH)[:, kept])
+    assert phi.heads == 3
+    phi.bind(GRAPH)  # the same graph: nothing changes
+    assert torch.equal(weights(phi, GRAPH), weights(stored, GRAPH))
+
+
+def test_a_table_bound_to_the_same_graph_takes_the_stored_weights():
+    stored, phi = bound(), bound()
+    weights(phi, GRAPH)
+    phi.load_state_dict(stored.state_dict())
+    assert torch.equal(weights(phi, GRAPH), weights(stored, GRAPH))
+
+
+def test_a_table_bound_to_another_graph_of_equal_sizes_moves_to_the_stored_one_whole():
+    here = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]), 3)
+    there = Graph(torch.tensor([[1, 2, 0], [0, 1, 2]]), 3)
+    stored, phi = bound(there), bound(here)
+    weights(phi, here)  # its rows are remembered
+    phi.load_state_dict(stored.state_dict())
+    assert torch.equal(weights(phi, there), weights(stored, there))
+    for graph in (here, Graph(here.edge_index.clone(), 3)):
+        with pytest.raises(SupportError, match="outside the support"):
+            weights(phi, graph)
+
+
+@pytest.mark.parametrize("share", ["edge", "node"])
+@pytest.mark.parametrize("other", [GRAPHS["path"], GRAPHS["isolated_node"]], ids=["other nodes", "other edges"])
+def test_a_table_bound_to_a_graph_of_other_sizes_refuses_and_keeps_its_edges(share, other):
+    graph = GRAPHS["star"] if other is GRAPHS["path"] else GRAPHS["path"]
+    if share == "node" and graph.num_nodes == other.num_nodes:
+        pytest.skip("weights by node are legal on any edges between the nodes")
+    phi, stored = bound(graph, share=share), bound(other, share=share)
+    before = {name: value.clone() for name, value in phi.where.state_dict().items()}
+    with pytest.raises(RuntimeError, match=rf"where is bound to a graph of {graph.num_nodes} nodes.*unbound layer"):
+        phi.load_state_dict(stored.state_dict())
+    for name, value in phi.where.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert weights(phi, graph).shape == (2, graph.num_edges, 3)
+
+
+def test_a_bound_table_refuses_the_checkpoint_of_one_that_was_never_bound():
+    phi = bound()
+    before = weights(phi, GRAPH).clone()
+    with pytest.raises(RuntimeError, match="is bound to a graph of 13 nodes"):
+        phi.load_state_dict(EdgeVarying(2, 3).state_dict())
+    assert torch.equal(weights(phi, GRAPH), before)
+
+
+def test_an_unbound_checkpoint_loads_into_an_unbound_table_which_binds_afterwards():
+    phi = EdgeVarying(2, 3)
+    phi.load_state_dict(EdgeVarying(2, 3).state_dict())
+    assert not phi.is_bound and weights(phi, GRAPH).shape == (2, 47, 3)
+
+
+def test_a_deep_copy_binds_apart():
+    phi = EdgeVarying(2, 3)
+    twin = copy.deepcopy(phi)
+    twin.bind(GRAPHS["path"])
+    assert not phi.is_bound
+    phi.bind(GRAPH)
+    third = copy.deepcopy(phi)
+    with torch.no_grad():
+        third.edge_table.weight.zero_()
+    assert weights(phi, GRAPH).any() and not weights(third, GRAPH).any()
+
+
+# --- a matrix for every edge ------------------------------------------------------------------------------------------
+def matrix_phi(order=2, channels=3, **options):
+    phi = EdgeMatrix(order, channels, **options)
+    phi.bind(GRAPH)
+    with torch.no_grad():
+        for table in phi.parameters():
+            table.normal_()
+    return phi
+
+
+def test_every_edge_multiplies_by_its_matrix_and_every_node_by_its_own():
+    phi, z = matrix_phi(), torch.randn(13, 3, 2)
+    weight, diagonal = phi(None, z, GRAPH), phi.diagonal(GRAPH)
+    for k in range(2):
+        wanted = torch.einsum("nfg,ngc->nfc", diagonal[k].view(13, 3, 3), z)
+        for e, (j, i) in enumerate(GRAPH.edge_index.t().tolist()):
+            wanted[i] += weight[k, e].view(3, 3) @ z[j]
+        torch.testing.assert_close(phi.hop(GRAPH, weight[k], diagonal[k], z), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_binding_matrices_again_keeps_what_they_learned():
+    phi = matrix_phi()
+    before = phi(None, torch.zeros(13, 3, 1), GRAPH).clone()
+    phi.bind(GRAPH)
+    assert torch.equal(phi(None, torch.zeros(13, 3, 1), GRAPH), before)
+
+
+def test_matrices_start_with_channels_that_differ():
+    phi = EdgeMatrix(1, 3)
+    weight = phi(None, torch.zeros(13, 3, 1), GRAPH)[0]
+    moving = weight[(GRAPH.source != GRAPH.target)]
+    assert len(moving[0].unique()) == 9 and (moving < 0).any() and (moving > 0).any()
+
+
+def test_matrices_have_no_initial_diagonal():
+    with pytest.raises(ShapeError, match="initial=False"):
+        EdgeMatrix(1, 3, initial=True)
+
+
+def test_matrices_shared_by_hash_serve_any_graph():
+    phi = EdgeMatrix(1, 2, share="hash", buckets=16)
+    for graph in GRAPHS.values():
+        assert phi(None, torch.zeros(graph.num_nodes, 2, 1), graph).shape == (1, graph.num_edges, 4)

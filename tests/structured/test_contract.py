@@ -1,0 +1,239 @@
+"""What every structured matrix promises. A family joins with one entry in STRUCTURE_CASES."""
+
+import copy
+import io
+import json
+
+import pytest
+import torch
+from cases import STRUCTURE_CASES
+
+from edgenet.structured import STRUCTURES, StructuredLinear, project
+
+cases = pytest.mark.parametrize("case", STRUCTURE_CASES, ids=str)
+
+
+def near(got, want):
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+def saved_and_loaded(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_family_has_a_case_of_its_type(name):
+    mine = [case for case in STRUCTURE_CASES if case.name.split()[0] == name]
+    assert mine, f"{name} has no entry in STRUCTURE_CASES"
+    assert all(type(case.build()) is STRUCTURES[name] for case in mine)
+
+
+@cases
+def test_its_shape_is_that_of_its_dense_form(case):
+    matrix = case.build()
+    assert matrix.shape == tuple(matrix.to_dense().shape) == (case.m, case.n)
+
+
+@cases
+@pytest.mark.parametrize("lead", [(), (1,), (6,), (2, 5), (0,), (3, 0, 2)])
+def test_matmul_is_multiplication_by_the_dense_matrix(case, lead):
+    matrix, x = case.build(), torch.randn(*lead, case.n)
+    near(matrix.matmul(x), x @ matrix.to_dense().mT)
+    near(matrix(x), matrix.matmul(x))
+
+
+@cases
+def test_matmul_takes_strided_signals(case):
+    matrix = case.build()
+    for x in (torch.randn(case.n, 6).t(), torch.randn(6, 2 * case.n)[:, ::2], torch.randn(1, case.n).expand(6, -1)):
+        near(matrix.matmul(x), x @ matrix.to_dense().mT)
+
+
+@cases
+def test_gradients_are_those_of_the_dense_product(case):
+    matrix, x = case.build(), torch.randn(4, case.n, requires_grad=True)
+    direction = torch.randn(4, case.m)
+    inputs = [x, *matrix.parameters()]
+    got = torch.autograd.grad((matrix.matmul(x) * direction).sum(), inputs)
+    want = torch.autograd.grad((x @ matrix.to_dense().mT * direction).sum(), inputs)
+    for a, b in zip(got, want, strict=True):
+        near(a, b)
+
+
+@cases
+def test_a_dense_weight_is_met_exactly_at_full_rank(case):
+    if not case.exact:
+        pytest.skip(f"{case.name} has no full rank: no member equals every matrix")
+    weight = torch.randn(case.m, case.n)
+    near(case.structure(weight).to_dense(), weight)
+
+
+@cases
+def test_a_member_is_its_own_projection(case):
+    member = case.structure(torch.randn(case.m, case.n)).to_dense()
+    near(project(member, case.structure), member)
+
+
+@cases
+def test_a_projection_carries_no_gradient_and_leaves_the_weight_alone(case):
+    weight = torch.randn(case.m, case.n, requires_grad=True)
+    before = weight.detach().clone()
+    projected = project(weight, case.structure)
+    assert not projected.requires_grad
+    projected.add_(1)
+    assert torch.equal(weight.detach(), before)
+
+
+@cases
+def test_it_keeps_no_hold_on_the_weight_that_it_was_made_of(case):
+    weight = torch.randn(case.m, case.n)
+    matrix = case.structure(weight)
+    before = matrix.to_dense().detach().clone()
+    weight.zero_()
+    assert torch.equal(matrix.to_dense(), before)
+
+
+@cases
+def test_its_config_and_its_tensors_rebuild_it(case):
+    matrix = case.build()
+    config = json.loads(json.dumps(matrix.config()))
+    state = saved_and_loaded(matrix.state_dict())
+    twin = type(matrix).from_config(config)
+    twin.load_state_dict(state)
+    near(twin.to_dense(), matrix.to_dense())
+    assert twin.config() == matrix.config()
+
+
+@cases
+def test_a_deep_copy_is_equal_and_apart(case):
+    matrix = case.build()
+    twin = copy.deepcopy(matrix)
+    assert torch.equal(twin.to_dense(), matrix.to_dense())
+    before = matrix.to_dense().detach().clone()
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.mul_(2).add_(1)
+    assert torch.equal(matrix.to_dense(), before) and not torch.equal(twin.to_dense(), before)
+
+
+@cases
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_it_follows_a_change_of_dtype(case, dtype):
+    matrix, x = case.build(), torch.randn(3, case.n)
+    wanted = x @ matrix.to_dense().mT
+    y = matrix.to(dtype)(x.to(dtype))
+    assert y.dtype == dtype and matrix.to_dense().dtype == dtype
+    digits = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}[dtype]
+    torch.testing.assert_close(y.double(), wanted, rtol=digits, atol=digits)  # what the dtype's mantissa leaves
+
+
+@cases
+def test_compiled_whole_it_gives_the_same_numbers_and_gradients(case):
+    matrix, x = case.build(), torch.randn(4, case.n)
+    torch._dynamo.reset()
+    compiled = torch.compile(matrix, fullgraph=True, backend="aot_eager")
+    near(compiled(x), matrix(x))
+    wanted = torch.autograd.grad(matrix(x).square().sum(), list(matrix.parameters()))
+    for got, want in zip(
+        torch.autograd.grad(compiled(x).square().sum(), list(matrix.parameters())), wanted, strict=True
+    ):
+        near(got, want)
+
+
+@cases
+def test_exported_with_a_dynamic_batch_it_gives_the_same_numbers(case):
+    matrix = case.build()
+    program = torch.export.export(
+        matrix, (torch.randn(4, case.n),), dynamic_shapes=({0: torch.export.Dim("batch", min=2)},)
+    )
+    x = torch.randn(9, case.n)
+    near(program.module()(x), matrix(x))
+
+
+@cases
+def test_its_bits_are_the_bytes_of_its_packed_tensors_on_disk(case, tmp_path):
+    matrix = case.build()
+    packed = matrix.pack()
+    for name, tensor in packed.state_dict().items():
+        (tmp_path / name).write_bytes(tensor.contiguous().view(torch.uint8).numpy().tobytes())
+    assert matrix.bits() == packed.bits() == 8 * sum(file.stat().st_size for file in tmp_path.iterdir())
+
+
+@cases
+def test_packed_it_multiplies_as_before(case):
+    matrix, x = case.build(), torch.randn(3, case.n)
+    near(matrix.pack()(x), matrix(x))
+
+
+@cases
+def test_rows_are_rows_of_the_dense_matrix_and_so_are_their_gradients(case):
+    matrix = case.build()
+    index = torch.tensor([case.m - 1, 0, 0, case.m // 2])
+    near(matrix.rows(index), matrix.to_dense()[index])
+    direction, parameters = torch.randn(4, case.n), list(matrix.parameters())
+    got = torch.autograd.grad((matrix.rows(index) * direction).sum(), parameters)
+    want = torch.autograd.grad((matrix.to_dense()[index] * direction).sum(), parameters)
+    for a, b in zip(got, want, strict=True):
+        near(a, b)
+    assert matrix.rows(index[:0]).shape == (0, case.n)
+
+
+@cases
+def test_num_parameters_counts_its_trainable_numbers(case):
+    matrix = case.build()
+    assert matrix.num_parameters() == sum(p.numel() for p in matrix.parameters()) > 0
+
+
+@cases
+def test_reset_draws_anew_into_the_same_parameters(case):
+    matrix = case.build()
+    before, parameters = matrix.to_dense().detach().clone(), list(matrix.parameters())
+    torch.manual_seed(1)
+    matrix.reset_parameters()
+    first = matrix.to_dense().detach().clone()
+    assert first.isfinite().all() and not torch.equal(first, before)
+    assert all(a is b for a, b in zip(parameters, matrix.parameters(), strict=True))  # an optimizer holds them
+    torch.manual_seed(1)
+    matrix.reset_parameters()
+    assert torch.equal(matrix.to_dense(), first)
+    assert all(p.requires_grad and p.is_leaf for p in matrix.parameters())
+
+
+@cases
+def test_reset_to_a_dense_weight_is_its_projection(case):
+    weight = torch.randn(case.m, case.n)
+    matrix = case.structure(torch.randn(case.m, case.n))
+    matrix.reset_parameters(weight)
+    near(matrix.to_dense(), project(weight, case.structure))
+
+
+@cases
+def test_an_optimizer_step_moves_it(case):
+    matrix, x = case.build(), torch.randn(8, case.n)
+    optimizer = torch.optim.SGD(matrix.parameters(), lr=1e-3)
+    first = matrix(x).square().mean()
+    first.backward()
+    optimizer.step()
+    assert matrix(x).square().mean() < first
+
+
+@cases
+def test_it_stands_in_a_linear_layer(case):
+    bias = torch.randn(case.m)
+    layer, x = StructuredLinear(case.build(), bias), torch.randn(2, 3, case.n)
+    near(layer(x), x @ layer.weight.to_dense().mT + bias)
+
+
+@cases
+def test_it_prints_its_shape(case):
+    assert str([case.m, case.n]) in repr(case.build())
+
+
+@cases
+def test_a_state_dict_of_another_shape_is_refused(case):
+    other = {name: torch.zeros(*t.shape, 2) for name, t in case.build().state_dict().items()}
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        case.build().load_state_dict(other)
