@@ -82,6 +82,7 @@ def _train_arguments(parser: argparse.ArgumentParser) -> None:
     text = "any other setting, for instance optimizer.lr=0.01 or model.options.heads=4"
     add("--set", dest="changes", metavar="TABLE.KEY=VALUE", action="append", default=[], help=text)
     add("--data-root", help="folder to look for data in first")
+    add("--no-pictures", action="store_true", help="draw nothing")
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -95,7 +96,7 @@ def _train(arguments: argparse.Namespace) -> int:
     dataset = load(config.dataset.name, root=arguments.data_root, **config.dataset.options)
     result = train(config, dataset=dataset, resume=arguments.resume, overwrite=arguments.overwrite)
     print(_results_table(result))
-    for path in _pictures(result, dataset):
+    for path in [] if arguments.no_pictures else _pictures(result, dataset):
         print(f"picture: {path}")
     print(f"run:     {config.out}")
     return 0
@@ -209,14 +210,16 @@ def _spread(result: RunResult, name: str) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: int | None = None) -> str:
-    """Text columns, the first flush left, with a line below the header and above row ``rule``."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    """Columns of text, flush left, and of numbers, flush right; a line below the header and above row ``rule``."""
+    columns = list(zip(header, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numbers = [all(cell[:1].isdigit() or cell[:1] in "-" for cell in column[1:]) for column in columns]
 
     def line(cells: Sequence[str]) -> str:
-        aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
-        return "  ".join([cells[0].ljust(widths[0]), *aligned[1:]]).rstrip()
+        triples = zip(cells, widths, numbers, strict=True)
+        return "  ".join(cell.rjust(width) if number else cell.ljust(width) for cell, width, number in triples).rstrip()
 
-    dashes = "  ".join("-" * width for width in widths)
+    dashes = "  ".join("-" * width for width in widths).rstrip()
     lines = [line(header), dashes]
     for number, row in enumerate(rows):
         lines += [dashes, line(row)] if number == rule else [line(row)]

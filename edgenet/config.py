@@ -231,10 +231,10 @@ for _layer, _options in (
     ("tag", {"order": 2}),
     ("sgc", {"order": 2}),
     ("arma", {}),
-    ("node_varying", {"order": 2, "groups": 5}),
+    ("node_varying", {"order": 2, "groups": 2}),
     # a table of edge weights for each of 1433 inputs would not fit: one table for each head of a linear lift instead
     ("edge_varying", {"order": 2, "bank": "heads", "heads": 8}),
-    ("hybrid", {"order": 2, "bank": "heads", "heads": 8, "nodes": 0.1}),
+    ("hybrid", {"order": 2, "bank": "heads", "nodes": 0.02}),
 ):
     _CITATION[_layer] = copy.deepcopy(_CITATION["gcn"])
     _CITATION[_layer]["model"]["options"] = _options
@@ -250,7 +250,9 @@ for _layer in _SMALL:
     _SMALL[_layer]["model"].get("options", {}).pop("attention_dropout", None)
     _SMALL[_layer]["optimizer"] = {"lr": 0.01, "weight_decay": 5e-4}
     _SMALL[_layer]["training"] = {"epochs": 200, "patience": 60}
-_SMALL["edge_varying"]["optimizer"]["weight_decay"] = 0.0  # it would pull the edge weights to 0, the graph away
+# decay would pull the edge weights to 0, and the graph away
+_SMALL["edge_varying"]["optimizer"] = {"lr": 0.003, "weight_decay": 0.0}
+_SMALL["edge_varying"]["model"]["dropout"] = 0.6
 _PPI = {
     # Velickovic et al. 2018, 3.3: skip connections, no dropout, no decay, two graphs a step
     "gat": {

@@ -159,7 +159,7 @@ class Graph:
 
         def build() -> tuple[Graph | None, Tensor]:
             kept = (self.source != self.target).nonzero().squeeze(1)
-            if len(kept) == self.num_edges:
+            if not torch.compiler.is_compiling() and len(kept) == self.num_edges:
                 return None, kept  # not self: the memo may outlive this graph and must not keep it alive
             edge_id = None if self.edge_id is None else self.edge_id[kept]
             return replace(self, edge_index=self.edge_index[:, kept], edge_id=edge_id, _memo={}), kept

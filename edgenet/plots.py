@@ -69,7 +69,8 @@ class EdgeWeights:
         """(E,) weights of one hop and head; without a head, of the one whose weights differ most from edge to edge."""
         values = self.values[hop]
         if head is None:
-            head = int((values.std(0) / values.abs().mean(0).clamp_min(1e-12)).argmax())
+            spread = values.sub(values.mean(0)).abs().mean(0) / values.abs().mean(0).clamp_min(1e-12)
+            head = int(spread.nan_to_num().argmax())
         return values[:, head].double().cpu().numpy()
 
 
@@ -168,15 +169,17 @@ def draw_curves(
         axes: of matplotlib.
         histories: the records of every seed's epochs.
         key: of the record: "loss", "val", ...
-        best: "max" or "min" of this key marks the best epoch; None marks none.
+        best: "max" or "min" of this key marks the best epoch, of equals that of the lowest validation loss; None marks
+            none.
     """
     curves = [([r["epoch"] for r in records], [r[key] for r in records]) for records in histories.values() if records]
     if not curves:
         return
-    for epochs, values in curves:
+    for (epochs, values), records in zip(curves, filter(None, histories.values()), strict=True):
         axes.plot(epochs, values, color=colour, linewidth=0.9, alpha=0.35 if len(curves) > 1 else 0.0, zorder=2)
         if best:
-            at = int(np.argmax(values) if best == "max" else np.argmin(values))
+            sign = 1 if best == "max" else -1
+            at = max(range(len(values)), key=lambda i: (sign * values[i], -records[i].get("val_loss", 0.0)))
             axes.plot(
                 epochs[at], values[at], "o", markersize=6.5, color=colour, markeredgecolor="white",
                 markeredgewidth=1.2, zorder=5, clip_on=False,
@@ -319,7 +322,8 @@ def learning_curve(
         _show_the_upper_part(right, histories.values(), metric)
         for axes in (left, right):
             axes.margins(x=0.02)
-            axes.legend(loc="best", fontsize=8.5)
+            if histories:
+                axes.legend(loc="best", fontsize=8.5)
         marks = "thin: each seed, thick: their mean, dots: best epochs" if len(histories) > 1 else "dot: best epoch"
         figure.suptitle(title or " ", x=0.01, ha="left", fontsize=13, fontweight="bold")
         figure.text(0.99, 0.985, marks, ha="right", va="top", fontsize=8.2, color="#6a707b")

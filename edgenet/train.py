@@ -158,7 +158,7 @@ class Run:
                 if own is not None:
                     callback.load_state_dict(own)
             self.epoch, self.step, self.best = state["epoch"], state["step"], Best(**state["best"])
-            self.lowest_loss, self.waited, self.seconds = state["lowest_loss"], state["waited"], state["seconds"]
+            self.lowest_loss, self.seconds = state["lowest_loss"], state["seconds"]
             checkpoint.set_random_state(state["random"], {"shuffle": self.generator})
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{path}: is no state of a training run: {type(error).__name__}: {error}") from error
@@ -261,6 +261,7 @@ def train(
         if dataset is None:
             dataset = load(config.dataset.name, root=data_root, **config.dataset.options)
         task = _Task(dataset, config)
+        task.model()  # what cannot be made must not leave a folder behind
         folder = _folder(config, resume, overwrite)
         results, models, histories = [], {}, {}
         for seed in config.training.seeds:
@@ -557,10 +558,14 @@ class _Task:
     def model(self) -> nn.Module:
         """A new model for the data, its tables bound to their graph."""
         table, dataset, first = self.config.model, self.dataset, self._known[id(self.dataset.train[0])]
-        options = {"layer": table.layer, **table.options}
+        options = {"layer": table.layer}
         for name in ("hidden_channels", "num_layers", "dropout", "activation"):
             if getattr(table, name) is not None:
                 options[name] = getattr(table, name)
+        for name in ("layer", "hidden_channels", "num_layers", "dropout", "activation"):
+            if name in table.options:
+                raise ConfigError(f"{name} is a key of [model], not of [model.options].")
+        options |= table.options
         if dataset.task == "node":
             kind = NodeClassifier
         else:

@@ -80,12 +80,11 @@ def assert_same_function(ours, oracle, tensors: list[Tensor], tolerance: float |
         leaves = [t.detach().requires_grad_() for t in tensors]
         y = function(*leaves)
         direction = torch.linspace(-1, 2, y.numel(), dtype=y.dtype).reshape(y.shape)
-        grads = (
-            torch.autograd.grad((y * direction).sum(), leaves, allow_unused=True)
-            if y.requires_grad
-            else [None] * len(leaves)
-        )
-        results.append((y.detach(), [torch.zeros_like(t) if g is None else g for g, t in zip(grads, leaves)]))
+        grads = [None] * len(leaves)
+        if y.requires_grad:
+            grads = torch.autograd.grad((y * direction).sum(), leaves, allow_unused=True)
+        grads = [torch.zeros_like(t) if g is None else g for g, t in zip(grads, leaves, strict=True)]
+        results.append((y.detach(), grads))
     (y, grads), (wanted, wanted_grads) = results
     assert_near(y, wanted, "output", tolerance)
     for i, (grad, want) in enumerate(zip(grads, wanted_grads, strict=True)):

@@ -46,8 +46,8 @@ def _facts(name: str, nodes: int, edges: int, features: int, outputs: int, sha25
         split=f"public: {20 * outputs} train, {NUM_VAL} val, 1000 test nodes",
         source="https://github.com/kimiyoung/planetoid (Yang, Cohen, Salakhutdinov 2016; Sen et al. 2008)",
         licence="MIT (the Planetoid repository)",
-        how_to_get=f"put the eight files ind.{name}.* of https://github.com/kimiyoung/planetoid into <root>/planetoid/{spelling}/raw and pass "
-        f"root=<root>, or set $EDGENET_DATA to <root>.",
+        how_to_get=f"put the eight files ind.{name}.* of https://github.com/kimiyoung/planetoid into "
+        f"<root>/planetoid/{spelling}/raw and pass root=<root>, or set $EDGENET_DATA to <root>.",
         sha256=sha256,
     )
 

@@ -238,7 +238,8 @@ class EdgeNetConv(MessagePassing):
             y = y.transpose(0, 1)
         if not return_attention_weights:
             return y
-        return y, (graph.edge_index, weights[0] if self.phi.shares_hops or self.order == 1 else weights)
+        walked = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index  # as they were given
+        return y, (walked, weights[0] if self.phi.shares_hops or self.order == 1 else weights)
 
     def _check_signal(self, x: Tensor, side: int) -> None:
         wanted = self.in_channels[side] if isinstance(self.in_channels, tuple) else self.in_channels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 
 import torch
 from torch import Tensor
@@ -61,7 +62,7 @@ class EdgeVarying(Phi):
         self.where = _rows(share, self_loops, nodes, num_types, buckets)
         self.edge_table: StructuredMatrix = Dense.lazy(-1, -1)
         self.node_table: StructuredMatrix | None = Dense.lazy(-1, -1) if self_loops or initial else None
-        self._token = object()  # under which a graph remembers its rows; new whenever the tables' rows change
+        self._token = _token()  # under which a graph remembers its rows; new whenever the tables' rows change
         if self.where.edge_rows is not None and heads > 0:
             self._make_tables(None)
 
@@ -80,7 +81,7 @@ class EdgeVarying(Phi):
         if heads is not None and self.heads == -1:
             self.heads = heads
         self.where.bind(graph)
-        self._token = object()
+        self._token = _token()
         if isinstance(self.edge_table, Dense) and self.edge_table.is_lazy:
             self._make_tables(graph)
 
@@ -125,7 +126,7 @@ class EdgeVarying(Phi):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._token = object()
+        self._token = _token()
 
     # ---------------------------------------------------------------- using
     def forward(
@@ -263,6 +264,11 @@ def _rows(
             raise ShapeError("share='hash' needs buckets, the number of weights to share.")
         return HashRows(buckets)
     raise ShapeError(f"share is one of 'edge', 'node', 'type', 'hash', got {share!r}.")
+
+
+def _token() -> str:
+    """A name that no other table has, in this process or in one that wrote a pickle; a string, which can be traced."""
+    return uuid.uuid4().hex
 
 
 def _complete(row: Tensor) -> bool:

@@ -2,8 +2,7 @@
 
 import dataclasses
 import json
-import os
-import subprocess
+import runpy
 import sys
 import tomllib
 from pathlib import Path
@@ -134,13 +133,20 @@ def test_dataset_toml_says_what_the_library_knows(name):
 
 
 @pytest.mark.parametrize("name", ["digits", "karate", "csbm", "source_localisation"])
-def test_prepare_py_writes_the_arrays_of_the_seed(name, tmp_path):
-    script = ROOT / "datasets" / name / "prepare.py"
-    out = tmp_path / "out.npz"
-    command = [sys.executable, str(script), "--seed", "3", "--out", str(out)]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": path})
+def test_prepare_py_writes_the_arrays_of_the_seed(name, tmp_path, monkeypatch, capsys):
+    script, out = ROOT / "datasets" / name / "prepare.py", tmp_path / "out.npz"
+    monkeypatch.setattr(sys, "argv", [str(script), "--seed", "3", "--out", str(out)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out == f"{out}\n"
     made = data.load(name, seed=3).train[0]
     with np.load(out, allow_pickle=False) as file:
         key = "x" if "x" in file else "train_0_x"
         np.testing.assert_array_equal(file[key], made.x.numpy())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_prepare_py_of_a_set_of_files_names_what_is_missing(name, tmp_path, monkeypatch):
+    script = ROOT / "datasets" / name / "prepare.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--root", str(tmp_path)])
+    with pytest.raises(DatasetNotFoundError, match=f"{name}: no copy found"):
+        runpy.run_path(str(script), run_name="__main__")

@@ -86,13 +86,12 @@ def test_made_files_equal_pygs_reader(tmp_path, directed):
 
 
 def test_real_graphs_equal_pygs_reader(real_data, tmp_path):
-    """The test graphs stand in for all three splits: PyG takes half a minute over the training graphs."""
+    """The two test graphs, beside small made ones: PyG takes half a minute over the training graphs."""
     archive = real_data / "ppi" / "ppi_pyg_raw_go2022.zip"
     if not archive.is_file():
         pytest.skip(f"no PPI: {archive} is no file")
     with zipfile.ZipFile(archive) as file:
-        test = {name: file.read(name) for name in file.namelist() if name.startswith("test_")}
-    files = {name.replace("test", split, 1): content for name, content in test.items() for split in ppi.SPLITS}
+        files = raw_files() | {name: file.read(name) for name in file.namelist() if name.startswith("test_")}
     write_folder(tmp_path / "raw", files)
     mine = data.load("ppi", root=tmp_path)
     assert_same(mine.test, PPI(str(tmp_path), split="test"))

@@ -290,7 +290,7 @@ def test_a_malformed_edge_list_is_refused_with_its_value_and_the_remedy(edges, s
 
 def test_the_range_of_sources_and_targets_of_a_bipartite_graph_is_checked_apart():
     Graph(torch.tensor([[4], [0]]), num_nodes=1, num_sources=5)
-    with pytest.raises(EdgeIndexError, match="target 4.*0 to 0"):
+    with pytest.raises(EdgeIndexError, match=r"target 4.*0 to 0"):
         Graph(torch.tensor([[0], [4]]), num_nodes=1, num_sources=5)
 
 

@@ -2,6 +2,7 @@
 holds for every layer."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from functools import partial
 
@@ -416,6 +417,33 @@ def test_taps_walk_in_the_output_where_it_is_narrower(graph, batched, walked, mo
         close(a, b)
 
 
+@graphs
+@pytest.mark.parametrize("batched", [False, True])
+def test_taps_of_few_groups_of_nodes_walk_in_all_their_outputs_where_those_are_narrower(
+    graph, batched, walked, monkeypatch
+):
+    """One output for each of two groups, against five inputs."""
+    groups = torch.arange(graph.num_nodes) % 2
+    conv = redraw_(specializations.node_varying(5, 1, 3, groups).bind(graph))
+    x = torch.randn(*((4,) if batched else ()), graph.num_nodes, 5, requires_grad=True)
+    narrow = conv(x, graph)
+    grads = torch.autograd.grad(narrow.pow(2).sum(), [x, *conv.parameters()])
+    wide, kinds = 4 if batched else 1, len(groups.unique())
+    assert walked == [kinds * wide] * 3
+    walked.clear()
+    monkeypatch.setattr(taps.NodeVarying, "walk", taps.Taps.walk)
+    y = conv(x, graph)
+    assert walked == [5 * wide] * 3
+    close(narrow, y)
+    for a, b in zip(grads, torch.autograd.grad(y.pow(2).sum(), [x, *conv.parameters()]), strict=True):
+        close(a, b)
+
+
+def test_taps_of_every_node_walk_in_the_input(walked):
+    specializations.node_varying(5, 1, 3)(torch.randn(7, 5), undirected())
+    assert walked == [5] * 3
+
+
 def test_taps_walk_in_the_input_where_that_is_narrower(walked):
     specializations.gcnn(2, 5, 3)(torch.randn(7, 2), undirected())
     assert walked == [2] * 3
@@ -601,6 +629,16 @@ def test_a_copy_is_equal_and_apart(layer):
     close(conv(x, graph), y)
 
 
+@layers
+def test_a_layer_can_be_pickled_before_and_after_it_saw_a_graph(layer):
+    graph = undirected()
+    fresh = pickle.loads(pickle.dumps(LAYERS[layer](-1, 4)))
+    assert fresh(torch.randn(graph.num_nodes, 3), graph).isfinite().all()
+    conv = built(layer, graph)
+    x = torch.randn(graph.num_nodes, 3)
+    close(pickle.loads(pickle.dumps(conv))(x, graph), conv(x, graph))
+
+
 REPRS = {
     "gcnn": "EdgeNetConv(3, 4, order=2, heads=1, phi=ShiftOperator)",
     "gcn": "EdgeNetConv(3, 4, order=1, heads=1, phi=ShiftOperator)",
@@ -724,6 +762,28 @@ def test_no_parameter_of_a_bipartite_layer_is_left_without_a_gradient():
     for conv in convs:
         conv(x, graph).pow(2).sum().backward()
         assert [name for name, p in conv.named_parameters() if p.grad is None] == [], conv
+
+
+def test_attention_weights_come_only_where_they_are_asked_for():
+    graph, x = undirected(), torch.randn(7, 3)
+    conv = specializations.gat(3, 2)
+    assert isinstance(conv(x, graph, return_attention_weights=False), Tensor)
+    assert isinstance(conv(x, graph), Tensor)
+
+
+def test_weights_of_every_hop_come_where_hops_differ():
+    graph, x = undirected(), torch.randn(7, 3)
+    edges = graph.num_edges
+    shapes = {
+        "gcnn": (edges, 1),
+        "gcat": (edges + 7, 2),
+        "edge_varying_gat": (2, edges + 7, 2),
+        "edge_varying": (2, edges, 12),
+    }
+    for layer, shape in shapes.items():
+        _, (edge_index, weight) = built(layer, graph)(x, graph, return_attention_weights=True)
+        assert tuple(weight.shape) == shape
+        assert edge_index.shape[1] == shape[-2]
 
 
 # ---------------------------------------------------------------- number types, compilation, export

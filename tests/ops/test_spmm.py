@@ -72,7 +72,7 @@ def test_strided_inputs_give_the_numbers_of_contiguous_ones(backend):
 @backends
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_summed_in_float32(backend, dtype):
-    # 5000 times 0.01: in bfloat16 the running sum stalls at 4, in float16 at 32
+    # 5000 times 0.01: a running sum in bfloat16 stalls at 4, in float16 at 32
     graph = Graph(torch.stack([torch.arange(1, 5001), torch.zeros(5000, dtype=torch.long)]), 5001)
     weight, x = torch.full((5000, 1), 0.01, dtype=dtype), torch.ones(5001, 1, 1, dtype=dtype)
     with ops.use(backend):
@@ -128,6 +128,13 @@ def test_the_op_keeps_the_rules_of_torch_library(backend, name):
         for w, z in ((weight, x), strided):
             w, z = w.detach().requires_grad_(), z.detach().requires_grad_()
             torch.library.opcheck(_spmm, (graph.source, graph.target, w, z, graph.num_nodes))
+
+
+@backends
+def test_the_op_keeps_the_rules_of_torch_library_on_a_bipartite_graph(backend):
+    w, z = (t.requires_grad_() for t in inputs(BIPARTITE))
+    with ops.use(backend):
+        torch.library.opcheck(_spmm, (BIPARTITE.source, BIPARTITE.target, w, z, BIPARTITE.num_nodes))
 
 
 def test_compiled_whole_with_dynamic_sizes_it_gives_the_same_numbers_without_compiling_again():

@@ -57,7 +57,7 @@ def test_columns_other_than_the_heads_are_refused_with_both_shapes(weight):
 
 
 def test_an_unknown_normalisation_and_one_of_several_columns_are_refused():
-    with pytest.raises(ShapeError, match="'sym'.*'both'"):
+    with pytest.raises(ShapeError, match=r"'sym'.*'both'"):
         ShiftOperator(normalize="both")
     with pytest.raises(ShapeError, match="3 columns"):
         ShiftOperator(heads=3, normalize="sym")

@@ -1,0 +1,252 @@
+"""A run that is killed at any moment and resumed ends in the same bits as one that was left alone."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from edgenet import checkpoint
+from edgenet.errors import CheckpointError
+from edgenet.train import Callback, load_model, train
+
+from train.small_data import DATASETS, config, nodes  # isort: skip
+
+
+class Slow(Callback):
+    """Gives a killer time, and has a state that decides the numbers."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def on_start(self, run):
+        self.strength = torch.tensor(0.001)
+
+    def penalty(self, run):
+        time.sleep(self.seconds)
+        return self.strength * sum(p.square().sum() for p in run.model.parameters())
+
+    def after_step(self, run):
+        self.strength = self.strength * 1.1
+
+    def state_dict(self):
+        return {"strength": self.strength}
+
+    def load_state_dict(self, state):
+        self.strength = state["strength"]
+
+
+def outcome(folder):
+    """All that must be equal: tensors and results of the models, metrics; less the seconds."""
+    found = {}
+    for own in sorted(folder.glob("seed-*")):
+        lines = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
+        state = checkpoint.load(own / "model.pt")
+        tensors = {name: value.numpy().tobytes() for name, value in state["model"].items()}
+        for record in [*lines, state["result"]]:
+            record.pop("seconds")
+        assert [record["epoch"] for record in lines] == list(range(1, len(lines) + 1))
+        found[own.name] = (lines, state["result"], tensors)
+    assert not list(folder.rglob("checkpoint.pt"))
+    return found
+
+
+def killed_after(seconds, run):
+    """Call ``run()`` in a process of its own, and kill -9 it; whether it was still running."""
+    child = os.fork()
+    if child == 0:
+        try:
+            run()
+        finally:
+            os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "name, layer, options, every",
+    [
+        ("nodes", "gat", {"heads": 2, "attention_dropout": 0.5}, 1),
+        ("nodes", "edge_varying", {"bank": "heads", "heads": 2}, 3),
+        ("graphs", "gcnn", {}, 2),
+        ("signals", "edge_varying", {"readout": "flatten"}, 1),
+    ],
+)
+def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path, name, layer, options, every):
+    """Two seeds, early stopping on, dropout or shuffling at work, a callback with a state."""
+    data = DATASETS[name]()
+    settings = config(
+        layer, training__seeds=[0, 1], training__epochs=14, training__patience=9, training__batch_size=8,
+        training__checkpoint_epochs=every, model__options=options, model__dropout=0.5,
+    )  # fmt: skip
+    train(settings.replaced(out=str(tmp_path / "whole")), dataset=data, progress=False, callbacks=[Slow()])
+    broken = settings.replaced(out=str(tmp_path / "broken"))
+    step = 0.002 if name == "signals" else 0.005
+
+    def run(slow=step):
+        train(broken, dataset=data, progress=False, callbacks=[Slow(slow)], resume=True)
+
+    moments = random.Random(0)
+    kills = sum(killed_after(moments.uniform(0.02, 0.2), run) for _ in range(6))
+    assert kills >= 2
+    run(0)
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+
+
+def test_the_command_line_killed_and_resumed_ends_in_the_same_bits(tmp_path):
+    command = [sys.executable, "-m", "edgenet", "train"]
+    settings = ["karate", "--model", "gat", "--seeds", "0,1", "--epochs", "60", "--no-pictures"]
+    for change in ("training.patience=0", "training.checkpoint_epochs=7", "training.dtype=float64"):
+        settings += ["--set", change]
+    metrics = tmp_path / "killed" / "seed-1" / "metrics.jsonl"
+    process = subprocess.Popen([*command, *settings, "--out", tmp_path / "killed"], stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 60
+    while not (metrics.exists() and metrics.read_bytes().count(b"\n") > 20):
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    first_seed = (tmp_path / "killed" / "seed-0" / "model.pt").stat().st_mtime_ns
+    command += [tmp_path / "killed", "--resume", "--no-pictures"]
+    resumed = subprocess.run(command, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "killed" / "seed-0" / "model.pt").stat().st_mtime_ns == first_seed  # was not run again
+
+    from edgenet.cli import main
+
+    assert main(["train", *settings, "--out", str(tmp_path / "whole")]) == 0
+    assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
+
+
+def interrupted(folder, layer="gat", at=5, **changes):
+    """A run that was stopped in the middle of epoch ``at``, and its settings."""
+
+    class Stop(Callback):
+        def penalty(self, run):
+            if run.epoch == at:
+                raise KeyboardInterrupt
+
+    settings = config(layer, out=str(folder), **changes)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, dataset=nodes(), progress=False, callbacks=[Stop()])
+    assert (folder / "seed-0" / "checkpoint.pt").exists()
+    return settings
+
+
+class Nothing(Callback):
+    """In the place of a callback whose state is not kept."""
+
+
+def resume(settings, **options):
+    return train(settings, dataset=nodes(), progress=False, resume=True, **{"callbacks": [Nothing()], **options})
+
+
+def test_metrics_written_after_the_checkpoint_and_half_lines_are_cut_off(tmp_path):
+    settings = interrupted(tmp_path / "run", training__checkpoint_epochs=2)
+    file = tmp_path / "run" / "seed-0" / "metrics.jsonl"
+    assert file.read_text().count("\n") == 4
+    with file.open("a") as stream:
+        stream.write('{"epoch": 5, "loss": 1}\n{"epoch": 6, "lo')
+    resume(settings)
+    train(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()])
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_metrics_that_lack_what_the_checkpoint_has_seen_are_refused(tmp_path):
+    settings = interrupted(tmp_path / "run")
+    (tmp_path / "run" / "seed-0" / "metrics.jsonl").unlink()
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl: lacks epochs.*1 to 4"):
+        resume(settings)
+
+
+def test_a_kill_between_the_last_model_and_the_checkpoints_end_does_no_harm(tmp_path):
+    settings = interrupted(tmp_path / "run")
+    kept = tmp_path / "checkpoint.pt"
+    shutil.copy(tmp_path / "run" / "seed-0" / "checkpoint.pt", kept)
+    resume(settings)
+    before = outcome(tmp_path / "run")
+    shutil.copy(kept, tmp_path / "run" / "seed-0" / "checkpoint.pt")
+    resume(settings)
+    assert outcome(tmp_path / "run") == before
+
+
+def test_a_run_without_a_checkpoint_yet_begins_anew(tmp_path):
+    settings = interrupted(tmp_path / "run")
+    (tmp_path / "run" / "seed-0" / "checkpoint.pt").unlink()
+    result = resume(settings)
+    assert [r["epoch"] for r in result.histories[0]] == [1, 2, 3, 4, 5, 6]
+    assert len(resume(settings.replaced(out=str(tmp_path / "new"))).histories[0]) == 6
+
+
+def test_more_seeds_may_be_added_to_a_run(tmp_path):
+    settings = interrupted(tmp_path / "run")
+    resume(settings)
+    result = resume(settings.replaced(training__seeds=[0, 1]))
+    assert [r.seed for r in result.seeds] == [0, 1]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["seeds"][1]["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"optimizer__lr": 0.5}, r"optimizer\.lr was 0\.02, is 0\.5"),
+        ({"model__hidden_channels": 4}, r"model\.hidden_channels was 8, is 4"),
+        ({"training__epochs": 60}, r"training\.epochs was 6, is 60"),
+        ({"model__options": {"heads": 2}}, r"model\.options\.heads was None, is 2"),
+    ],
+)
+def test_another_configuration_is_refused_and_the_difference_named(tmp_path, change, says):
+    settings = interrupted(tmp_path / "run")
+    with pytest.raises(CheckpointError, match=rf"config\.toml: is of another configuration: {says}"):
+        resume(settings.replaced(**change))
+    (tmp_path / "run" / "config.toml").write_text(settings.replaced(**change).to_toml())  # who edits the file ...
+    with pytest.raises(CheckpointError, match=rf"checkpoint\.pt: is of another configuration: {says}"):
+        resume(settings.replaced(**change))
+
+
+def test_another_model_seed_or_set_of_callbacks_is_refused(tmp_path):
+    settings = interrupted(tmp_path / "run")
+    file = tmp_path / "run" / "seed-0" / "checkpoint.pt"
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: is of seed 0 with 1 callbacks; this run has .* 0"):
+        resume(settings, callbacks=[])
+    state = checkpoint.load(file)
+    for broken, says in [
+        ({**state, "model": {name: value[:1] for name, value in state["model"].items()}}, "does not fit"),
+        ({**state, "seed": 3}, "is of seed 3"),
+        ({key: value for key, value in state.items() if key != "random"}, "is no state of a training run"),
+        ({**state, "optimizer": {}}, "is no state of a training run"),
+        ([1], "is no state of a training run"),
+    ]:
+        checkpoint.save(file, broken)
+        with pytest.raises(CheckpointError, match=rf"checkpoint\.pt: {says}"):
+            resume(settings)
+
+
+def test_a_truncated_or_malicious_checkpoint_is_refused(tmp_path):
+    settings = interrupted(tmp_path / "run")
+    file = tmp_path / "run" / "seed-0" / "checkpoint.pt"
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: 500 bytes that are no whole archive"):
+        resume(settings)
+
+
+def test_a_checkpoint_is_written_by_time_too(tmp_path):
+    changes = {"training__checkpoint_epochs": 0, "training__checkpoint_seconds": 1e-9}
+    interrupted(tmp_path / "run", **changes)
+    assert checkpoint.load(tmp_path / "run" / "seed-0" / "checkpoint.pt")["epoch"] == 4
+
+
+def test_a_checkpoint_knows_its_number_of_threads(tmp_path):
+    settings = interrupted(tmp_path / "run")
+    file = tmp_path / "run" / "seed-0" / "checkpoint.pt"
+    checkpoint.save(file, {**checkpoint.load(file), "threads": 7})
+    with pytest.warns(UserWarning, match="written with 7 threads"):
+        resume(settings)
+    assert load_model(tmp_path / "run" / "seed-0" / "model.pt")[1].epochs == 6
