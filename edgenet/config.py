@@ -226,6 +226,7 @@ _CITATION["gatv2"] = _CITATION["gat"]
 for _layer in ("gcat", "edge_varying_gat"):
     _CITATION[_layer] = copy.deepcopy(_CITATION["gat"])
     _CITATION[_layer]["model"]["options"]["order"] = 2
+    _CITATION[_layer]["training"]["stop_by"] = "metric"  # no published rule; this one takes a third of the epochs
 for _layer, _options in (
     ("gcnn", {"order": 2}),
     ("tag", {"order": 2}),

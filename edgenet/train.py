@@ -158,7 +158,7 @@ class Run:
                 if own is not None:
                     callback.load_state_dict(own)
             self.epoch, self.step, self.best = state["epoch"], state["step"], Best(**state["best"])
-            self.lowest_loss, self.seconds = state["lowest_loss"], state["seconds"]
+            self.lowest_loss, self.waited, self.seconds = state["lowest_loss"], state["waited"], state["seconds"]
             checkpoint.set_random_state(state["random"], {"shuffle": self.generator})
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"{path}: is no state of a training run: {type(error).__name__}: {error}") from error

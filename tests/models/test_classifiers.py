@@ -129,6 +129,14 @@ def test_dropout_acts_in_training_alone():
     assert torch.equal(model(x, graph), model(x, graph))
 
 
+def test_a_graph_classifier_drops_features_before_the_readout_in_training():
+    graph, x = ring(), torch.randn(2, N, F)
+    model = GraphClassifier(F, 3, dropout=0.5)
+    assert not torch.equal(model(x, graph), model(x, graph))
+    model.eval()
+    assert torch.equal(model(x, graph), model(x, graph))
+
+
 def test_edge_weights_reach_every_layer():
     graph, x = ring(), torch.randn(N, F)
     model = NodeClassifier(F, 3, layer="gcnn").eval()

@@ -289,6 +289,15 @@ def test_a_hybrid_learns_weights_around_important_nodes_alone():
     assert free.phi.initial(graph).squeeze().nonzero().flatten().tolist() == [1, 4]
 
 
+@pytest.mark.parametrize("layer", [name for name in LAYERS if name.startswith("edge_varying") and "gat" not in name])
+def test_a_self_loop_in_the_edge_list_is_not_weighed_beside_the_diagonal(layer):
+    graph = GRAPHS["self_loops"]
+    conv = built(layer, graph)
+    x, (bare, _) = torch.randn(graph.num_nodes, 3), graph.without_self_loops()
+    assert bare.num_edges < graph.num_edges
+    close(conv(x, graph), conv(x, bare))
+
+
 @graphs
 @pytest.mark.parametrize("groups", [None, 1])
 def test_node_taps_that_are_all_equal_make_a_gcnn(graph, groups):

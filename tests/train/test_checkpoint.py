@@ -103,6 +103,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(file, monkeypatch):
     assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
 
 
+def test_a_file_is_replaced_and_not_written_over(file):
+    with file.open("rb") as reader:
+        before = file.read_bytes()
+        checkpoint.save(file, {"new": 1})
+        assert reader.read() == before  # who has the old one open reads it to its end
+    assert checkpoint.load(file) == {"new": 1}
+
+
 def test_a_kill_while_writing_leaves_a_whole_file(tmp_path):
     file = tmp_path / "state.pt"
     checkpoint.save(file, {"number": -1, "tensor": torch.zeros(200_000)})

@@ -57,16 +57,28 @@ def outcome(folder):
     return found
 
 
-def killed_after(seconds, run):
-    """Call ``run()`` in a process of its own, and kill -9 it; whether it was still running."""
+def killed(run, folder, epochs, delay):
+    """Call ``run()`` in a process of its own, and kill -9 it ``delay`` seconds after it has written so many epochs;
+    whether it was still running."""
+
+    def written():
+        return sum(file.read_bytes().count(b"\n") for file in folder.glob("seed-*/metrics.jsonl"))
+
+    before, give_up = written(), time.monotonic() + 60
     child = os.fork()
     if child == 0:
         try:
             run()
         finally:
             os._exit(0)
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
+    while written() < before + epochs and not os.waitpid(child, os.WNOHANG)[0]:
+        assert time.monotonic() < give_up
+        time.sleep(0.001)
+    time.sleep(delay)
+    try:
+        os.kill(child, signal.SIGKILL)
+    except ProcessLookupError:  # it was done before
+        return False
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
@@ -94,8 +106,9 @@ def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path, name, laye
         train(broken, dataset=data, progress=False, callbacks=[Slow(slow)], resume=True)
 
     moments = random.Random(0)
-    kills = sum(killed_after(moments.uniform(0.02, 0.2), run) for _ in range(6))
-    assert kills >= 2
+    # so many epochs that a checkpoint is among them, and then at any moment of the next
+    kills = [killed(run, tmp_path / "broken", every + number % 3, moments.uniform(0, 0.03)) for number in range(4)]
+    assert sum(kills) >= 2
     run(0)
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 

@@ -1,0 +1,90 @@
+"""The pages of results hold what the runs behind them measured."""
+
+import json
+import sys
+
+import pytest
+
+from edgenet import bench
+from edgenet.bench import cora, jobs, ppi, report, source_localisation
+from edgenet.cli import main
+from edgenet.config import preset
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Runs without a process of their own each."""
+
+    def one_after_the_other(configs, processes, run=jobs.trained):
+        return [run(job) for job in configs]
+
+    for module in (cora, ppi, source_localisation):
+        monkeypatch.setattr(module, "run_all", one_after_the_other)
+
+
+def test_mean_and_spread_are_of_the_sample():
+    assert report.spread([0.81, 0.83]) == "82.0 ± 1.4"
+    assert report.spread([0.5]) == "50.0"
+    assert report.spread([1.0, 2.0, 3.0], 1, 0) == "2 ± 1"
+
+
+def test_the_command_is_quoted_as_one_would_type_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/some/where/edgenet", "bench", "cora", "--out", "a page.md"])
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "67108864")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    text = "OMP_NUM_THREADS=1 MALLOC_TOP_PAD_=67108864 edgenet bench cora --out 'a page.md'"
+    assert (
+        report.command().endswith(text.removeprefix("OMP_NUM_THREADS=1 ")) and "OMP_NUM_THREADS=1" in report.command()
+    )
+
+
+def test_source_localisation_writes_what_its_runs_measured(tmp_path, monkeypatch, in_this_process):
+    monkeypatch.setattr(source_localisation, "GRAPHS", {"sbm10": ("SBM, 10 nodes", {"num_nodes": 10}, 2)})
+    monkeypatch.setattr(source_localisation, "SIZES", [40, 20, 20])
+    networks = {name: source_localisation.NETWORKS[name] for name in ("gcnn", "hybrid")}
+    monkeypatch.setattr(source_localisation, "NETWORKS", networks)
+    out, runs = tmp_path / "page.md", tmp_path / "runs"
+    monkeypatch.setattr(sys, "argv", ["edgenet", "bench", "source_localisation"])
+    arguments = ["bench", "source_localisation", "--seeds", "2", "--out", str(out), "--runs", str(runs)]
+    assert main(arguments) == 0
+    page = out.read_text(encoding="utf-8")
+    tests = [
+        json.loads((runs / f"sbm10-hybrid-{seed}" / "summary.json").read_text())["test"]["mean"] for seed in (0, 1)
+    ]
+    (row,) = [line for line in page.splitlines() if line.startswith("| hybrid")]
+    assert f"**{report.spread(tests)}**" in row
+    assert "edgenet bench source_localisation" in page and "GPU: not measured" in page
+    before = out.read_text(encoding="utf-8")
+    assert main(arguments) == 0  # runs that are done are read
+    assert out.read_text(encoding="utf-8") == before
+
+
+def test_pyg_stands_where_our_layer_stands(tmp_path, monkeypatch):
+    """The comparison trains PyG's GATConv in the same loop; with one set of weights both give one function."""
+    import torch
+
+    from edgenet.graph import Graph
+    from edgenet.nn import SPECIALIZATIONS
+
+    graph = Graph(torch.randint(0, 9, (2, 30)), 9)
+    theirs, ours = ppi.PyGLayer(5, 4, heads=3), SPECIALIZATIONS["gat"](5, 4, heads=3)
+    for mine, value in (
+        (ours.lift.linear.weight.weight, theirs.conv.lin.weight),
+        (ours.phi.att_source, theirs.conv.att_src),
+        (ours.phi.att_target, theirs.conv.att_dst),
+    ):
+        mine.data.copy_(value.data.view_as(mine))
+    x = torch.randn(9, 5)
+    torch.testing.assert_close(ours(x, graph), theirs(x, graph))
+
+
+def test_every_bench_has_a_module_that_runs_it():
+    from importlib import import_module
+
+    for name, (text, seeds) in bench.BENCHES.items():
+        assert callable(import_module(f"edgenet.bench.{name}").run) and text and seeds > 0
+
+
+def test_cora_presets_build(data_root):
+    for layer in cora.NETWORKS:
+        assert preset("cora", layer).model.layer == layer
