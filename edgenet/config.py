@@ -241,6 +241,8 @@ for _layer, _options in (
     _CITATION[_layer]["model"]["options"] = _options
     _CITATION[_layer]["optimizer"]["decay_on"] = "all"
 _CITATION["edge_varying"]["model"].update(hidden_channels=8, dropout=0.6)
+# decay would pull the edge weights to 0, and the graph away
+_CITATION["edge_varying"]["optimizer"] = {"lr": 0.003, "weight_decay": 0.0}
 _PUBMED = copy.deepcopy(_CITATION)
 for _layer in ("gat", "gatv2"):  # Velickovic et al. 2018, 3.3
     _PUBMED[_layer]["model"]["options"]["out_heads"] = 8

@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "plots": f"{LOW} nn models",
     "train": f"{LOW} nn models compress convert data config checkpoint plots",
     "bench": f"{LOW} nn models compress convert data config checkpoint plots train estimators testing _version",
+    "__main__": "cli",
     "cli": f"{LOW} nn models compress convert data config checkpoint plots train estimators bench _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it

@@ -67,10 +67,10 @@ def make(
         x = sqrt(N) S^t delta_s / ||S^t delta_s|| + noise * g,   g standard normal in R^N
 
     with t drawn uniformly from the times of the split: 0, 1, 4, 5, 8, 9, ... for training, 2, 6, 10, ... for
-    validation, 3, 7, 11, ... for testing, so that training sees walks of even and of odd length. Scaled to a mean square of 1, so the ratio of signal to noise is 1 / noise^2 at every t, and length
-    says nothing about the class. The times end with the first one at which the two closest sources are less than 2
-    noise apart (an ideal receiver confuses them one time in six): beyond it S^t delta_s is the leading eigenvector for
-    every s.
+    validation, 3, 7, 11, ... for testing, so that training sees walks of even and of odd length. Signals are scaled
+    to a mean square of 1, so the ratio of signal to noise is 1 / noise^2 at every t, and length says nothing about the
+    class. The times end with the first one at which the two closest sources are less than 2 noise apart (an ideal
+    receiver confuses them one time in six): beyond it S^t delta_s is the leading eigenvector for every s.
 
     ``protocol="paper"``: x = S^t delta_s exactly, t uniform on 0, ..., t_max - 1 in all three splits. There are only
     communities * t_max different signals, so the test signals occur in training, and for large t the classes differ in

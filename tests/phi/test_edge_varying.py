@@ -181,7 +181,12 @@ def test_binding_again_to_the_same_graph_keeps_the_weights_and_to_another_is_ref
     for graph in (GRAPH, shuffled, Graph(GRAPH.edge_index.clone(), 13)):
         phi.bind(graph)
         assert torch.equal(weights(phi, GRAPH), before)
-    for other, says in ((random_graph(13, 47, seed=1), "13 nodes and"), (GRAPHS["path"], "of 5 nodes and 8 edges")):
+    others = (
+        (random_graph(13, 47, seed=1), "13 nodes and"),
+        (GRAPH.transpose(), "13 nodes and"),  # as many pairs, but others
+        (GRAPHS["path"], "of 5 nodes and 8 edges"),
+    )
+    for other, says in others:
         with pytest.raises(SupportError, match=rf"bound to a graph of 13 nodes.*{says}"):
             phi.bind(other)
     assert torch.equal(weights(phi, GRAPH), before)

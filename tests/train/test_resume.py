@@ -71,14 +71,13 @@ def killed(run, folder, epochs, delay):
             run()
         finally:
             os._exit(0)
-    while written() < before + epochs and not os.waitpid(child, os.WNOHANG)[0]:
+    while written() < before + epochs:
         assert time.monotonic() < give_up
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False  # it was done before
         time.sleep(0.001)
     time.sleep(delay)
-    try:
-        os.kill(child, signal.SIGKILL)
-    except ProcessLookupError:  # it was done before
-        return False
+    os.kill(child, signal.SIGKILL)  # until it is waited for, its number is nobody else's
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
