@@ -51,7 +51,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         [
             f"Test accuracy in percent on the public split (140 / 500 / 1000 nodes, row-normalised features), mean ± "
             f"sample standard deviation over {seeds} seeds (0 to {seeds - 1}). The epoch of the best validation "
-            f"accuracy is kept (ties: lower validation loss); the test nodes are looked at once. Published numbers are "
+            f"accuracy is kept (ties: lower validation loss); test nodes choose nothing. Published numbers are "
             f"quoted, not measured here.",
             report.table(header, rows),
             f"## Settings\n\n```toml\n{settings}```",

@@ -38,7 +38,7 @@ def beside_pyg(job: Job) -> dict[str, Any]:
     return trained(job)
 
 
-def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None, epochs: int = 20) -> None:
+def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None, epochs: int = 10) -> None:
     """Train both and write the page."""
     gat = preset("ppi", "gat", {"training.epochs": epochs, "training.patience": 0})
     jobs: list[Job] = []
