@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -51,9 +52,7 @@ class Graph:
                 object.__setattr__(self, name, _checked_integers(name, ids))
         if torch.compiler.is_compiling():
             return
-        if "checked" not in self._memo:
-            _check_range(checked, self.num_nodes, self.num_sources)
-            self._memo["checked"] = True
+        self._refresh()
         for name, ids, count in (
             ("node_id", self.node_id, self.num_nodes),
             ("edge_id", self.edge_id, self.num_edges),
@@ -122,7 +121,8 @@ class Graph:
         """The graph with every edge turned round. Edge order is kept, and so are the sort orders already built."""
 
         def build() -> Graph:
-            turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, edge_id=self.edge_id)
+            node_id = None if self.is_bipartite else self.node_id
+            turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, node_id, self.edge_id)
             for row in (0, 1):
                 if ("sorted", row) in self._memo:
                     turned._memo["sorted", 1 - row] = self._memo["sorted", row]
@@ -150,7 +150,10 @@ class Graph:
             bare, kept = self.without_self_loops()
             loop = torch.arange(self.num_nodes, device=self.edge_index.device)
             edge_index = torch.cat([bare.edge_index, loop.expand(2, -1)], dim=1)
-            return Graph(edge_index, self.num_nodes, node_id=self.node_id), kept
+            edge_id = None  # an added loop has none
+            if self.edge_id is not None:
+                edge_id = torch.cat([bare.edge_id, torch.full_like(loop, -1)])
+            return Graph(edge_index, self.num_nodes, node_id=self.node_id, edge_id=edge_id), kept
 
         return self.memo("with_self_loops", build)
 
@@ -171,7 +174,7 @@ class Graph:
         """This graph as a sampled piece of a larger one: ids of its nodes and edges there."""
         if node_id is None and edge_id is None:
             return self
-        memo = {key: value for key, value in self._memo.items() if key == "checked" or key[0] == "sorted"}
+        memo = {key: value for key, value in self._memo.items() if key == "of" or key[0] == "sorted"}
         return replace(self, node_id=node_id, edge_id=edge_id, _memo=memo)
 
     def to(self, device: torch.device | str) -> Graph:
@@ -182,14 +185,35 @@ class Graph:
         }
         return Graph(self.edge_index.to(device), self.num_nodes, self.num_sources, **moved)
 
-    def memo(self, key: Any, compute: Callable[[], T]) -> T:
-        """``compute()``, once for this graph under a hashable key."""
-        if key in self._memo:
-            return self._memo[key]
-        value = compute()
-        if not torch.compiler.is_compiling():  # traced values die with the trace
+    def memo(self, key: Any, compute: Callable[[], T], at_most: int | None = None) -> T:
+        """``compute()``, once for this graph under a hashable key. Forgotten when ``edge_index`` is changed in place.
+
+        Changes that torch does not count (through ``.data``, or a shared numpy array) go unnoticed. With ``at_most``,
+        the key is a tuple, and only so many keys that begin alike are kept, the latest.
+        """
+        if torch.compiler.is_compiling():  # traced values die with the trace
+            return self._memo[key] if key in self._memo else compute()
+        self._refresh()
+        if key not in self._memo:
+            value = compute()
+            if torch.is_inference_mode_enabled():  # such tensors cannot be used in training later
+                return value
             self._memo[key] = value
-        return value
+            if at_most is not None:
+                alike = [known for known in self._memo if isinstance(known, tuple) and known[0] == key[0]]
+                for known in alike[:-at_most]:
+                    del self._memo[known]
+        return self._memo[key]
+
+    def _refresh(self) -> None:
+        """Check the edges and begin a new memo, if this one is of other edges, or of these before they were changed."""
+        edges = self.edge_index
+        stamp = (edges.data_ptr(), edges.shape, None if edges.is_inference() else edges._version)
+        if self._memo.get("of") != (stamp, self.num_nodes, self.num_sources):
+            _check_range(edges, self.num_nodes, self.num_sources)
+            if self._memo:  # another graph may share it
+                object.__setattr__(self, "_memo", {})
+            self._memo["of"] = (stamp, self.num_nodes, self.num_sources)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Graph, (self.edge_index, self.num_nodes, self.num_sources, self.node_id, self.edge_id)
@@ -224,15 +248,19 @@ class Graph:
             if hasattr(edges, "coo") and hasattr(edges, "sparse_size"):  # torch_sparse.SparseTensor
                 row, col, value = edges.coo()
                 _check_sparse_size(tuple(edges.sparse_sizes()), num_nodes, num_sources)
-                return _cached(cls, edges, torch.stack([col, row]), num_nodes, num_sources), value
+                return _cached(cls, edges, lambda: torch.stack([col, row]), num_nodes, num_sources), value
             raise EdgeIndexError(
                 f"edges must be a (2, E) integer tensor, a Graph or a sparse adjacency, got {type(edges).__name__}."
             )
         if edges.layout != torch.strided:
             _check_sparse_size(tuple(edges.shape[:2]), num_nodes, num_sources)
-            coo = edges.to_sparse_coo().coalesce()
-            return _cached(cls, edges, coo.indices().flip(0), num_nodes, num_sources), coo.values()
-        return _cached(cls, edges, edges, num_nodes, num_sources), None
+            if edges.layout == torch.sparse_csr:  # row after row, the order of coalesced indices
+                values = edges.values()
+            else:
+                values = edges.to_sparse_coo().coalesce().values()
+            indices = partial(_indices, edges)
+            return _cached(cls, edges, indices, num_nodes, num_sources), values
+        return _cached(cls, edges, lambda: edges, num_nodes, num_sources), None
 
     @classmethod
     def from_data(cls, data: Any) -> Graph:
@@ -275,16 +303,25 @@ class Graph:
 _MEMOS: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def _cached(cls: type[Graph], key: Any, edge_index: Tensor, num_nodes: int, num_sources: int) -> Graph:
+def _cached(cls: type[Graph], key: Any, edges: Callable[[], Tensor], num_nodes: int, num_sources: int) -> Graph:
+    """The graph of what a convolution was given; its edges are read, and what is computed for it kept, once."""
     # tensors made in inference mode count no versions
     if torch.compiler.is_compiling() or not isinstance(key, Tensor) or key.is_inference():
-        return cls(edge_index, num_nodes, num_sources)
-    # in-place changes of the edge list move its version and so leave the old memo behind
+        return cls(edges(), num_nodes, num_sources)
+    # in-place changes move the version and so leave the old memo behind
     stamp = (num_nodes, num_sources, key._version)
     known = _MEMOS.get(key)
     if known is None or known[0] != stamp:
-        known = _MEMOS[key] = (stamp, {})
-    return cls(edge_index, num_nodes, num_sources, _memo=known[1])
+        edge_index = edges()
+        graph = cls(edge_index, num_nodes, num_sources)
+        _MEMOS[key] = (stamp, None if key.layout == torch.strided else edge_index, graph._memo)
+        return graph
+    return cls(edges() if known[1] is None else known[1], num_nodes, num_sources, _memo=known[2])
+
+
+def _indices(adjacency: Tensor) -> Tensor:
+    """(2, E) edges of a transposed sparse adjacency, in the order of its rows."""
+    return adjacency.detach().to_sparse_coo().coalesce().indices().flip(0)
 
 
 def _checked_shape(edge_index: Any) -> Tensor:

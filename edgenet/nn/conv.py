@@ -151,8 +151,8 @@ class EdgeNetConv(MessagePassing):
         lanes = self._lanes()
         self.phi.bind(graph, lanes)
         if isinstance(self.taps, tapping.NodeVarying):
-            channels = self.in_channels if isinstance(self.lift, lifts.Identity) else None
-            self.taps.bind(graph, channels if channels != -1 else None)
+            known = isinstance(self.lift, lifts.Identity) and self.in_channels != -1
+            self.taps.bind(graph, self.in_channels * self.lift.heads if known else None)
         return self
 
     def _graph_of(self, edges: Any, num_nodes: int | None) -> Graph:
@@ -164,7 +164,8 @@ class EdgeNetConv(MessagePassing):
             raise ShapeError("bind(edge_index) needs num_nodes: isolated nodes do not show in an edge list.")
         else:
             graph, _ = Graph.of(edges, num_nodes)
-        return graph.transpose() if self.flow == "target_to_source" else graph
+        graph = graph.transpose() if self.flow == "target_to_source" else graph
+        return graph.with_self_loops()[0] if self.add_self_loops and not graph.is_bipartite else graph
 
     def _lanes(self) -> int | None:
         """Heads of the walk, where they are known before the first signal."""
@@ -188,14 +189,14 @@ class EdgeNetConv(MessagePassing):
 
         Args:
             x: (N, F_in), (B, N, F_in), or a (source, target) pair; the target may be None where nothing needs it.
-            edge_index: (2, E) edges, ``EdgeIndex``, a transposed sparse adjacency, or a ``Graph``, which is sorted
-            once.
+            edge_index: (2, E) edges, ``EdgeIndex``, a ``Graph``, or a transposed sparse adjacency, whose values are the
+                edge weights; attention reads them as edge features, if it was made for some, or not at all.
             edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention.
             edge_attr: (E, D) edge features for attention; (E,) integer types for weights shared by type.
             size: (sources, targets) of a bipartite graph whose target signal is None.
             n_id, e_id: (N,), (E,) index of nodes and edges in the full graph, on a sampled piece.
-            return_attention_weights: also return the edges, self-loops included, and their weights: (E', H), or
-                (K, E', H) where hops differ. (In a batch, B * H.)
+            return_attention_weights: also return the edges, added self-loops included, and their weights: (E', H), or
+                (K, E', H) where hops differ. (In a batch, B * H.) Diagonals that live on nodes are not among them.
 
         Returns:
             (N, F_out) or (B, N, F_out); with ``return_attention_weights``, a pair (output, (edge_index, weights)).
@@ -205,6 +206,8 @@ class EdgeNetConv(MessagePassing):
         elif isinstance(x, tuple) and x[0] is x[1]:
             x = x[0]  # PyG's to_hetero hands a node type that is both source and target over as a pair
         pair = isinstance(x, tuple)
+        if pair and any(side is not None and side.dim() != 2 for side in x):
+            raise ShapeError(f"signals on a bipartite graph are (nodes, features), got {[tuple(s.shape) for s in x]}.")
         if pair and self.order != 1:
             raise ShapeError(
                 f"a bipartite graph is walked once, from sources to targets; this layer has order {self.order}."
@@ -239,7 +242,8 @@ class EdgeNetConv(MessagePassing):
         if not return_attention_weights:
             return y
         walked = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index  # as they were given
-        return y, (walked, weights[0] if self.phi.shares_hops or self.order == 1 else weights)
+        alike = self.order == 1 or (self.phi.shares_hops and self.order > 0)
+        return y, (walked, weights[0] if alike else weights)
 
     def _check_signal(self, x: Tensor, side: int) -> None:
         wanted = self.in_channels[side] if isinstance(self.in_channels, tuple) else self.in_channels
@@ -278,7 +282,12 @@ class EdgeNetConv(MessagePassing):
                 raise ShapeError("a sparse adjacency says its own direction; use flow='source_to_target' with it.")
             graph = graph.transpose()
         graph = graph.with_ids(n_id, e_id) if n_id is not None or e_id is not None else graph
-        if edge_weight is None and values is not None:
+        if graph.is_bipartite and graph.node_id is not None:
+            raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; leave it out.")
+        if values is not None and self.phi.follows_signal:  # as in PyG: edge features, or nothing
+            if edge_attr is None and getattr(self.phi, "lift_edge", None) is not None:
+                edge_attr = values
+        elif edge_weight is None:
             edge_weight = values
         for name, value in (("edge_weight", edge_weight), ("edge_attr", edge_attr)):
             if value is not None and value.shape[0] != graph.num_edges:
@@ -348,6 +357,10 @@ class EdgeNetConv(MessagePassing):
 
     # ---------------------------------------------------------------- PyG's way of moving messages, for its explainers
     def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+        if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
+            return self.propagate(
+                graph.edge_index.flip(0), x=x, weight=weight, size=(graph.num_nodes, graph.num_sources)
+            )
         return self.propagate(graph.edge_index, x=x, weight=weight, size=(graph.num_sources, graph.num_nodes))
 
     def message(self, x_j: Tensor, weight: Tensor) -> Tensor:

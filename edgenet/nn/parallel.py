@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from edgenet.errors import ShapeError
 from edgenet.nn.conv import EdgeNetConv
 
 
@@ -34,6 +35,8 @@ class Parallel(nn.Module):
 
     def forward(self, x: Any, edge_index: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Arguments as of ``EdgeNetConv.forward``, but for ``return_attention_weights``."""
+        if kwargs.get("return_attention_weights"):
+            raise ShapeError("a sum of layers has several sets of edge weights: ask one of its convs for them.")
         y = self.convs[0](x, edge_index, *args, **kwargs)
         for conv in list(self.convs)[1:]:
             y = y + conv(x, edge_index, *args, **kwargs)

@@ -162,12 +162,16 @@ def edge_varying(
         bank: "siso": one scalar recursion for each (output, input) pair, F_out F_in (N + K (M + N)) weights, as in the
             paper (Isufi, Gama, Ribeiro 2021, eq. 9-11). "mimo": one (F_out, F_out) matrix for every edge and hop, which
             mixes channels as it walks. "heads": a linear lift to ``heads`` heads, each with one weight an edge and hop.
-        nodes: important nodes; the filter is learned around them and 0 elsewhere, see ``EdgeVarying``.
-        share, num_types, buckets: of ``EdgeVarying``.
+        nodes: important nodes; the filter is learned around them and 0 elsewhere, see ``EdgeVarying``. The banks that
+            start from a linear lift then have no self tap.
+        share, num_types, buckets: of ``EdgeVarying``; weights that edges share are multiplied by those of D^(-1) A, so
+            that a walk does not grow with the degrees.
     """
     if heads != 1 and bank != "heads":
         raise ShapeError(f"several heads are for bank='heads'; got heads={heads} with bank={bank!r}.")
     sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
+    sharing["normalize"] = None if share == "edge" else "rw"
+    self_tap = nodes is None
     if bank == "siso":
         lanes = -1 if in_channels == -1 else out_channels * in_channels
         phi = EdgeVarying(order, lanes, initial=True, **sharing)
@@ -180,10 +184,11 @@ def edge_varying(
             bias=bias,
         )
     if bank == "mimo":
-        return EdgeNetConv(in_channels, out_channels, phi=EdgeMatrix(order, out_channels, **sharing), bias=bias)
+        phi = EdgeMatrix(order, out_channels, **sharing)
+        return EdgeNetConv(in_channels, out_channels, phi=phi, self_tap=self_tap, bias=bias)
     if bank == "heads":
         phi = EdgeVarying(order, heads, **sharing)
-        return EdgeNetConv(in_channels, out_channels, phi=phi, concat=concat, bias=bias)
+        return EdgeNetConv(in_channels, out_channels, phi=phi, concat=concat, self_tap=self_tap, bias=bias)
     raise ShapeError(f"bank is one of 'siso', 'mimo', 'heads', got {bank!r}.")
 
 
@@ -234,6 +239,8 @@ def arma(
     bias: bool = True,
 ) -> Parallel:
     """ARMA filter (Isufi, Gama, Ribeiro 2021, sec. IV-D): P poles by Jacobi iterations, plus a GCNN of ``order``."""
+    if iterations < 1:
+        raise ShapeError(f"an ARMA filter takes iterations >= 1 of Jacobi's method, got {iterations}.")
     poly = gcnn(in_channels, out_channels, order, normalize=normalize, bias=bias)
     rational = EdgeNetConv(
         in_channels, out_channels, phi=ShiftOperator(iterations, normalize=normalize), lift=lifts.Fan(out_channels *
@@ -254,10 +261,15 @@ def spectral(
 
 
 def spectral_product(
-    in_channels: int, out_channels: int, order: int = 2, heads: int = 1, bias: bool = True
+    in_channels: int,
+    out_channels: int,
+    order: int = 2,
+    heads: int = 1,
+    normalize: str | None = "sym",
+    bias: bool = True,
 ) -> EdgeNetConv:
     """Shift-invariant EdgeNet in product form: the sum over k of prod (mu_0 I + mu_1 S); see ``ShiftProduct``."""
-    return EdgeNetConv(in_channels, out_channels, order, heads, "shift_product", bias=bias)
+    return EdgeNetConv(in_channels, out_channels, order, heads, "shift_product", normalize=normalize, bias=bias)
 
 
 #: The layers, by the name that models, configurations and the command line use.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from edgenet import gso
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
+from edgenet.phi.shift import one_column
 from edgenet.structured import Dense, StructuredMatrix
 
 
@@ -34,7 +36,7 @@ class SpectralConv(nn.Module):
 
     Raises:
         ShapeError: if the shift operator is not symmetric, or M does not fit.
-        SupportError: in ``forward``, on a graph of another size than the bound one.
+        SupportError: in ``forward``, on another graph than the bound one, or with other edge weights.
     """
 
     add_self_loops = False
@@ -48,6 +50,7 @@ class SpectralConv(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        self._token = uuid.uuid4().hex  # under which graphs remember that they are the bound one
         self.in_channels, self.out_channels = in_channels, out_channels
         self.coefficients, self.normalize = coefficients, normalize
         width = -1 if in_channels == -1 or coefficients is None else in_channels * coefficients
@@ -55,31 +58,74 @@ class SpectralConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         for name in ("forward_transform", "inverse_transform", "basis"):
             self.register_buffer(name, torch.empty(0, 0))
+        self.register_buffer("key", torch.empty(0, dtype=torch.long))  # sorted target * N + source of the bound graph
+        self.register_buffer("shift", torch.empty(0, dtype=torch.float64))  # the operator's entries, in that order
         self.reset_parameters()
 
     def bind(self, edges: Any, num_nodes: int | None = None, edge_weight: Tensor | None = None) -> SpectralConv:
-        """Compute the eigenvectors of the graph's shift operator."""
+        """Compute the eigenvectors of the graph's shift operator.
+
+        Raises:
+            ShapeError: if it is not symmetric, or ``num_nodes`` is missing.
+            SupportError: if the layer is bound to another graph, or this one is a sampled piece.
+        """
         if hasattr(edges, "edge_index") and not isinstance(edges, Graph):
             edges, num_nodes, edge_weight = (
                 edges.edge_index,
                 edges.num_nodes,
                 getattr(edges, "edge_weight", edge_weight),
             )
-        graph = edges if isinstance(edges, Graph) else Graph.of(edges, num_nodes)[0]
-        if edge_weight is not None and edge_weight.dim() == 2:
-            edge_weight = edge_weight[:, 0]
+        if not isinstance(edges, Graph):
+            if num_nodes is None:
+                raise ShapeError("bind(edge_index) needs num_nodes: isolated nodes do not show in an edge list.")
+            edges, values = Graph.of(edges, num_nodes)
+            edge_weight = values if edge_weight is None else edge_weight
+        graph = edges
+        if self.is_bound:
+            self._check_same(graph, edge_weight)
+            return self
         dtype = torch.get_default_dtype() if self.bias is None else self.bias.dtype
-        weight = gso.NORMALISATIONS[self.normalize](graph, edge_weight, torch.float64).double()
-        n = graph.num_nodes
-        shift = weight.new_zeros(n, n).index_put((graph.target, graph.source), weight, accumulate=True)
+        self.key, self.shift = self._operator(graph, edge_weight)
+        weight, n = self.shift, graph.num_nodes
+        target, source = self.key // max(1, n), self.key % max(1, n)
+        shift = weight.new_zeros(n, n).index_put((target, source), weight, accumulate=True)
         if not torch.allclose(shift, shift.T, atol=1e-8):
             raise ShapeError("a spectral filter needs a symmetric shift operator: make the graph undirected.")
         eigenvalues, vectors = torch.linalg.eigh(shift)  # ascending
         self.set_transform(vectors.T.to(dtype), vectors.to(dtype), self._basis(eigenvalues).to(dtype))
         return self
 
+    def _operator(self, graph: Graph, edge_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The shift operator of a graph as sorted (target, source) keys and their entries."""
+        if graph.node_id is not None or graph.edge_id is not None:
+            raise SupportError(
+                "a spectral filter belongs to one whole graph, not to sampled pieces; leave out n_id, e_id."
+            )
+        flat = one_column(edge_weight)
+        weight = gso.NORMALISATIONS[self.normalize](graph, flat, torch.float64).detach().double()
+        key, order = torch.sort(graph.target * graph.num_nodes + graph.source, stable=True)
+        return key, weight[order]
+
+    def _check_same(self, graph: Graph, edge_weight: Tensor | None) -> None:
+        """Refuse another graph, or other edge weights, than the transform was computed for."""
+        if not len(self.key) and graph.num_edges:  # a transform that was set by hand says nothing of its graph
+            return
+
+        def same() -> bool:
+            key, shift = self._operator(graph, edge_weight)
+            return torch.equal(key, self.key) and torch.allclose(shift, self.shift)
+
+        if not (graph.memo(("spectral", self._token), same, at_most=32) if edge_weight is None else same()):
+            raise SupportError(
+                "this spectral filter belongs to another graph, or other edge weights: its eigenvectors do not fit. "
+                "Make a new layer for this one."
+            )
+
     def set_transform(self, forward: Tensor, inverse: Tensor, basis: Tensor) -> None:
-        """Use a given transform: (N, N) V^T, (N, N) V and the (N, M) basis of frequency responses."""
+        """Use a given transform: (N, N) V^T, (N, N) V and the (N, M) basis of frequency responses.
+
+        The layer then does not know which graph it belongs to, and checks the number of nodes alone.
+        """
         self.forward_transform, self.inverse_transform, self.basis = forward, inverse, basis
 
     def _basis(self, eigenvalues: Tensor) -> Tensor:
@@ -100,8 +146,15 @@ class SpectralConv(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
-        """(N, F_in) or (B, N, F_in) -> (N, F_out) or (B, N, F_out)."""
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Any,
+        edge_weight: Tensor | None = None,
+        n_id: Tensor | None = None,
+        e_id: Tensor | None = None,
+    ) -> Tensor:
+        """(N, F_in) or (B, N, F_in) -> (N, F_out) or (B, N, F_out). Sampled pieces (``n_id``, ``e_id``) are refused."""
         if x.dim() not in (2, 3) or not x.is_floating_point():
             raise ShapeError(
                 f"a signal is (nodes, features), or (batch, nodes, features), of floats; got "
@@ -113,20 +166,20 @@ class SpectralConv(nn.Module):
                 f"(x is {tuple(x.shape)})."
             )
         n = x.shape[-2]
-        if not self.is_bound:
-            self.bind(edge_index, n, edge_weight)
-        if n != len(self.basis):
+        if self.is_bound and n != len(self.basis):
             raise SupportError(
                 f"this spectral filter belongs to a graph of {len(self.basis)} nodes, and got a signal on {n}."
             )
+        graph, values = Graph.of(edge_index, n)
+        self.bind(graph.with_ids(n_id, e_id), edge_weight=values if edge_weight is None else edge_weight)
         width = x.shape[-1] * self.basis.shape[1]
         if isinstance(self.weight, Dense) and self.weight.is_lazy:
             self.weight.materialise(self.out_channels, width)
             self.reset_parameters()
         weight = self.weight.to_dense().unflatten(1, (x.shape[-1], self.basis.shape[1]))
-        response = torch.einsum("nm,fgm->nfg", self.basis, weight)
-        spectrum = torch.einsum("nfg,...ng->...nf", response, self.forward_transform @ x)
-        y = self.inverse_transform @ spectrum
+        response = torch.einsum("nm,fgm->nfg", self.basis.to(x.dtype), weight)
+        spectrum = torch.einsum("nfg,...ng->...nf", response, self.forward_transform.to(x.dtype) @ x)
+        y = self.inverse_transform.to(x.dtype) @ spectrum
         return y if self.bias is None else y + self.bias
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -135,6 +188,7 @@ class SpectralConv(nn.Module):
             if stored is not None and not self.is_bound:
                 setattr(self, name, buffer.new_empty(stored.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
+        self._token = uuid.uuid4().hex
 
     def __repr__(self) -> str:
         return f"SpectralConv({self.in_channels}, {self.out_channels}, coefficients={self.coefficients})"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
-from edgenet.phi.rows import important_nodes
+from edgenet.phi.rows import important_nodes, need_node_id
 from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
 
 
@@ -213,7 +213,14 @@ class NodeVarying(Taps):
                     "the first graph that node-varying taps meet must be the full one: call bind(edge_index)."
                 )
             self.bind(graph, channels)
+        need_node_id(graph)
         if graph.node_id is not None:
+            if not torch.compiler.is_compiling() and graph.num_nodes:
+                low, high = (int(v) for v in graph.node_id.aminmax())
+                if low < 0 or high >= len(self.group):
+                    raise SupportError(
+                        f"n_id holds {low if low < 0 else high}, but these taps have nodes 0 to {len(self.group) - 1}."
+                    )
             return self.group[graph.node_id]
         if graph.num_nodes != len(self.group):
             raise SupportError(

@@ -57,19 +57,22 @@ def choose(op: str) -> Callable[..., Any]:
     """The implementation of ``op`` that runs now.
 
     Raises:
-        BackendError: if ``use`` asked for a backend that this op does not have.
+        BackendError: if ``use`` asked for a backend that has become unusable.
     """
     name = _forced.get()
     if name is None:
         return _IMPLEMENTATIONS[op][available(op)[-1]]
-    if name not in available(op):
-        raise BackendError(f"{op} has no backend {name!r} here; available: {', '.join(available(op))}.")
-    return _IMPLEMENTATIONS[op][name]
+    if not _usable(name):
+        raise BackendError(f"backend {name!r} cannot run here any more; available: {', '.join(available(op))}.")
+    return _IMPLEMENTATIONS[op].get(name, _IMPLEMENTATIONS[op]["reference"])
 
 
 @contextmanager
 def use(name: str) -> Iterator[None]:
-    """Run every op in this block (and in its backward passes called inside it) on one backend.
+    """Run every op in this block, and backward passes called inside it, on one backend.
+
+    An op that has no form of its own there runs its reference. On CUDA, autograd runs backward passes on threads of its
+    own, which do not see this.
 
     Raises:
         BackendError: if the backend is unknown, or missing on this machine.

@@ -37,6 +37,11 @@ class _SoftmaxPhi(Phi):
             return alpha
         if edge_weight.dim() == 1:
             edge_weight = edge_weight.unsqueeze(-1)
+        if edge_weight.dim() != 2 or edge_weight.shape[1] not in (1, self.heads):
+            raise ShapeError(
+                f"attention of {self.heads} heads takes (E,) or (E, {self.heads}) edge weights, got "
+                f"{tuple(edge_weight.shape)}."
+            )
         return alpha * _per_signal(edge_weight.expand(-1, self.heads), alpha.shape[1])
 
     def edge_term(self, lift: StructuredLinear | None, edge_attr: Tensor | None, graph: Graph) -> Tensor | None:

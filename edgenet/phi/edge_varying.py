@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, Spmm, source_and_target
 from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows, TypeRows
 from edgenet.structured import Dense, StructuredMatrix
+
+_REMEMBERED = 32  # tables a graph keeps the rows of
 
 
 class EdgeVarying(Phi):
@@ -34,9 +37,12 @@ class EdgeVarying(Phi):
             ``buckets``. The last two are legal on graphs that were never seen.
         self_loops: whether there is a diagonal at hops 1..K. Then self-loops in an edge list are not weighed again.
         initial: whether Phi^(0) = D^(0) is learned; otherwise the identity.
-        nodes: important nodes, by index, or how many of the highest in-degree, or what share of all: with
-        share="edge", only edges that touch one (and their own diagonal) are learned and
-            all else is 0, Phi^(0) included. Hybrid edge-varying filters.
+        nodes: important nodes, by index, or how many of the highest in-degree, or what share of all. With share="edge",
+            only edges that touch one, and their own diagonals, are learned, and all other weights are 0; with
+            ``initial`` that includes Phi^(0). Hybrid edge-varying filters.
+        normalize: with weights that are not per edge, multiply them by the weights of a shift operator made of the
+            edges alone: "rw" averages over in-neighbours, "sym" is D^(-1/2) A D^(-1/2). Without it a walk grows with
+            the degrees.
         times_edge_weight: multiply the learned weights by the given edge weights.
         num_types, buckets: sizes of the shared tables.
 
@@ -53,12 +59,18 @@ class EdgeVarying(Phi):
         initial: bool = False,
         nodes: Tensor | int | float | None = None,
         times_edge_weight: bool = False,
+        normalize: str | None = None,
         num_types: int | None = None,
         buckets: int | None = None,
     ) -> None:
         super().__init__()
         self.order, self.heads, self.share = order, heads, share
         self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
+        if normalize is not None and (share == "edge" or normalize not in gso.NORMALISATIONS):
+            raise ShapeError(
+                f"normalize is 'sym' or 'rw', for weights that edges share; got {normalize!r}, share={share!r}."
+            )
+        self.normalize = normalize
         self.where = _rows(share, self_loops, nodes, num_types, buckets)
         self.edge_table: StructuredMatrix = Dense.lazy(-1, -1)
         self.node_table: StructuredMatrix | None = Dense.lazy(-1, -1) if self_loops or initial else None
@@ -88,8 +100,9 @@ class EdgeVarying(Phi):
     def _make_tables(self, graph: Graph | None) -> None:
         if self.heads == -1:
             raise ShapeError("the number of heads is not known yet: pass it, or run the layer once on the full graph.")
-        self.edge_table.materialise(self.where.edge_rows, self.order * self.heads)
-        if self.node_table is not None:
+        if isinstance(self.edge_table, Dense) and self.edge_table.is_lazy:
+            self.edge_table.materialise(self.where.edge_rows, self.order * self.heads)
+        if isinstance(self.node_table, Dense) and self.node_table.is_lazy:
             hops = self.order * self.has_diagonal + self.has_initial
             self.node_table.materialise(self.where.node_rows, hops * self.heads)
         self._draw(graph)
@@ -149,11 +162,18 @@ class EdgeVarying(Phi):
         if self.share == "type":
             row = self._edge_rows(graph, edge_attr)
         else:
-            row = graph.memo(("edge rows", self._token), lambda: self._edge_rows(graph, None))
+            row = self._remembered(graph, "edge rows", lambda: self._edge_rows(graph, None))
         weight = _read(self.edge_table, *row).unflatten(1, (self.order, self.heads)).movedim(1, 0)
+        if self.normalize is not None:
+            normalise, dtype = gso.NORMALISATIONS[self.normalize], weight.dtype
+            weight = weight * graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype)).unsqueeze(-1)
         if self.times_edge_weight and edge_weight is not None:
             weight = weight * (edge_weight if edge_weight.dim() == 2 else edge_weight.unsqueeze(-1))
         return weight
+
+    def _remembered(self, graph: Graph, what: str, compute: Callable[[], tuple[Tensor, bool]]) -> tuple[Tensor, bool]:
+        """Rows that were looked up before on this graph; the graph forgets those of the oldest tables."""
+        return graph.memo((what, self._token), compute, at_most=_REMEMBERED)
 
     def _edge_rows(self, graph: Graph, edge_attr: Tensor | None) -> tuple[Tensor, bool]:
         row = self.where.of_edges(graph, edge_attr)
@@ -172,7 +192,7 @@ class EdgeVarying(Phi):
             row = self.where.of_nodes(graph)
             return row, _complete(row)
 
-        row = graph.memo(("node rows", self._token), rows)
+        row = self._remembered(graph, "node rows", rows)
         return _read(self.node_table, *row).unflatten(1, (-1, self.heads)).movedim(1, 0)
 
     def extra_repr(self) -> str:

@@ -89,8 +89,15 @@ class _Bound(Rows):
                     f"take the table of another, of {nodes} nodes or other edges. Load into a new, unbound layer."
                 )
                 return
+        own = self._kept(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+        for name, value in own.items():
+            self.register_buffer(name, value)
         self._sizes()
+
+    def _kept(self, state_dict: dict, prefix: str) -> dict[str, Tensor]:
+        """Buffers that stay as they are, whatever is loaded."""
+        return {}
 
     def _sizes(self) -> None:
         """Read the plain numbers off the buffers."""
@@ -126,6 +133,7 @@ class EdgeRows(_Bound):
         key, position = torch.unique(graph.target * graph.num_nodes + graph.source, return_inverse=True)
         if self.is_bound:
             if self._num_nodes == graph.num_nodes and torch.equal(key, self.key):
+                self.position = position  # edge ids count in the order that was bound last
                 return
             raise SupportError(
                 f"the table is bound to a graph of {self._num_nodes} nodes and {len(self.key)} edges already; "
@@ -144,6 +152,12 @@ class EdgeRows(_Bound):
         self.num_nodes = torch.tensor(graph.num_nodes, device=key.device)
         self._sizes()
 
+    def _kept(self, state_dict: dict, prefix: str) -> dict[str, Tensor]:
+        # edge ids count in the order of the edge list that this table was bound to, not of the stored table's
+        key = state_dict.get(prefix + "key")
+        same = self.is_bound and key is not None and torch.equal(key.to(self.key.device), self.key)
+        return {"position": self.position} if same else {}
+
     def _sizes(self) -> None:
         super()._sizes()
         if self._num_nodes >= 0:
@@ -153,11 +167,16 @@ class EdgeRows(_Bound):
         if graph.node_id is None and graph.edge_id is not None:  # the ids of a loader say which edge it is
             if not torch.compiler.is_compiling() and graph.num_edges:
                 low, high = (int(v) for v in graph.edge_id.aminmax())
-                if low < 0 or high >= len(self.position):
+                if low == -1 and not self.self_loops:
+                    raise SupportError(
+                        "added self-loops have no e_id, and their weights are found by node: pass n_id too."
+                    )
+                if low < (-1 if self.self_loops else 0) or high >= len(self.position):
                     raise SupportError(
                         f"e_id holds {low if low < 0 else high}; the table's graph has {len(self.position)} edges."
                     )
-            return self.row[self.position[graph.edge_id]]
+            known = self.row[self.position[graph.edge_id.clamp_min(0)]]
+            return torch.where(graph.edge_id < 0, -1, known)  # an added loop, which the diagonal weighs
         ids = self.global_id(graph)
         target, source = (graph.target, graph.source) if ids is None else (ids[graph.target], ids[graph.source])
         wanted = target * self._num_nodes + source
@@ -214,10 +233,12 @@ class NodeRows(_Bound):
             self.edge_rows = self.node_rows = self._num_nodes
 
     def of_edges(self, graph: Graph, edge_attr: Tensor | None) -> Tensor:
+        need_node_id(graph)
         ids = self.global_id(graph)
         return graph.target if ids is None else ids[graph.target]
 
     def of_nodes(self, graph: Graph) -> Tensor:
+        need_node_id(graph)
         ids = self.global_id(graph)
         return torch.arange(graph.num_nodes, device=graph.edge_index.device) if ids is None else ids
 
@@ -254,7 +275,7 @@ class HashRows(Rows):
     """One of a fixed number of rows for every (source, target) pair, by a hash of their ids. Legal on any graph.
 
     Pairs collide at random, about 1 / ``buckets`` of them with any given one. Ids are ``node_id`` where the graph has
-    them, else positions.
+    them, else positions: several graphs in one batch, and sampled pieces, need ids to mean the same thing every time.
     """
 
     def __init__(self, buckets: int) -> None:
@@ -262,12 +283,16 @@ class HashRows(Rows):
         self.edge_rows = self.node_rows = buckets
 
     def of_edges(self, graph: Graph, edge_attr: Tensor | None) -> Tensor:
+        need_node_id(graph)
         ids = graph.node_id
         if ids is None:
             return self._hash(graph.source, graph.target)
+        if graph.is_bipartite:
+            raise SupportError("ids of one set of nodes cannot name both ends of bipartite edges; leave n_id out.")
         return self._hash(ids[graph.source], ids[graph.target])
 
     def of_nodes(self, graph: Graph) -> Tensor:
+        need_node_id(graph)
         ids = graph.node_id
         if ids is None:
             ids = torch.arange(graph.num_nodes, device=graph.edge_index.device)
@@ -284,12 +309,24 @@ class HashRows(Rows):
         return f"buckets={self.edge_rows}"
 
 
-def important_nodes(graph: Graph, nodes: Tensor | int | float) -> Tensor:
+def need_node_id(graph: Graph) -> None:
+    """Refuse a sampled piece of which only the edges are known, where rows belong to nodes.
+
+    Raises:
+        SupportError: if the graph has ``edge_id`` and no ``node_id``.
+    """
+    if graph.edge_id is not None and graph.node_id is None:
+        raise SupportError("these weights belong to nodes: pass n_id beside e_id for a sampled piece.")
+
+
+def important_nodes(graph: Graph, nodes: Tensor | list[int] | int | float) -> Tensor:
     """(I,) the nodes themselves, or the ``nodes`` (a number, or a share in (0, 1]) of highest in-degree, ties by index.
 
     Raises:
         ShapeError: if there are not that many nodes, or an index names none.
     """
+    if isinstance(nodes, list | tuple):
+        nodes = torch.tensor(nodes, dtype=torch.long)
     if isinstance(nodes, Tensor):
         if nodes.numel() and not 0 <= int(nodes.min()) <= int(nodes.max()) < graph.num_nodes:
             raise ShapeError(f"important nodes must be among 0 to {graph.num_nodes - 1}, got {nodes.tolist()[:8]}.")

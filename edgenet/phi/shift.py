@@ -54,7 +54,7 @@ class ShiftOperator(Phi):
                 )
             weight = edge_weight
         else:
-            flat = edge_weight[:, 0] if edge_weight is not None and edge_weight.dim() == 2 else edge_weight
+            flat = one_column(edge_weight)
             normalise = gso.NORMALISATIONS[self.normalize]
             if flat is None:  # a property of the graph alone: computed once
                 weight = graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype)).unsqueeze(-1)
@@ -75,11 +75,14 @@ class ShiftProduct(Phi):
     Args:
         order: K.
         heads: H; one pair (mu_0, mu_1) for each hop and head.
+        normalize: of S, as in ``ShiftOperator``.
     """
 
-    def __init__(self, order: int = 1, heads: int = 1) -> None:
+    def __init__(self, order: int = 1, heads: int = 1, normalize: str | None = None) -> None:
         super().__init__()
-        self.order, self.heads = order, heads
+        if normalize not in gso.NORMALISATIONS:
+            raise ShapeError(f"normalize is one of {list(gso.NORMALISATIONS)}, got {normalize!r}.")
+        self.order, self.heads, self.normalize = order, heads, normalize
         self.weight = torch.nn.Parameter(torch.empty(order, 2, heads))
         self.reset_parameters()
 
@@ -94,7 +97,11 @@ class ShiftProduct(Phi):
         edge_weight: Tensor | None = None,
         edge_attr: Tensor | None = None,
     ) -> Tensor:
-        shift = gso.adjacency(graph, edge_weight, self.weight.dtype)
+        flat, dtype, normalise = one_column(edge_weight), self.weight.dtype, gso.NORMALISATIONS[self.normalize]
+        if flat is None:
+            shift = graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype))
+        else:
+            shift = normalise(graph, flat)
         return self.weight[:, 1:] * shift[:, None]
 
     def diagonal(self, graph: Graph) -> Tensor:
@@ -102,3 +109,15 @@ class ShiftProduct(Phi):
 
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}"
+
+
+def one_column(edge_weight: Tensor | None) -> Tensor | None:
+    """(E,) weights of one shift operator, given as (E,) or (E, 1)."""
+    if edge_weight is None or edge_weight.dim() == 1:
+        return edge_weight
+    if edge_weight.dim() != 2 or edge_weight.shape[1] != 1:
+        raise ShapeError(
+            f"one shift operator has (E,) edge weights, got {tuple(edge_weight.shape)}; a layer for several columns is "
+            f"made with as many heads (gcnn: shifts={edge_weight.shape[-1]})."
+        )
+    return edge_weight.squeeze(1)

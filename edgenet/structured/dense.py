@@ -88,13 +88,18 @@ class Dense(StructuredMatrix):
             super().reset_parameters(dense)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        if not self.is_lazy:  # what has no size yet has no numbers to save
+        if self.is_lazy:  # a mark in place of numbers
+            destination[prefix + "weight"] = torch.empty(0, 0)
+        else:
             super()._save_to_state_dict(destination, prefix, keep_vars)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         stored = state_dict.get(prefix + "weight")
         if self.is_lazy:
             if stored is None:
+                args[2].append(prefix + "weight")  # among the missing keys, which a strict load reports
+                return
+            if stored.shape == (0, 0):  # saved before it had a size
                 return
             if stored.dim() != 2 or not self._may_be(stored.shape):
                 args[-1].append(f"{prefix}weight is stored as {tuple(stored.shape)}, but was declared {self._known}.")

@@ -8,8 +8,7 @@ from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.ops.sddmm import reference
 
-# torch_scatter has no such op: a gather and a sum in plain torch is its form too
-backend.register("sddmm", reference=reference.sddmm, scatter=reference.sddmm)
+backend.register("sddmm", reference=reference.sddmm)
 
 
 def sddmm(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
@@ -61,8 +60,8 @@ def _backward(ctx, grad):
     from edgenet.ops.spmm import _spmm  # each is the other's derivative
 
     source, target, a, b = ctx.saved_tensors
-    grad_a = _spmm(source, target, grad, b, a.shape[0]) if ctx.needs_input_grad[2] else None
-    grad_b = _spmm(target, source, grad, a, b.shape[0]) if ctx.needs_input_grad[3] else None
+    grad_a = _spmm(source, target, grad, b.conj().resolve_conj(), a.shape[0]) if ctx.needs_input_grad[2] else None
+    grad_b = _spmm(target, source, grad, a.conj().resolve_conj(), b.shape[0]) if ctx.needs_input_grad[3] else None
     return None, None, grad_a, grad_b
 
 

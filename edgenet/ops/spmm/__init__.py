@@ -70,8 +70,8 @@ def _backward(ctx, grad):
     from edgenet.ops.sddmm import _sddmm  # each is the other's derivative
 
     source, target, weight, x = ctx.saved_tensors
-    grad_weight = _sddmm(source, target, grad, x) if ctx.needs_input_grad[2] else None
-    grad_x = _spmm(target, source, weight, grad, x.shape[0]) if ctx.needs_input_grad[3] else None
+    grad_weight = _sddmm(source, target, grad, x.conj().resolve_conj()) if ctx.needs_input_grad[2] else None
+    grad_x = _spmm(target, source, weight.conj().resolve_conj(), grad, x.shape[0]) if ctx.needs_input_grad[3] else None
     return None, None, grad_weight, grad_x, None
 
 
