@@ -98,9 +98,7 @@ class SpectralConv(nn.Module):
     def _operator(self, graph: Graph, edge_weight: Tensor | None) -> tuple[Tensor, Tensor]:
         """The shift operator of a graph as sorted (target, source) keys and their entries."""
         if graph.node_id is not None or graph.edge_id is not None:
-            raise SupportError(
-                "a spectral filter belongs to one whole graph, not to sampled pieces; leave out n_id, e_id."
-            )
+            raise SupportError("a spectral filter belongs to one whole graph, not to sampled pieces (n_id, e_id).")
         flat = one_column(edge_weight)
         weight = gso.NORMALISATIONS[self.normalize](graph, flat, torch.float64).detach().double()
         key, order = torch.sort(graph.target * graph.num_nodes + graph.source, stable=True)
@@ -183,9 +181,10 @@ class SpectralConv(nn.Module):
         return y if self.bias is None else y + self.bias
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        fresh = not self.is_bound
         for name, buffer in list(self.named_buffers(recurse=False)):
             stored = state_dict.get(prefix + name)
-            if stored is not None and not self.is_bound:
+            if stored is not None and fresh:
                 setattr(self, name, buffer.new_empty(stored.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._token = uuid.uuid4().hex

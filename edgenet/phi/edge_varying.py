@@ -165,11 +165,19 @@ class EdgeVarying(Phi):
             row = self._remembered(graph, "edge rows", lambda: self._edge_rows(graph, None))
         weight = _read(self.edge_table, *row).unflatten(1, (self.order, self.heads)).movedim(1, 0)
         if self.normalize is not None:
-            normalise, dtype = gso.NORMALISATIONS[self.normalize], weight.dtype
-            weight = weight * graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype)).unsqueeze(-1)
+            weight = weight * self._shift(graph, weight.dtype).unsqueeze(-1)
         if self.times_edge_weight and edge_weight is not None:
             weight = weight * (edge_weight if edge_weight.dim() == 2 else edge_weight.unsqueeze(-1))
         return weight
+
+    def _shift(self, graph: Graph, dtype: torch.dtype) -> Tensor:
+        """(E,) normalised weights of the edges; loops, where the diagonal weighs them, do not count as edges."""
+
+        def normalised() -> Tensor:
+            counts = (graph.source != graph.target).to(dtype) if self.has_diagonal else None
+            return gso.NORMALISATIONS[self.normalize](graph, counts, dtype)
+
+        return graph.memo(("shared", self.normalize, self.has_diagonal, dtype), normalised)
 
     def _remembered(self, graph: Graph, what: str, compute: Callable[[], tuple[Tensor, bool]]) -> tuple[Tensor, bool]:
         """Rows that were looked up before on this graph; the graph forgets those of the oldest tables."""

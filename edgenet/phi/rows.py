@@ -156,7 +156,7 @@ class EdgeRows(_Bound):
         # edge ids count in the order of the edge list that this table was bound to, not of the stored table's
         key = state_dict.get(prefix + "key")
         same = self.is_bound and key is not None and torch.equal(key.to(self.key.device), self.key)
-        return {"position": self.position} if same else {}
+        return {"position": self.position.clone()} if same else {}
 
     def _sizes(self) -> None:
         super()._sizes()

@@ -159,7 +159,8 @@ def test_edges_keep_their_ids_and_nodes_theirs_where_loops_are_dropped_or_added(
     bare, _ = graph.without_self_loops()
     assert bare.edge_id.tolist() == [31, 21] and bare.node_id is ids
     looped, _ = graph.with_self_loops()
-    assert looped.edge_id is None and looped.node_id is ids  # an added loop is no edge of the full graph
+    assert looped.edge_id.tolist() == [31, 21, -1, -1, -1]  # an added loop is no edge of the full graph
+    assert looped.node_id is ids and graph.transpose().node_id is ids
     assert graph.transpose().edge_id.tolist() == (ids + 1).tolist()
 
 

@@ -216,7 +216,7 @@ def test_learned_attention_is_multiplied_by_given_edge_weights(graph):
 @graphs
 def test_the_product_form_multiplies_first_order_polynomials(graph):
     """y = sum over heads and k of prod (mu_0 I + mu_1 S) z"""
-    conv = redraw_(specializations.spectral_product(3, 2, order=2, heads=2))
+    conv = redraw_(specializations.spectral_product(3, 2, order=2, heads=2, normalize=None))
     x, weight = torch.randn(graph.num_nodes, 3), torch.randn(graph.num_edges)
     shift, z = dense(graph, weight), conv.lift(x)
     y = []
@@ -276,7 +276,17 @@ def test_a_hybrid_of_which_all_nodes_are_important_is_edge_varying_plus_gcnn(gra
     gcnn.load_state_dict(hybrid.convs[0].state_dict())
     free.load_state_dict(hybrid.convs[1].state_dict())
     x = torch.randn(graph.num_nodes, 3)
+    if bank != "siso":  # the polynomial part has the self tap
+        free.self_tap = False
     close(hybrid(x, graph), gcnn(x, graph) + free(x, graph))
+
+
+@pytest.mark.parametrize("bank", ["siso", "mimo", "heads"])
+def test_a_filter_around_important_nodes_is_zero_elsewhere(bank):
+    graph = Graph(torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]]), 4)
+    free = redraw_(specializations.edge_varying(3, 4, 2, bank=bank, nodes=[0], bias=False).bind(graph))
+    y = free(torch.randn(4, 3), graph)
+    assert (y[2:] == 0).all() and (y[:2] != 0).any()
 
 
 def test_a_hybrid_learns_weights_around_important_nodes_alone():

@@ -138,7 +138,8 @@ MASKED = {
     "node_varying": lambda: specializations.node_varying(4, 3),
     "arma": lambda: specializations.arma(4, 3),
     "hybrid": lambda: specializations.hybrid(4, 3),
-    "spectral_product": lambda: specializations.spectral_product(4, 3),
+    "spectral_product": lambda: specializations.spectral_product(4, 3, normalize=None),
+    "against the edges": lambda: EdgeNetConv(4, 3, phi="shift", flow="target_to_source"),
 }
 masked = pytest.mark.parametrize("layer", MASKED)
 
@@ -174,7 +175,7 @@ def test_no_message_passes_where_every_edge_is_masked(layer):
 
 
 @pytest.mark.parametrize(
-    "layer", ["gcnn", "narrow gcnn", "edge_varying", "edge_varying-mimo", "spectral_product"]
+    "layer", ["gcnn", "narrow gcnn", "edge_varying", "edge_varying-mimo", "spectral_product", "against the edges"]
 )  # whose edge weights do not depend on the other edges
 def test_a_mask_scales_the_messages_of_its_edges(layer):
     """At every hop: as if half of the edges were not there."""
