@@ -25,10 +25,10 @@ help:   ## show this list
 demo: $(VENV)/.installed   ## install, then train EdgeNets on embedded real data (DATASET=cora for Cora)
 	$(BIN)/edgenet demo $(DATASET)
 
-test: $(VENV)/.installed-test   ## install with torch_scatter, check the style, run the test suite
+test: $(VENV)/.installed-test   ## install with torch_scatter, run the test suite, check the style
 	@cat $(VENV)/.installed-test
-	$(BIN)/ruff check .
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/ruff check .
 
 slow: $(VENV)/.installed-test   ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

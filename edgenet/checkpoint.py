@@ -67,10 +67,11 @@ def load(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: damaged, {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path}: not an edgenet checkpoint: it holds no format version.")
-    if content["format"] != FORMAT:
+    if type(content["format"]) is not int or content["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: has format version {content['format']!r} (written by edgenet {content.get('version', '?')}), and "
-            f"edgenet {__version__} reads version {FORMAT}. Use the edgenet that wrote it, or train anew."
+            f"{path}: has format version {_short(content['format'])} (written by edgenet "
+            f"{_short(content.get('version', '?'))}), and edgenet {__version__} reads version {FORMAT}. Use the "
+            f"edgenet that wrote it, or train anew."
         )
     text, tensors = content.get("json"), content.get("tensors")
     if not isinstance(text, str) or not isinstance(tensors, dict):
@@ -79,7 +80,7 @@ def load(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: damaged, what it holds as tensors are not plain tensors.")
     try:
         return _nested(json.loads(text), tensors)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged, its text does not fit its tensors ({_first_line(error)}).") from error
 
 
@@ -91,8 +92,8 @@ def load_model_state(model: nn.Module, state: dict[str, Tensor], path: str | Pat
     """
     try:
         model.load_state_dict(state)
-    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
-        lines = [line.strip() for line in str(error).splitlines()]
+    except Exception as error:  # whatever a state that is none makes torch raise
+        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
         reason = lines[1] if len(lines) > 1 else lines[0]
         raise CheckpointError(
             f"{path}: does not fit this {type(model).__name__}: {reason} "
@@ -155,18 +156,31 @@ def _umask() -> int:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse what is no zip archive, and what is damaged: torch itself compares no checksums."""
+    """Refuse what is no zip archive, and what is damaged: torch itself compares no checksums.
+
+    torch compresses nothing; a member that is compressed could unpack to any size.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+            packed = [item.filename for item in archive.infolist() if item.compress_type != zipfile.ZIP_STORED]
+            damaged = None if packed else archive.testzip()
+    except Exception as error:  # zipfile raises BadZipFile, OSError, struct.error, RuntimeError, ...
         size = path.stat().st_size
         raise CheckpointError(
             f"{path}: {size} bytes that are no whole archive ({_first_line(error)}): truncated, damaged, or not an "
             f"edgenet checkpoint. Nothing in it was run."
         ) from error
+    if packed:
+        raise CheckpointError(f"{path}: refused, {packed[0]} is compressed: edgenet did not write this.")
     if damaged is not None:
         raise CheckpointError(f"{path}: damaged, the checksum of {damaged} does not fit.")
+
+
+def _short(value: Any) -> str:
+    """What a file of unknown origin says, on one short line."""
+    if type(value) in (str, bool) or (type(value) is int and abs(value) < 10**9):
+        return str(value).partition("\n")[0][:40]
+    return f"a {type(value).__name__}"
 
 
 def _first_line(error: Exception) -> str:

@@ -40,19 +40,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return COMMANDS[arguments.command].run(arguments)
-    except ERRORS as error:
+    except BrokenPipeError:  # `edgenet data list | head`
+        sys.stderr.close()
+        return 0
+    except (*ERRORS, OSError) as error:
         if arguments.debug:
             traceback.print_exc()
-        print(f"edgenet: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"edgenet: {_told(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if arguments.debug:
             traceback.print_exc()
         print(f"\nedgenet: interrupted. {_how_to_resume(arguments)}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `edgenet data list | head`
-        sys.stderr.close()
-        return 0
+
+
+def _told(error: Exception) -> str:
+    """One line: our errors say all in their text; those of files have their path and reason."""
+    if not isinstance(error, ERRORS) and isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or type(error).__name__}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +111,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> RunConfig:
     """The configuration that the arguments of ``train`` ask for."""
-    from edgenet.config import RunConfig, parse_assignment, preset
+    from edgenet.config import RunConfig, parse_assignment
 
     changes = dict(parse_assignment(text) for text in arguments.changes)
     for name, value in (
@@ -122,6 +129,7 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
         config = RunConfig.from_toml(target, changes)
     else:
         from edgenet.data import describe
+        from edgenet.presets import preset
 
         describe(arguments.target)  # an unknown name is an error of the name, not of the layer's options
         config = preset(arguments.target, arguments.model, changes)
@@ -131,6 +139,8 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
 def _seeds(text: str) -> list[int]:
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
+        if not numbers:
+            raise ValueError
     except ValueError:
         raise errors.ConfigError(f"--seeds is a number of seeds, or a list such as 0,4,7; got {text!r}.") from None
     return numbers if "," in text else list(range(*numbers))
@@ -307,7 +317,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
             epochs, scores = f"{result.best_epoch}/{result.epochs}", (_score(result.val), _score(result.test))
             rows.append([str(seed), "done", epochs, *scores, f"{result.seconds:.1f}"])
         elif (own / "checkpoint.pt").exists():
-            epoch = checkpoint.load(own / "checkpoint.pt")["epoch"]
+            state = checkpoint.load(own / "checkpoint.pt")
+            epoch = state.get("epoch") if isinstance(state, dict) else None
+            if type(epoch) is not int:
+                raise errors.CheckpointError(f"{own / 'checkpoint.pt'}: is no state of a training run: no epoch.")
             rows.append([str(seed), f"can go on from epoch {epoch}", f"-/{len(records)}", "", "", ""])
         else:
             rows.append([str(seed), "not begun" if not records else "no checkpoint", f"-/{len(records)}", "", "", ""])
@@ -339,7 +352,8 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     add("dataset", nargs="?", default="digits", metavar="DATASET", help="default: digits, which needs no network")
     add("--seeds", default="3", help="how many, or which")
     add("--epochs", type=int, default=150, help="at most so many")
-    add("--out", help="folder (default: runs/demo-DATASET)")
+    add("--out", help="folder (default: runs/demo-DATASET, which every demo replaces)")
+    add("--overwrite", action="store_true", help="replace what an earlier demo left in --out")
     add("--data-root", help="folder to look for data in first")
 
 
@@ -348,23 +362,31 @@ def _demo(arguments: argparse.Namespace) -> int:
     import time
 
     from edgenet import plots
-    from edgenet.config import preset
     from edgenet.data import load
+    from edgenet.presets import preset
     from edgenet.train import train
 
+    seeds = _seeds(arguments.seeds)
     dataset = load(arguments.dataset, root=arguments.data_root)
-    folder = Path(arguments.out or f"runs/demo-{dataset.name}")
     first = dataset.train[0]
+    layers = DEMO_LAYERS[dataset.task]
+    if dataset.task == "node" and "train_mask" not in first:  # other graphs are tested: edge weights do not carry over
+        layers = tuple(layer for layer in layers if layer != "edge_varying")
+    folder = Path(arguments.out or f"runs/demo-{dataset.name}")
+    overwrite = arguments.overwrite or not arguments.out
+    for taken in (folder / name for name in (*layers, "demo.png")):
+        if taken.exists() and not overwrite:
+            raise errors.ConfigError(f"{taken} exists. Replace it with --overwrite, or choose another --out.")
     signals = f", {len(first.y):,} training signals" if dataset.task == "signal" else ""
     print(f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
           f"{dataset.num_features} features, {dataset.num_outputs} outputs{signals}", flush=True)  # fmt: skip
     rows, histories, weights = [], {}, {}
-    for layer in DEMO_LAYERS[dataset.task]:
+    for layer in layers:
         start = time.perf_counter()
-        changes = {"training.seeds": _seeds(arguments.seeds), "out": str(folder / layer)}
+        changes = {"training.seeds": seeds, "out": str(folder / layer)}
         config = preset(dataset.name, layer, changes)
         config = config.replaced(training__epochs=min(arguments.epochs, config.training.epochs))
-        result = train(config, dataset=dataset, overwrite=True)
+        result = train(config, dataset=dataset, overwrite=overwrite)
         seconds = time.perf_counter() - start
         title = DEMO_TITLES[layer]
         rows.append([title, f"{result.seeds[0].parameters:,}", _spread(result, "test"), f"{seconds:.1f}"])
@@ -373,10 +395,10 @@ def _demo(arguments: argparse.Namespace) -> int:
         if shown is not None:
             weights[title if shown.learned else f"{title}: given weights"] = shown
     print("\n" + _table(["model", "parameters", f"test {dataset.metric}", "seconds"], rows))
-    count = len(_seeds(arguments.seeds))
+    count = len(seeds)
     print(f"mean ± standard deviation over {count} seeds; seconds for all of them" if count > 1 else "one seed")
     try:
-        title = f"Three EdgeNets on {dataset.name}"
+        title = f"{'Three' if len(rows) == 3 else 'Two'} EdgeNets on {dataset.name}"
         path = plots.comparison(histories, weights, dataset.metric, folder / "demo.png", _labels(dataset), title)
         print(f"\npicture: {path}")
     except errors.ConfigError as error:

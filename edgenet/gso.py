@@ -37,7 +37,8 @@ def degree(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype |
 
 
 def symmetric(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(E,) weights of D^(-1/2) A D^(-1/2), D the weighted in-degree. Nodes of degree 0 get weight 0.
+    """(E,) weights of D^(-1/2) A D^(-1/2), D the weighted in-degree. Nodes of degree 0 get weight 0, and the edges of
+    nodes whose degree is negative NaN: weights are to be 0 or more.
 
     Kipf and Welling 2017 use it on A + I: call it on ``graph.with_self_loops()``.
 

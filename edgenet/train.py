@@ -53,7 +53,7 @@ _FREE = ("out", "training.seeds", "training.checkpoint_epochs", "training.checkp
 
 
 class DivergenceError(ConfigError, ArithmeticError):
-    """The loss became NaN or infinite."""
+    """The loss or a score became NaN or infinite."""
 
 
 class Callback:
@@ -147,24 +147,33 @@ class Run:
         """
         try:
             _same_config(state["config"], self.config, path)
+            _check_numbers(state, int, "epoch", "step", "waited")
+            _check_numbers(state, float, "lowest_loss", "seconds")
+            best = Best(**state["best"])
+            _check_numbers(state["best"], int, "epoch")
+            _check_numbers(state["best"], float, "val", "val_loss")
+            threads = state["threads"]
             if state["seed"] != self.seed or len(state["callbacks"]) != len(self.callbacks):
                 raise CheckpointError(
                     f"{path}: is of seed {state['seed']} with {len(state['callbacks'])} callbacks; this run has seed "
                     f"{self.seed} with {len(self.callbacks)}."
                 )
+            checkpoint.load_model_state(self.model, best.state, path)  # it is wanted at the end: look now
             checkpoint.load_model_state(self.model, state["model"], path)
             self.optimizer.load_state_dict(state["optimizer"])
             for callback, own in zip(self.callbacks, state["callbacks"], strict=True):
                 if own is not None:
                     callback.load_state_dict(own)
-            self.epoch, self.step, self.best = state["epoch"], state["step"], Best(**state["best"])
+            self.epoch, self.step, self.best = state["epoch"], state["step"], best
             self.lowest_loss, self.waited, self.seconds = state["lowest_loss"], state["waited"], state["seconds"]
             checkpoint.set_random_state(state["random"], {"shuffle": self.generator})
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: is no state of a training run: {type(error).__name__}: {error}") from error
-        if state["threads"] != torch.get_num_threads():
+        except CheckpointError:
+            raise
+        except Exception as error:  # a crafted state makes torch, numpy and callbacks raise whatever they like
+            raise CheckpointError(f"{path}: is no state of a training run: {_reason(error)}") from error
+        if threads != torch.get_num_threads():
             warnings.warn(
-                f"{path} was written with {state['threads']} threads and this process has {torch.get_num_threads()}: "
+                f"{path} was written with {threads} threads and this process has {torch.get_num_threads()}: "
                 f"sums may round differently. Set OMP_NUM_THREADS for the same bits.",
                 stacklevel=2,
             )
@@ -254,7 +263,7 @@ def train(
         ConfigError: if the folder holds something and neither ``resume`` nor ``overwrite`` is given, or a value of the
             configuration fits neither model nor data.
         CheckpointError: if ``resume`` finds a damaged checkpoint, or one of another configuration.
-        DivergenceError: if the loss becomes NaN or infinite.
+        DivergenceError: if the loss, of training or validation, becomes NaN or infinite.
         ShapeError, EdgeIndexError: if the data hold NaN, or edges of no node.
     """
     with _numbers(config):
@@ -271,7 +280,7 @@ def train(
             models[seed], histories[seed] = model.eval(), history
         outcome = RunResult(config, dataset.metric, results, models, histories, folder)
         if folder is not None:
-            text = json.dumps(outcome.summary(), indent=2) + "\n"
+            text = json.dumps(outcome.summary(), indent=2, allow_nan=False) + "\n"
             checkpoint.write_atomically(folder / "summary.json", lambda file: file.write(text.encode()))
         return outcome
 
@@ -290,10 +299,27 @@ def load_model(path: str | Path) -> tuple[nn.Module, SeedResult]:
         with _default_dtype(dtype):
             model = kind(**options)
         result = SeedResult(**state["result"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: is no trained model: {type(error).__name__}: {error}") from error
+        _check_numbers(state["result"], int, "seed", "epochs", "best_epoch", "parameters")
+        _check_numbers(state["result"], float, "val", "test", "seconds")
+        if not (math.isfinite(result.val) and math.isfinite(result.test)):
+            raise ValueError(f"its val is {result.val}, its test {result.test}")
+    except Exception as error:  # a crafted file may ask for any model, of any size
+        raise CheckpointError(f"{path}: is no trained model: {_reason(error)}") from error
     checkpoint.load_model_state(model, state["model"], path)
     return model.eval(), result
+
+
+def _check_numbers(values: dict[str, Any], kind: type, *names: str) -> None:
+    """int: whole numbers from 0; float: any numbers."""
+    for name in names:
+        value = values[name]
+        if type(value) not in (int, kind) or (kind is int and value < 0):
+            raise TypeError(f"{name} is {value!r}")
+
+
+def _reason(error: Exception) -> str:
+    """On one line: torch adds where in C++ it was."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
@@ -328,6 +354,8 @@ def _train_seed(
     run.hook("on_start")
     if folder is not None:
         folder.mkdir(exist_ok=True)
+        for file in folder.glob(".*.tmp"):  # a kill in the middle of a write leaves one
+            file.unlink()
         if (folder / "checkpoint.pt").exists():
             run.load_state_dict(checkpoint.load(folder / "checkpoint.pt"), folder / "checkpoint.pt")
     log = _Log(folder, run.epoch)
@@ -353,6 +381,7 @@ def _train_seed(
         log.close()
     model.load_state_dict(run.best.state)
     scores = task.evaluate(model.eval())
+    _check_finite({f"{name} loss of the best model": tally.loss() for name, tally in scores.items()}, run)
     result = SeedResult(
         seed=seed,
         epochs=run.epoch,
@@ -387,10 +416,10 @@ def _epoch(task: _Task, run: Run, bar: tqdm) -> dict[str, Any]:
         tally.add(scores.detach(), batch.target, loss.item())
         penalties = [value for value in run.hook("penalty") if value is not None]
         total = sum(penalties, loss)
-        _check_loss(total, run)
+        _check_finite({"loss": total.item()}, run)
         total.backward()
         run.hook("after_backward")
-        run.optimizer.step()
+        _step(run)
         run.hook("after_step")
         if task.steps > 1:
             bar.set_postfix(step=f"{number}/{task.steps}", loss=f"{tally.loss():.3f}", refresh=False)
@@ -404,17 +433,30 @@ def _epoch(task: _Task, run: Run, bar: tqdm) -> dict[str, Any]:
         "test": scores["test"].metric(),
         "val_loss": scores["val"].loss(),
     }
+    _check_finite(record, run)
     _remember(run, record)
     return record
 
 
-def _check_loss(loss: Tensor, run: Run) -> None:
-    value = loss.item()
-    if math.isfinite(value):
-        return
+def _step(run: Run) -> None:
+    try:
+        run.optimizer.step()
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise _diverged("a step is too large for its dtype", run) from error
+
+
+def _check_finite(numbers: dict[str, float], run: Run) -> None:
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise _diverged(f"the {name} is {value}", run)
+
+
+def _diverged(what: str, run: Run) -> DivergenceError:
     lr = run.config.optimizer.lr
-    raise DivergenceError(
-        f"the loss is {value} at epoch {run.epoch}, step {run.step} (seed {run.seed}): training has diverged. Try a "
+    return DivergenceError(
+        f"{what} at epoch {run.epoch}, step {run.step} (seed {run.seed}): training has diverged. Try a "
         f"lower learning rate (--set optimizer.lr={lr / 10:g}, it is {lr:g}), smaller features, or "
         f"--set training.dtype=float64."
     )
@@ -687,7 +729,7 @@ class _Log:
     def write(self, record: dict[str, Any]) -> None:
         self.records.append(record)
         if self.file is not None:
-            self.file.write(json.dumps(record) + "\n")
+            self.file.write(json.dumps(record, allow_nan=False) + "\n")
             self.file.flush()
 
     def sync(self) -> None:
@@ -710,6 +752,10 @@ def _folder(config: RunConfig, resume: bool, overwrite: bool) -> Path | None:
     if folder.is_dir() and any(folder.iterdir()):
         if not known.is_file() and any(not item.name.startswith(".config.toml.") for item in folder.iterdir()):
             raise ConfigError(f"{folder}: holds files, and no config.toml: it is no run. Choose another --out.")
+        try:
+            stored = RunConfig.from_toml(known) if known.is_file() else None
+        except ConfigError as error:
+            raise ConfigError(f"{folder}: its config.toml is of no run. Choose another --out. ({error})") from error
         if overwrite:
             _clear(folder)
         elif not resume:
@@ -717,8 +763,8 @@ def _folder(config: RunConfig, resume: bool, overwrite: bool) -> Path | None:
                 f"{folder}: holds a run already. Continue it with --resume, replace it with --overwrite, or choose "
                 f"another --out."
             )
-        elif known.is_file():
-            _same_config(_decisive(RunConfig.from_toml(known)), config, known)
+        elif stored is not None:
+            _same_config(_decisive(stored), config, known)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.write_atomically(known, lambda file: file.write(config.to_toml().encode()))
     return folder
@@ -779,6 +825,8 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"training.device is a name such as cpu or cuda:0, got {name!r}.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"training.device is cpu or cuda, got {name!r}.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"training.device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices.")
     return device

@@ -36,13 +36,14 @@ MAY_IMPORT = {
     "estimators": "errors",
     "data": "errors",
     "config": "errors",
+    "presets": "config",
     "checkpoint": "errors _version",
     "testing": LOW,  # anything below nn
     "plots": f"{LOW} nn models",
     "train": f"{LOW} nn models compress convert data config checkpoint plots",
-    "bench": f"{LOW} nn models compress convert data config checkpoint plots train estimators testing _version",
+    "bench": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators testing _version",
     "__main__": "cli",
-    "cli": f"{LOW} nn models compress convert data config checkpoint plots train estimators bench _version",
+    "cli": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators bench _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}

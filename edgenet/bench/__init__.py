@@ -6,6 +6,8 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
+from edgenet.errors import ConfigError
+
 #: name: what it shows, and how many seeds it takes by default
 BENCHES = {
     "cora": ("EdgeNets of seven kinds on Cora", 10),
@@ -30,8 +32,21 @@ def run(options: argparse.Namespace) -> int:
     """Run the experiment and write its page."""
     out = options.out or Path("docs/results") / f"{options.name}.md"
     runs = options.runs or Path("runs/bench") / options.name
-    seeds = options.seeds or BENCHES[options.name][1]
+    seeds = BENCHES[options.name][1] if options.seeds is None else options.seeds
+    for name, number in (("seeds", seeds), ("processes", options.processes)):
+        if number < 1:
+            raise ConfigError(f"--{name} is at least 1, got {number}.")
+    _check_writable(out)
     import_module(f"edgenet.bench.{options.name}").run(seeds, out, runs, options.processes, options.data_root)
     print(out.read_text(encoding="utf-8"))
     print(f"written: {out}")
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Raises OSError now and not after hours of training; leaves no file behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    path.open("a").close()
+    if new:
+        path.unlink()

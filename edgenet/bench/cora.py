@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgenet.bench import report
 from edgenet.bench.jobs import run_all
-from edgenet.config import preset
+from edgenet.presets import preset
 
 #: layer: what it is, and the published accuracy with its source
 NETWORKS = {
@@ -54,6 +54,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
             f"accuracy is kept (ties: lower validation loss); test nodes choose nothing. Published numbers are "
             f"quoted, not measured here.",
             report.table(header, rows),
+            *report.measured_elsewhere(summaries),
             f"## Settings\n\n```toml\n{settings}```",
         ],
     )

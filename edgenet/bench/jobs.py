@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from edgenet.bench import report
 from edgenet.config import RunConfig
 
 Job = tuple[RunConfig, Path | None]  # a run, and the folder where its data are looked for first
@@ -30,14 +32,23 @@ def run_all(jobs: Sequence[Job], processes: int, run: Callable[[Job], dict[str, 
 
 
 def trained(job: Job) -> dict[str, Any]:
-    """Train one run; its summary, with what its data set says of itself."""
+    """Train one run; its summary, with what its data set says of itself, and what it was measured under.
+
+    The settings stand in ``measured.json`` beside ``summary.json``; None where a run was made without.
+    """
     from edgenet.data import load
     from edgenet.train import train
 
     config, root = job
     dataset = load(config.dataset.name, root=root, **config.dataset.options)
+    folder = Path(config.out)
+    done = all((folder / f"seed-{seed}" / "model.pt").exists() for seed in config.training.seeds)
     result = train(config, dataset=dataset, resume=True, progress=False)
-    return {**result.summary(), "info": dataset.info}
+    file = folder / "measured.json"
+    if not done:
+        file.write_text(json.dumps(report.settings(), indent=2) + "\n", encoding="utf-8")
+    measured = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return {**result.summary(), "info": dataset.info, "measured": measured}
 
 
 def _one_thread() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edgenet.bench import report
 from edgenet.bench.jobs import Job, run_all, trained
-from edgenet.config import preset
+from edgenet.presets import preset
 
 NETWORKS = {"gat": "edgenet `gat`", "pyg_gat": "PyG `GATConv`"}
 
@@ -70,5 +70,6 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
             report.table(("network", "parameters", "validation", "test", "seconds an epoch"), rows),
             "\n".join(f"> {warning}" for warning in info.get("warnings", [])) or "Original labels.",
             f"Data: {info.get('source', 'PPI')}.",
+            *report.measured_elsewhere(summaries),
         ],
     )

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
+
+from edgenet._version import __version__
 
 # where large temporary tensors go decides how long they take: say which settings a time was measured under
 _ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "THP_MEM_ALLOC_ENABLE")
@@ -35,6 +38,30 @@ def machine() -> str:
         f"{ops.available('spmm')[-1]}; memory allocator: {allocator}. "
         f"GPU: not measured."
     )
+
+
+def settings() -> dict[str, Any]:
+    """What a time that is measured now depends on, JSON-able."""
+    import torch
+
+    return {
+        "edgenet": __version__,
+        "torch": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        **{name: os.environ[name] for name in _ALLOCATOR if os.environ.get(name)},
+    }
+
+
+def measured_elsewhere(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """A sentence if some runs were made earlier, under other settings than those of one thread here and now, or under
+    settings that nobody wrote down."""
+    now = {**settings(), "threads": 1}
+    others = [summary["measured"] for summary in summaries if summary["measured"] != now]
+    if not others:
+        return []
+    known = sorted({", ".join(f"{name} {value}" for name, value in one.items()) for one in others if one})
+    text = "; ".join(known + ["not recorded"] * (None in others))
+    return [f"{len(others)} of {len(summaries)} runs were made earlier and only read; their settings: {text}."]
 
 
 def _processor() -> str:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ DATASETS: dict[str, Recipe] = {
 }
 
 
+# type of an option's default -> what is accepted in its place, and how that is called
+_KINDS = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+}
+
+
 def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
     """A data set by name.
 
@@ -72,17 +82,18 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
         options: of the data set; ``describe(name)["options"]`` lists them.
 
     Raises:
-        ConfigError: unknown name or option, or an option out of range.
+        ConfigError: unknown name or option, or an option of another type or out of range.
         DatasetNotFoundError: the files are nowhere. Lists what was tried and how to get them.
         DataError: a file has bad content. Nothing in it is ever executed.
     """
     recipe = _recipe(name)
     known = recipe.options()
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             near = difflib.get_close_matches(option, known, 3)
             meant = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError(f"{name} has no option {option!r}; it has {', '.join(known)}.{meant}")
+        _check_option(name, option, value, known[option])
     return recipe.make(places(root), **options)
 
 
@@ -148,6 +159,19 @@ def _recipe(name: str) -> Recipe:
     near = difflib.get_close_matches(str(name).lower(), DATASETS, 3)
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
     raise ConfigError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}.{meant}")
+
+
+def _check_option(name: str, option: str, value: Any, default: Any) -> None:
+    """Raises ``ConfigError`` unless the value is of the kind of its default; a default of None says nothing."""
+    seed = option.endswith("seed") and value is not None
+    kind = int if seed else type(default)
+    if kind not in _KINDS:
+        return
+    accepted, wanted = _KINDS[kind]
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name}: {option} must be {wanted}, got {value!r:.80} of type {type(value).__name__}.")
+    if seed and value < 0:
+        raise ConfigError(f"{name}: {option} must be a whole number of at least 0, got {value}.")
 
 
 def _found(recipe: Recipe, root: str | Path | None) -> str:

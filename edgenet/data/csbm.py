@@ -42,7 +42,7 @@ def make(
     """Communities v in {-1, +1}^N of equal size; a sparse graph and Gaussian features that both depend on them:
 
         P(edge i - j) = c / N,  c = d + lambda sqrt(d) within a community, d - lambda sqrt(d) between
-        x_i = sqrt(mu / N) v_i u + w_i / sqrt(F),  u and w_i standard normal in R^F
+        x_i = sqrt(mu / N) v_i u + w_i / sqrt(F),  u ~ N(0, I / F) and w_i ~ N(0, I) in R^F
 
     With xi = N / F, recovery better than chance is possible for large N exactly when lambda^2 + mu^2 / xi > 1. Here
     lambda^2 + mu^2 / xi = 1 + excess, and the angle moves along that curve:
@@ -87,7 +87,7 @@ def make(
         )
     rng = np.random.default_rng(seed)
     side = rng.permutation(np.repeat([0, 1], num_nodes // 2))
-    direction = rng.standard_normal(num_features)
+    direction = rng.standard_normal(num_features) / math.sqrt(num_features)  # u, of length about 1
     x = math.sqrt(feature_strength / num_nodes) * (2 * side[:, None] - 1) * direction
     x = x + rng.standard_normal((num_nodes, num_features)) / math.sqrt(num_features)
     half = num_nodes // 2

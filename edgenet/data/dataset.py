@@ -18,8 +18,7 @@ class Dataset:
     Two tasks cover everything here:
 
     - ``"node"``: x is (N, F), one row per node. Transductive sets (cora, digits, ...) put the *same* one ``Data`` in
-    all
-      three lists, with ``train_mask``, ``val_mask``, ``test_mask`` (N,) and y (N,) int64. Inductive sets (ppi) hold
+      all three lists, with ``train_mask``, ``val_mask``, ``test_mask`` (N,) and y (N,) int64. Inductive sets (ppi) hold
       different graphs in the three lists, without masks, with y (N, num_outputs) of zeros and ones, float32.
     - ``"signal"``: many signals on one fixed graph. Each list holds one ``Data`` with ``edge_index`` (2, E),
       ``edge_weight`` (E,), ``num_nodes``, x (S, N, F) and y (S,): int64 classes, or float32 values of the one node

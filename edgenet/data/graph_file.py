@@ -12,9 +12,10 @@ from torch_geometric.data import Data
 from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset
 from edgenet.data.files import read_npz, write_npz
-from edgenet.errors import DataError, DatasetNotFoundError, EdgeIndexError
+from edgenet.errors import ConfigError, DataError, DatasetNotFoundError, EdgeIndexError
 
 ARRAYS = ("edge_index", "num_nodes", "edge_weight", "x", "y", "train_mask", "val_mask", "test_mask")
+MAX_NODES = 10**8  # of a graph without features, whose file has no bytes per node; one signal takes 400 MB
 
 
 def read_graph(path: str | Path) -> Data:
@@ -30,7 +31,8 @@ def read_graph(path: str | Path) -> Data:
 
     Raises:
         DatasetNotFoundError: there is no such file.
-        DataError: the file is damaged, holds Python objects, or an array that is none of these.
+        DataError: the file is damaged, holds Python objects, or an array that is none of these; or a graph without
+            features claims more than ``MAX_NODES`` nodes.
         EdgeIndexError: ``edge_index`` is not (2, E) whole numbers, or names a node that is not there.
         ShapeError: NaN or infinity in x or ``edge_weight``, or lengths that do not agree.
     """
@@ -71,16 +73,29 @@ def read_graph(path: str | Path) -> Data:
     data = Data(**tensors)
     if "num_nodes" not in tensors and "x" not in tensors:
         data.num_nodes = int(edge_index.max()) + 1 if edge_index.numel() else 0
-    return check_data(data, str(path))
+    check_data(data, str(path))
+    if data.num_nodes > MAX_NODES and ("x" not in tensors or not data.x.numel()):
+        raise DataError(
+            f"{path}: claims {data.num_nodes} nodes; a graph without features may have {MAX_NODES}, for a small file "
+            f"could ask for any amount of memory. Renumber the nodes from 0 without gaps, or give x."
+        )
+    return data
 
 
 def export(dataset: Dataset, path: str | Path) -> Path:
     """Writes a data set's arrays to an ``.npz`` file, whole or not at all, and returns its path.
 
     A set of one graph with masks is written so that ``read_graph`` reads it back. Of any other set the arrays are named
-    ``<split>_<index>_<array>``: ``train_0_x``.
+    ``<split>_<index>_<array>``: ``train_0_x``. An earlier ``.npz`` file of that name is replaced.
+
+    Raises:
+        ConfigError: ``path`` is a folder, or a file that is there and is no ``.npz``.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise ConfigError(f"{path}: is a folder; name the .npz file to write, for instance {path / dataset.name}.npz.")
+    if path.exists() and path.suffix.lower() != ".npz":
+        raise ConfigError(f"{path}: is there already and is no .npz file, so it is kept. Name another file to write.")
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     if len(dataset.train) == 1 and dataset.train[0] is dataset.val[0] is dataset.test[0]:
         write_npz(path, _arrays(dataset.train[0]))

@@ -37,7 +37,7 @@ ADMITTED = {
     ("_codecs", "encode"): "encode",  # how protocol 2 spells bytes
     ("__builtin__", "bytes"): "bytes",  # and no bytes
 }
-MAX_DENSE = 2**31  # entries a sparse matrix may have when written out; PubMed: 1e7
+MAX_DENSE = 2**26  # entries a sparse matrix may have when written out, 256 MiB as float32; PubMed: 1e7
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = {  # opcodes that put the value they carry on the stack
@@ -110,7 +110,7 @@ def loads(content: bytes, where: str = "pickle") -> np.ndarray | sp.csr_matrix |
         if sum(len(row) for row in value.values() if isinstance(row, list)) > len(content):
             raise DataError(f"{where}: its lists hold more entries than the file has bytes; nothing honest does.")
         return {
-            key: [_plain(entry, where) for entry in row] if isinstance(row, list) else _plain(row, where)
+            _plain(key, where): [_plain(entry, where) for entry in row] if isinstance(row, list) else _plain(row, where)
             for key, row in value.items()
         }
     kind = value.kind if isinstance(value, _Record) else type(value).__name__
@@ -267,7 +267,9 @@ def _plain(value: Any, where: str) -> Any:
         return _scalar(value, where)
     if value is None or isinstance(value, bool | float | str) or (_integer(value) and abs(value) < 2**63):
         return value
-    raise DataError(f"{where}: holds a {getattr(value, 'kind', type(value).__name__)} inside a dict; wanted numbers.")
+    raise DataError(
+        f"{where}: holds a {getattr(value, 'kind', type(value).__name__)} inside a dict; wanted numbers below 2**63."
+    )
 
 
 def _dtype(record: Any, where: str) -> np.dtype:
@@ -311,8 +313,9 @@ def _array(record: Any, where: str) -> np.ndarray:
     if not (isinstance(state, tuple) and len(state) == 5 and isinstance(state[1], tuple)):
         raise DataError(f"{where}: an array without shape and content.")
     _, shape, dtype_record, fortran, content = state
-    if not all(map(_size, shape)) or len(shape) > 8:
-        raise DataError(f"{where}: an array whose shape is no list of sizes.")
+    # a size of 0 makes the array empty, yet numpy multiplies the others
+    if not all(map(_size, shape)) or len(shape) > 8 or not _size(math.prod(size for size in shape if size)):
+        raise DataError(f"{where}: an array whose shape is no list of sizes below 2**48 together.")
     dtype, raw = _dtype(dtype_record, where), _bytes(content, where)
     if math.prod(shape) * dtype.itemsize != len(raw):
         raise DataError(

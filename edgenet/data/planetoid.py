@@ -145,8 +145,8 @@ def read_planetoid(folder: Path, name: str, sha256: dict[str, str] | None = None
     for key in PARTS:
         path = folder / f"ind.{name}.{key}"
         content = read_bytes(path)
-        part[key] = _test_index(content, path) if key == "test.index" else loads(content, str(path))
         check_sha256(content, (sha256 or {}).get(path.name), path)
+        part[key] = _test_index(content, path) if key == "test.index" else loads(content, str(path))
 
     def file(key: str) -> Path:
         return folder / f"ind.{name}.{key}"
@@ -209,7 +209,7 @@ def _edge_index(graph: Any, num_nodes: int, path: Path) -> torch.Tensor:
     flat = [node for row in graph.values() for node in row]
     for node in (*graph, *flat):
         if type(node) is not int or not 0 <= node < num_nodes:
-            raise DataError(f"{path}: names node {node!r}, but nodes are whole numbers from 0 to {num_nodes - 1}.")
+            raise DataError(f"{path}: names node {node!r:.80}, but nodes are whole numbers from 0 to {num_nodes - 1}.")
     source = np.repeat(np.array(list(graph), dtype=np.int64), [len(row) for row in graph.values()])
     target = np.array(flat, dtype=np.int64)
     key = np.unique((target * num_nodes + source)[source != target])

@@ -17,7 +17,7 @@ from torch_geometric.datasets import PPI
 
 from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset, Facts
-from edgenet.data.files import read_bytes, read_npz, sha256, write_npz
+from edgenet.data.files import check_npy, read_bytes, read_npz, sha256, write_npz
 from edgenet.data.places import Place, cache_folder, fetch, lacks_files, not_found, search
 from edgenet.errors import DataError
 
@@ -157,7 +157,7 @@ def _source(path: Path, verify: bool) -> tuple[Callable[[str], bytes], str]:
     def read(name: str) -> bytes:
         try:
             return archive.read(members[name])
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, MemoryError, RuntimeError) as error:
             raise DataError(f"{path}: {members[name]} cannot be read: {error}. Fetch it again.") from error
 
     return read, key
@@ -201,8 +201,10 @@ def _read_split(read: Callable[[str], bytes], split: str, path: Path) -> dict[st
 
 def _array(content: bytes, path: Path, name: str, dims: int) -> np.ndarray:
     try:
+        check_npy(io.BytesIO(content), len(content), name)
         array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:  # cut off, no .npy, or Python objects, which are refused
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
+        # cut off, no .npy, a size that cannot be, or Python objects, which are refused
         raise DataError(f"{path}: {name} is no whole array of numbers ({len(content)} bytes): {error}") from error
     if not isinstance(array, np.ndarray) or array.ndim != dims or array.dtype.kind not in "biuf":
         raise DataError(f"{path}: {name} must be a {dims}-dimensional array of numbers.")

@@ -106,12 +106,15 @@ class GraphClassifier(nn.Module):
         edge_weight: Tensor | None = None,
         batch: Tensor | None = None,
         num_graphs: int | None = None,
+        edge_attr: Tensor | None = None,
+        n_id: Tensor | None = None,
+        e_id: Tensor | None = None,
     ) -> Tensor:
         """Scores of every graph or signal.
 
         Args:
             x: (B, N, F) signals on one graph, or (N, F) features of the nodes of one or more graphs.
-            edge_index, edge_weight: as of ``EdgeNetConv.forward``.
+            edge_index, edge_weight, edge_attr, n_id, e_id: as of ``EdgeNetConv.forward``.
             batch: (N,) graph of every node; None for a single graph.
             num_graphs: B, where the last graphs may have no nodes.
 
@@ -126,8 +129,10 @@ class GraphClassifier(nn.Module):
                 f"batches of several graphs are read by 'mean' from (N, F) features; got {self.readout!r}, "
                 f"{tuple(x.shape)}."
             )
+        given = {"edge_weight": edge_weight, "edge_attr": edge_attr, "n_id": n_id, "e_id": e_id}
+        given = {name: value for name, value in given.items() if value is not None}
         for conv in self.convs:
-            x = self.activation(conv(x, edge_index) if edge_weight is None else conv(x, edge_index, edge_weight))
+            x = self.activation(conv(x, edge_index, **given))
         x = self.dropout(x)
         return self.head(self._read(x if x.dim() == 3 or batch is not None else x.unsqueeze(0), batch, num_graphs))
 

@@ -289,6 +289,11 @@ class EdgeNetConv(MessagePassing):
                 edge_attr = values
         elif edge_weight is None:
             edge_weight = values
+        if edge_attr is not None and not self.phi.reads_edge_attr:
+            raise ShapeError(
+                f"{type(self.phi).__name__} reads no edge features, and edge_attr {tuple(edge_attr.shape)} came; pass "
+                f"numbers that scale edges as edge_weight."
+            )
         for name, value in (("edge_weight", edge_weight), ("edge_attr", edge_attr)):
             if value is not None and value.shape[0] != graph.num_edges:
                 raise ShapeError(f"{name} wants one row for each of {graph.num_edges} edges, got {tuple(value.shape)}.")

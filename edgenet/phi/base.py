@@ -26,12 +26,14 @@ class Phi(nn.Module, ABC):
         follows_signal: True if the weights depend on the input signal, as attention does. In a batch of signals on one
             graph every signal then has weights of its own.
         shares_hops: True if all hops have the same weights, Phi^(1) = ... = Phi^(K).
+        reads_edge_attr: False if edge features mean nothing to it; the layer then refuses them.
     """
 
     heads: int
     order: int
     follows_signal: bool = False
     shares_hops: bool = False
+    reads_edge_attr: bool = True
 
     @abstractmethod
     def forward(

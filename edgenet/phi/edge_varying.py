@@ -65,6 +65,7 @@ class EdgeVarying(Phi):
     ) -> None:
         super().__init__()
         self.order, self.heads, self.share = order, heads, share
+        self.reads_edge_attr = share == "type"
         self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
         if normalize is not None and (share == "edge" or normalize not in gso.NORMALISATIONS):
             raise ShapeError(
@@ -230,6 +231,7 @@ class EdgeMatrix(Phi):
             raise ShapeError("matrices on edges leave the input as it is before the first hop: set initial=False.")
         self.entries = EdgeVarying(order, channels * channels, **options)
         self.order, self.heads, self.channels = order, channels, channels
+        self.reads_edge_attr = self.entries.reads_edge_attr
         self.reset_parameters()
 
     def bind(self, graph: Graph, heads: int | None = None) -> None:

@@ -25,6 +25,7 @@ class ShiftOperator(Phi):
     """
 
     shares_hops = True
+    reads_edge_attr = False
 
     def __init__(self, order: int = 1, heads: int = 1, normalize: str | None = None) -> None:
         super().__init__()
@@ -77,6 +78,8 @@ class ShiftProduct(Phi):
         heads: H; one pair (mu_0, mu_1) for each hop and head.
         normalize: of S, as in ``ShiftOperator``.
     """
+
+    reads_edge_attr = False
 
     def __init__(self, order: int = 1, heads: int = 1, normalize: str | None = None) -> None:
         super().__init__()

@@ -8,7 +8,9 @@ import pytest
 from edgenet import bench
 from edgenet.bench import cora, jobs, ppi, report, source_localisation
 from edgenet.cli import main
-from edgenet.config import preset
+from edgenet.presets import preset
+
+from train.small_data import graphs, nodes  # isort: skip
 
 
 @pytest.fixture
@@ -85,6 +87,55 @@ def test_every_bench_has_a_module_that_runs_it():
         assert callable(import_module(f"edgenet.bench.{name}").run) and text and seeds > 0
 
 
-def test_cora_presets_build(data_root):
-    for layer in cora.NETWORKS:
-        assert preset("cora", layer).model.layer == layer
+def row_of(page, title):
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| {title} |")]
+    return row
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["seeds"]
+
+
+def quick(dataset, layer, changes):
+    return preset(dataset, layer, {**changes, "training.epochs": 3, "training.patience": 0})
+
+
+def test_every_row_of_cora_is_of_its_own_run(tmp_path, monkeypatch, in_this_process):
+    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: nodes(200))
+    monkeypatch.setattr(cora, "preset", quick)
+    cora.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None)
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    for layer, (title, _) in cora.NETWORKS.items():
+        results, row = summary_of(tmp_path / "runs" / layer), row_of(page, title)
+        assert len(results) == 2 and f"`{layer}` | {results[0]['parameters']:,} |" in row
+        assert report.spread([result["val"] for result in results]) in row
+        assert f"**{report.spread([result['test'] for result in results])}**" in row
+
+
+def test_every_row_of_ppi_is_of_its_own_runs(tmp_path, monkeypatch, in_this_process):
+    from edgenet.nn import SPECIALIZATIONS
+
+    monkeypatch.setitem(SPECIALIZATIONS, "pyg_gat", ppi.PyGLayer)  # taken out again after the test
+    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: graphs())
+    ppi.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None, epochs=2)
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    shown = []
+    for layer, title in ppi.NETWORKS.items():
+        results = [summary_of(tmp_path / "runs" / f"{layer}-{seed}")[0] for seed in (0, 1)]
+        shown.append(report.spread([result["test"] for result in results], digits=2))
+        assert [result["seed"] for result in results] == [0, 1] and f"**{shown[-1]}**" in row_of(page, title)
+    assert shown[0] != shown[1]
+
+
+def test_a_page_says_which_rows_were_measured_under_other_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: nodes())
+    monkeypatch.delenv("MALLOC_TOP_PAD_", raising=False)
+    job = (quick("ring", "gcn", {"out": str(tmp_path / "run")}), None)
+    assert report.measured_elsewhere([jobs.trained(job)]) == []
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "67108864")
+    read = jobs.trained(job)
+    (text,) = report.measured_elsewhere([read, {"measured": report.settings()}])
+    assert text.startswith("1 of 2 runs were made earlier") and "threads 1" in text and "MALLOC" not in text
+    (tmp_path / "run" / "measured.json").unlink()
+    (text,) = report.measured_elsewhere([jobs.trained(job), read])
+    assert text.startswith("2 of 2") and text.endswith("threads 1; not recorded.")

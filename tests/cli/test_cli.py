@@ -126,6 +126,12 @@ def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
         (["train", "karate", "--set", "training.epoch=3"], "Did you mean 'epochs'"),
         (["train", "karate", "--set", "training.epochs"], "table.key=value"),
         (["train", "karate", "--seeds", "x"], "--seeds is a number of seeds"),
+        (["train", "karate", "--seeds", ""], "--seeds is a number of seeds"),
+        (["train", "karate", "--seeds", ","], "--seeds is a number of seeds"),
+        (["demo", "karate", "--seeds", ""], "--seeds is a number of seeds"),
+        (["train", "karate", "--set", "training.device=meta"], "training.device is cpu or cuda, got 'meta'"),
+        (["bench", "cora", "--seeds", "0"], "--seeds is at least 1, got 0"),
+        (["bench", "cora", "--processes", "0"], "--processes is at least 1, got 0"),
         (["train", "karate", "--seeds", "0"], "training.seeds is"),
         (["train", "karate", "--epochs", "0"], "training.epochs is at least 1"),
         (["data", "info", "karat"], "there is no data set 'karat'"),
@@ -138,6 +144,16 @@ def test_an_error_is_one_clear_line_and_exit_code_2(capsys, tmp_path, arguments,
     assert code == 2 and not out
     assert err.startswith("edgenet: ") and says in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())  # and nothing is left behind
+
+
+def test_a_file_that_cannot_be_written_is_one_line_with_its_path_and_the_reason(capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, "train", "karate", *QUICK, "--out", "file/run")
+    assert (code, err) == (2, "edgenet: file/run: Not a directory\n")
+    monkeypatch.setattr("edgenet.bench.cora.run", None)  # is not come to
+    for out in ("file/page.md", "."):
+        code, _, err = run(capsys, "bench", "cora", "--out", out)
+        assert code == 2 and err.startswith("edgenet: ") and err.count("\n") == 1 and out.partition("/")[0] in err
 
 
 def test_an_unknown_key_is_named_with_its_file(capsys, tmp_path):
@@ -224,3 +240,38 @@ def test_the_demo_trains_three_models_and_draws_one_picture(capsys, tmp_path, da
     picture = tmp_path / "runs" / f"demo-{dataset}" / "demo.png"
     assert f"picture: runs/demo-{dataset}/demo.png" in out and picture.read_bytes()[:4] == b"\x89PNG"
     assert picture.stat().st_size > 50_000
+
+
+DEMO = ["demo", "karate", "--seeds", "1", "--epochs", "2"]
+
+
+def test_the_demo_replaces_its_own_folder_and_no_run_of_the_user(capsys, tmp_path):
+    assert run(capsys, *DEMO)[0] == run(capsys, *DEMO)[0] == 0
+    assert run(capsys, "train", "karate", "--model", "gat", *QUICK, "--out", "mine/gat")[0] == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "mine").rglob("*") if file.is_file()}
+    code, _, err = run(capsys, *DEMO, "--out", "mine")
+    assert code == 2 and "mine/gat exists" in err and "--overwrite" in err
+    assert {file: file.read_bytes() for file in (tmp_path / "mine").rglob("*") if file.is_file()} == before
+    assert run(capsys, *DEMO, "--out", "mine", "--overwrite")[0] == 0
+    assert RunConfig.from_toml(tmp_path / "mine" / "gat" / "config.toml").training.epochs == 2
+    assert run(capsys, *DEMO, "--out", "new")[0] == 0
+
+
+def test_the_demo_on_graphs_of_which_some_are_new_has_no_edge_weights_to_learn(capsys, tmp_path, monkeypatch):
+    from train.small_data import graphs
+
+    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: graphs())
+    code, out, _ = run(capsys, "demo", "ppi", "--seeds", "1", "--epochs", "2")
+    assert code == 0 and (tmp_path / "runs" / "demo-rings" / "demo.png").is_file()
+    table = out[out.index("model ") :].splitlines()[2:4]
+    assert [row.split()[0] for row in table] == ["GCN", "GAT"] and "edge-varying" not in out
+
+
+def test_a_checkpoint_of_something_else_is_refused_by_name(capsys, tmp_path):
+    train(capsys)
+    own = tmp_path / "runs" / "karate-gat" / "seed-0"
+    (own / "model.pt").unlink()
+    for content in ([1], {"epoch": "x"}):
+        checkpoint.save(own / "checkpoint.pt", content)
+        code, _, err = run(capsys, "inspect", "runs/karate-gat")
+        assert code == 2 and "checkpoint.pt: is no state of a training run" in err

@@ -1,12 +1,15 @@
 """What a user hands in: each mistake has an error of its own type, with the value and the remedy in it."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data
 
 from edgenet import data
-from edgenet.errors import DataError, DatasetNotFoundError, EdgeIndexError, ShapeError
+from edgenet.errors import ConfigError, DataError, DatasetNotFoundError, EdgeIndexError, ShapeError
 
 
 def graph(**changes):
@@ -130,6 +133,65 @@ def test_a_bad_graph_file_is_refused_with_its_name(tmp_path, arrays, error, says
     with pytest.raises(error, match=says) as raised:
         data.read_graph(path)
     assert str(path) in str(raised.value)
+
+
+def npy_header(shape, dtype="<i8"):
+    """An .npy file that claims an array and holds none of it."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+@pytest.mark.parametrize("lie_in_zip", [False, True])
+def test_a_small_file_that_claims_a_large_array_is_refused_before_memory_is_asked_for(tmp_path, packing, lie_in_zip):
+    path = tmp_path / "graph.npz"
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        archive.writestr("edge_index.npy", npy_header((2, 10**8 if lie_in_zip else 10**12)))
+    if lie_in_zip:  # the sizes of the member in the directory of the zip: packed at 20, unpacked at 24
+        content = bytearray(path.read_bytes())
+        at = content.index(b"PK\x01\x02") + 24
+        content[at : at + 4] = (2**31).to_bytes(4, "little")
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"graph\.npz: .* claims shape \(2, 10+\) of int64, more than its \d+ bytes"):
+        data.read_graph(path)
+
+
+def test_a_large_array_that_packs_well_is_read(tmp_path):
+    np.savez_compressed(tmp_path / "graph.npz", edge_index=np.zeros((2, 10**6), dtype=int), num_nodes=1)
+    assert data.read_graph(tmp_path / "graph.npz").num_edges == 10**6
+
+
+@pytest.mark.parametrize("num_nodes", [10**8 + 1, 10**13, 2**64 - 1])
+def test_a_number_of_nodes_that_no_array_bears_out_is_bounded(tmp_path, num_nodes):
+    claim = np.array(num_nodes, dtype=np.uint64)
+    for arrays in (
+        {"num_nodes": claim},
+        {"num_nodes": claim, "x": np.zeros((10**13, 0))},
+        {"edge_index": EDGES + 10**13},
+    ):
+        with pytest.raises((DataError, ShapeError), match=r"graph\.npz: (claims \d+ nodes|x has)"):
+            data.read_graph(write(tmp_path, **{"edge_index": EDGES, **arrays}))
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "graph.npz", "w") as archive:
+        archive.writestr("edge_index.npy", "text in place of an array")
+    with pytest.raises(DataError, match=r"no whole \.npz"):
+        data.read_graph(tmp_path / "graph.npz")
+
+
+def test_an_export_replaces_an_npz_file_and_nothing_else(tmp_path):
+    karate = data.load("karate")
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("years of work")
+    with pytest.raises(ConfigError, match=r"thesis\.tex: is there already and is no \.npz"):
+        data.export(karate, thesis)
+    assert thesis.read_text() == "years of work"
+    with pytest.raises(ConfigError, match="is a folder"):
+        data.export(karate, tmp_path)
+    for _ in range(2):
+        assert data.read_graph(data.export(karate, tmp_path / "karate.npz")).num_nodes == 34
 
 
 def test_a_graph_file_cut_off_or_of_another_kind_is_refused(tmp_path):

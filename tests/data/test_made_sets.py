@@ -74,6 +74,10 @@ def test_nearest_neighbours_agree_with_all_distances_when_many_are_equal():
     assert {tuple(pair) for pair in nearest_neighbours(points, 4).T.tolist()} == wanted
 
 
+def test_whole_numbers_are_numbers_and_numpys_are_numbers_too():
+    assert data.load("csbm", angle=1, degree=np.float32(6), num_nodes=np.int64(200)).train[0].num_nodes == 200
+
+
 def test_karate_trains_on_one_member_of_each_community():
     graph = data.load("karate").train[0]
     assert (graph.num_nodes, graph.num_edges) == (34, 156)
@@ -102,6 +106,18 @@ def test_the_angle_of_csbm_moves_what_is_known_from_the_features_to_the_graph():
     assert feature_signal(0.0) > 0.2 and abs(feature_signal(1.0)) < 0.1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_features_of_csbm_alone_tell_the_communities_above_the_threshold_only(seed):
+    def spectral_accuracy(excess):
+        graph = data.load("csbm", angle=0.0, num_nodes=4000, num_features=800, excess=excess, seed=seed).train[0]
+        leading = torch.linalg.svd(graph.x.double(), full_matrices=False).U[:, 0]
+        accuracy = float(((leading > 0) == (graph.y == 1)).double().mean())
+        return max(accuracy, 1 - accuracy)  # a singular vector has no sign
+
+    assert spectral_accuracy(-0.9) < 0.55  # chance is 0.5 +- 0.008; seen: 0.504 to 0.510
+    assert spectral_accuracy(3.25) > 0.7  # for large N, 0.78: the squared overlap is 0.37; seen: 0.770 to 0.784
+
+
 def test_csbm_has_the_degree_and_strengths_it_is_asked_for():
     dataset = data.load("csbm", angle=0.3, num_nodes=3000, num_features=600, degree=8, excess=1.0)
     assert abs(dataset.train[0].num_edges / 3000 - 8) < 0.4
@@ -122,6 +138,15 @@ def test_csbm_has_the_degree_and_strengths_it_is_asked_for():
         ("csbm", {"train_share": 0.6, "val_share": 0.5}, "got 0.6, 0.5"),
         ("csbm", {"excess": -2.0}, "got -2.0"),
         ("csbm", {"excess": float("nan")}, "got nan"),
+        ("csbm", {"num_nodes": 100.0}, "num_nodes must be a whole number, got 100.0 of type float"),
+        ("csbm", {"num_nodes": True}, "num_nodes must be a whole number, got True of type bool"),
+        ("csbm", {"angle": "abc"}, "angle must be a number, got 'abc' of type str"),
+        ("csbm", {"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ("csbm", {"seed": None}, "seed must be a whole number, got None"),
+        ("source_localisation", {"graph_seed": -1}, "graph_seed must be a whole number of at least 0, got -1"),
+        ("source_localisation", {"graph_seed": 0.5}, "graph_seed must be a whole number, got 0.5"),
+        ("source_localisation", {"graph": 3}, "graph must be text, got 3"),
+        ("cora", {"verify": "no"}, "verify must be True or False, got 'no'"),
     ],
 )
 def test_an_option_out_of_range_is_named(name, options, says):

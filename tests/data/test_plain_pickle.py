@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from edgenet.data import plain_pickle
 from edgenet.data.plain_pickle import loads, read_pickle
 from edgenet.errors import DataError
 
@@ -270,6 +271,27 @@ def test_small_files_cannot_ask_for_much_memory():
         loads(pickle.dumps(dict.fromkeys(range(1000), shared), 2))
     with pytest.raises(DataError, match="entries when written out"):
         loads(csr_with(_shape=(2**20, 2**20), indptr=np.zeros(4, dtype=int)))
+    with pytest.raises(DataError, match="entries when written out"):
+        loads(csr_with(_shape=(2**15, 2**12), indptr=np.zeros(2**15 + 1, dtype=int)))  # 512 MiB from 256 KiB
+
+
+def test_the_matrices_of_the_citation_graphs_fit():
+    assert max(19717 * 500, 3327 * 3703, 2708 * 1433) < plain_pickle.MAX_DENSE
+
+
+def test_an_empty_array_with_sizes_that_overflow_is_refused():
+    content = pickle.dumps(np.zeros((7, 9, 0), dtype="i1"), 2)
+    huge = b"\x8a\x07" + (2**47).to_bytes(7, "little")  # LONG1
+    crafted = content.replace(b"K\x07K\x09K\x00\x87", huge + huge + b"K\x00\x87")
+    assert crafted != content
+    with pytest.raises(DataError, match="no list of sizes"):
+        loads(crafted)
+
+
+def test_a_key_is_bounded_as_a_value_is():
+    for crafted in ({10**5000: [0]}, {0: [10**5000]}, {0: -(2**63)}):
+        with pytest.raises(DataError, match=r"numbers below 2\*\*63"):
+            loads(pickle.dumps(crafted, 2))
 
 
 def test_a_deeply_nested_key_does_not_overflow_the_stack():

@@ -79,8 +79,10 @@ def test_a_truncated_cora_file_is_named(cora_raw, tmp_path):
     shutil.copytree(cora_raw, tmp_path / "raw")
     file = tmp_path / "raw" / "ind.cora.allx"
     file.write_bytes(file.read_bytes()[:100_000])
-    with pytest.raises(DataError, match=r"ind\.cora\.allx: not a whole pickle.*of 100000\)"):
+    with pytest.raises(DataError, match=r"ind\.cora\.allx: sha256 is .*\(100000 bytes\) is damaged"):
         data.load("cora", root=tmp_path)
+    with pytest.raises(DataError, match=r"ind\.cora\.allx: not a whole pickle.*of 100000\)"):
+        data.load("cora", root=tmp_path, verify=False)
 
 
 def test_an_edited_cora_file_is_refused_unless_asked_for(cora_raw, tmp_path):
@@ -122,6 +124,7 @@ def put(folder, part, value):
         ("graph", {0: [1], 9999: [0]}, "names node 9999"),
         ("graph", {0: [1, -1]}, "names node -1"),
         ("graph", {0: [1.5]}, "names node 1.5"),
+        ("graph", {10**5000: [0]}, "numbers below 2**63"),
         ("graph", {0: 1}, "neighbour lists"),
         ("graph", np.arange(3), "neighbour lists"),
         ("x", np.arange(3.0), "wanted a matrix"),
@@ -147,6 +150,13 @@ def test_a_file_of_other_content_is_refused_by_name(tmp_path, part, value, says)
     with pytest.raises(ValueError) as error:
         planetoid.read_planetoid(folder, "citeseer")
     assert says in str(error.value) and str(folder) in str(error.value)
+
+
+def test_a_checksum_is_compared_before_the_file_is_parsed(tmp_path):
+    folder = write_raw(tmp_path / "raw")
+    put(folder, "x", b"no pickle")
+    with pytest.raises(DataError, match=r"ind\.citeseer\.x: sha256 is .* expected 0000"):
+        planetoid.read_planetoid(folder, "citeseer", {"ind.citeseer.x": "0000"})
 
 
 def test_too_few_nodes_for_validation_are_refused(tmp_path):

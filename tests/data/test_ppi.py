@@ -64,6 +64,13 @@ def npy(array):
     return buffer.getvalue()
 
 
+def huge_npy():
+    """A header that claims 80 TB, with nothing behind it."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 10)})
+    return buffer.getvalue()
+
+
 def sorted_edges(graph):
     return (graph.edge_index[0] * graph.num_nodes + graph.edge_index[1]).sort().values
 
@@ -170,6 +177,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name, content, says",
     [
+        ("valid_feats.npy", huge_npy(), "more than its 128 bytes hold"),
         ("valid_feats.npy", npy(np.zeros((7, 5)))[:-8], "valid_feats.npy is no whole array"),
         ("valid_feats.npy", npy(np.array([print], dtype=object)), "valid_feats.npy is no whole array"),
         ("valid_feats.npy", npy(np.full((7, 5), np.nan)), "NaN or infinity at [0, 0]"),

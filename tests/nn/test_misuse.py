@@ -149,3 +149,17 @@ def test_complex_signals_have_the_right_gradients():
     assert torch.autograd.gradcheck(lambda w, z: ops.spmm(graph, w, z), (weight, x))
     a = torch.randn(4, 2, 3, dtype=torch.cdouble, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a, b: ops.sddmm(graph, a, b), (a, x))
+
+
+@pytest.mark.parametrize("layer", [nets.gcnn, nets.edge_varying, nets.spectral_product])
+def test_edge_features_are_refused_where_nothing_reads_them(layer):
+    with pytest.raises(ShapeError, match="reads no edge features"):
+        layer(3, 2)(torch.randn(4, 3), RING, edge_attr=torch.randn(8, 5))
+
+
+def test_a_graph_classifier_with_tables_takes_sampled_pieces():
+    from edgenet.models import GraphClassifier
+
+    model = GraphClassifier(3, 2, layer="edge_varying", hidden_channels=4).bind(Graph(RING, 4))
+    x, order = torch.randn(4, 3), torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(model(x[order], order.argsort()[RING], n_id=order), model(x, RING))

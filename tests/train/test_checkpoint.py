@@ -185,6 +185,10 @@ def test_a_bare_pickle_and_a_script_archive_are_refused(tmp_path):
         ({"weight": torch.zeros(2)}, "not an edgenet checkpoint"),
         (torch.zeros(2), "not an edgenet checkpoint"),
         ({"format": 99, "version": "7.0", "json": "{}", "tensors": {}}, r"format version 99 \(written by edgenet 7"),
+        ({"format": torch.ones(2), "json": "{}", "tensors": {}}, "has format version a Tensor"),
+        ({"format": True, "json": "{}", "tensors": {}}, "has format version True"),
+        ({"format": 1, "json": "[" * 100_000 + "]" * 100_000, "tensors": {}}, "its text does not fit"),
+        ({"format": 1, "json": '{"$tensor": [1]}', "tensors": {}}, "its text does not fit"),
         ({"format": 1}, "lacks its text or its tensors"),
         ({"format": 1, "json": "{", "tensors": {}}, "its text does not fit"),
         ({"format": 1, "json": '{"a": {"$tensor": "b"}}', "tensors": {}}, "its text does not fit"),
@@ -197,6 +201,17 @@ def test_another_format_or_version_is_refused(tmp_path, content, says):
         checkpoint.load(tmp_path / "x.pt")
 
 
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(file, monkeypatch):
+    with zipfile.ZipFile(file) as archive:
+        members = {item.filename: archive.read(item) for item in archive.infolist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)
+    with pytest.raises(CheckpointError, match=r"state\.pt: refused, .* is compressed"):
+        checkpoint.load(file)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"gone\.pt: no such file"):
         checkpoint.load(tmp_path / "gone.pt")
@@ -207,3 +222,6 @@ def test_a_state_of_another_shape_names_file_and_tensor():
         checkpoint.load_model_state(nn.Linear(3, 2), nn.Linear(4, 2).state_dict(), "run/model.pt")
     with pytest.raises(CheckpointError, match="Missing key"):
         checkpoint.load_model_state(nn.Linear(3, 2), {}, "run/model.pt")
+    for state in ([1], {1: torch.zeros(1)}, {"weight": 3}, None):
+        with pytest.raises(CheckpointError, match="does not fit this Linear"):
+            checkpoint.load_model_state(nn.Linear(3, 2), state, "run/model.pt")

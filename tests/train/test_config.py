@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgenet.config import PRESETS, RunConfig, changed, parse_assignment, preset
+from edgenet.config import RunConfig, changed, parse_assignment
 from edgenet.errors import ConfigError
 from edgenet.models import GraphClassifier, NodeClassifier
+from edgenet.presets import PRESETS, preset
 
 SMALLEST = {"dataset": {"name": "karate"}, "model": {"layer": "gcn"}}
 
@@ -77,12 +78,17 @@ def test_a_file_that_is_missing_or_no_toml_is_said_so(tmp_path):
 
 
 def test_toml_written_and_read_is_the_same_configuration(tmp_path):
-    options = {"nodes": 0.1, "deep": {"a b": [1, 2.5, "x", True]}}
+    options = {"nodes": 0.1, "deep": {"a b": [1, 2.5, "x", True], "\U0001f9ed\x7f": "\U0001f9ed\x7f\x01"}}
     awkward = with_(out='a "quoted"\\ näme', model__options=options, optimizer__lr=1e-12)
     for config in [RunConfig.from_dict(awkward)] + [preset(d, layer or None) for d in PRESETS for layer in PRESETS[d]]:
         (tmp_path / "run.toml").write_text(config.to_toml(), encoding="utf-8")
         assert RunConfig.from_toml(tmp_path / "run.toml") == config
         assert RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_bytes_that_are_no_text_are_refused():
+    with pytest.raises(ConfigError, match=r"'\\udcff' holds bytes that are no UTF-8"):
+        RunConfig.from_dict(with_(out="\udcff")).to_toml()
 
 
 def test_the_command_line_overrides_the_file(tmp_path):

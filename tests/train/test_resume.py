@@ -81,59 +81,97 @@ def killed(run, folder, epochs, delay):
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
-@pytest.mark.parametrize(
-    "name, layer, options, every",
-    [
-        ("nodes", "gat", {"heads": 2, "attention_dropout": 0.5}, 1),
-        ("nodes", "edge_varying", {"bank": "heads", "heads": 2}, 3),
-        ("graphs", "gcnn", {}, 2),
-        ("signals", "edge_varying", {"readout": "flatten"}, 1),
-    ],
-)
-def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path, name, layer, options, every):
-    """Two seeds, early stopping on, dropout or shuffling at work, a callback with a state."""
+def killed_at(run, number):
+    """Call ``run()`` in a process of its own, which kills itself where it would put its n-th file in place; whether it
+    came so far."""
+    child = os.fork()
+    if child == 0:
+        try:
+            replace, calls = os.replace, iter(range(1, 1000))
+
+            def deadly(*paths):
+                if next(calls) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                replace(*paths)
+
+            os.replace = deadly
+            run()
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+CASES = [
+    ("nodes", "gat", {"heads": 2, "attention_dropout": 0.5}, 1),
+    ("nodes", "edge_varying", {"bank": "heads", "heads": 2}, 3),
+    ("graphs", "gcnn", {}, 2),
+    ("signals", "edge_varying", {"readout": "flatten"}, 1),
+]
+
+
+def whole_and_broken(folder, name, layer, options, every):
+    """A run that is left alone, in ``whole``; what begins or resumes the same in ``broken``. Two seeds, early stopping
+    on, dropout or shuffling at work, a callback with a state."""
     data = DATASETS[name]()
     settings = config(
         layer, training__seeds=[0, 1], training__epochs=14, training__patience=9, training__batch_size=8,
         training__checkpoint_epochs=every, model__options=options, model__dropout=0.5,
     )  # fmt: skip
-    train(settings.replaced(out=str(tmp_path / "whole")), dataset=data, progress=False, callbacks=[Slow()])
-    broken = settings.replaced(out=str(tmp_path / "broken"))
+    train(settings.replaced(out=str(folder / "whole")), dataset=data, progress=False, callbacks=[Slow()])
+    broken = settings.replaced(out=str(folder / "broken"))
+    return lambda slow=0.0: train(broken, dataset=data, progress=False, callbacks=[Slow(slow)], resume=True)
+
+
+@pytest.mark.parametrize("name, layer, options, every", CASES)
+def test_killed_while_it_writes_a_run_ends_in_the_same_bits(tmp_path, name, layer, options, every):
+    run = whole_and_broken(tmp_path, name, layer, options, every)
+    # 1 is config.toml; the later ones are checkpoints, cut metrics, models
+    kills = [killed_at(run, number) for number in (1, 3, 2, 4, 5)]
+    assert all(kills) and list(tmp_path.rglob(".*.tmp"))
+    run()
+    assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
+    assert not list(tmp_path.rglob("seed-*/.*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, layer, options, every", CASES)
+def test_killed_again_and_again_a_run_ends_in_the_same_bits(tmp_path, name, layer, options, every):
+    run, moments = whole_and_broken(tmp_path, name, layer, options, every), random.Random(0)
     step = 0.002 if name == "signals" else 0.005
-
-    def run(slow=step):
-        train(broken, dataset=data, progress=False, callbacks=[Slow(slow)], resume=True)
-
-    moments = random.Random(0)
     # so many epochs that a checkpoint is among them, and then at any moment of the next
-    kills = [killed(run, tmp_path / "broken", every + number % 3, moments.uniform(0, 0.03)) for number in range(4)]
+    kills = [
+        killed(lambda: run(step), tmp_path / "broken", every + number % 3, moments.uniform(0, 0.03))
+        for number in range(4)
+    ]
     assert sum(kills) >= 2
-    run(0)
+    run()
     assert outcome(tmp_path / "broken") == outcome(tmp_path / "whole")
 
 
 def test_the_command_line_killed_and_resumed_ends_in_the_same_bits(tmp_path):
-    command = [sys.executable, "-m", "edgenet", "train"]
-    settings = ["karate", "--model", "gat", "--seeds", "0,1", "--epochs", "60", "--no-pictures"]
-    for change in ("training.patience=0", "training.checkpoint_epochs=7", "training.dtype=float64"):
-        settings += ["--set", change]
-    metrics = tmp_path / "killed" / "seed-1" / "metrics.jsonl"
-    process = subprocess.Popen([*command, *settings, "--out", tmp_path / "killed"], stderr=subprocess.DEVNULL)
-    give_up = time.monotonic() + 60
-    while not (metrics.exists() and metrics.read_bytes().count(b"\n") > 20):
-        assert process.poll() is None and time.monotonic() < give_up
-        time.sleep(0.005)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    settings = ["train", "karate", "--model", "gat", "--seeds", "0,1", "--epochs", "60", "--no-pictures"]
+    changes = ("patience=0", "checkpoint_epochs=7", "checkpoint_seconds=0", "dtype=float64")
+    settings += [word for change in changes for word in ("--set", f"training.{change}")]
+    # config.toml, 8 checkpoints and the model of seed 0, 3 checkpoints of seed 1; the next one is never put in place
+    dying = (
+        "import os, signal, sys\n"
+        "from edgenet.cli import main\n"
+        "replace, calls = os.replace, iter(range(1, 1000))\n"
+        "os.replace = lambda *paths: os.kill(os.getpid(), 9) if next(calls) == 14 else replace(*paths)\n"
+        "main(sys.argv[1:])\n"
+    )
+    process = [sys.executable, "-c", dying, *settings, "--out", tmp_path / "killed"]
+    assert subprocess.run(process, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
+    assert checkpoint.load(tmp_path / "killed" / "seed-1" / "checkpoint.pt")["epoch"] == 21
     first_seed = (tmp_path / "killed" / "seed-0" / "model.pt").stat().st_mtime_ns
-    command += [tmp_path / "killed", "--resume", "--no-pictures"]
+    command = [sys.executable, "-m", "edgenet", "train", tmp_path / "killed", "--resume", "--no-pictures"]
     resumed = subprocess.run(command, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert (tmp_path / "killed" / "seed-0" / "model.pt").stat().st_mtime_ns == first_seed  # was not run again
 
     from edgenet.cli import main
 
-    assert main(["train", *settings, "--out", str(tmp_path / "whole")]) == 0
+    assert main([*settings, "--out", str(tmp_path / "whole")]) == 0
     assert outcome(tmp_path / "killed") == outcome(tmp_path / "whole")
 
 
@@ -235,6 +273,16 @@ def test_another_model_seed_or_set_of_callbacks_is_refused(tmp_path):
         ({key: value for key, value in state.items() if key != "random"}, "is no state of a training run"),
         ({**state, "optimizer": {}}, "is no state of a training run"),
         ([1], "is no state of a training run"),
+        ({**state, "optimizer": {**state["optimizer"], "param_groups": []}}, "is no state of a training run"),
+        ({**state, "random": {**state["random"], "numpy": [1]}}, "is no state of a training run"),
+        ({**state, "random": {**state["random"], "torch": torch.zeros(3)}}, "is no state of a training run"),
+        ({**state, "random": {**state["random"], "python": [3, torch.arange(5), None]}}, "is no state"),
+        ({**state, "epoch": "x"}, "is no state of a training run: TypeError: epoch is 'x'"),
+        ({**state, "epoch": -3}, "is no state of a training run: TypeError: epoch is -3"),
+        ({**state, "seconds": None}, "is no state of a training run"),
+        ({**state, "best": {**state["best"], "val": "x"}}, "is no state of a training run"),
+        ({**state, "best": {**state["best"], "state": {}}}, "does not fit"),
+        ({key: value for key, value in state.items() if key != "threads"}, "is no state of a training run"),
     ]:
         checkpoint.save(file, broken)
         with pytest.raises(CheckpointError, match=rf"checkpoint\.pt: {says}"):

@@ -308,10 +308,16 @@ def test_a_model_file_with_another_content_is_refused(tmp_path):
         ({**state, "model_config": {**own, "colour": 5}}, "is no trained model"),
         ({"a": 1}, "is no trained model"),
         ([], "is no trained model"),
+        ({**state, "model": [1]}, "is no trained model"),
+        ({**state, "model": {1: torch.zeros(1)}}, "does not fit this NodeClassifier"),
+        ({**state, "model_config": {**own, "hidden_channels": 10**15}}, "is no trained model"),
+        ({**state, "result": {**state["result"], "val": "x"}}, "is no trained model"),
+        ({**state, "result": {**state["result"], "test": math.nan}}, "is no trained model: .* its test nan"),
     ]:
         checkpoint.save(file, broken)
-        with pytest.raises(CheckpointError, match=rf"model\.pt: {says}"):
+        with pytest.raises(CheckpointError, match=rf"model\.pt: {says}") as error:
             load_model(file)
+        assert "\n" not in str(error.value)
 
 
 def test_a_folder_that_holds_something_is_not_touched_unless_told(tmp_path):
@@ -331,6 +337,14 @@ def test_a_folder_that_holds_something_is_not_touched_unless_told(tmp_path):
         fit(nodes(), config(out=str(tmp_path / "mine" / "thesis.txt")))
 
 
+def test_a_config_toml_of_something_else_is_not_overwritten(tmp_path):
+    (tmp_path / "config.toml").write_text('[package]\nname = "mine"\n')
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(ConfigError, match=r"its config\.toml is of no run.*no key 'package'"):
+            fit(nodes(), config(out=str(tmp_path)), **options)
+    assert (tmp_path / "config.toml").read_text() == '[package]\nname = "mine"\n'
+
+
 def test_overwriting_replaces_the_run_and_leaves_other_files(tmp_path):
     fit(nodes(), config(out=str(tmp_path / "run"), training__seeds=[0, 1]))
     (tmp_path / "run" / "seed-1" / "notes.txt").write_text("mine")
@@ -348,6 +362,33 @@ def test_a_loss_that_is_not_finite_says_when_and_what_to_try():
 
     with pytest.raises(DivergenceError, match=r"the loss is nan at epoch 3, step 3 \(seed 0\).*optimizer\.lr=0\.002"):
         fit(nodes(), config(), callbacks=[Poison()])
+
+
+def test_a_score_that_is_not_finite_is_no_result(tmp_path):
+    class Break(Callback):
+        def after_step(self, run):
+            if run.epoch == 2:
+                next(run.model.parameters()).data.fill_(float("nan"))
+
+    for name in ("nodes", "values"):
+        options = {"model__options": {"readout": "node"}, "training__batch_size": 100} if name == "values" else {}
+        settings = config("gcnn", out=str(tmp_path / name), **options)
+        with pytest.raises(DivergenceError, match=r"the val.* is nan at epoch 2"):
+            fit(DATASETS[name](), settings, callbacks=[Break()])
+        assert [r["epoch"] for r in read_metrics(tmp_path / name / "seed-0" / "metrics.jsonl")] == [1]
+
+
+def test_test_scores_that_are_not_finite_are_no_result():
+    data = graphs()
+    data.test[0].x[:] = 3e38  # finite, and its scores are not
+    with pytest.raises(DivergenceError, match="test loss of the best model is"):
+        fit(data, config("gcnn"))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_step_too_large_for_its_dtype_is_a_divergence(name):
+    with pytest.raises(DivergenceError, match=r"epoch 1.*optimizer\.lr=1e\+37, it is 1e\+38"):
+        fit(nodes(), config(optimizer__name=name, optimizer__lr=1e38))
 
 
 def test_features_that_are_not_finite_are_refused_before_training_and_named():
@@ -393,7 +434,7 @@ def test_a_model_that_cannot_be_made_is_a_configuration_error(layer, options, sa
         fit(nodes(), config(layer, model__options=options))
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "abacus"])
+@pytest.mark.parametrize("device", ["cuda:99", "abacus", "meta", "xpu"])
 def test_a_device_that_is_not_there_is_said_so(device):
     with pytest.raises(ConfigError, match=r"training\.device is"):
         fit(nodes(), config(training__device=device))
