@@ -15,6 +15,9 @@ from edgenet.errors import EdgeIndexError, ShapeError
 
 T = TypeVar("T")
 
+#: beginnings of the keys (kind, row) under which a graph keeps its edges sorted by source (row 0) or target (row 1)
+_ORDERS = ("sorted", "native")
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -123,9 +126,9 @@ class Graph:
         def build() -> Graph:
             node_id = None if self.is_bipartite else self.node_id
             turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, node_id, self.edge_id)
-            for row in (0, 1):
-                if ("sorted", row) in self._memo:
-                    turned._memo["sorted", 1 - row] = self._memo["sorted", row]
+            for key, order in self._memo.items():
+                if key[0] in _ORDERS:
+                    turned._memo[key[0], 1 - key[1]] = order
             return turned
 
         return self.memo("transpose", build)
@@ -174,7 +177,7 @@ class Graph:
         """This graph as a sampled piece of a larger one: ids of its nodes and edges there."""
         if node_id is None and edge_id is None:
             return self
-        memo = {key: value for key, value in self._memo.items() if key == "of" or key[0] == "sorted"}
+        memo = {key: value for key, value in self._memo.items() if key == "of" or key[0] in _ORDERS}
         return replace(self, node_id=node_id, edge_id=edge_id, _memo=memo)
 
     def to(self, device: torch.device | str) -> Graph:

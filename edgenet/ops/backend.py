@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from edgenet.errors import BackendError
+from edgenet.graph import Graph
 
 #: Fastest first. ``reference`` is the definition in plain torch and runs everywhere.
-ORDER = ("scatter", "reference")
+ORDER = ("native", "triton", "scatter", "reference")
+#: Backends whose kernels take a graph, sorted once; the others take the ends of the edges.
+KERNELS = ("native", "triton")
+_DTYPES = {
+    "native": (torch.float32, torch.float64, torch.bfloat16),
+    "triton": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
+_DEVICE = {"native": "cpu", "triton": "cuda"}
 
 #: op name -> backend name -> function
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {}
@@ -33,8 +46,48 @@ def torch_scatter() -> ModuleType | None:
 
 
 def register(op: str, **implementations: Callable[..., Any]) -> None:
-    """Announce the implementations of an op, by backend name."""
+    """Announce an op and its forms on the ends of the edges, by backend name. All ops have kernels."""
     _IMPLEMENTATIONS[op] = implementations
+
+
+def eager() -> bool:
+    """Whether ops may take the short path: nothing traces, transforms or watches the calls."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+    )
+
+
+def kernels(op: str, tensor: Tensor) -> ModuleType | None:
+    """The compiled or Triton form of ``op`` that runs now on tensors like this one; None if another backend does."""
+    return _kernels(op, _forced.get(), tensor.device.type, tensor.dtype)
+
+
+@cache
+def _kernels(op: str, forced: str | None, device: str, dtype: torch.dtype) -> ModuleType | None:
+    if forced is None and device == "cpu" and dtype in _DTYPES["native"]:
+        _tell_of_missing_native()
+    for name in KERNELS if forced is None else (forced,):
+        if name in KERNELS and dtype in _DTYPES[name] and _runs_on(name, device, forced) and _usable(name):
+            return import_module(f"edgenet.ops.{op}.{name}")
+    return None
+
+
+def _runs_on(name: str, device: str, forced: str | None) -> bool:
+    # on CPU tensors Triton is its slow interpreter, which has to be asked for
+    return device == _DEVICE[name] or (name == "triton" == forced and device == "cpu")
+
+
+@cache
+def _tell_of_missing_native() -> None:
+    if not _usable("native") and not os.environ.get("EDGENET_NO_NATIVE"):
+        warnings.warn(f"no compiled kernels: edgenet runs on its portable path. {_REMEDY['native']}", stacklevel=2)
+
+
+def checked_graph(source: Tensor, target: Tensor, num_nodes: int, num_sources: int) -> Graph:
+    """The graph that the kernels get inside a registered op. Ends that a trace brings here were not checked yet."""
+    return Graph(torch.stack([source, target]), num_nodes, num_sources)
 
 
 def ops() -> list[str]:
@@ -50,29 +103,44 @@ def available(op: str) -> list[str]:
     """
     if op not in _IMPLEMENTATIONS:
         raise BackendError(f"no op is called {op!r}; there are {', '.join(ops())}.")
-    return [name for name in reversed(ORDER) if name in _IMPLEMENTATIONS[op] and _usable(name)]
+    return [name for name in reversed(ORDER) if _has(op, name) and _usable(name)]
 
 
 def choose(op: str) -> Callable[..., Any]:
-    """The implementation of ``op`` that runs now.
+    """The form of ``op`` on the ends of the edges that runs where no kernels do.
 
     Raises:
         BackendError: if ``use`` asked for a backend that has become unusable.
     """
-    name = _forced.get()
+    name, known = _forced.get(), _IMPLEMENTATIONS[op]
     if name is None:
-        return _IMPLEMENTATIONS[op][available(op)[-1]]
+        return next(known[name] for name in ORDER if name in known and _usable(name))
     if not _usable(name):
         raise BackendError(f"backend {name!r} cannot run here any more; available: {', '.join(available(op))}.")
-    return _IMPLEMENTATIONS[op].get(name, _IMPLEMENTATIONS[op]["reference"])
+    return known.get(name, known["reference"])
+
+
+def explain() -> dict[str, dict[str, str]]:
+    """For every op and backend, "active" if it can run on this machine, else why it cannot and what to do."""
+    return {op: {name: _state(op, name) for name in ORDER} for op in ops()}
+
+
+def _state(op: str, name: str) -> str:
+    if not _has(op, name):
+        return "this op has no such form; its reference runs"
+    return "active" if _usable(name) else _REMEDY[name]
+
+
+def _has(op: str, name: str) -> bool:
+    return name in KERNELS or name in _IMPLEMENTATIONS[op]
 
 
 @contextmanager
 def use(name: str) -> Iterator[None]:
     """Run every op in this block, and backward passes called inside it, on one backend.
 
-    An op that has no form of its own there runs its reference. On CUDA, autograd runs backward passes on threads of its
-    own, which do not see this.
+    An op that has no form of its own there, or none for a tensor's device or dtype, runs its reference. On CUDA,
+    autograd runs backward passes on threads of its own, which do not see this.
 
     Raises:
         BackendError: if the backend is unknown, or missing on this machine.
@@ -88,8 +156,31 @@ def use(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
-_REMEDY = {"scatter": "torch_scatter does not import. `pip install --no-build-isolation torch_scatter` builds it."}
+_REMEDY = {
+    "native": (
+        "no compiled kernels load: none were built, or EDGENET_NO_NATIVE is set. Install a C++ compiler and run "
+        "`pip install --force-reinstall --no-deps edgenet`."
+    ),
+    "triton": (
+        "there is no GPU, or triton does not import: `pip install triton`. To try the kernels slowly on a CPU, set "
+        "TRITON_INTERPRET=1 before Python starts."
+    ),
+    "scatter": "torch_scatter does not import. `pip install --no-build-isolation torch_scatter` builds it.",
+}
 
 
 def _usable(name: str) -> bool:
+    if name == "native":
+        from edgenet.ops import native
+
+        return native.library() is not None
+    if name == "triton":
+        return _triton()
     return name != "scatter" or torch_scatter() is not None
+
+
+@cache
+def _triton() -> bool:
+    from edgenet.ops import triton_rows  # imports triton, which takes a while
+
+    return triton_rows.available()

@@ -31,7 +31,7 @@ class _SoftmaxPhi(Phi):
     def weights(self, score: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:
         """(E, H) attention from (E, H) scores."""
         # softmax over the senders of each receiver; some code normalises over receivers, which is not GAT
-        alpha = ops.segment_softmax(score, graph.target, graph.num_nodes)
+        alpha = ops.segment_softmax(score, graph)
         alpha = F.dropout(alpha, self.dropout, self.training)
         if edge_weight is None:
             return alpha

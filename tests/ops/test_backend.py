@@ -36,8 +36,11 @@ def spies(monkeypatch):
             return lambda *args: (ran.append(kind), definition(*args))[1]
 
         monkeypatch.setitem(backend._IMPLEMENTATIONS, name, {kind: spy(kind) for kind in ("reference", "scatter")})
-    monkeypatch.setattr(backend, "_usable", lambda name: True)
-    return ran
+    monkeypatch.setattr(backend, "_usable", lambda name: name not in backend.KERNELS)
+    monkeypatch.setenv("EDGENET_NO_NATIVE", "1")
+    backend._kernels.cache_clear()
+    yield ran
+    backend._kernels.cache_clear()
 
 
 def hop(requires_grad=False):
@@ -52,17 +55,17 @@ def test_every_op_has_its_definition_first(op):
 
 
 def test_an_unknown_op_is_refused_with_the_known_ones():
-    with pytest.raises(BackendError, match=r"'spmv'.*sddmm, segment_softmax, spmm"):
+    with pytest.raises(BackendError, match=r"'spmv'.*attention, attention_v2, sddmm, segment_softmax, spmm"):
         ops.available("spmv")
 
 
 def test_an_unknown_backend_is_refused_with_the_known_ones():
-    with pytest.raises(BackendError, match=r"'cuda'.*scatter, reference"), ops.use("cuda"):
+    with pytest.raises(BackendError, match=r"'cuda'.*native, triton, scatter, reference"), ops.use("cuda"):
         pass
 
 
 def test_a_missing_backend_is_refused_with_the_way_to_get_it(no_scatter):
-    assert all(ops.available(op) == ["reference"] for op in NAMES)
+    assert all("scatter" not in ops.available(op) for op in NAMES)
     with pytest.raises(BackendError, match=r"'scatter' cannot run here.*pip install"), ops.use("scatter"):
         pass
 
@@ -72,6 +75,7 @@ def test_an_op_without_a_form_in_the_backend_runs_its_reference(monkeypatch, spi
     with ops.use("scatter"):
         hop()
     assert spies == ["reference"] and ops.available("spmm") == ["reference"]
+    assert "no such form" in ops.explain()["spmm"]["scatter"]
 
 
 def test_unasked_the_fastest_backend_runs(spies):
@@ -114,7 +118,7 @@ def test_a_torch_scatter_that_does_not_load_counts_as_absent(monkeypatch):
     backend.torch_scatter.cache_clear()
     try:
         assert backend.torch_scatter() is None
-        assert ops.available("spmm") == ["reference"]
+        assert "scatter" not in ops.available("spmm")
         hop()
     finally:
         backend.torch_scatter.cache_clear()
@@ -127,7 +131,32 @@ sys.modules["torch_scatter"] = None         # importing it raises
 import torch, edgenet
 conv = edgenet.EdgeNetConv(3, 2, heads=2, phi="attention")
 conv(torch.randn(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]])).sum().backward()
-assert edgenet.ops.available("spmm") == ["reference"]
+assert "scatter" not in edgenet.ops.available("spmm")
 assert conv.phi.att_source.grad.isfinite().all()
 """
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def test_without_compiled_kernels_it_is_said_once_and_how_to_get_them(monkeypatch):
+    monkeypatch.setattr(backend, "_usable", lambda name: name == "reference")
+    monkeypatch.delenv("EDGENET_NO_NATIVE", raising=False)
+    for remembered in (backend._kernels, backend._tell_of_missing_native):
+        remembered.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="no compiled kernels.*compiler"):
+            hop()
+        hop()  # a second warning would raise: the suite turns ours into errors
+        assert "compiler" in ops.explain()["spmm"]["native"]
+    finally:
+        for remembered in (backend._kernels, backend._tell_of_missing_native):
+            remembered.cache_clear()
+
+
+def test_kernels_run_only_where_their_device_and_dtype_are_right():
+    graph = GRAPHS["path"]
+    assert backend.kernels("spmm", torch.ones(1, dtype=torch.complex64)) is None
+    assert backend.kernels("spmm", torch.ones(1, device="meta")) is None
+    with ops.use("reference"):
+        assert backend.kernels("spmm", torch.ones(1)) is None
+    half = ops.spmm(graph, None, torch.ones(graph.num_nodes, 1, 1, dtype=torch.float16))
+    assert half.dtype == torch.float16

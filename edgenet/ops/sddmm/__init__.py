@@ -38,12 +38,38 @@ def sddmm(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
             f"sddmm wants {graph.num_nodes} target rows and {graph.num_sources} source rows, got {a.shape[0]} "
             f"and {b.shape[0]}."
         )
-    dtype = torch.promote_types(a.dtype, b.dtype)
-    return _sddmm(graph.source, graph.target, a.to(dtype), b.to(dtype))
+    if a.dtype != b.dtype:
+        dtype = torch.promote_types(a.dtype, b.dtype)
+        a, b = a.to(dtype), b.to(dtype)
+    if backend.eager() and backend.kernels("sddmm", a) is not None:
+        return _Sddmm.apply(graph, a, b)
+    return _sddmm(graph.source, graph.target, a, b)
+
+
+class _Sddmm(torch.autograd.Function):
+    """The short path: kernels on the graph, whose sort orders are built already."""
+
+    @staticmethod
+    def forward(ctx, graph, a, b):
+        ctx.graph = graph
+        ctx.save_for_backward(a, b, graph.edge_index)  # edges changed in place meanwhile raise
+        return backend.kernels("sddmm", a).forward(graph, a, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        from edgenet.ops.spmm import spmm
+
+        a, b, _ = ctx.saved_tensors
+        grad_a = spmm(ctx.graph, grad, b) if ctx.needs_input_grad[1] else None
+        grad_b = spmm(ctx.graph.transpose(), grad, a) if ctx.needs_input_grad[2] else None
+        return None, grad_a, grad_b
 
 
 @torch.library.custom_op("edgenet::sddmm", mutates_args=())
 def _sddmm(source: Tensor, target: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    kernels = backend.kernels("sddmm", a)
+    if kernels is not None:
+        return kernels.forward(backend.checked_graph(source, target, a.shape[0], b.shape[0]), a, b)
     return backend.choose("sddmm")(source, target, a, b)
 
 

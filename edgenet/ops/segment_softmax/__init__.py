@@ -4,40 +4,72 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import ShapeError
+from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.ops.segment_softmax import reference, scatter
 
 backend.register("segment_softmax", reference=reference.segment_softmax, scatter=scatter.segment_softmax)
 
 
-def segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
-    """The softmax over the rows that share a segment; with ``index = graph.target``, over each node's in-edges.
+def segment_softmax(score: Tensor, index: Tensor | Graph, num_segments: int | None = None) -> Tensor:
+    """The softmax over the rows that share a segment; with a graph as ``index``, over each node's in-edges.
 
     p[e, h] = exp(score[e, h]) / sum over e' with index[e'] = index[e] of exp(score[e', h])
 
     Args:
         score: (E, H). A score of -inf gets weight 0; a segment of which every score is -inf gets zeros. NaN spreads
             over its segment and head.
-        index: (E,) segment of every row, each in [0, num_segments). Any order.
-        num_segments: number of segments; some may be empty.
+        index: (E,) segment of every row, each in [0, num_segments), in any order. Or a graph: the
+            segments are its targets, and nothing is sorted anew.
+        num_segments: number of segments; some may be empty. Not needed with a graph.
 
     Returns:
         (E, H).
 
     Raises:
-        ShapeError: if ``score`` is not (E, H), or ``index`` has another length.
+        ShapeError: if ``score`` is not (E, H), ``index`` has another length, or ``num_segments`` is missing.
     """
+    graph, index = (index, index.target) if isinstance(index, Graph) else (None, index)
     if score.dim() != 2 or index.shape != score.shape[:1]:
         raise ShapeError(
             f"segment_softmax wants scores (E, H) and one segment a row, got {tuple(score.shape)} and "
             f"{tuple(index.shape)}."
         )
-    return _segment_softmax(score, index, num_segments)
+    if graph is None:
+        if num_segments is None:
+            raise ShapeError("segment_softmax wants num_segments beside an index; a graph says it itself.")
+        return _segment_softmax(score, index, num_segments)
+    if backend.eager() and backend.kernels("segment_softmax", score) is not None:
+        return _SegmentSoftmax.apply(graph, score)
+    return _segment_softmax(score, index, graph.num_nodes)
+
+
+class _SegmentSoftmax(torch.autograd.Function):
+    """The short path: kernels on the graph, whose sort orders are built already."""
+
+    @staticmethod
+    def forward(ctx, graph, score):
+        p = backend.kernels("segment_softmax", score).forward(graph, score)
+        ctx.graph = graph
+        ctx.save_for_backward(p, graph.edge_index)  # edges changed in place meanwhile raise
+        return p
+
+    @staticmethod
+    def backward(ctx, grad):
+        p, _ = ctx.saved_tensors
+        kernels = backend.kernels("segment_softmax", p) if backend.eager() and not torch.is_grad_enabled() else None
+        if kernels is not None:
+            return None, kernels.backward(ctx.graph, p, grad)
+        return None, _gradient(p, grad, ctx.graph.target, ctx.graph.num_nodes)
 
 
 @torch.library.custom_op("edgenet::segment_softmax", mutates_args=())
 def _segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
     # contiguous in, contiguous out, as the fake below says
+    kernels = backend.kernels("segment_softmax", score)
+    if kernels is not None:
+        edge = torch.arange(len(index), device=index.device)
+        return kernels.forward(backend.checked_graph(edge, index, num_segments, len(index)), score)
     return backend.choose("segment_softmax")(score.contiguous(), index, num_segments)
 
 
@@ -53,10 +85,14 @@ def _keep(ctx, inputs, output) -> None:
 
 def _backward(ctx, grad):
     index, p = ctx.saved_tensors
+    return _gradient(p, grad, index, ctx.num_segments), None, None
+
+
+def _gradient(p: Tensor, grad: Tensor, index: Tensor, num_segments: int) -> Tensor:
     wide = torch.float32 if p.dtype in (torch.float16, torch.bfloat16) else p.dtype
     weighted = (grad * p).to(wide)
-    mean = weighted.new_zeros((ctx.num_segments, p.shape[1])).index_add(0, index, weighted)
-    return (weighted - p * mean[index]).to(p.dtype), None, None
+    mean = weighted.new_zeros((num_segments, p.shape[1])).index_add(0, index, weighted)
+    return (weighted - p * mean[index]).to(p.dtype)
 
 
 _segment_softmax.register_autograd(_backward, setup_context=_keep)

@@ -1,0 +1,138 @@
+// Softmax over the edges of each row, for blocks of rows whose numbers fit into the nearer caches.
+//
+// Numbers of an edge stand together, (edges, heads). Heads are taken eight, four or one at a time; exp goes over a
+// whole block at once, whatever the heads.
+#pragma once
+#include "rows.h"
+
+namespace edgenet {
+
+constexpr int64_t BLOCK = 4096;  // numbers of a block, unless one row alone has more
+
+template <class A> static inline A negative_infinity() { return -std::numeric_limits<A>::infinity(); }
+
+// body(group, first head) for the heads in groups of 8, 4 and 1
+template <class F> static inline void for_heads(int64_t heads, F body) {
+  int64_t h = 0;
+  for (; h + 8 <= heads; h += 8) body(std::integral_constant<int, 8>(), h);
+  for (; h + 4 <= heads; h += 4) body(std::integral_constant<int, 4>(), h);
+  for (; h < heads; h++) body(std::integral_constant<int, 1>(), h);
+}
+
+// body(first row, end row, position of the first edge, edges) for blocks of rows that have at most `limit` edges
+template <class I, class F>
+static void for_blocks(const Order<I>& order, int64_t low, int64_t high, int64_t limit, F body) {
+  for (int64_t first = low; first < high;) {
+    int64_t last = first + 1;
+    while (last < high && (int64_t)(order.ptr[last + 1] - order.ptr[first]) <= limit) last++;
+    body(first, last, (int64_t)order.ptr[first], (int64_t)(order.ptr[last] - order.ptr[first]));
+    first = last;
+  }
+}
+
+// a buffer that grows and is not filled, with room for a vector behind its end
+template <class A> struct Buffer {
+  std::unique_ptr<A[]> numbers;
+  int64_t room = -1;  // a block without edges gets a buffer too
+  A* get(int64_t n) {
+    if (n > room) {
+      room = std::max<int64_t>(n, BLOCK);
+      numbers.reset(new A[room + 64]);
+      std::fill(numbers.get() + room, numbers.get() + room + 64, A(0));
+    }
+    std::fill(numbers.get() + n, numbers.get() + n + 16, A(0));  // exp runs over the end
+    return numbers.get();
+  }
+};
+
+// scores -> weights in place, for rows first..last of a block; lse (rows, heads) of the whole graph, or null
+template <class A, class I>
+static void softmax_block(const Order<I>& order, int64_t first, int64_t last, int64_t heads, A* score, A* lse, A* top) {
+  const int64_t base = order.ptr[first], edges = order.ptr[last] - base;
+  for_heads(heads, [&](auto group, int64_t h) {
+    constexpr int G = group;
+    using V = vec<A, G>;
+    for (int64_t i = first; i < last; i++) {
+      const int64_t begin = order.ptr[i] - base, end = order.ptr[i + 1] - base;
+      V most = V{} + negative_infinity<A>();
+      for (int64_t k = begin; k < end; k++) {
+        V v = load<A, G>(score + k * heads + h);
+        most = most > v ? most : v;
+      }
+      most = most == negative_infinity<A>() ? V{} : most;  // all -inf: weights 0, not NaN
+      for (int64_t k = begin; k < end; k++)
+        store<A, G>(score + k * heads + h, load<A, G>(score + k * heads + h) - most);
+      store<A, G>(top + (i - first) * heads + h, most);
+    }
+  });
+  exp_all(score, edges * heads);
+  for_heads(heads, [&](auto group, int64_t h) {
+    constexpr int G = group;
+    using V = vec<A, G>;
+    for (int64_t i = first; i < last; i++) {
+      const int64_t begin = order.ptr[i] - base, end = order.ptr[i + 1] - base;
+      V z = {};
+      for (int64_t k = begin; k < end; k++) z += load<A, G>(score + k * heads + h);
+      V scale = z == V{} ? V{} : A(1) / z;
+      for (int64_t k = begin; k < end; k++)
+        store<A, G>(score + k * heads + h, load<A, G>(score + k * heads + h) * scale);
+      if (lse)
+        for (int g = 0; g < G; g++)
+          lse[i * heads + h + g] = z[g] == 0 ? A(0) : top[(i - first) * heads + h + g] + std::log(z[g]);
+    }
+  });
+}
+
+// numbers[k, h] *= the dropout factor of the block's edges; `factor`, if given, keeps the factors
+template <class A, class I>
+static void drop(const Dropout& dropout, const Order<I>& order, int64_t base, int64_t edges, int64_t heads, A* numbers,
+                 A* factor) {
+  for (int64_t k = 0; k < edges; k++) {
+    A* f = factor + k * heads;
+    dropout.factors<A>(order.id(base + k), heads, f);
+    for (int64_t h = 0; h < heads; h++) numbers[k * heads + h] *= f[h];
+  }
+}
+
+// out[i, h] = sum over the edges k of row i of number[at[k], h]: what the other order wrote, summed in this one
+template <class A, class S, class I>
+static void sum_rows(parallel_for pool, const Order<I>& order, const I* at, int64_t heads, const A* number, S* out) {
+  for_rows(pool, order.ptr[order.rows] * heads, order.ptr, order.rows, [&](int64_t, int64_t low, int64_t high) {
+    const int64_t end = order.ptr[high];
+    for_heads(heads, [&](auto group, int64_t h) {
+      constexpr int G = group;
+      for (int64_t i = low; i < high; i++) {
+        vec<A, G> sum = {};
+        for (int64_t k = order.ptr[i]; k < (int64_t)order.ptr[i + 1]; k++) {
+          if (k + 48 < end) __builtin_prefetch(number + (int64_t)at[k + 48] * heads + h, 0, 2);
+          sum += load<A, G>(number + (int64_t)at[k] * heads + h);
+        }
+        store<A, G>(out + i * heads + h, sum);
+      }
+    });
+  });
+}
+
+// to[k, :] = from[at[k], :] for `count` rows of `width` numbers; `at` goes on for `more` rows
+template <class A, class I>
+static void gather_rows(const A* from, const I* at, int64_t count, int64_t more, int64_t width, A* to) {
+  for (int64_t k = 0; k < count; k++) {
+    if (k + 48 < more) prefetch<3>(from + (int64_t)at[k + 48] * width, width * sizeof(A));
+    memcpy(to + k * width, from + (int64_t)at[k] * width, width * sizeof(A));
+  }
+}
+
+// out[i, h] = <a[i, h, :], b[i, h, :]>
+template <class A, class S> static void row_products(const S* a, const S* b, int64_t heads, int64_t channels, A* out) {
+  constexpr int VL = widest<A>() > 8 ? 8 : widest<A>();
+  for (int64_t h = 0; h < heads; h++, a += channels, b += channels) {
+    vec<A, VL> sum = {};
+    int64_t c = 0;
+    for (; c + VL <= channels; c += VL) sum += load<A, VL>(a + c) * load<A, VL>(b + c);
+    A rest = total<A, VL>(sum);
+    for (; c < channels; c++) rest += widen(a[c]) * widen(b[c]);
+    out[h] = rest;
+  }
+}
+
+}  // namespace edgenet

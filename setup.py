@@ -1,0 +1,56 @@
+"""Builds the CPU kernels, where there is a C++ compiler. All else stands in pyproject.toml.
+
+Three objects from the same files: for any processor of this kind, for AVX2 (x86-64-v3) and for AVX-512 (x86-64-v4);
+``edgenet.ops.native`` loads the best one that the processor runs. They include neither Python.h nor torch's headers, so
+the build needs no torch. They are optional: without a compiler the installation succeeds, and the library runs on its
+portable path.
+"""
+
+import copy
+import os
+import platform
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = [
+    "edgenet/ops/native/walk.cpp",
+    "edgenet/ops/native/order.cpp",
+    "edgenet/ops/segment_softmax/native.cpp",
+    "edgenet/ops/attention/native.cpp",
+    "edgenet/ops/attention_v2/native.cpp",
+]
+HEADERS = [f"edgenet/ops/native/{name}.h" for name in ("rows", "walk", "softmax")]
+# no -ffast-math: NaN must spread, and an object linked with it makes the whole process flush denormals
+FLAGS = ["-std=c++17", "-O2", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"]
+LEVELS = {"_base": []}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    LEVELS |= {"_v3": ["-march=x86-64-v3"], "_v4": ["-march=x86-64-v4"]}
+
+
+class Build(build_ext):
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+    def build_extension(self, ext: Extension) -> None:
+        one = copy.copy(self)  # a folder of its own: the three have the same sources, and are built at once
+        one.build_temp = os.path.join(self.build_temp, ext.name.rpartition(".")[2])
+        build_ext.build_extension(one, ext)
+
+
+setup(
+    cmdclass={"build_ext": Build},
+    ext_modules=[
+        Extension(
+            f"edgenet.ops.native.{name}",
+            SOURCES,
+            depends=HEADERS,
+            language="c++",
+            extra_compile_args=[*FLAGS, *level, *os.environ.get("EDGENET_CXXFLAGS", "").split()],
+            extra_link_args=os.environ.get("EDGENET_CXXFLAGS", "").split(),
+            optional=True,
+        )
+        for name, level in LEVELS.items()
+    ],
+)
