@@ -39,6 +39,7 @@ from edgenet.data import Dataset, check_data, load
 from edgenet.errors import CheckpointError, ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.models import GraphClassifier, NodeClassifier
+from edgenet.structured import sparse_features
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "class": F.cross_entropy,
@@ -595,6 +596,8 @@ class _Task:
             value = placed.get(name)
             if value is not None and value.is_floating_point():
                 placed[name] = value.to(self.dtype)
+        if self.dataset.task == "node" and "train_mask" in data:  # one graph, whose features are read at every step
+            placed.x = sparse_features(placed.x)
         return placed
 
     def model(self) -> nn.Module:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from edgenet.errors import ConfigError
 from edgenet.models.layers import activation as named_activation
 from edgenet.models.layers import layer_options, make_layer
 from edgenet.nn import SPECIALIZATIONS
+from edgenet.structured import SparseSignal
 
 
 class NodeClassifier(nn.Module):
@@ -134,13 +137,24 @@ class NodeClassifier(nn.Module):
         n_id: Tensor | None = None,
         e_id: Tensor | None = None,
     ) -> Tensor:
-        """(N, F_in) -> (N, F_out) scores; arguments as of ``EdgeNetConv.forward``."""
+        """(N, F_in) -> (N, F_out) scores; arguments as of ``EdgeNetConv.forward``. ``x`` may be sparse."""
         given = {"edge_weight": edge_weight, "edge_attr": edge_attr, "n_id": n_id, "e_id": e_id}
         given = {name: value for name, value in given.items() if value is not None}
+        if isinstance(x, Tensor) and x.layout != torch.strided:
+            x = SparseSignal.of(x)
         for depth in range(self.num_layers):
-            x = self.dropout(x)
+            if isinstance(x, SparseSignal):
+                x = x.dropout(self.dropout.p, self.training)
+            else:
+                x = self.dropout(x)
             y = self.convs[depth](x, edge_index, **given)
             if len(self.skips):
-                y = y + self.skips[depth](x)
+                y = y + self._skipped(depth, x)
             x = y if depth == self.num_layers - 1 else self.activation(y)
         return x
+
+    def _skipped(self, depth: int, x: Tensor | SparseSignal) -> Tensor:
+        skip = self.skips[depth]
+        if not isinstance(x, SparseSignal):
+            return skip(x)
+        return skip(x.to_dense()) if is_lazy(skip.weight) else x.times(skip.weight) + skip.bias

@@ -30,6 +30,8 @@ class Jacobi(Taps):
         poles: P.
     """
 
+    reads_weights = True
+
     def __init__(self, in_channels: int, out_channels: int, poles: int = 1) -> None:
         super().__init__()
         if in_channels == 0 or in_channels < -1 or poles < 1:

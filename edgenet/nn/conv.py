@@ -14,7 +14,8 @@ from edgenet.graph import Graph
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.phi import PHIS, Attention, AttentionV2, EdgeMatrix, Phi, ShiftOperator
-from edgenet.structured import StructuredLinear
+from edgenet.phi.base import Hop
+from edgenet.structured import Dense, SparseSignal, StructuredLinear
 
 _MESSAGE_PASSING_OPTIONS = ("flow", "decomposed_layers")
 _PROPAGATE = getattr(MessagePassing, "_orig_propagate", MessagePassing.propagate)  # PyG's own, before it is templated
@@ -189,6 +190,8 @@ class EdgeNetConv(MessagePassing):
 
         Args:
             x: (N, F_in), (B, N, F_in), or a (source, target) pair; the target may be None where nothing needs it.
+                Sparse tensors (N, F_in) are read as they are by layers that begin with a linear lift; others fill them
+                up.
             edge_index: (2, E) edges, ``EdgeIndex``, a ``Graph``, or a transposed sparse adjacency, whose values are the
                 edge weights; attention reads them as edge features, if it was made for some, or not at all.
             edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention.
@@ -212,7 +215,7 @@ class EdgeNetConv(MessagePassing):
             raise ShapeError(
                 f"a bipartite graph is walked once, from sources to targets; this layer has order {self.order}."
             )
-        source, target = x if pair else (x, x)
+        source, target = (self._readable(side) for side in x) if pair else (self._readable(x),) * 2
         n_id, e_id = (ids[1] if isinstance(ids, tuple) else ids for ids in (n_id, e_id))  # likewise
         self._check_signal(source, 0)
         batched = not pair and source.dim() == 3
@@ -222,7 +225,9 @@ class EdgeNetConv(MessagePassing):
             source, target if pair else source, edge_index, edge_weight, edge_attr, size, n_id, e_id
         )
 
-        lift_last = self._narrower_before_lift(source.shape[-1]) and not pair
+        given = edge_weight is not None or edge_attr is not None
+        fusable = not (given or self.explain or return_attention_weights or self.taps.reads_weights)
+        lift_last = not pair and self._narrower_before_lift(source, fusable and not batched)
         z = source.unsqueeze(-2) if lift_last else self.lift(source)
         if pair:
             z_target = None
@@ -231,10 +236,12 @@ class EdgeNetConv(MessagePassing):
                 if self._lifts_target:
                     z_target = (self.lift_target or self.lift)(target)
             z, source = (z, z_target), (source, target)
-        weights = self.phi(source, z, graph, edge_weight, edge_attr)
-        y = self._walk_pair(z, weights, graph) if pair else self._walk(z, weights, graph)
-        if lift_last:
-            y = self.lift(y).flatten(-2)
+        fused = self.phi.fused(source, z, graph, self.lift) if fusable else None
+        weights = None if fused else self.phi(source, z, graph, edge_weight, edge_attr)
+        if pair:
+            y = self._walk_pair(z, fused, weights, graph)
+        else:
+            y = self._walk(z, fused, weights, graph, self.lift if lift_last else None)
         if self.bias is not None:
             y = y + self.bias
         if batched:
@@ -244,6 +251,14 @@ class EdgeNetConv(MessagePassing):
         walked = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index  # as they were given
         alike = self.order == 1 or (self.phi.shares_hops and self.order > 0)
         return y, (walked, weights[0] if alike else weights)
+
+    def _readable(self, x: Tensor | SparseSignal | None) -> Tensor | SparseSignal | None:
+        """Sparse features stay sparse where a linear lift is all that reads them."""
+        if isinstance(x, Tensor) and x.layout != torch.strided:
+            x = SparseSignal.of(x)
+        if isinstance(x, SparseSignal) and not isinstance(self.lift, lifts.LinearLift):
+            return x.to_dense()
+        return x
 
     def _check_signal(self, x: Tensor, side: int) -> None:
         wanted = self.in_channels[side] if isinstance(self.in_channels, tuple) else self.in_channels
@@ -306,21 +321,25 @@ class EdgeNetConv(MessagePassing):
                 edge_attr = torch.cat([edge_attr[kept], _loop_features(bare, kept, edge_attr, self.fill_value)])
         return graph, edge_weight, edge_attr
 
-    def _narrower_before_lift(self, width: int) -> bool:
+    def _narrower_before_lift(self, x: Tensor | SparseSignal, fusable: bool) -> bool:
         """Whether to walk the input and lift afterwards: it commutes, and the input is narrower than its lift."""
-        lift = self.lift
-        return (
-            isinstance(lift, lifts.LinearLift)
-            and lift.heads == 1
-            and lift.linear.bias is None
-            and isinstance(self.taps, tapping.Sum)
-            and not self.phi.follows_signal
-            and not isinstance(self.phi, EdgeMatrix)
-            and width < self.out_channels
-        )
+        lift, width = self.lift, x.shape[-1]
+        linear = isinstance(lift, lifts.LinearLift) and lift.linear.bias is None
+        if not (linear and type(self.taps) is tapping.Sum) or isinstance(x, SparseSignal):
+            return False
+        if isinstance(self.phi, Attention):  # every head walks the input by its own weights
+            matrix = lift.linear.weight
+            return (
+                fusable and self.order == 1 and not self.self_tap and isinstance(matrix, Dense)
+                and not matrix.is_lazy and width * lift.heads < matrix.shape[0]
+            )  # fmt: skip
+        commutes = lift.heads == 1 and not self.phi.follows_signal and not isinstance(self.phi, EdgeMatrix)
+        return commutes and width < self.out_channels
 
-    def _walk(self, z: Tensor, weights: Tensor, graph: Graph) -> Tensor:
-        """(N, [B,] H, C) lifted signal -> (N, [B,] F_out)."""
+    def _walk(
+        self, z: Tensor, fused: list[Hop] | None, weights: Tensor | None, graph: Graph, lift_last: nn.Module | None
+    ) -> Tensor:
+        """(N, [B,] H, C) lifted signal, or with ``lift_last`` the input itself -> (N, [B,] F_out)."""
         initial, diagonal = self.phi.initial(graph), self.phi.diagonal(graph)
         batch = z.shape[1] if z.dim() == 4 else None
         if initial is not None:
@@ -329,13 +348,20 @@ class EdgeNetConv(MessagePassing):
 
         def hop(k: int, z: Tensor) -> Tensor:
             y = self._packed(z, batch)
-            y = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], y, spmm)
-            return self._unpacked(y, batch, z.shape[-1])
+            if fused:
+                y = fused[k](y)
+            else:
+                y = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], y, spmm)
+            y = self._unpacked(y, batch, z.shape[-1])
+            return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 
         shares_hops = self.phi.shares_hops and diagonal is None
-        return self.taps.walk(z, tapping.Walk(graph, weights, hop, self.order, self.self_tap, shares_hops))
+        y = self.taps.walk(z, tapping.Walk(graph, weights, hop, self.order, self.self_tap, shares_hops))
+        return y if lift_last is None or lift_last.heads > 1 else lift_last(y).flatten(-2)
 
-    def _walk_pair(self, z: tuple[Tensor, Tensor | None], weights: Tensor, graph: Graph) -> Tensor:
+    def _walk_pair(
+        self, z: tuple[Tensor, Tensor | None], fused: list[Hop] | None, weights: Tensor | None, graph: Graph
+    ) -> Tensor:
         """One hop from the sources to the targets of a bipartite graph."""
         z_source, z_target = z
         if self.phi.diagonal(graph) is not None or self.phi.initial(graph) is not None:
@@ -344,7 +370,10 @@ class EdgeNetConv(MessagePassing):
             raise ShapeError(
                 "the self tap needs the targets' signal: pass (x_source, x_target), or set self_tap=False."
             )
-        walked = self.phi.hop(graph, weights[0], None, z_source, self._propagated if self.explain else ops.spmm)
+        if fused:
+            walked = fused[0](z_source)
+        else:
+            walked = self.phi.hop(graph, weights[0], None, z_source, self._propagated if self.explain else ops.spmm)
         return self.taps([z_target, walked] if self.self_tap else [walked], graph)
 
     def _packed(self, z: Tensor, batch: int | None) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgenet.structured import StructuredLinear
+from edgenet.structured import Dense, SparseSignal, StructuredLinear
 
 
 class Identity(nn.Module):
@@ -35,6 +37,32 @@ class LinearLift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x).unflatten(-1, (self.heads, -1))
+
+    def inner(self, x: Tensor | SparseSignal, vectors: Tensor) -> Tensor | None:
+        """(..., V * H) products of the lifted signal of ``x`` with (V, H, C) vectors, head by head.
+
+        They come from V * H vectors in the space of ``x``, where the lift is dense and that is no wider than its own;
+        else None: take them from the lifted signal.
+        """
+        matrix, (_, heads, channels) = self.linear.weight, vectors.shape
+        if (
+            isinstance(x, SparseSignal)
+            or not isinstance(matrix, Dense)
+            or matrix.is_lazy
+            or x.shape[-1] > heads * channels
+        ):
+            return None
+        weight = matrix.weight.unflatten(0, (heads, channels))
+        folded = torch.einsum("vhc,hcf->vhf", vectors, weight).flatten(0, 1)
+        bias = self.linear.bias
+        if bias is not None:
+            bias = (vectors * bias.unflatten(0, (heads, channels))).sum(-1).flatten()
+        return F.linear(x, folded, bias)
+
+    def each_head(self, x: Tensor) -> Tensor:
+        """(..., H, F) -> (..., H, C): every head lifts a signal of its own."""
+        weight = self.linear.weight.to_dense().unflatten(0, (self.heads, -1))
+        return torch.einsum("...hf,hcf->...hc", x, weight)
 
     def reset_parameters(self) -> None:
         self.linear.reset_parameters()

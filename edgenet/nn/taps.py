@@ -22,7 +22,10 @@ class Walk:
 
     Attributes:
         graph: the graph.
-        weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them.
+        weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them; None where the hops make
+            them on the way, which is only for taps that do not read them.
+        weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them; None where hops make them
+            on the way, which is only for taps that do not read them.
         hop: ``hop(k, z)`` is Phi^(k + 1) z, for k from 0; it keeps every axis of z, and C may be any number.
         order: K.
         self_tap: whether z^(0) is among the signals to combine.
@@ -30,7 +33,7 @@ class Walk:
     """
 
     graph: Graph
-    weights: Tensor
+    weights: Tensor | None
     hop: Callable[[int, Tensor], Tensor]
     order: int
     self_tap: bool
@@ -38,7 +41,13 @@ class Walk:
 
 
 class Taps(nn.Module, ABC):
-    """Walks and combines. Signals are (N, H, C), or (N, B, H, C) for a batch of B signals on one graph."""
+    """Walks and combines. Signals are (N, H, C), or (N, B, H, C) for a batch of B signals on one graph.
+
+    Attributes:
+        reads_weights: whether it looks at the edge weights of the walk.
+    """
+
+    reads_weights: bool = False
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
         """Take all hops from z^(0) = ``z``, and combine."""

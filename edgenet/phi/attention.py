@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.phi.base import Pair, Phi, source_and_target
+from edgenet.phi.base import Hop, Pair, Phi, source_and_target
 from edgenet.structured import StructuredLinear
 
 
@@ -129,16 +130,42 @@ class Attention(_SoftmaxPhi):
         edge = None if term is None else (term * self.att_edge).sum(-1)
         hops = []
         for k in range(self.att_source.shape[0]):
-            z_source, z_target = source_and_target(z) if k == 0 else self._lifted(x, k)
-            at_source = (z_source * self.att_source[k]).sum(-1).flatten(1)  # (N, [B *] H)
-            score = at_source.index_select(0, graph.source)
-            if z_target is not None:  # targets of a bipartite graph may have no signal
-                at_target = (z_target * self.att_target[k]).sum(-1).flatten(1)
-                score = score + at_target.index_select(0, graph.target)
+            score = ops.edge_scores(graph, *self._scores(k, z if k == 0 else self._lifted(x, k)))
             if edge is not None:
                 score = score + _per_signal(edge, score.shape[1])
             hops.append(self.weights(F.leaky_relu(score, self.negative_slope), graph, edge_weight))
         return hops[0].expand(self.order, -1, -1) if self.shares_hops else torch.stack(hops)
+
+    def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
+        if self.shares_hops and self.order > 1:  # weights that are used again are cheaper kept
+            return None
+        dropout = self.dropout if self.training else 0.0
+        hops: list[Hop] = []
+        for k in range(self.order):
+            scores = self._folded(x, lift) if k == 0 else None
+            if scores is None:
+                scores = self._scores(k, z if k == 0 else self._lifted(x, k))
+            hops.append(partial(self._hop, graph, *scores, dropout))
+        return hops
+
+    def _hop(self, graph: Graph, at_source: Tensor, at_target: Tensor | None, dropout: float, z: Tensor) -> Tensor:
+        return ops.attention(graph, at_source, at_target, z, self.negative_slope, dropout)
+
+    def _scores(self, k: int, z: Tensor | Pair) -> tuple[Tensor, Tensor | None]:
+        """(N, [B *] H) scores of sources and of targets at hop k + 1; targets of a bipartite graph may have none."""
+        z_source, z_target = source_and_target(z)
+        if z_target is z_source:
+            both = _products(z_source, torch.stack([self.att_source[k], self.att_target[k]]))
+            return both[..., 0, :].flatten(1), both[..., 1, :].flatten(1)
+        at_target = None if z_target is None else _products(z_target, self.att_target[k : k + 1]).flatten(1)
+        return _products(z_source, self.att_source[k : k + 1]).flatten(1), at_target
+
+    def _folded(self, x: Tensor | Pair, lift: nn.Module) -> tuple[Tensor, Tensor] | None:
+        """The scores of the first hop, straight from the layer's input."""
+        if isinstance(x, tuple) or not hasattr(lift, "inner"):
+            return None
+        both = lift.inner(x, torch.cat([self.att_source[:1], self.att_target[:1]]))
+        return None if both is None else tuple(half.flatten(1) for half in both.chunk(2, -1))
 
     def _lifted(self, x: Tensor | Pair, k: int) -> Pair:
         source, target = source_and_target(x)
@@ -194,18 +221,40 @@ class AttentionV2(_SoftmaxPhi):
         edge_weight: Tensor | None = None,
         edge_attr: Tensor | None = None,
     ) -> Tensor:
-        z_source, z_target = source_and_target(z)
-        if self.target is not None:
-            x_target = source_and_target(x)[1]
-            z_target = None if x_target is None else self.target(x_target).unflatten(-1, (self.heads, self.channels))
-        if z_target is None:
-            raise ShapeError("dynamic attention scores both ends of an edge: pass (x_source, x_target), not None.")
+        z_source, z_target = self._ends(x, z)
         score = z_source.index_select(0, graph.source) + z_target.index_select(0, graph.target)  # (E, [B,] H, C)
         edge = self.edge_term(self.lift_edge, edge_attr, graph)
         if edge is not None:
             score = score + (edge if score.dim() == 3 else edge.unsqueeze(1))
         score = (F.leaky_relu(score, self.negative_slope) * self.att).sum(-1).flatten(1)
         return self.weights(score, graph, edge_weight).expand(self.order, -1, -1)
+
+    def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
+        if self.order > 1:  # weights that are used again are cheaper kept
+            return None
+        z_target = self._ends(x, z)[1]
+        att = self.att
+        if z_target.dim() == 4:  # a batch of signals
+            att, z_target = att.repeat(z_target.shape[1], 1), z_target.flatten(1, 2)
+        dropout = self.dropout if self.training else 0.0
+        return [lambda z: ops.attention_v2(graph, z, z_target, att, self.negative_slope, dropout)]
+
+    def _ends(self, x: Tensor | Pair, z: Tensor | Pair) -> Pair:
+        """What is scored at the sources and at the targets."""
+        z_source, z_target = source_and_target(z)
+        if self.target is not None:
+            x_target = source_and_target(x)[1]
+            z_target = None if x_target is None else self.target(x_target).unflatten(-1, (self.heads, self.channels))
+        if z_target is None:
+            raise ShapeError("dynamic attention scores both ends of an edge: pass (x_source, x_target), not None.")
+        return z_source, z_target
+
+
+def _products(z: Tensor, vectors: Tensor) -> Tensor:
+    """(..., V, H) inner products of (..., H, C) signals with (V, H, C) vectors: a matrix with the vectors in blocks."""
+    heads = vectors.shape[1]
+    blocks = vectors.unsqueeze(2) * torch.eye(heads, dtype=vectors.dtype, device=vectors.device)[:, :, None]
+    return F.linear(z.flatten(-2), blocks.flatten(2).flatten(0, 1)).unflatten(-1, (-1, heads))
 
 
 def _per_signal(per_head: Tensor, width: int) -> Tensor:

@@ -11,6 +11,7 @@ from edgenet import ops
 from edgenet.graph import Graph
 
 Pair = tuple[Tensor, Tensor]
+Hop = Callable[[Tensor], Tensor]  # (sources, H, C) -> (N, H, C)
 Spmm = Callable[[Graph, Tensor, Tensor], Tensor]
 
 
@@ -73,6 +74,15 @@ class Phi(nn.Module, ABC):
         """
         y = spmm(graph, weight, z)
         return y if diagonal is None else y + diagonal.unsqueeze(-1) * z
+
+    def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
+        """One function a hop that weighs and walks at once, without the (E, H) weights in memory; None if it cannot.
+
+        Args:
+            x, z, graph: as of ``forward``; ``z`` None where the signal is lifted after the walk.
+            lift: what made ``z`` of ``x``: what is linear in ``z`` can be had from ``x``, which may be narrower.
+        """
+        return None
 
     def bind(self, graph: Graph, heads: int | None = None) -> None:
         """Give tables of edge weights their edges. Nothing to do for weights that are computed."""

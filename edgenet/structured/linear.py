@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.dense import Dense
+from edgenet.structured.sparse_signal import SparseSignal
 
 
 class StructuredLinear(nn.Module):
@@ -29,9 +30,14 @@ class StructuredLinear(nn.Module):
         """A dense, Glorot-uniform weight and a bias of zeros. ``in_features=-1`` is read off the first input."""
         return cls(Dense.lazy(out_features, in_features), torch.zeros(out_features) if bias else None)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | SparseSignal) -> Tensor:
         """(..., in) -> (..., out)."""
-        y = self.weight(x)
+        if isinstance(x, SparseSignal):
+            if isinstance(self.weight, Dense) and self.weight.is_lazy:
+                self.weight.materialise(self.weight.shape[0], x.shape[1])
+            y = x.times(self.weight.to_dense())  # sparse features want the small matrix built
+        else:
+            y = self.weight(x)
         return y if self.bias is None else y + self.bias
 
     def reset_parameters(self) -> None:

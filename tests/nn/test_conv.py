@@ -477,7 +477,7 @@ def test_a_lift_comes_after_the_walk_where_it_widens(graph, layer, walked, monke
     grads = torch.autograd.grad(narrow.pow(2).sum(), [x, *conv.parameters()])
     assert set(walked) == {2}
     walked.clear()
-    monkeypatch.setattr(EdgeNetConv, "_narrower_before_lift", lambda self, width: False)
+    monkeypatch.setattr(EdgeNetConv, "_narrower_before_lift", lambda self, width, fusable: False)
     y = conv(x, graph)
     assert set(walked) == {5}
     close(narrow, y)

@@ -68,10 +68,12 @@ def calls(graph, heads, channels, dtype=torch.float64, dropout=0.0):
 
     return {
         "spmm": (lambda *t: ops.spmm(graph, *t), [weight, x]),
+        "spmm of one signal": (lambda *t: ops.spmm(graph, *t), [weight, x[:, :1]]),
         "unweighted spmm": (lambda *t: ops.spmm(graph, None, *t), [x]),
         "sddmm": (lambda *t: ops.sddmm(graph, *t), [own, x]),
         "segment_softmax": (lambda *t: ops.segment_softmax(*t, graph), [weight]),
         "attention": (attention, [draw(n, heads), draw(n, heads), x]),
+        "attention to one signal": (attention, [draw(n, heads), draw(n, heads), x[:, :1]]),
         "attention_v2": (attention_v2, [x, own, draw(heads, channels) / channels**0.5]),
     }
 
@@ -101,6 +103,12 @@ def check(graph, heads, channels, dtype, dropout=0.0):
 @pytest.mark.parametrize("heads, channels", SHAPES)
 def test_every_object_gives_the_numbers_of_the_reference(each_object, heads, channels, dtype):
     check(random_graph(23, 150), heads, channels, dtype)
+
+
+def test_derivatives_of_second_order_are_those_of_finite_differences():
+    for op, (function, tensors) in calls(random_graph(5, 9), 2, 2).items():
+        leaves = [t.requires_grad_() for t in tensors]
+        assert torch.autograd.gradgradcheck(function, leaves), op
 
 
 @pytest.mark.parametrize("graph", [*GRAPHS.values(), LONG], ids=[*GRAPHS, "long"])

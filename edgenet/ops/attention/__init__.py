@@ -36,7 +36,7 @@ def attention(
         graph: E directed edges on N nodes.
         score_source: (N, H) scores of the senders (as many rows as the graph has sources).
         score_target: (N, H) scores of the receivers; None for zeros.
-        x: (N, H, C) signals of the senders.
+        x: (N, H, C) signals of the senders; or (N, 1, C), the same for all heads.
         negative_slope: of the leaky_relu.
         dropout: probability in [0, 1] of dropping a weight after the softmax; the rest grow by 1 / (1 - dropout). The
             mask is a hash of edge, head and a seed from torch's generator, so that every backend draws the same.
@@ -48,26 +48,36 @@ def attention(
         ShapeError: if the shapes do not fit each other or the graph.
         ValueError: if ``dropout`` is not a probability.
     """
-    if x.dim() != 3 or x.shape[0] != graph.num_sources or score_source.shape != x.shape[:2]:
+    sources, heads = graph.num_sources, score_source.shape[-1]
+    if x.dim() != 3 or x.shape[0] != sources or score_source.shape != (sources, heads) or x.shape[1] not in (1, heads):
         raise ShapeError(
-            f"attention wants signals ({graph.num_sources}, H, C) and scores ({graph.num_sources}, H), got "
-            f"{tuple(x.shape)} and {tuple(score_source.shape)}."
+            f"attention wants signals ({sources}, H, C) and scores ({sources}, H), got {tuple(x.shape)} and "
+            f"{tuple(score_source.shape)}."
         )
-    if score_target is not None and score_target.shape != (graph.num_nodes, x.shape[1]):
+    if score_target is not None and score_target.shape != (graph.num_nodes, heads):
         raise ShapeError(
-            f"attention wants ({graph.num_nodes}, {x.shape[1]}) scores of the targets, got {tuple(score_target.shape)}."
+            f"attention wants ({graph.num_nodes}, {heads}) scores of the targets, got {tuple(score_target.shape)}."
         )
     seed, dropout = drop.draw(dropout), float(dropout)
     dtype = torch.promote_types(score_source.dtype, x.dtype)
     score_source, x = score_source.to(dtype), x.to(dtype)
     score_target = None if score_target is None else score_target.to(dtype)
+    kernels = backend.kernels("attention", x) if backend.eager() else None
+    if x.shape[1] != heads and not (kernels and kernels.SHARES_SIGNAL):
+        x = x.expand(-1, heads, -1)
     if not backend.eager():
         return _attention(
             graph.source, graph.target, score_source, score_target, x, graph.num_nodes, negative_slope, dropout, seed
         )[0]
-    if backend.kernels("attention", x) is not None:
+    if kernels is not None:
         return _Attention.apply(graph, score_source, score_target, x, negative_slope, dropout, int(seed))
     return composed(graph, score_source, score_target, x, negative_slope, dropout, seed)
+
+
+def edge_scores(graph: Graph, score_source: Tensor, score_target: Tensor | None) -> Tensor:
+    """(E, H) sum of the scores at the two ends of every edge."""
+    score = score_source.index_select(0, graph.source)
+    return score if score_target is None else score + score_target.index_select(0, graph.target)
 
 
 def composed(
@@ -75,10 +85,7 @@ def composed(
     seed: Tensor | int,
 ) -> Tensor:  # fmt: skip
     """The same from smaller ops, differentiable any number of times."""
-    score = score_source.index_select(0, graph.source)
-    if score_target is not None:
-        score = score + score_target.index_select(0, graph.target)
-    alpha = segment_softmax(F.leaky_relu(score, slope), graph)
+    alpha = segment_softmax(F.leaky_relu(edge_scores(graph, score_source, score_target), slope), graph)
     if dropout > 0:
         alpha = alpha * drop.keep(*alpha.shape, dropout, seed, alpha)
     return spmm(graph, alpha, x)

@@ -8,15 +8,16 @@ namespace {
 
 template <class S, class I>
 void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* source, const S* target, const S* x,
-             S* out, acc_t<S>* lse, double slope_, const Dropout& dropout, int64_t heads, int64_t channels) {
+             S* out, acc_t<S>* lse, double slope_, const Dropout& dropout, int64_t heads, int64_t channels, bool shared) {
   using A = acc_t<S>;
   const A slope = (A)slope_;
   const int64_t lanes = heads * channels;
-  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels);
+  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels, shared);
   for_rows(pool, order.ptr[order.rows] * lanes, order.ptr, order.rows, [&](int64_t, int64_t low, int64_t high) {
     Buffer<A> scores, tops, kept;
     Walk<S, I> walk{};
     walk.order = order, walk.x = x, walk.out = out, walk.heads = heads, walk.lanes = lanes, walk.nodes = nodes;
+    walk.x_shared = shared;
     const int64_t all = order.ptr[order.rows];
     for_blocks(order, low, high, BLOCK / heads, [&](int64_t first, int64_t last, int64_t base, int64_t edges) {
       A *score = scores.get(edges * heads), *top = tops.get((last - first) * heads);
@@ -44,13 +45,14 @@ void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* s
 template <class S, class I>
 void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_source, const I* at, const S* source,
               const S* target, const S* x, const S* y, const acc_t<S>* lse, const S* grad, S* grad_source,
-              S* grad_target, S* grad_x, double slope_, const Dropout& dropout, int64_t heads, int64_t channels) {
+              S* grad_target, S* grad_x, double slope_, const Dropout& dropout, int64_t heads, int64_t channels,
+              bool shared) {
   using A = acc_t<S>;
   const A slope = (A)slope_;
   const int64_t lanes = heads * channels, edges_all = by_target.ptr[by_target.rows];
   // what an edge reads of its target, side by side: score, log-sum-exp, <y, grad>
-  std::unique_ptr<A[]> record(new A[by_target.rows * 3 * heads + 16]);
-  std::unique_ptr<A[]> score_grad(grad_target ? new A[edges_all * heads + 16] : nullptr);  // in the source order
+  const Scratch<A> record(by_target.rows * 3 * heads);
+  const Scratch<A> score_grad(grad_target ? edges_all * heads : -1);  // in the source order
   for_rows(pool, by_target.rows * lanes, by_target.ptr, by_target.rows, [&](int64_t, int64_t low, int64_t high) {
     for (int64_t i = low; i < high; i++) {
       A* r = record.get() + i * 3 * heads;
@@ -59,13 +61,13 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
       row_products<A, S>(y + i * lanes, grad + i * lanes, heads, channels, r + 2 * heads);
     }
   });
-  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels);
+  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels, shared);
   const Order<I>& order = by_source;
   for_rows(pool, edges_all * lanes, order.ptr, order.rows, [&](int64_t, int64_t low, int64_t high) {
     Buffer<A> weights, slopes, deltas, inners, factors, dropped;
     Walk<S, I> walk{};
     walk.order = order, walk.x = grad, walk.own = x, walk.out = grad_x, walk.heads = heads, walk.lanes = lanes;
-    walk.nodes = by_target.rows;
+    walk.nodes = by_target.rows, walk.own_shared = shared;
     for_blocks(order, low, high, BLOCK / heads, [&](int64_t first, int64_t last, int64_t base, int64_t edges) {
       const int64_t n = edges * heads;
       A *p = weights.get(n), *bend = slopes.get(n), *delta = deltas.get(n), *inner = inners.get(n);
@@ -107,7 +109,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
             const int64_t place = (k - base) * heads + h;
             V d = load<A, G>(p + place) * (load<A, G>(inner + place) - load<A, G>(delta + place)) * load<A, G>(bend + place);
             sum += d;
-            if (score_grad) store<A, G>(score_grad.get() + k * heads + h, d);
+            if (grad_target) store<A, G>(score_grad.get() + k * heads + h, d);
           }
           store<A, G>(grad_source + j * heads + h, sum);
         }
@@ -119,14 +121,15 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
 
 }  // namespace
 
+// shared: all heads have the same x.
 extern "C" void edgenet_attention(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                                   const void* edge, int64_t rows, int64_t nodes, const void* source, const void* target,
                                   const void* x, void* out, void* lse, double slope, double dropout, uint32_t seed,
-                                  int64_t heads, int64_t channels) {
+                                  int64_t heads, int64_t channels, int shared) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                    \
   forward<S, I>(pool, {(const I*)ptr, (const I*)other, (const I*)edge, rows}, nodes, (const S*)source,       \
-                (const S*)target, (const S*)x, (S*)out, (acc_t<S>*)lse, slope, drop, heads, channels)
+                (const S*)target, (const S*)x, (S*)out, (acc_t<S>*)lse, slope, drop, heads, channels, shared)
   EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }
@@ -136,14 +139,15 @@ extern "C" void edgenet_attention_backward(
     parallel_for pool, int dtype, int wide, const void* target_ptr, int64_t target_rows, const void* source_ptr,
     const void* source_other, const void* source_edge, int64_t source_rows, const void* at, const void* source,
     const void* target, const void* x, const void* y, const void* lse, const void* grad, void* grad_source,
-    void* grad_target, void* grad_x, double slope, double dropout, uint32_t seed, int64_t heads, int64_t channels) {
+    void* grad_target, void* grad_x, double slope, double dropout, uint32_t seed, int64_t heads, int64_t channels,
+    int shared) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                       \
   backward<S, I>(pool, {(const I*)target_ptr, nullptr, nullptr, target_rows},                                   \
                  {(const I*)source_ptr, (const I*)source_other, (const I*)source_edge, source_rows},            \
                  (const I*)at, (const S*)source, (const S*)target, (const S*)x, (const S*)y,                    \
                  (const acc_t<S>*)lse, (const S*)grad, (S*)grad_source, (S*)grad_target, (S*)grad_x, slope,     \
-                 drop, heads, channels)
+                 drop, heads, channels, shared)
   EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

@@ -8,6 +8,9 @@ from torch import Tensor
 from edgenet.graph import Graph
 from edgenet.ops import native
 
+#: whether ``x`` may be (N, 1, C), the same for all heads
+SHARES_SIGNAL = True
+
 
 def forward(
     graph: Graph,
@@ -21,14 +24,15 @@ def forward(
     """The output (N, H, C), and the log-sum-exp of the scores (N, H)."""
     order, x, score_source = native.by_target(graph), x.contiguous(), score_source.contiguous()
     score_target = None if score_target is None else score_target.contiguous()
-    out = x.new_empty((graph.num_nodes, *x.shape[1:]))
-    lse = x.new_empty((graph.num_nodes, x.shape[1]), dtype=torch.promote_types(x.dtype, torch.float32))
+    heads = score_source.shape[1]
+    out = x.new_empty((graph.num_nodes, heads, x.shape[2]))
+    lse = x.new_empty((graph.num_nodes, heads), dtype=torch.promote_types(x.dtype, torch.float32))
     if out.numel() == 0 or x.numel() == 0:
         return out.zero_(), lse.zero_()
     native.library().edgenet_attention(
         native.pool(), native.DTYPES[x.dtype], order.wide, *order.pointers, order.rows, order.nodes,
         score_source.data_ptr(), native.pointer(score_target), x.data_ptr(), out.data_ptr(), lse.data_ptr(),
-        slope, dropout, seed, *x.shape[1:],
+        slope, dropout, seed, *out.shape[1:], int(x.shape[1] < heads),
     )  # fmt: skip
     return out, lse
 
@@ -58,6 +62,6 @@ def backward(
         native.pool(), native.DTYPES[x.dtype], source.wide, target.ptr.data_ptr(), target.rows, *source.pointers,
         source.rows, at.data_ptr(), score_source.data_ptr(), native.pointer(score_target), x.data_ptr(), y.data_ptr(),
         lse.data_ptr(), grad.data_ptr(), grad_source.data_ptr(), native.pointer(grad_target), grad_x.data_ptr(),
-        slope, dropout, seed, *x.shape[1:],
+        slope, dropout, seed, *y.shape[1:], int(x.shape[1] < y.shape[1]),
     )  # fmt: skip
     return grad_source, grad_target, grad_x

@@ -24,6 +24,9 @@ from edgenet.ops.triton_rows import (
     wide,
 )
 
+#: whether ``x`` may be (N, 1, C), the same for all heads
+SHARES_SIGNAL = False
+
 
 def forward(
     graph: Graph,

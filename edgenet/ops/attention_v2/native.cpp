@@ -51,8 +51,8 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
   using A = acc_t<S>;
   const int64_t lanes = heads * channels, edges_all = by_target.ptr[by_target.rows];
   // what an edge reads of its target, side by side: log-sum-exp, <y, grad>
-  std::unique_ptr<A[]> record(new A[by_target.rows * 2 * heads + 16]);
-  std::unique_ptr<A[]> score_grad(new A[edges_all * heads + 16]);  // in the source order
+  const Scratch<A> record(by_target.rows * 2 * heads);
+  const Scratch<A> score_grad(edges_all * heads);  // in the source order
   std::vector<A> att_parts(CHUNKS * lanes, A(0));
   const std::vector<Tile> plan = tiles_of<S, I>(heads, channels);
   for_rows(pool, by_target.rows * lanes, by_target.ptr, by_target.rows, [&](int64_t, int64_t low, int64_t high) {

@@ -28,10 +28,10 @@ _WIDE_FROM = 2**31  # nodes or edges from which indices are int64
 
 _P, _I, _L, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_uint32
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
-    "edgenet_walk": (None, [_P, _I, _I, _P, _P, _P, _L, _L, _P, _P, _P, _P, _P, _L, _L]),
+    "edgenet_walk": (None, [_P, _I, _I, _P, _P, _P, _L, _L, _P, _P, _P, _P, _P, _L, _L, _I]),
     "edgenet_segment_softmax": (None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L]),
-    "edgenet_attention": (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 5, _D, _D, _U, _L, _L]),
-    "edgenet_attention_backward": (None, [_P, _I, _I, _P, _L, _P, _P, _P, _L, *[_P] * 10, _D, _D, _U, _L, _L]),
+    "edgenet_attention": (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 5, _D, _D, _U, _L, _L, _I]),
+    "edgenet_attention_backward": (None, [_P, _I, _I, _P, _L, _P, _P, _P, _L, *[_P] * 10, _D, _D, _U, _L, _L, _I]),
     "edgenet_attention_v2": (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 5, _D, _D, _U, _L, _L]),
     "edgenet_attention_v2_backward": (
         None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L, *[_P] * 10, _D, _D, _U, _L, _L]

@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
 #include <type_traits>
 #include <vector>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #if !defined(__GNUC__)
 #error "edgenet's kernels need GCC or Clang (vector extensions); the library runs without them on its portable path"
@@ -206,6 +210,29 @@ static void for_rows(parallel_for pool, int64_t work, const I* ptr, int64_t rows
   else if (pool) pool(0, CHUNKS, 1, run, &loop);
   else run(0, CHUNKS, &loop);
 }
+
+// ---------------------------------------------------------------- memory
+// n numbers that are not filled, on huge pages where the system has them: rows gathered at random from tens of megabytes
+// would miss the page table's cache at every step. With a vector's room behind the end.
+template <class A> struct Scratch {
+  A* numbers = nullptr;
+  explicit Scratch(int64_t n) {
+    const size_t page = 2 << 20, bytes = ((size_t)(n + 64) * sizeof(A) + page - 1) / page * page;
+    if (n < 0) return;
+    if (bytes <= 2 * page) {
+      numbers = (A*)std::malloc((n + 64) * sizeof(A));
+    } else {
+      numbers = (A*)std::aligned_alloc(page, bytes);
+#if defined(__linux__)
+      if (numbers) madvise(numbers, bytes, MADV_HUGEPAGE);
+#endif
+    }
+    if (!numbers) throw std::bad_alloc();
+  }
+  ~Scratch() { std::free(numbers); }
+  Scratch(const Scratch&) = delete;
+  A* get() const { return numbers; }
+};
 
 // one of the two sort orders of a graph: the edges of row i are ptr[i] .. ptr[i + 1]
 template <class I> struct Order {

@@ -41,12 +41,14 @@ void walk_all(parallel_for pool, const Walk<S, I>& walk, const std::vector<Tile>
 
 template <class S, class I>
 void run(parallel_for pool, const void* ptr, const void* other, const void* edge, int64_t rows, int64_t nodes,
-         const void* weight, const void* x, const void* own, void* out, void* dot, int64_t heads, int64_t channels) {
+         const void* weight, const void* x, const void* own, void* out, void* dot, int64_t heads, int64_t channels,
+         int shared) {
   Walk<S, I> walk{};
   walk.order = {(const I*)ptr, (const I*)other, (const I*)edge, rows};
   walk.x = (const S*)x, walk.own = (const S*)own, walk.out = (S*)out, walk.weight = (const S*)weight;
   walk.dot = (S*)dot, walk.heads = heads, walk.lanes = heads * channels, walk.nodes = nodes;
-  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels);
+  walk.x_shared = shared & 1, walk.own_shared = shared & 2;
+  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels, shared);
   if (out && dot && weight) walk_all<S, I, 1, SUM | DOT>(pool, walk, plan);
   else if (dot) walk_all<S, I, 0, DOT>(pool, walk, plan);
   else if (weight) walk_all<S, I, 1, SUM>(pool, walk, plan);
@@ -56,10 +58,12 @@ void run(parallel_for pool, const void* ptr, const void* other, const void* edge
 }  // namespace
 
 // dtype: 0 float32, 1 float64, 2 bfloat16; wide: indices are int64. `out` null: no sums; `dot` null: no inner products.
+// shared: 1: all heads have the same x; 2: the same own signal, and `out` adds them up.
 extern "C" void edgenet_walk(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                              const void* edge, int64_t rows, int64_t nodes, const void* weight, const void* x,
-                             const void* own, void* out, void* dot, int64_t heads, int64_t channels) {
-#define EDGENET_RUN(S, I) run<S, I>(pool, ptr, other, edge, rows, nodes, weight, x, own, out, dot, heads, channels)
+                             const void* own, void* out, void* dot, int64_t heads, int64_t channels, int shared) {
+#define EDGENET_RUN(S, I) \
+  run<S, I>(pool, ptr, other, edge, rows, nodes, weight, x, own, out, dot, heads, channels, shared)
   EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

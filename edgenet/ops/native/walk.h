@@ -86,11 +86,12 @@ static std::vector<Tile> tiles(int64_t heads, int64_t channels, int widest, int 
 template <class S, class I> struct Walk {
   using A = acc_t<S>;
   Order<I> order;
-  const S* x;        // (nodes at the other end, lanes)
+  const S* x;        // (nodes at the other end, lanes), or (nodes, channels) where all heads share them
   int64_t nodes;     // at the other end
   int64_t heads, lanes;
-  const S* own;      // (rows, lanes), for all but SUM
-  S* out;            // (rows, lanes), for SUM and BEND
+  const S* own;      // (rows, lanes), for all but SUM; shared likewise
+  S* out;            // (rows, lanes), for SUM and BEND; where `own` is shared, SUM adds its heads up
+  bool x_shared, own_shared;
   const S* weight;   // (edges, heads), in the order of edge_index; or null: ones
   S* dot;            // (edges, heads), likewise, for DOT
   const A* alpha;    // with BUFFER instead of weight: (edges from `base` on, heads), in this order
@@ -133,11 +134,14 @@ static void walk_tile(const Walk<S, I>& walk, const Tile& tile, int64_t low, int
   constexpr bool MEETS = DO != SUM, SCALED = SUMS && W != 0;
   constexpr bool MASKED = NV == 1 && NH <= 1;                     // may overlap the tile before
   const Order<I> order = walk.order;
-  const int64_t lanes = walk.lanes, heads = walk.heads, head = tile.head;
-  const S* x = walk.x + tile.lane;
+  const int64_t heads = walk.heads, head = tile.head, channels = walk.lanes / heads;
+  const int64_t x_lanes = walk.x_shared ? channels : walk.lanes, own_lanes = walk.own_shared ? channels : walk.lanes;
+  const S* x = walk.x + tile.lane - (walk.x_shared ? head * channels : 0);
+  const int64_t own_lane = tile.lane - (walk.own_shared ? head * channels : 0);
+  const bool adds = (DO & SUM) != 0 ? walk.own_shared && head > 0 : walk.adds;
   constexpr int BYTES = NV * VL * sizeof(S);
   constexpr int64_t FAR = far_ahead(BYTES), NEAR = near_ahead(BYTES);
-  const bool cached = walk.nodes * lanes * (int64_t)sizeof(S) <= (256 << 10);  // the nearer caches hold x
+  const bool cached = walk.nodes * x_lanes * (int64_t)sizeof(S) <= (256 << 10);  // the nearer caches hold x
   const int64_t prefetched = cached ? 0 : order.ptr[order.rows] - FAR;
   const A slope = walk.slope;
   vec<acc_int<A>, VL> counted = {};  // all bits set in the lanes that the tile before has not
@@ -155,11 +159,11 @@ static void walk_tile(const Walk<S, I>& walk, const Tile& tile, int64_t low, int
     }
     if constexpr (MEETS) {
       EDGENET_UNROLL
-      for (int v = 0; v < NV; v++) mine[v] = load<A, VL>(walk.own + i * lanes + tile.lane + v * VL);
+      for (int v = 0; v < NV; v++) mine[v] = load<A, VL>(walk.own + i * own_lanes + own_lane + v * VL);
     }
     for (int64_t k = order.ptr[i]; k < (int64_t)order.ptr[i + 1]; k++) {
       if (k < prefetched) {
-        prefetch<2, BYTES>(x + (int64_t)order.other[k + FAR] * lanes);
+        prefetch<2, BYTES>(x + (int64_t)order.other[k + FAR] * x_lanes);
         if constexpr (!BUFFER) {
           if (order.edge) {
             const int64_t there = order.edge[k + FAR] * heads + head;
@@ -167,9 +171,9 @@ static void walk_tile(const Walk<S, I>& walk, const Tile& tile, int64_t low, int
             if constexpr (INNER) __builtin_prefetch(walk.dot + there, 1, 2);
           }
         }
-        prefetch<3, BYTES>(x + (int64_t)order.other[k + NEAR] * lanes);
+        prefetch<3, BYTES>(x + (int64_t)order.other[k + NEAR] * x_lanes);
       }
-      const S* xs = x + (int64_t)order.other[k] * lanes;
+      const S* xs = x + (int64_t)order.other[k] * x_lanes;
       const int64_t place = (BUFFER ? k - walk.base : order.id(k)) * heads + head;
       vec<A, PAIR ? NH : 1> weights;  // of all heads, where vectors hold two
       if constexpr (PAIR && SCALED) {
@@ -242,17 +246,13 @@ static void walk_tile(const Walk<S, I>& walk, const Tile& tile, int64_t low, int
         }
       }
     }
-    if constexpr ((DO & SUM) != 0) {
-      S* out = walk.out + i * lanes + tile.lane;
-      EDGENET_UNROLL
-      for (int v = 0; v < NV; v++) store<A, VL>(out + v * VL, sum[v]);
-    }
-    if constexpr ((DO & BEND) != 0) {
-      S* out = walk.out + i * lanes + tile.lane;
+    if constexpr (SUMS) {
+      S* out = walk.out + i * own_lanes + own_lane;
       EDGENET_UNROLL
       for (int v = 0; v < NV; v++) {
-        V gained = att[v] * sum[v];
-        if (walk.adds) {
+        V gained = sum[v];
+        if constexpr ((DO & BEND) != 0) gained *= att[v];
+        if (adds) {
           if (MASKED) gained = counted ? gained : V{};
           gained += load<A, VL>(out + v * VL);
         }
@@ -276,11 +276,14 @@ template <class S, class I, int W, int DO, bool BUFFER>
 static void walk_narrow(const Walk<S, I>& walk, const Tile& tile, int64_t low, int64_t high) {
   using A = acc_t<S>;
   const int channels = tile.vectors;
+  const int64_t x_lanes = walk.x_shared ? channels : walk.lanes, own_lanes = walk.own_shared ? channels : walk.lanes;
+  const int64_t x_lane = walk.x_shared ? 0 : tile.lane, own_lane = walk.own_shared ? 0 : tile.lane;
+  const bool adds = (DO & SUM) != 0 ? walk.own_shared && tile.head > 0 : walk.adds;
   A of_att[4] = {};
   for (int64_t i = low; i < high; i++) {
     A sum[4] = {};
     for (int64_t k = walk.order.ptr[i]; k < (int64_t)walk.order.ptr[i + 1]; k++) {
-      const S* xs = walk.x + (int64_t)walk.order.other[k] * walk.lanes + tile.lane;
+      const S* xs = walk.x + (int64_t)walk.order.other[k] * x_lanes + x_lane;
       const int64_t place = (BUFFER ? k - walk.base : walk.order.id(k)) * walk.heads + tile.head;
       A product = 0, factor = 1;
       if constexpr ((DO & (SUM | BEND)) != 0 && W != 0) factor = BUFFER ? walk.alpha[place] : widen(walk.weight[place]);
@@ -288,7 +291,7 @@ static void walk_narrow(const Walk<S, I>& walk, const Tile& tile, int64_t low, i
         const A there = widen(xs[c]);
         if constexpr ((DO & SUM) != 0) sum[c] += factor * there;
         if constexpr (DO != SUM) {
-          const A mine = widen(walk.own[i * walk.lanes + tile.lane + c]), z = there + mine;
+          const A mine = widen(walk.own[i * own_lanes + own_lane + c]), z = there + mine;
           if constexpr ((DO & DOT) != 0) product += there * mine;
           if constexpr ((DO & SCORE) != 0) product += walk.att[tile.lane + c] * (z > 0 ? z : z * walk.slope);
           if constexpr ((DO & BEND) != 0) {
@@ -303,12 +306,13 @@ static void walk_narrow(const Walk<S, I>& walk, const Tile& tile, int64_t low, i
         else narrow(product, walk.dot + place);
       }
     }
-    S* out = walk.out + i * walk.lanes + tile.lane;
-    if constexpr ((DO & SUM) != 0)
-      for (int c = 0; c < channels; c++) narrow(sum[c], out + c);
-    if constexpr ((DO & BEND) != 0)
-      for (int c = 0; c < channels; c++)
-        narrow(walk.att[tile.lane + c] * sum[c] + (walk.adds ? widen(out[c]) : A(0)), out + c);
+    if constexpr ((DO & (SUM | BEND)) != 0) {
+      S* out = walk.out + i * own_lanes + own_lane;
+      for (int c = 0; c < channels; c++) {
+        const A gained = (DO & BEND) != 0 ? walk.att[tile.lane + c] * sum[c] : sum[c];
+        narrow(gained + (adds ? widen(out[c]) : A(0)), out + c);
+      }
+    }
   }
   if constexpr ((DO & BEND) != 0)
     for (int c = 0; walk.of_att && c < channels; c++) walk.of_att[tile.lane + c] += of_att[c];
@@ -359,8 +363,17 @@ static void walk_rows(const Walk<S, I>& walk, const std::vector<Tile>& plan, int
   }
 }
 
-template <class S, class I> static std::vector<Tile> tiles_of(int64_t heads, int64_t channels) {
-  return tiles(heads, channels, widest<acc_t<S>>(), narrowest<S>(), !has_all_tiles<S, I>());
+// `shared`: all heads have one signal, and tiles stay inside a head
+template <class S, class I> static std::vector<Tile> tiles_of(int64_t heads, int64_t channels, bool shared = false) {
+  const bool few = !has_all_tiles<S, I>();
+  if (!shared) return tiles(heads, channels, widest<acc_t<S>>(), narrowest<S>(), few);
+  std::vector<Tile> plan;
+  for (int64_t h = 0; h < heads; h++)
+    for (Tile tile : tiles(1, channels, widest<acc_t<S>>(), narrowest<S>(), few)) {
+      tile.lane += h * channels, tile.head = h;
+      plan.push_back(tile);
+    }
+  return plan;
 }
 
 }  // namespace edgenet

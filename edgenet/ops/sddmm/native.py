@@ -14,6 +14,6 @@ def forward(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
         return out.zero_()
     native.library().edgenet_walk(
         native.pool(), native.DTYPES[a.dtype], order.wide, *order.pointers, order.rows, order.nodes,
-        None, b.data_ptr(), a.data_ptr(), None, out.data_ptr(), *a.shape[1:],
+        None, b.data_ptr(), a.data_ptr(), None, out.data_ptr(), *a.shape[1:], 0,
     )  # fmt: skip
     return out

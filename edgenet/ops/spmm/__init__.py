@@ -50,7 +50,10 @@ def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
         return _run(graph, weight, x)
     if weight.shape[1] == 1:  # one weighting: heads are only more channels
         return _run(graph, weight, x.flatten(1).unsqueeze(1)).unflatten(2, (heads, channels))[:, 0]
-    return _run(graph, weight, x.expand(-1, weight.shape[1], -1))
+    kernels = backend.kernels("spmm", x) if backend.eager() else None
+    if kernels is None or not kernels.SHARES_SIGNAL:
+        x = x.expand(-1, weight.shape[1], -1)
+    return _run(graph, weight, x)
 
 
 def _run(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
@@ -77,8 +80,9 @@ class _Spmm(torch.autograd.Function):
         kernels = backend.kernels("spmm", x) if backend.eager() and not torch.is_grad_enabled() else None
         if kernels is not None:
             return None, *kernels.backward(graph, weight, x, grad, needs_weight, needs_x)
-        grad_weight = sddmm(graph, grad, x) if needs_weight else None
-        return None, grad_weight, spmm(graph.transpose(), weight, grad) if needs_x else None
+        grad_weight = sddmm(graph, grad, x.expand(-1, grad.shape[1], -1)) if needs_weight else None
+        grad_x = spmm(graph.transpose(), weight, grad) if needs_x else None
+        return None, grad_weight, grad_x.sum_to_size(x.shape) if needs_x else None
 
 
 @torch.library.custom_op("edgenet::spmm", mutates_args=())

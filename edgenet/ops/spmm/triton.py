@@ -19,6 +19,9 @@ from edgenet.ops.triton_rows import (
     tl,
 )
 
+#: whether ``x`` may be (N, 1, C), the same for all heads
+SHARES_SIGNAL = False
+
 
 def forward(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
     """y[i, h] = sum over edges e = (j -> i) of weight[e, h] * x[j, h]; see ``edgenet.ops.spmm``.

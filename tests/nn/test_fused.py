@@ -1,0 +1,99 @@
+"""Attention that weighs and walks at once is the attention whose weights can be looked at."""
+
+import pytest
+import torch
+from cases import GRAPHS, random_graph
+
+from edgenet import EdgeNetConv, NodeClassifier, ops, phi
+from edgenet.nn import specializations as nets
+from edgenet.nn import taps
+
+LAYERS = {
+    "gat": lambda: nets.gat(5, 3, heads=2),
+    "gat, wide output": lambda: nets.gat(2, 7, heads=3),  # walks the input and lifts afterwards
+    "gat, mean": lambda: nets.gat(2, 7, heads=3, concat=False),
+    "gat, wide input": lambda: nets.gat(40, 3, heads=2),  # scores from the lifted signal
+    "gat, no loops": lambda: nets.gat(5, 3, heads=2, add_self_loops=False),
+    "gatv2": lambda: nets.gatv2(5, 3, heads=2),
+    "gatv2, shared": lambda: nets.gatv2(5, 3, heads=2, share_weights=True),
+    "gcat": lambda: nets.gcat(5, 3, 2, heads=2),
+    "edge-varying gat": lambda: nets.edge_varying_gat(5, 3, 2, heads=2),
+    "self tap": lambda: EdgeNetConv(5, 3, heads=2, phi="attention", self_tap=True),
+    "scaled taps": lambda: EdgeNetConv(2, 7, heads=2, phi="attention", taps=taps.Scaled(1)),
+}
+
+
+def results(layer, x, graph, **options):
+    x = x.clone().requires_grad_()
+    y = layer(x, graph, **options)
+    y = y[0] if isinstance(y, tuple) else y
+    direction = torch.linspace(-1, 2, y.numel()).reshape(y.shape)
+    return [y, *torch.autograd.grad((y * direction).sum(), [x, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("batch", [None, 4])
+@pytest.mark.parametrize("graph", ["directed", "isolated_node", "self_loops", "repeated_edges", "no_edges"])
+@pytest.mark.parametrize("backend", ops.available("attention"))
+def test_a_layer_is_the_same_with_and_without_its_weights_in_memory(name, batch, graph, backend):
+    layer, graph = LAYERS[name](), GRAPHS[graph]
+    width = layer.in_channels
+    x = torch.randn(graph.num_nodes, width) if batch is None else torch.randn(batch, graph.num_nodes, width)
+    with ops.use(backend):
+        for got, wanted in zip(
+            results(layer, x, graph), results(layer, x, graph, return_attention_weights=True), strict=True
+        ):
+            torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("name", ["gat", "gat, wide output", "gatv2"])
+def test_a_bipartite_layer_is_the_same_with_and_without_its_weights_in_memory(name):
+    layer = LAYERS[name]()
+    pair = {"gat": nets.gat, "gat, wide output": nets.gat, "gatv2": nets.gatv2}[name](
+        (layer.in_channels, 4), layer.out_channels, heads=layer.heads, add_self_loops=False
+    )
+    edges = torch.tensor([[0, 4, 4, 2, 4], [1, 0, 1, 2, 1]])
+    x = torch.randn(6, layer.in_channels), torch.randn(3, 4)
+    torch.testing.assert_close(pair(x, edges), pair(x, edges, return_attention_weights=True)[0])
+    if name == "gat":
+        alone = pair((x[0], None), edges, size=(6, 3))
+        torch.testing.assert_close(alone, pair((x[0], None), edges, size=(6, 3), return_attention_weights=True)[0])
+
+
+def test_no_layer_of_attention_holds_a_number_an_edge(monkeypatch):
+    def never(*arguments):
+        raise AssertionError("the weights were built")
+
+    monkeypatch.setattr("edgenet.phi.attention._SoftmaxPhi.weights", never)
+    graph = random_graph(9, 30)
+    for name in ("gat", "gat, wide output", "gatv2", "edge-varying gat", "self tap"):
+        LAYERS[name]()(torch.randn(9, LAYERS[name]().in_channels), graph)
+    with pytest.raises(AssertionError, match="were built"):
+        LAYERS["gcat"]()(torch.randn(9, 5), graph)  # weights that are used again are kept
+
+
+def test_a_wide_output_is_walked_in_the_input(monkeypatch):
+    widths = []
+    attention = ops.attention
+
+    def watched(graph, at_source, at_target, x, *rest):
+        widths.append(tuple(x.shape[1:]))
+        return attention(graph, at_source, at_target, x, *rest)
+
+    monkeypatch.setattr(ops, "attention", watched)
+    graph = random_graph(9, 30)
+    LAYERS["gat, wide output"]()(torch.randn(9, 2), graph)
+    LAYERS["gat"]()(torch.randn(9, 5), graph)
+    assert widths == [(1, 2), (2, 3)]
+
+
+def test_dropout_of_attention_drops_weights_in_training_only():
+    graph, x = random_graph(9, 60), torch.randn(9, 5)
+    model = NodeClassifier(5, 3, heads=2, dropout=0.0, attention_dropout=0.5)
+    assert not torch.equal(model(x, graph), model(x, graph))
+    assert torch.equal(model.eval()(x, graph), model(x, graph))
+    dropped = EdgeNetConv(5, 3, phi=phi.Attention(channels=3, dropout=0.5))
+    torch.manual_seed(1)
+    first = dropped(x, graph)
+    torch.manual_seed(1)
+    assert torch.equal(first, dropped(x, graph))

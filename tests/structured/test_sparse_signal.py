@@ -1,0 +1,96 @@
+"""Sparse features give the numbers of the same features stored densely."""
+
+import oracles
+import pytest
+import torch
+from cases import random_graph
+
+from edgenet import NodeClassifier, ops
+from edgenet.errors import ShapeError
+from edgenet.nn import SPECIALIZATIONS
+from edgenet.structured import SparseSignal, StructuredLinear, sparse_features
+
+
+def bag_of_words(nodes=13, words=40, density=0.1):
+    x = torch.randn(nodes, words) * (torch.rand(nodes, words) < density)
+    x[3] = 0  # a node without words
+    return x
+
+
+@pytest.mark.parametrize("layout", ["to_sparse_csr", "to_sparse_coo", "to_sparse_csc"])
+def test_a_linear_layer_of_sparse_features_is_that_of_dense_ones(layout):
+    x, linear = bag_of_words(), StructuredLinear.dense(40, 6, bias=True)
+    signal = SparseSignal.of(getattr(x, layout)())
+    assert signal.shape == x.shape and torch.equal(signal.to_dense(), x)
+
+    def of_weight(features):
+        return lambda w: features.times(w) if isinstance(features, SparseSignal) else features @ w.t()
+
+    oracles.assert_same_function(of_weight(signal), of_weight(x), [linear.weight.to_dense()])
+    torch.testing.assert_close(linear(signal), linear(x))
+
+
+def test_the_features_get_a_gradient_if_they_want_one():
+    x = bag_of_words().to_sparse_csr()
+    weight = torch.randn(6, 40)
+    values = x.values().clone().requires_grad_()
+    signal = SparseSignal(SparseSignal.of(x).graph, values)
+    signal.times(weight).square().sum().backward()
+    dense = x.to_dense().requires_grad_()
+    (dense @ weight.t()).square().sum().backward()
+    torch.testing.assert_close(values.grad, dense.grad[dense != 0])
+
+
+@pytest.mark.parametrize("name", [name for name in SPECIALIZATIONS if name != "spectral"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_every_layer_takes_sparse_features(name, lazy):
+    graph, x = random_graph(13, 47), bag_of_words()
+    layer = SPECIALIZATIONS[name](-1 if lazy else 40, 3)
+    got = layer(x.to_sparse_csr(), graph)
+    torch.testing.assert_close(got, layer(x, graph))
+    got.sum().backward()
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_classifier_takes_sparse_features_and_drops_them_out(skip):
+    graph, x = random_graph(13, 47), bag_of_words()
+    model = NodeClassifier(40, 3, heads=2, dropout=0.5, skip=skip).bind(graph)
+    sparse = x.to_sparse_csr()
+    torch.testing.assert_close(model.eval()(sparse, graph), model(x, graph))
+    assert not torch.equal(model.train()(sparse, graph), model(sparse, graph))
+    with pytest.raises(ShapeError, match="40 input channels"):
+        model(bag_of_words(words=41).to_sparse_csr(), graph)
+
+
+def test_dropout_keeps_the_expectation_and_never_makes_a_zero_a_number():
+    x = bag_of_words()
+    signal = SparseSignal.of(x.to_sparse_csr())
+    draws = torch.stack([signal.dropout(0.25, True).to_dense() for _ in range(4000)])
+    spread = draws.std(0) / 4000**0.5
+    assert ((draws.mean(0) - x).abs() <= 5 * spread + 1e-9).all()  # five standard errors
+    assert not draws[:, x == 0].any()
+    assert signal.dropout(0.25, False) is signal and signal.dropout(0.0, True) is signal
+
+
+def test_features_are_sorted_once_however_often_they_are_dropped_out():
+    sparse = bag_of_words().to_sparse_csr()
+    first, second = SparseSignal.of(sparse), SparseSignal.of(sparse)
+    assert first.graph.memo("x", object) is second.dropout(0.5, True).graph.memo("x", object)
+
+
+def test_only_sparse_features_are_made_sparse():
+    x = bag_of_words(density=0.05)
+    assert sparse_features(x).layout == torch.sparse_csr
+    assert sparse_features(x, density=0.001) is x
+    assert sparse_features(torch.randn(4, 3)).layout == torch.strided
+    wanted = x.clone().requires_grad_()
+    assert sparse_features(wanted) is wanted
+    with pytest.raises(ShapeError, match=r"\(2, 3, 4\)"):
+        SparseSignal.of(torch.randn(2, 3, 4).to_sparse_coo())
+
+
+@pytest.mark.parametrize("backend", ops.available("spmm"))
+def test_every_backend_reads_sparse_features(backend):
+    x, weight = bag_of_words(), torch.randn(6, 40)
+    with ops.use(backend):
+        torch.testing.assert_close(SparseSignal.of(x.to_sparse_csr()).times(weight), x @ weight.t())
