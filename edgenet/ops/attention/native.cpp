@@ -65,6 +65,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
   const Order<I>& order = by_source;
   for_rows(pool, edges_all * lanes, order.ptr, order.rows, [&](int64_t, int64_t low, int64_t high) {
     Buffer<A> weights, slopes, deltas, inners, factors, dropped;
+    const bool few = heads < MANY_HEADS;
     Walk<S, I> walk{};
     walk.order = order, walk.x = grad, walk.own = x, walk.out = grad_x, walk.heads = heads, walk.lanes = lanes;
     walk.nodes = by_target.rows, walk.own_shared = shared;
@@ -84,12 +85,13 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
             V v = load<A, G>(r) + mine;
             V b = v > V{} ? V{} + A(1) : V{} + slope;
             store<A, G>(bend + place, b);
-            store<A, G>(p + place, v * b - load<A, G>(r + heads));
+            const V weight = v * b - load<A, G>(r + heads);
+            store<A, G>(p + place, few ? weight : exp_of<A, G>(weight));
             store<A, G>(delta + place, load<A, G>(r + 2 * heads));
           }
         }
       });
-      exp_all(p, n);
+      if (few) exp_all(p, n);
       A *factor = nullptr, *alpha = p;
       if (!dropout.off) {
         factor = factors.get(n), alpha = dropped.get(n);

@@ -65,6 +65,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
   const Order<I>& order = by_source;
   for_rows(pool, edges_all * lanes, order.ptr, order.rows, [&](int64_t, int64_t low, int64_t high) {
     Buffer<A> weights, deltas, inners, factors, dropped;
+    const bool few = heads < MANY_HEADS;
     Walk<S, I> bends = walk_of<S, I>(order, by_target.rows, target, x, att, slope, heads, channels);
     Walk<S, I> walk = walk_of<S, I>(order, by_target.rows, grad, x, att, slope, heads, channels);
     walk.out = bends.out = grad_x, bends.adds = true;
@@ -79,11 +80,12 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
           if (base + k + 64 < edges_all)
             prefetch<2>(record.get() + (int64_t)order.other[base + k + 64] * 2 * heads + h, (heads + 1) * sizeof(A));
           const A* r = record.get() + (int64_t)order.other[base + k] * 2 * heads + h;
-          store<A, G>(p + k * heads + h, load<A, G>(p + k * heads + h) - load<A, G>(r));
+          const vec<A, G> weight = load<A, G>(p + k * heads + h) - load<A, G>(r);
+          store<A, G>(p + k * heads + h, few ? weight : exp_of<A, G>(weight));
           store<A, G>(delta + k * heads + h, load<A, G>(r + heads));
         }
       });
-      exp_all(p, n);
+      if (few) exp_all(p, n);
       A *factor = nullptr, *alpha = p;
       if (!dropout.off) {
         factor = factors.get(n), alpha = dropped.get(n);

@@ -146,6 +146,46 @@ static inline void exp_all(float* p, int64_t n) {
 static inline void exp_all(double* p, int64_t n) {
   for (int64_t i = 0; i < n; i++) p[i] = std::exp(p[i]);
 }
+template <class A, int VL> static inline vec<A, VL> exp_of(vec<A, VL> x) {
+  if constexpr (std::is_same<A, float>::value) {
+    return exp_vector<VL>(x);
+  } else {
+    for (int i = 0; i < VL; i++) x[i] = std::exp(x[i]);
+    return x;
+  }
+}
+
+// log to about one unit in the last place, of normal positive numbers; NaN stays
+template <int VL> static inline vec<float, VL> log_vector(vec<float, VL> x) {
+  using V = vec<float, VL>;
+  using I = vec<int32_t, VL>;
+  I bits;
+  memcpy(&bits, &x, sizeof bits);
+  const I exponent = (bits - 0x3f3504f3) >> 23;  // x = m * 2^exponent with m in [sqrt(1/2), sqrt(2))
+  bits -= exponent << 23;
+  V m;
+  memcpy(&m, &bits, sizeof m);
+  const V e = __builtin_convertvector(exponent, V), r = m - 1.0f, square = r * r;
+  V p = V{} + 7.0376836292e-2f;
+  p = p * r - 1.1514610310e-1f;
+  p = p * r + 1.1676998740e-1f;
+  p = p * r - 1.2420140846e-1f;
+  p = p * r + 1.4249322787e-1f;
+  p = p * r - 1.6668057665e-1f;
+  p = p * r + 2.0000714765e-1f;
+  p = p * r - 2.4999993993e-1f;
+  p = p * r + 3.3333331174e-1f;
+  const V result = r + (p * r * square - e * 2.12194440e-4f - square * 0.5f) + e * 0.693359375f;
+  return x == x ? result : x;
+}
+template <class A, int VL> static inline vec<A, VL> log_of(vec<A, VL> x) {
+  if constexpr (std::is_same<A, float>::value) {
+    return log_vector<VL>(x);
+  } else {
+    for (int i = 0; i < VL; i++) x[i] = std::log(x[i]);
+    return x;
+  }
+}
 
 // ---------------------------------------------------------------- dropout
 static inline uint32_t hash32(uint32_t x) {
@@ -212,24 +252,39 @@ static void for_rows(parallel_for pool, int64_t work, const I* ptr, int64_t rows
 }
 
 // ---------------------------------------------------------------- memory
-// n numbers that are not filled, on huge pages where the system has them: rows gathered at random from tens of megabytes
-// would miss the page table's cache at every step. With a vector's room behind the end.
+// n numbers that are not filled, with a vector's room behind the end. Large ones are mapped on huge pages where the system
+// has them: rows gathered at random from tens of megabytes would miss the page table's cache at every step, and 4 KiB
+// pages cost more to hand out than to read.
 template <class A> struct Scratch {
   A* numbers = nullptr;
+  size_t mapped = 0;
   explicit Scratch(int64_t n) {
-    const size_t page = 2 << 20, bytes = ((size_t)(n + 64) * sizeof(A) + page - 1) / page * page;
     if (n < 0) return;
-    if (bytes <= 2 * page) {
-      numbers = (A*)std::malloc((n + 64) * sizeof(A));
-    } else {
-      numbers = (A*)std::aligned_alloc(page, bytes);
+    size_t bytes = (size_t)(n + 64) * sizeof(A);
 #if defined(__linux__)
-      if (numbers) madvise(numbers, bytes, MADV_HUGEPAGE);
-#endif
+    constexpr size_t PAGE = 2 << 20;
+    if (bytes >= 2 * PAGE) {
+      bytes = (bytes + PAGE - 1) / PAGE * PAGE;
+      void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (memory != MAP_FAILED) {
+        madvise(memory, bytes, MADV_HUGEPAGE);
+        numbers = (A*)memory, mapped = bytes;
+        return;
+      }
     }
+#endif
+    numbers = (A*)std::malloc(bytes);
     if (!numbers) throw std::bad_alloc();
   }
-  ~Scratch() { std::free(numbers); }
+  ~Scratch() {
+#if defined(__linux__)
+    if (mapped) {
+      munmap(numbers, mapped);
+      return;
+    }
+#endif
+    std::free(numbers);
+  }
   Scratch(const Scratch&) = delete;
   A* get() const { return numbers; }
 };

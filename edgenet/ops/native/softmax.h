@@ -45,42 +45,56 @@ template <class A> struct Buffer {
   }
 };
 
+// divide the weights of a row by their sum z; keep the log-sum-exp
+template <class A, int G>
+static inline void normalise(A* begin, A* end, int64_t heads, vec<A, G> z, vec<A, G> most, A* lse) {
+  using V = vec<A, G>;
+  const V scale = z == V{} ? V{} : A(1) / z;
+  for (A* p = begin; p < end; p += heads) store<A, G>(p, load<A, G>(p) * scale);
+  if (lse) store<A, G>(lse, z == V{} ? V{} : most + log_of<A, G>(z));
+}
+
+// Below this many heads exp goes over all numbers of a block at once; from here on over the heads of an edge.
+constexpr int64_t MANY_HEADS = 4;
+
 // scores -> weights in place, for rows first..last of a block; lse (rows, heads) of the whole graph, or null
 template <class A, class I>
 static void softmax_block(const Order<I>& order, int64_t first, int64_t last, int64_t heads, A* score, A* lse, A* top) {
   const int64_t base = order.ptr[first], edges = order.ptr[last] - base;
+  const bool few = heads < MANY_HEADS;
   for_heads(heads, [&](auto group, int64_t h) {
     constexpr int G = group;
     using V = vec<A, G>;
     for (int64_t i = first; i < last; i++) {
-      const int64_t begin = order.ptr[i] - base, end = order.ptr[i + 1] - base;
+      A *begin = score + (order.ptr[i] - base) * heads + h, *end = score + (order.ptr[i + 1] - base) * heads + h;
       V most = V{} + negative_infinity<A>();
-      for (int64_t k = begin; k < end; k++) {
-        V v = load<A, G>(score + k * heads + h);
+      for (A* p = begin; p < end; p += heads) {
+        V v = load<A, G>(p);
         most = most > v ? most : v;
       }
       most = most == negative_infinity<A>() ? V{} : most;  // all -inf: weights 0, not NaN
-      for (int64_t k = begin; k < end; k++)
-        store<A, G>(score + k * heads + h, load<A, G>(score + k * heads + h) - most);
-      store<A, G>(top + (i - first) * heads + h, most);
-    }
-  });
-  exp_all(score, edges * heads);
-  for_heads(heads, [&](auto group, int64_t h) {
-    constexpr int G = group;
-    using V = vec<A, G>;
-    for (int64_t i = first; i < last; i++) {
-      const int64_t begin = order.ptr[i] - base, end = order.ptr[i + 1] - base;
       V z = {};
-      for (int64_t k = begin; k < end; k++) z += load<A, G>(score + k * heads + h);
-      V scale = z == V{} ? V{} : A(1) / z;
-      for (int64_t k = begin; k < end; k++)
-        store<A, G>(score + k * heads + h, load<A, G>(score + k * heads + h) * scale);
-      if (lse)
-        for (int g = 0; g < G; g++)
-          lse[i * heads + h + g] = z[g] == 0 ? A(0) : top[(i - first) * heads + h + g] + std::log(z[g]);
+      if (few)
+        for (A* p = begin; p < end; p += heads) store<A, G>(p, load<A, G>(p) - most);
+      else
+        for (A* p = begin; p < end; p += heads) {
+          V w = exp_of<A, G>(load<A, G>(p) - most);
+          z += w;
+          store<A, G>(p, w);
+        }
+      store<A, G>(top + (i - first) * heads + h, most);
+      if (!few) normalise<A, G>(begin, end, heads, z, most, lse ? lse + i * heads + h : nullptr);
     }
   });
+  if (!few) return;
+  exp_all(score, edges * heads);
+  for (int64_t i = first; i < last; i++)
+    for (int64_t h = 0; h < heads; h++) {
+      A *begin = score + (order.ptr[i] - base) * heads + h, *end = score + (order.ptr[i + 1] - base) * heads + h;
+      vec<A, 1> z = {}, most = {top[(i - first) * heads + h]};
+      for (A* p = begin; p < end; p += heads) z += *p;
+      normalise<A, 1>(begin, end, heads, z, most, lse ? lse + i * heads + h : nullptr);
+    }
 }
 
 // numbers[k, h] *= the dropout factor of the block's edges; `factor`, if given, keeps the factors
