@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgenet import ops
 from edgenet.structured import Dense, SparseSignal, StructuredLinear
 
 
@@ -57,7 +57,7 @@ class LinearLift(nn.Module):
         bias = self.linear.bias
         if bias is not None:
             bias = (vectors * bias.unflatten(0, (heads, channels))).sum(-1).flatten()
-        return F.linear(x, folded, bias)
+        return ops.linear(x, folded, bias)
 
     def each_head(self, x: Tensor) -> Tensor:
         """(..., H, F) -> (..., H, C): every head lifts a signal of its own."""

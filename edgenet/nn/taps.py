@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenet.errors import ShapeError, SupportError
@@ -40,14 +39,6 @@ class Walk:
     self_tap: bool
     shares_hops: bool
 
-    def signals(self, z: Tensor) -> Iterator[Tensor]:
-        """z^(0) (with a self tap), z^(1), ..., z^(K), from z^(0) = ``z``."""
-        if self.self_tap:
-            yield z
-        for k in range(self.order):
-            z = self.hop(k, z)
-            yield z
-
 
 class Taps(nn.Module, ABC):
     """Walks and combines. Signals are (N, H, C), or (N, B, H, C) for a batch of B signals on one graph.
@@ -60,7 +51,10 @@ class Taps(nn.Module, ABC):
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
         """Take all hops from z^(0) = ``z``, and combine."""
-        return self(list(walk.signals(z)), walk.graph)
+        signals = [z]
+        for k in range(walk.order):
+            signals.append(walk.hop(k, signals[-1]))
+        return self(signals if walk.self_tap else signals[1:], walk.graph)
 
     @abstractmethod
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
@@ -141,27 +135,13 @@ class Linear(Taps):
         taps, (heads, channels) = walk.order + walk.self_tap, z.shape[-2:]
         if isinstance(matrix, Dense) and matrix.is_lazy:
             matrix.materialise(matrix.shape[0], taps * heads * channels)
-        if not isinstance(matrix, Dense):
+        if not (walk.shares_hops and isinstance(matrix, Dense) and matrix.shape[0] < channels):
             return super().walk(z, walk)
-        mix, bias = matrix.weight.unflatten(1, (taps, heads, channels)), self.linear.bias
-        if walk.shares_hops and matrix.shape[0] < channels:
-            y = horner(z, mix, walk)
-            return y if bias is None else y + bias
-        y = bias  # hop by hop: the signals side by side would be the largest tensor of the layer
-        for t, signal in enumerate(walk.signals(z)):
-            y = _plus_mixed(y, signal.flatten(-2), mix[:, t].flatten(1))
-        return y
+        y = horner(z, matrix.weight.unflatten(1, (taps, heads, channels)), walk)
+        return y if self.linear.bias is None else y + self.linear.bias
 
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
         return self.linear(torch.cat([z.flatten(-2) for z in signals], dim=-1))
-
-
-def _plus_mixed(y: Tensor | None, z: Tensor, mix: Tensor) -> Tensor:
-    """y + z mix^T; ``y`` is a signal, a bias or None."""
-    if z.dim() == 2 and y is not None:
-        return torch.addmm(y, z, mix.t())
-    mixed = F.linear(z, mix)
-    return mixed if y is None else y + mixed
 
 
 class NodeVarying(Taps):

@@ -3,6 +3,7 @@
 from edgenet.ops.attention import attention, edge_scores
 from edgenet.ops.attention_v2 import attention_v2
 from edgenet.ops.backend import available, explain, use
+from edgenet.ops.product import linear
 from edgenet.ops.sddmm import sddmm
 from edgenet.ops.segment_softmax import segment_softmax
 from edgenet.ops.spmm import spmm
@@ -13,6 +14,7 @@ __all__ = [
     "available",
     "edge_scores",
     "explain",
+    "linear",
     "sddmm",
     "segment_softmax",
     "spmm",

@@ -254,7 +254,7 @@ def _products(z: Tensor, vectors: Tensor) -> Tensor:
     """(..., V, H) inner products of (..., H, C) signals with (V, H, C) vectors: a matrix with the vectors in blocks."""
     heads = vectors.shape[1]
     blocks = vectors.unsqueeze(2) * torch.eye(heads, dtype=vectors.dtype, device=vectors.device)[:, :, None]
-    return F.linear(z.flatten(-2), blocks.flatten(2).flatten(0, 1)).unflatten(-1, (-1, heads))
+    return ops.linear(z.flatten(-2), blocks.flatten(2).flatten(0, 1)).unflatten(-1, (-1, heads))
 
 
 def _per_signal(per_head: Tensor, width: int) -> Tensor:

@@ -6,10 +6,10 @@ import math
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.structured.base import StructuredMatrix
 
@@ -64,7 +64,7 @@ class Dense(StructuredMatrix):
     def matmul(self, x: Tensor) -> Tensor:
         if self.is_lazy:
             self.materialise(self._known[0], x.shape[-1])
-        return F.linear(x, self.weight)
+        return ops.linear(x, self.weight)
 
     def to_dense(self) -> Tensor:
         return self.weight

@@ -25,7 +25,7 @@ void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* x
              S* out, acc_t<S>* lse, double slope, const Dropout& dropout, int64_t heads, int64_t channels) {
   using A = acc_t<S>;
   const int64_t lanes = heads * channels;
-  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels);
+  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels), scored = tiles_of<S, I>(heads, channels, false, 8);
   for_rows(pool, order.ptr[order.rows] * lanes, order.ptr, order.rows, [&](int64_t, int64_t low, int64_t high) {
     Buffer<A> buffer, tops, kept;
     Walk<S, I> walk = walk_of<S, I>(order, nodes, x, target, att, slope, heads, channels);
@@ -33,7 +33,7 @@ void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* x
     for_blocks(order, low, high, block_edges<S>(heads, lanes), [&](int64_t first, int64_t last, int64_t base, int64_t edges) {
       A *score = buffer.get(edges * heads), *top = tops.get((last - first) * heads);
       walk.alpha = walk.inner = score, walk.base = base;
-      walk_rows<S, I, 0, SCORE, true>(walk, plan, first, last);
+      walk_rows<S, I, 0, SCORE, true>(walk, scored, first, last);
       softmax_block<A, I>(order, first, last, heads, score, lse, top);
       if (!dropout.off) drop<A, I>(dropout, order, base, edges, heads, score, kept.get(edges * heads));
       walk_rows<S, I, 1, SUM, true>(walk, plan, first, last);
@@ -54,7 +54,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
   const Scratch<A> record(by_target.rows * 2 * heads);
   const Scratch<A> score_grad(edges_all * heads);  // in the source order
   std::vector<A> att_parts(CHUNKS * lanes, A(0));
-  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels);
+  const std::vector<Tile> plan = tiles_of<S, I>(heads, channels), scored = tiles_of<S, I>(heads, channels, false, 8);
   for_rows(pool, by_target.rows * lanes, by_target.ptr, by_target.rows, [&](int64_t, int64_t low, int64_t high) {
     for (int64_t i = low; i < high; i++) {
       A* r = record.get() + i * 2 * heads;
@@ -73,7 +73,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
       const int64_t n = edges * heads;
       A *p = weights.get(n), *delta = deltas.get(n), *inner = inners.get(n);
       bends.inner = p, bends.base = walk.base = base;
-      walk_rows<S, I, 0, SCORE, true>(bends, plan, first, last);
+      walk_rows<S, I, 0, SCORE, true>(bends, scored, first, last);
       for_heads(heads, [&](auto group, int64_t h) {
         constexpr int G = group;
         for (int64_t k = 0; k < edges; k++) {
@@ -99,7 +99,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
       A* d = score_grad.get() + base * heads;
       for (int64_t t = 0; t < n; t++) d[t] = p[t] * (inner[t] - delta[t]);
       bends.alpha = d;
-      walk_rows<S, I, 1, BEND, true>(bends, plan, first, last);
+      walk_rows<S, I, 1, BEND, true>(bends, scored, first, last);
     });
   });
   for_rows(pool, edges_all * lanes, by_target.ptr, by_target.rows, [&](int64_t chunk, int64_t low, int64_t high) {
@@ -110,7 +110,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
       A* d = gathered.get(edges * heads);
       gather_rows(score_grad.get(), at + base, edges, edges_all - base, heads, d);
       bends.alpha = d, bends.base = base;
-      walk_rows<S, I, 1, BEND, true>(bends, plan, first, last);
+      walk_rows<S, I, 1, BEND | OF_ATT, true>(bends, scored, first, last);
     });
   });
   for (int64_t lane = 0; lane < lanes; lane++) {

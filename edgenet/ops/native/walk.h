@@ -4,7 +4,8 @@
 //   SUM:   out[i, h, :]   = sum over edges k of row i of weight[k, h] * there
 //   DOT:   inner[k, h]    = <there, own>                       (alone, or together with SUM)
 //   SCORE: inner[k, h]    = <att[h, :], leaky(z)>
-//   BEND:  out[i, h, :] (+)= att[h, :] * sum of weight[k, h] * leaky'(z),   of_att[h, :] += sum of weight[k, h] * leaky(z)
+//   BEND:  out[i, h, :] (+)= att[h, :] * sum of weight[k, h] * leaky'(z);
+//          with OF_ATT also of_att[h, :] += sum over all edges of weight[k, h] * leaky(z)
 //
 // The H * C numbers of a row are cut into tiles of up to 16 vectors, whose sums stay in registers while the edges of
 // the row go by. Heads whose channels do not fill their last vector get one that overlaps the vector before.
@@ -15,7 +16,7 @@
 
 namespace edgenet {
 
-enum { SUM = 1, DOT = 2, SCORE = 4, BEND = 8 };
+enum { SUM = 1, DOT = 2, SCORE = 4, BEND = 8, OF_ATT = 16 };
 
 struct Tile {
   int64_t lane;   // where it begins among the H * C numbers of a row
@@ -28,7 +29,8 @@ struct Tile {
 };
 
 // `few`: of the kinds of tiles that combinations built for reach rather than for speed have (see `has_all_tiles`).
-static std::vector<Tile> tiles(int64_t heads, int64_t channels, int widest, int narrowest, bool few) {
+// most: vectors of a tile, 8 or 16.
+static std::vector<Tile> tiles(int64_t heads, int64_t channels, int widest, int narrowest, bool few, int most) {
   std::vector<Tile> plan;
   const int step = few ? widest / narrowest : 2;
   if (channels == 1 && heads >= narrowest) {
@@ -62,7 +64,7 @@ static std::vector<Tile> tiles(int64_t heads, int64_t channels, int widest, int 
   if (!few && !tail && each <= 8 && (each & (each - 1)) == 0) {  // several whole heads fit into a tile
     int64_t v = head * each, count = heads * each;
     while (v < count) {
-      int n = 16;
+      int n = most;
       while (n > count - v) n /= 2;
       bool whole = n > each;
       plan.push_back({v * width, v / each, width, n, whole ? int(n / each) : 1, 0, v % each == 0});
@@ -73,7 +75,7 @@ static std::vector<Tile> tiles(int64_t heads, int64_t channels, int widest, int 
   for (; head < heads; head++) {
     int64_t v = 0;
     while (v < each) {
-      int n = few ? 4 : 16;
+      int n = few ? 4 : most;
       while (n > each - v) n /= few ? 4 : 2;
       plan.push_back({head * channels + v * width, head, width, n, 1, 0, v == 0});
       v += n;
@@ -100,7 +102,7 @@ template <class S, class I> struct Walk {
   const A* att;      // (lanes)
   A slope;           // of leaky
   bool adds;         // BEND adds to out
-  A* of_att;         // (lanes), for BEND; or null
+  A* of_att;         // (lanes), for OF_ATT
 };
 
 // twice two heads' weights side by side: heads 2 Q and 2 Q + 1 of `w`, each VL / 2 times
@@ -214,7 +216,7 @@ static void walk_tile(const Walk<S, I>& walk, const Tile& tile, int64_t low, int
             V z = there + mine[v];
             V bent = z > V{} ? factor : factor * slope;
             sum[v] += bent;
-            of_att[v] += bent * z;
+            if constexpr ((DO & OF_ATT) != 0) of_att[v] += bent * z;
           }
         }
         if constexpr (INNER && MASKED && NH == 1) inner = counted ? inner : V{};
@@ -260,8 +262,7 @@ static void walk_tile(const Walk<S, I>& walk, const Tile& tile, int64_t low, int
       }
     }
   }
-  if constexpr ((DO & BEND) != 0) {
-    if (!walk.of_att) return;
+  if constexpr ((DO & OF_ATT) != 0) {
     EDGENET_UNROLL
     for (int v = 0; v < NV; v++) {
       A* to = walk.of_att + tile.lane + v * VL;
@@ -314,8 +315,8 @@ static void walk_narrow(const Walk<S, I>& walk, const Tile& tile, int64_t low, i
       }
     }
   }
-  if constexpr ((DO & BEND) != 0)
-    for (int c = 0; walk.of_att && c < channels; c++) walk.of_att[tile.lane + c] += of_att[c];
+  if constexpr ((DO & OF_ATT) != 0)
+    for (int c = 0; c < channels; c++) walk.of_att[tile.lane + c] += of_att[c];
 }
 
 // Every kind of tile multiplies the time that compiling takes: float32 and bfloat16 with int32 indices have them all, on
@@ -363,13 +364,15 @@ static void walk_rows(const Walk<S, I>& walk, const std::vector<Tile>& plan, int
   }
 }
 
-// `shared`: all heads have one signal, and tiles stay inside a head
-template <class S, class I> static std::vector<Tile> tiles_of(int64_t heads, int64_t channels, bool shared = false) {
+// shared: all heads have one signal, and tiles stay inside a head. most: see `tiles`.
+template <class S, class I>
+static std::vector<Tile> tiles_of(int64_t heads, int64_t channels, bool shared = false, int most = 16) {
   const bool few = !has_all_tiles<S, I>();
-  if (!shared) return tiles(heads, channels, widest<acc_t<S>>(), narrowest<S>(), few);
+  constexpr int WIDE = widest<acc_t<S>>(), LEAST = narrowest<S>();
+  if (!shared) return tiles(heads, channels, WIDE, LEAST, few, most);
   std::vector<Tile> plan;
   for (int64_t h = 0; h < heads; h++)
-    for (Tile tile : tiles(1, channels, widest<acc_t<S>>(), narrowest<S>(), few)) {
+    for (Tile tile : tiles(1, channels, WIDE, LEAST, few, most)) {
       tile.lane += h * channels, tile.head = h;
       plan.push_back(tile);
     }
