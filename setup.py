@@ -4,6 +4,9 @@ Three objects from the same files: for any processor of this kind, for AVX2 (x86
 ``edgenet.ops.native`` loads the best one that the processor runs. They include neither Python.h nor torch's headers, so
 the build needs no torch. They are optional: without a compiler the installation succeeds, and the library runs on its
 portable path.
+
+``EDGENET_LEVELS=_v4`` builds only the objects that it names, an empty one none; ``EDGENET_CXXFLAGS`` is added to the
+options of compiler and linker, after ours. `make sanitize` uses both.
 """
 
 import copy
@@ -26,6 +29,8 @@ FLAGS = ["-std=c++17", "-O2", "-g0", "-fno-math-errno", "-fno-trapping-math", "-
 LEVELS = {"_base": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS |= {"_v3": ["-march=x86-64-v3"], "_v4": ["-march=x86-64-v4"]}
+MORE_FLAGS = os.environ.get("EDGENET_CXXFLAGS", "").split()
+WANTED = os.environ.get("EDGENET_LEVELS", " ".join(LEVELS)).split()
 
 
 class Build(build_ext):
@@ -47,10 +52,10 @@ setup(
             SOURCES,
             depends=HEADERS,
             language="c++",
-            extra_compile_args=[*FLAGS, *level, *os.environ.get("EDGENET_CXXFLAGS", "").split()],
-            extra_link_args=os.environ.get("EDGENET_CXXFLAGS", "").split(),
+            extra_compile_args=[*FLAGS, *LEVELS[name], *MORE_FLAGS],
+            extra_link_args=MORE_FLAGS,
             optional=True,
         )
-        for name, level in LEVELS.items()
+        for name in WANTED
     ],
 )

@@ -14,6 +14,7 @@ from edgenet._version import __version__
 if TYPE_CHECKING:
     from edgenet import data, gso, models, nn, ops, phi, structured
     from edgenet.graph import Graph
+    from edgenet.malloc import tune_malloc
     from edgenet.models import GraphClassifier, NodeClassifier
     from edgenet.nn import EdgeNetConv
 
@@ -30,6 +31,7 @@ __all__ = [
     "ops",
     "phi",
     "structured",
+    "tune_malloc",
 ]
 
 _FROM = {
@@ -37,6 +39,7 @@ _FROM = {
     "Graph": "edgenet.graph",
     "GraphClassifier": "edgenet.models",
     "NodeClassifier": "edgenet.models",
+    "tune_malloc": "edgenet.malloc",
 }
 
 

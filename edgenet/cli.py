@@ -1,4 +1,4 @@
-"""The command ``edgenet``: train, look at data sets, look at runs.
+"""The command ``edgenet``: train, look at data sets, look at runs, look at the installation.
 
 Sub-commands stand in ``COMMANDS``. torch is imported by the commands that need it, not to print a usage line.
 """
@@ -6,6 +6,7 @@ Sub-commands stand in ``COMMANDS``. torch is imported by the commands that need 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -406,12 +407,57 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# ---------------------------------------------------------------- doctor
+def _doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from edgenet import doctor
+
+    facts = doctor.facts()
+    if arguments.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    table, memory = facts.pop("backends"), facts.pop("memory")
+    facts["versions"] = {name: number or "not installed" for name, number in facts["versions"].items()}
+    facts["cuda"], facts["switches"] = facts["cuda"] or "no device", facts["switches"] or "none set"
+    _print_facts({**facts, "memory": _allocator(memory)})
+    print(f"\n{_backends_table(table)}")
+    return 0
+
+
+def _allocator(memory: dict[str, Any]) -> str:
+    """In a sentence, whether the memory of big tensors stays with the process."""
+    cost = f"{memory['milliseconds']} ms"
+    if memory["tuned"] is not None:
+        cost += f" and {memory['page faults']:,} page faults"
+        cost += ": tuned" if memory["tuned"] else ": not tuned, see edgenet.tune_malloc()"
+    return f"filling a fresh block of {memory['fresh block, megabytes']} MB takes {cost}"
+
+
+def _backends_table(table: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Ops x backends. Why one cannot run stands below, once."""
+    reasons: dict[str, str] = {}
+
+    def cell(state: dict[str, Any]) -> str:
+        if state["why not"]:
+            return reasons.setdefault(state["why not"], f"({len(reasons) + 1})")
+        return ", ".join(state["runs by itself on"]) or "ready"
+
+    rows = [[op, *map(cell, states.values())] for op, states in table.items()]
+    lines = [_table(["float32 tensors on", *next(iter(table.values()))], rows)]
+    lines.append("\nready: can be asked for, by edgenet.ops.use")
+    return "\n".join(lines + [f"{number}: {reason}" for reason, number in reasons.items()])
+
+
 COMMANDS: dict[str, Command] = {
     "train": Command("train a model on a data set", _train_arguments, _train),
     "data": Command("list, describe and prepare data sets", _data_arguments, _data),
     "inspect": Command("show what came of a run", _inspect_arguments, _inspect),
     "demo": Command("train three networks on one data set and draw what they learned", _demo_arguments, _demo),
     "bench": Command("run an experiment of docs/results and write its page", bench.arguments, bench.run),
+    "doctor": Command("show what runs on this machine: versions, kernels, backends", _doctor_arguments, _doctor),
 }
 
 if __name__ == "__main__":

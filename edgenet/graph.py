@@ -198,10 +198,8 @@ class Graph:
             return self._memo[key] if key in self._memo else compute()
         self._refresh()
         if key not in self._memo:
-            value = compute()
-            if torch.is_inference_mode_enabled():  # such tensors cannot be used in training later
-                return value
-            self._memo[key] = value
+            with torch.inference_mode(False):  # tensors made in that mode could not be used in training later
+                self._memo[key] = compute()
             if at_most is not None:
                 alike = [known for known in self._memo if isinstance(known, tuple) and known[0] == key[0]]
                 for known in alike[:-at_most]:

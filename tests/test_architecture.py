@@ -24,6 +24,7 @@ LOW = "errors graph gso ops structured phi"  # what every layer is made of
 MAY_IMPORT = {
     "_version": "",
     "errors": "",
+    "malloc": "",
     "graph": "errors",
     "gso": "errors graph",
     "ops": "errors graph gso",
@@ -42,8 +43,10 @@ MAY_IMPORT = {
     "plots": f"{LOW} nn models",
     "train": f"{LOW} nn models compress convert data config checkpoint plots",
     "bench": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators testing _version",
+    "doctor": "ops malloc bench _version",
     "__main__": "cli",
-    "cli": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators bench _version",
+    "cli": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators bench doctor "
+    "_version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
@@ -51,6 +54,7 @@ ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
 THIRD_PARTY = {
     "_version": "",
     "errors": "",
+    "malloc": "torch",
     "estimators": "numpy scipy",
     "data": "torch_geometric torch numpy scipy networkx sklearn tqdm",
     "compress": "torch numpy scipy tqdm",

@@ -56,7 +56,8 @@ def test_make_helps_by_default_and_installs_under_the_constraints():
         command = ["make", "-C", str(ROOT), "--no-print-directory", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert set(re.findall(r"^  (\w+) ", make(), re.MULTILINE)) >= {"help", "demo", "test", "slow", "lint", "clean"}
+    targets = {"help", "demo", "test", "slow", "lint", "sanitize", "clean"}
+    assert set(re.findall(r"^  (\w+) ", make(), re.MULTILINE)) >= targets
     installs = re.findall(r"pip .*install .*", make("-n", "demo", "test", "VENV=.no-such-environment"))
     assert len(installs) == 4 and all("-c constraints.txt" in line for line in installs)
 

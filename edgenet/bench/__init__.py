@@ -14,22 +14,58 @@ BENCHES = {
     "source_localisation": ("eight networks on three graphs, noise and held-out diffusion times", 3),
     "ppi": ("the GAT form beside PyG's GATConv, trained the same way", 2),
 }
+#: name: what is timed. Each writes one section of docs/results/performance.md
+SPEED = {
+    "aggregation": "speed of one hop beside torch, torch_scatter and DGL, its floor, threads, growth with the edges",
+    "layers": "speed and memory of layers beside PyG's and DGL's",
+    "epoch": "speed of training steps of whole networks beside PyG and DGL",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``edgenet bench``."""
+    """The arguments of ``edgenet bench``: those of each experiment."""
+    benches = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, (text, _) in BENCHES.items():
+        _training_arguments(benches.add_parser(name, help=text, description=text))
+    for name, text in SPEED.items():
+        _speed_arguments(benches.add_parser(name, help=text, description=text))
+
+
+def _training_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    lines = "; ".join(f"{name}: {text}" for name, (text, _) in BENCHES.items())
-    add("name", choices=list(BENCHES), help=lines)
     add("--seeds", type=int, help="how many (default: as in docs/results)")
     add("--out", type=Path, help="page to write (default: docs/results/NAME.md)")
     add("--runs", type=Path, help="folder of the training runs, which go on where they were (default: runs/bench/NAME)")
     add("--processes", type=int, default=1, help="training runs at a time, one thread each")
-    add("--data-root", type=Path, help="folder to look for data in first")
+    _common_arguments(parser)
+
+
+def _speed_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--peers", default="pyg,dgl,scatter", help="libraries to measure beside (default: pyg,dgl,scatter)")
+    add("--graphs", default="cora,ppi,arxiv,products8", help="graphs (default: cora,ppi,arxiv,products8)")
+    add("--malloc", default="default,tuned", help="settings of the memory allocator (default: default,tuned)")
+    add("--rounds", type=int, default=7, help="how often to measure every case (default: 7)")
+    page = Path("docs/results/performance.md")
+    add("--out", type=Path, default=page, help=f"page of which to rewrite a section (default: {page})")
+    add("--json", type=Path, metavar="FILE", help="also write the raw numbers")
+    _common_arguments(parser)
+
+
+def _common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-root", type=Path, help="folder to look for data in first")
+    # once more than in edgenet.cli, so that it may also stand behind the name
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the experiment and write its page."""
+    if options.name in SPEED:
+        for path in filter(None, (options.out, options.json)):
+            _check_writable(path)
+        return import_module("edgenet.bench.speed").run(options.name, options)
     out = options.out or Path("docs/results") / f"{options.name}.md"
     runs = options.runs or Path("runs/bench") / options.name
     seeds = BENCHES[options.name][1] if options.seeds is None else options.seeds

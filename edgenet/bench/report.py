@@ -14,12 +14,12 @@ from typing import Any
 from edgenet._version import __version__
 
 # where large temporary tensors go decides how long they take: say which settings a time was measured under
-_ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "THP_MEM_ALLOC_ENABLE")
+ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "THP_MEM_ALLOC_ENABLE")
 
 
 def command() -> str:
     """The command that is running, with the environment variables that matter, as one would type it."""
-    names = ("OMP_NUM_THREADS", "EDGENET_NO_SCATTER", *_ALLOCATOR)
+    names = ("OMP_NUM_THREADS", "EDGENET_NO_SCATTER", *ALLOCATOR)
     settings = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
     return " ".join([*settings, "edgenet", *(shlex.quote(word) for word in sys.argv[1:])])
 
@@ -31,9 +31,9 @@ def machine() -> str:
 
     from edgenet import ops
 
-    allocator = "tuned, as in the command" if any(os.environ.get(name) for name in _ALLOCATOR) else "default settings"
+    allocator = "tuned, as in the command" if any(os.environ.get(name) for name in ALLOCATOR) else "default settings"
     return (
-        f"Measured on {_processor()} ({os.cpu_count()} cores), one thread a run; Python {platform.python_version()}, "
+        f"Measured on {processor()} ({os.cpu_count()} cores), one thread a run; Python {platform.python_version()}, "
         f"torch {torch.__version__}, torch_geometric {torch_geometric.__version__}; backend of spmm: "
         f"{ops.available('spmm')[-1]}; memory allocator: {allocator}. "
         f"GPU: not measured."
@@ -48,7 +48,7 @@ def settings() -> dict[str, Any]:
         "edgenet": __version__,
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
-        **{name: os.environ[name] for name in _ALLOCATOR if os.environ.get(name)},
+        **{name: os.environ[name] for name in ALLOCATOR if os.environ.get(name)},
     }
 
 
@@ -64,7 +64,7 @@ def measured_elsewhere(summaries: Sequence[dict[str, Any]]) -> list[str]:
     return [f"{len(others)} of {len(summaries)} runs were made earlier and only read; their settings: {text}."]
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

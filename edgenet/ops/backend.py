@@ -82,7 +82,7 @@ def _runs_on(name: str, device: str, forced: str | None) -> bool:
 @cache
 def _tell_of_missing_native() -> None:
     if not _usable("native") and not os.environ.get("EDGENET_NO_NATIVE"):
-        warnings.warn(f"no compiled kernels: edgenet runs on its portable path. {_REMEDY['native']}", stacklevel=2)
+        warnings.warn(f"edgenet runs on its portable path: {_REMEDY['native']}", stacklevel=2)
 
 
 def checked_graph(source: Tensor, target: Tensor, num_nodes: int, num_sources: int) -> Graph:
@@ -158,14 +158,17 @@ def use(name: str) -> Iterator[None]:
 
 _REMEDY = {
     "native": (
-        "no compiled kernels load: none were built, or EDGENET_NO_NATIVE is set. Install a C++ compiler and run "
-        "`pip install --force-reinstall --no-deps edgenet`."
+        "no compiled kernels load. Unless EDGENET_NO_NATIVE is set, none were built for this machine: install a C++ "
+        "compiler, and install edgenet again. `edgenet doctor` says more."
     ),
     "triton": (
         "there is no GPU, or triton does not import: `pip install triton`. To try the kernels slowly on a CPU, set "
         "TRITON_INTERPRET=1 before Python starts."
     ),
-    "scatter": "torch_scatter does not import. `pip install --no-build-isolation torch_scatter` builds it.",
+    "scatter": (
+        "torch_scatter does not import, or EDGENET_NO_SCATTER is set. `pip install --no-build-isolation torch_scatter` "
+        "builds it."
+    ),
 }
 
 

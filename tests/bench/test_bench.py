@@ -87,6 +87,16 @@ def test_every_bench_has_a_module_that_runs_it():
         assert callable(import_module(f"edgenet.bench.{name}").run) and text and seeds > 0
 
 
+def test_the_traceback_is_shown_on_demand_before_and_behind_the_name(capsys):
+    for arguments in (
+        ["--debug", "cora", "--seeds", "0"],
+        ["cora", "--seeds", "0", "--debug"],
+        ["cora", "--seeds", "0"],
+    ):
+        assert main(["bench", *arguments]) == 2
+        assert ("Traceback" in capsys.readouterr().err) == ("--debug" in arguments)
+
+
 def row_of(page, title):
     (row,) = [line for line in page.splitlines() if line.startswith(f"| {title} |")]
     return row

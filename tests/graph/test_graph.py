@@ -340,3 +340,13 @@ def test_a_graph_built_while_compiling_sorts_as_any_other(graph):
         lambda e: Graph(e, graph.num_nodes).by_target + 0, fullgraph=True, backend="aot_eager", dynamic=False
     )
     assert compiled(graph.edge_index).tolist() == graph.by_target.tolist()
+
+
+def test_in_inference_mode_too_a_graph_is_sorted_once():
+    graph = GRAPHS["directed"]
+    graph = Graph(graph.edge_index, graph.num_nodes)
+    with torch.inference_mode():
+        order = graph.by_target
+        assert graph.by_target is order
+    weight = torch.ones(graph.num_edges, requires_grad=True)
+    (weight[graph.by_target] * weight).sum().backward()  # what was sorted there serves training

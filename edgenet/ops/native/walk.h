@@ -337,7 +337,9 @@ static void walk_width(const Walk<S, I>& walk, const Tile& t, int64_t low, int64
   if (t.vectors == NV && t.heads == NH) return walk_tile<S, I, W, VL, NV, NH, DO, BUFFER>(walk, t, low, high);
   EDGENET_TILE(4, 1) EDGENET_TILE(1, 1) EDGENET_TILE(1, 0)
   if constexpr (has_all_tiles<S, I>()) {
-  EDGENET_TILE(16, 1) EDGENET_TILE(16, 2) EDGENET_TILE(16, 4) EDGENET_TILE(16, 8) EDGENET_TILE(16, 16)
+  if constexpr ((DO & (SCORE | BEND)) == 0) {  // those keep more in registers, and have plans of at most 8 vectors
+    EDGENET_TILE(16, 1) EDGENET_TILE(16, 2) EDGENET_TILE(16, 4) EDGENET_TILE(16, 8) EDGENET_TILE(16, 16)
+  }
   EDGENET_TILE(8, 1) EDGENET_TILE(8, 2) EDGENET_TILE(8, 4) EDGENET_TILE(8, 8) EDGENET_TILE(8, 0)
   EDGENET_TILE(4, 2) EDGENET_TILE(4, 4) EDGENET_TILE(4, 0)
   EDGENET_TILE(2, 1) EDGENET_TILE(2, 2) EDGENET_TILE(2, 0)
