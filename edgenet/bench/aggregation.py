@@ -27,6 +27,7 @@ SHAPES = {
     "products8": [(8, 8)],
 }
 SHUFFLED = ("arxiv", (8, 8))  # measured with its edges in random order too
+MESSAGES = 500_000_000  # numbers of (E, H, C) messages above which implementations that hold them are left out
 COPY = 11_000_000  # float32 numbers, 44 MB: what is copied to see how fast memory is
 
 
@@ -67,11 +68,11 @@ def ways(graph: Graph, job: Job) -> list[tuple[str, Function] | tuple[str, Funct
         message = x.index_select(0, source) * weight.unsqueeze(-1)
         return x.new_zeros(nodes, *x.shape[1:]).index_add(0, target, message)
 
-    found: list = [
-        ("edgenet `ops.spmm`", lambda weight, x: ops.spmm(graph, weight, x)),
-        ("torch `index_add`", index_add),
-    ]
-    if "scatter" in job["peers"]:
+    found: list = [("edgenet `ops.spmm`", lambda weight, x: ops.spmm(graph, weight, x))]
+    fits = graph.num_edges * job["heads"] * job["channels"] <= MESSAGES
+    if fits:
+        found.append(("torch `index_add`", index_add))
+    if fits and "scatter" in job["peers"]:
         scatter = backend.torch_scatter().scatter
 
         def with_scatter(weight: Tensor, x: Tensor) -> Tensor:
@@ -106,7 +107,8 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
     text = [
         "One hop: out[i, h] = sum over e = (j -> i) of w[e, h] x[j, h], with gradients in w and x. *Floor*: the time "
         "in which a copy of 44 MB, measured in the same process, moves each array once (forward: w, x, out, int32 "
-        "indices; backward: w, x, dout, dw, dx, two arrays of indices); backward is the difference of the two columns.",
+        "indices; backward: w, x, dout, dw, dx, two arrays of indices); backward is the difference of the two columns. "
+        f"Implementations that hold (E, H, C) messages are left out where those are over {MESSAGES:,} numbers.",
         described(own, settings),
     ]
     for malloc in settings.malloc:

@@ -134,20 +134,23 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def task(graph: str, found: Sample) -> tuple[Tensor, Loss]:
-    """(N, F) features, and the loss of (N, outputs) logits: the real ones where there are some, else random ones."""
+    """(N, F) features, and the loss of (N, outputs) logits: the real ones where there are some, else random ones.
+
+    Bags of words are 0 or 1, and random features multiples of 2^-4: the first layer's scores are then exact in float32,
+    and none rounds to the other side of the LeakyReLU's kink (see ``fill_``).
+    """
     network, draw = NETWORKS[graph], torch.Generator().manual_seed(0)
     nodes = found.num_nodes
     if graph == "ppi":
         y = (torch.rand(nodes, network.outputs, generator=draw, dtype=torch.float32) < 0.3).float()
-        x = torch.randn(nodes, network.features, generator=draw, dtype=torch.float32)
+        x = torch.randn(nodes, network.features, generator=draw, dtype=torch.float32).mul_(16).round_().div_(16)
         return x, lambda logits: F.binary_cross_entropy_with_logits(logits, y.to(logits))
     if found.x is None:
-        words = torch.rand(nodes, network.features, generator=draw, dtype=torch.float32) < WORDS
-        x = words / words.sum(1, keepdim=True).clamp(min=1)
+        x = torch.rand(nodes, network.features, generator=draw, dtype=torch.float32) < WORDS
         y, train = torch.randint(network.outputs, (nodes,), generator=draw), torch.arange(nodes) < 140
     else:
-        x, y, train = found.x.float(), found.y, found.train_mask
-    return x, lambda logits: F.cross_entropy(logits[train], y[train])
+        x, y, train = found.x > 0, found.y, found.train_mask
+    return x.float(), lambda logits: F.cross_entropy(logits[train], y[train])
 
 
 class StepProblem:
@@ -159,7 +162,7 @@ class StepProblem:
         fill_(model, torch.Generator().manual_seed(0))
         with torch.no_grad():  # where all scores are nearly alike, gradients in att_target cancel to rounding errors
             first = model.convs[0].lift.linear.weight.weight
-            first.div_(F.linear(x, first).std())
+            first.mul_(2.0 ** -F.linear(x, first).std().log2().round())
         self.parameters = {name: value.detach().clone() for name, value in model.named_parameters()}
 
     def implementations(self, peers: list[str]) -> list[Implementation]:
