@@ -126,9 +126,9 @@ class Graph:
         def build() -> Graph:
             node_id = None if self.is_bipartite else self.node_id
             turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, node_id, self.edge_id)
-            for key, order in self._memo.items():
-                if key[0] in _ORDERS:
-                    turned._memo[key[0], 1 - key[1]] = order
+            orders = {(kind, 1 - row): order for (kind, row), order in self._memo.get("orders", {}).items()}
+            if orders:
+                turned._orders().update(orders)
             return turned
 
         return self.memo("transpose", build)
@@ -177,7 +177,9 @@ class Graph:
         """This graph as a sampled piece of a larger one: ids of its nodes and edges there."""
         if node_id is None and edge_id is None:
             return self
-        memo = {key: value for key, value in self._memo.items() if key == "of" or key[0] in _ORDERS}
+        memo = {}
+        if "of" in self._memo and not _traced():
+            memo = {"of": self._memo["of"], "orders": self._orders()}
         return replace(self, node_id=node_id, edge_id=edge_id, _memo=memo)
 
     def to(self, device: torch.device | str) -> Graph:
@@ -194,17 +196,24 @@ class Graph:
         Changes that torch does not count (through ``.data``, or a shared numpy array) go unnoticed. With ``at_most``,
         the key is a tuple, and only so many keys that begin alike are kept, the latest.
         """
-        if torch.compiler.is_compiling():  # traced values die with the trace
-            return self._memo[key] if key in self._memo else compute()
+        sorts = isinstance(key, tuple) and key[0] in _ORDERS
+        if _traced():  # such values die with the trace
+            known = self._memo.get("orders", {}) if sorts else self._memo
+            return known[key] if key in known else compute()
         self._refresh()
-        if key not in self._memo:
+        known = self._orders() if sorts else self._memo
+        if key not in known:
             with torch.inference_mode(False):  # tensors made in that mode could not be used in training later
-                self._memo[key] = compute()
+                known[key] = compute()
             if at_most is not None:
-                alike = [known for known in self._memo if isinstance(known, tuple) and known[0] == key[0]]
-                for known in alike[:-at_most]:
-                    del self._memo[known]
-        return self._memo[key]
+                alike = [other for other in known if isinstance(other, tuple) and other[0] == key[0]]
+                for oldest in alike[:-at_most]:
+                    del known[oldest]
+        return known[key]
+
+    def _orders(self) -> dict[Any, Any]:
+        """The edges in sorted order, by (kind, row); one dict for all graphs of the same edges that differ in ids."""
+        return self._memo.setdefault("orders", {})
 
     def _refresh(self) -> None:
         """Check the edges and begin a new memo, if this one is of other edges, or of these before they were changed."""
@@ -300,6 +309,15 @@ class Graph:
         return cls(edge_index, coo.shape[0]), torch.tensor(coo.data, dtype=torch.get_default_dtype())
 
 
+def _traced() -> bool:
+    """Whether tensors are now stand-ins for others, under a compiler, a transform or a mode: none is to be kept."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+    )
+
+
 # Memos by identity of the tensor a convolution was given. They hold nothing that points back to it, so they go with it.
 _MEMOS: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
@@ -307,15 +325,16 @@ _MEMOS: WeakIdKeyDictionary = WeakIdKeyDictionary()
 def _cached(cls: type[Graph], key: Any, edges: Callable[[], Tensor], num_nodes: int, num_sources: int) -> Graph:
     """The graph of what a convolution was given; its edges are read, and what is computed for it kept, once."""
     # tensors made in inference mode count no versions
-    if torch.compiler.is_compiling() or not isinstance(key, Tensor) or key.is_inference():
+    if _traced() or not isinstance(key, Tensor) or key.is_inference():
         return cls(edges(), num_nodes, num_sources)
     # in-place changes move the version and so leave the old memo behind
     stamp = (num_nodes, num_sources, key._version)
     known = _MEMOS.get(key)
     if known is None or known[0] != stamp:
-        edge_index = edges()
-        graph = cls(edge_index, num_nodes, num_sources)
-        _MEMOS[key] = (stamp, None if key.layout == torch.strided else edge_index, graph._memo)
+        with torch.inference_mode(False):  # as in memo
+            graph = cls(edges(), num_nodes, num_sources)
+        plain = key.layout == torch.strided and key.dtype == torch.long  # else converting again would be sorting again
+        _MEMOS[key] = (stamp, None if plain else graph.edge_index, graph._memo)
         return graph
     return cls(edges() if known[1] is None else known[1], num_nodes, num_sources, _memo=known[2])
 

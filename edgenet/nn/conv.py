@@ -226,7 +226,7 @@ class EdgeNetConv(MessagePassing):
         )
 
         given = edge_weight is not None or edge_attr is not None
-        fusable = not (given or self.explain or return_attention_weights or self.taps.reads_weights)
+        fusable = self._may_fuse() and not (given or return_attention_weights)
         lift_last = not pair and self._narrower_before_lift(source, fusable and not batched)
         z = source.unsqueeze(-2) if lift_last else self.lift(source)
         if pair:
@@ -244,6 +244,8 @@ class EdgeNetConv(MessagePassing):
             y = self._walk(z, fused, weights, graph, self.lift if lift_last else None)
         if self.bias is not None:
             y = y + self.bias
+        elif fused:  # backward reads what attention gave; activations that work in place would change it
+            y = y.clone()
         if batched:
             y = y.transpose(0, 1)
         if not return_attention_weights:
@@ -320,6 +322,12 @@ class EdgeNetConv(MessagePassing):
             if edge_attr is not None:
                 edge_attr = torch.cat([edge_attr[kept], _loop_features(bare, kept, edge_attr, self.fill_value)])
         return graph, edge_weight, edge_attr
+
+    def _may_fuse(self) -> bool:
+        """Whether weights may be made on the way: nobody looks at them, and no subclass or hook changes them."""
+        if self.explain or self.taps.reads_weights or type(self.phi) not in (Attention, AttentionV2):
+            return False
+        return not any(_is_hooked(module) for part in (self.phi, self.lift) for module in part.modules())
 
     def _narrower_before_lift(self, x: Tensor | SparseSignal, fusable: bool) -> bool:
         """Whether to walk the input and lift afterwards: it commutes, and the input is narrower than its lift."""
@@ -406,6 +414,10 @@ class EdgeNetConv(MessagePassing):
             f"heads={self.heads}, "
             f"phi={type(self.phi).__name__})"
         )
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
 
 
 def _phi(

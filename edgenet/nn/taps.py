@@ -24,8 +24,6 @@ class Walk:
         graph: the graph.
         weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them; None where the hops make
             them on the way, which is only for taps that do not read them.
-        weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them; None where hops make them
-            on the way, which is only for taps that do not read them.
         hop: ``hop(k, z)`` is Phi^(k + 1) z, for k from 0; it keeps every axis of z, and C may be any number.
         order: K.
         self_tap: whether z^(0) is among the signals to combine.

@@ -56,7 +56,24 @@ def eager() -> bool:
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
+        or torch._C._is_tracing()
     )
+
+
+def check_devices(op: str, graph: Graph, *tensors: Tensor | None) -> None:
+    """Raises BackendError unless all tensors are where the graph's edges are: kernels follow raw pointers."""
+    device = graph.edge_index.device
+    for tensor in tensors:
+        if tensor is not None and tensor.device != device:
+            raise BackendError(
+                f"{op} got edges on {device} and a tensor {tuple(tensor.shape)} on {tensor.device}; move one of them "
+                f"with .to({str(device)!r})."
+            )
+
+
+def forward_mode() -> bool:
+    """Whether forward-mode derivatives are being taken, which only the definitions in plain torch have."""
+    return torch.autograd.forward_ad._current_level >= 0 and not torch.compiler.is_compiling()
 
 
 def kernels(op: str, tensor: Tensor) -> ModuleType | None:

@@ -21,7 +21,9 @@ def draw(dropout: float) -> Tensor:
     """() a seed in [0, 2^32), from torch's default generator if it will be used."""
     if not 0 <= dropout <= 1:
         raise ValueError(f"dropout is a probability in [0, 1], got {dropout}.")
-    return torch.randint(2**32, ()) if dropout > 0 else torch.zeros((), dtype=torch.long)
+    if dropout == 0:
+        return torch.zeros((), dtype=torch.long, device="cpu")
+    return torch.randint(2**32, (), device="cpu")
 
 
 def _hash(x: Tensor) -> Tensor:

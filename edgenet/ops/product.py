@@ -22,9 +22,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     169,343 x 64 by 64 x 64 in float32 on one thread of an EPYC. There large products go to oneDNN; the gradients are
     products again, so derivatives of any order follow.
     """
-    if not backend.eager() or torch.is_autocast_enabled("cpu"):
+    if not backend.eager() or backend.forward_mode() or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     suits = x.dtype == weight.dtype == torch.float32 and x.is_cpu and weight.is_cpu
+    suits = suits and x.dim() >= 2 and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
     if not suits or x.numel() * weight.shape[0] < _ENOUGH or not _prefers_onednn():
         return F.linear(x, weight, bias)
     y = _Linear.apply(x, weight)

@@ -27,6 +27,8 @@ class _SoftmaxPhi(Phi):
         super().__init__()
         self.order, self.heads, self.channels = order, heads, channels
         self.shares_hops = share_hops
+        if not 0 <= dropout <= 1:
+            raise ShapeError(f"dropout is a probability in [0, 1], got {dropout}.")
         self.negative_slope, self.dropout = negative_slope, dropout
 
     def weights(self, score: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:

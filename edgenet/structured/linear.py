@@ -32,6 +32,8 @@ class StructuredLinear(nn.Module):
 
     def forward(self, x: Tensor | SparseSignal) -> Tensor:
         """(..., in) -> (..., out)."""
+        if isinstance(x, SparseSignal) and self.weight._forward_pre_hooks:  # torch's pruning makes the weight in one
+            x = x.to_dense()
         if isinstance(x, SparseSignal):
             if isinstance(self.weight, Dense) and self.weight.is_lazy:
                 self.weight.materialise(self.weight.shape[0], x.shape[1])

@@ -72,7 +72,7 @@ def test_all_ways_over_one_hop_are_one_function(heads, channels, peer, shuffle, 
     monkeypatch.setattr("edgenet.bench.hop.SLICE", 180)  # two channels at a time
     graph = directed(shuffle)
     problem = Problem(graph.edge_index, graph.num_nodes, heads, channels)
-    entries = ways(problem.graph, {"peers": [peer], "heads": heads, "shuffle": shuffle})
+    entries = ways(problem.graph, {"peers": [peer], "heads": heads, "channels": channels, "shuffle": shuffle})
     assert len(entries) == 3 + (heads == 1 and not shuffle)
     check([problem.implementation(*entry) for entry in entries], problem.reference)
 
@@ -146,3 +146,11 @@ def test_a_package_that_fails_to_import_is_missing_with_its_reason(monkeypatch):
     monkeypatch.setitem(peers.PEERS, "dgl", ("dgl", broken))
     assert peers.missing("dgl") == "OSError: libdgl.so: undefined symbol"
     assert peers.measure({"peers": ["pyg", "dgl"]})["missing"] == {"dgl": "OSError: libdgl.so: undefined symbol"}
+
+
+def test_ways_that_hold_messages_are_left_out_where_those_would_not_fit(monkeypatch):
+    graph = directed(False)
+    job = {"peers": [], "heads": 1, "channels": 5, "shuffle": True}
+    assert [name for name, *_ in ways(graph, job)] == ["edgenet `ops.spmm`", "torch `index_add`"]
+    monkeypatch.setattr("edgenet.bench.aggregation.MESSAGES", 5 * graph.num_edges - 1)
+    assert [name for name, *_ in ways(graph, job)] == ["edgenet `ops.spmm`"]

@@ -48,7 +48,7 @@ def attention(
         ShapeError: if the shapes do not fit each other or the graph.
         ValueError: if ``dropout`` is not a probability.
     """
-    sources, heads = graph.num_sources, score_source.shape[-1]
+    sources, heads = graph.num_sources, score_source.shape[-1] if score_source.dim() else 0
     if x.dim() != 3 or x.shape[0] != sources or score_source.shape != (sources, heads) or x.shape[1] not in (1, heads):
         raise ShapeError(
             f"attention wants signals ({sources}, H, C) and scores ({sources}, H), got {tuple(x.shape)} and "
@@ -58,10 +58,13 @@ def attention(
         raise ShapeError(
             f"attention wants ({graph.num_nodes}, {heads}) scores of the targets, got {tuple(score_target.shape)}."
         )
+    backend.check_devices("attention", graph, score_source, score_target, x)
     seed, dropout = drop.draw(dropout), float(dropout)
     dtype = torch.promote_types(score_source.dtype, x.dtype)
     score_source, x = score_source.to(dtype), x.to(dtype)
     score_target = None if score_target is None else score_target.to(dtype)
+    if backend.forward_mode():
+        return composed(graph, score_source, score_target, x, negative_slope, dropout, seed)
     kernels = backend.kernels("attention", x) if backend.eager() else None
     if x.shape[1] != heads and not (kernels and kernels.SHARES_SIGNAL):
         x = x.expand(-1, heads, -1)

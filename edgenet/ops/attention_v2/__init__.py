@@ -46,9 +46,12 @@ def attention_v2(
             f"attention_v2 wants signals ({graph.num_sources}, H, C), ({graph.num_nodes}, H, C) and att (H, C), got "
             f"{tuple(x.shape)}, {tuple(target.shape)} and {tuple(att.shape)}."
         )
+    backend.check_devices("attention_v2", graph, x, target, att)
     seed, dropout = drop.draw(dropout), float(dropout)
     dtype = torch.promote_types(torch.promote_types(x.dtype, target.dtype), att.dtype)
     x, target, att = x.to(dtype), target.to(dtype), att.to(dtype)
+    if backend.forward_mode():
+        return composed(graph, x, target, att, negative_slope, dropout, seed)
     if not backend.eager():
         return _attention_v2(graph.source, graph.target, x, target, att, negative_slope, dropout, seed)[0]
     if backend.kernels("attention_v2", x) is not None:

@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgenet.errors import EdgeIndexError
 from edgenet.graph import Graph
 
 #: dtypes that the kernels store, by their number in the C functions; half precision is summed in float32
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 #: objects that a processor can run, best first, by what torch says of it
 OBJECTS = {"AVX512": ("_v4", "_v3", "_base"), "AVX2": ("_v3", "_base")}
+_ABI = 2  # of the C functions, as native/order.cpp has it
 _WIDE_FROM = 2**31  # nodes or edges from which indices are int64
 
 _P, _I, _L, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_uint32
@@ -36,7 +38,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgenet_attention_v2_backward": (
         None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L, *[_P] * 10, _D, _D, _U, _L, _L]
     ),
-    "edgenet_sort": (_I, [_I, _L, _L, _P, _P, _P, _P, _P]),
+    "edgenet_sort": (_I, [_I, _L, _L, _L, _P, _P, _P, _P, _P]),
+    "edgenet_abi": (_I, []),
 }  # fmt: skip
 
 
@@ -62,7 +65,7 @@ def library() -> ctypes.CDLL | None:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError):  # built for another machine, or by another version of the library
         return None
-    return loaded
+    return loaded if loaded.edgenet_abi() == _ABI else None
 
 
 @cache
@@ -119,7 +122,7 @@ def places(graph: Graph) -> Tensor:
 
     def build() -> Tensor:
         target, source = by_target(graph), by_source(graph)
-        place = torch.arange(graph.num_edges, dtype=source.ptr.dtype)
+        place = torch.arange(graph.num_edges, dtype=source.ptr.dtype, device="cpu")
         if source.edge is not None:
             place = torch.empty_like(place).scatter_(0, source.edge.long(), place)
         return place if target.edge is None else place[target.edge]
@@ -131,13 +134,18 @@ def _order(graph: Graph, row: int) -> Order:
     rows, nodes = (graph.num_sources, graph.num_nodes) if row == 0 else (graph.num_nodes, graph.num_sources)
     wide = max(rows + 1, nodes, graph.num_edges) >= _WIDE_FROM
     ends = graph.edge_index.contiguous()
-    ptr, other, edge = (
-        torch.empty(n, dtype=torch.int64 if wide else torch.int32) for n in (rows + 1, *[graph.num_edges] * 2)
-    )
+    dtype = torch.int64 if wide else torch.int32
+    sizes = rows + 1, graph.num_edges, graph.num_edges
+    ptr, other, edge = (torch.empty(size, dtype=dtype, device="cpu") for size in sizes)
     sorted_already = library().edgenet_sort(
-        wide, rows, graph.num_edges, ends[row].data_ptr(), ends[1 - row].data_ptr(), ptr.data_ptr(), other.data_ptr(),
-        edge.data_ptr(),
+        wide, rows, nodes, graph.num_edges, ends[row].data_ptr(), ends[1 - row].data_ptr(), ptr.data_ptr(),
+        other.data_ptr(), edge.data_ptr(),
     )  # fmt: skip
+    if sorted_already < 0:
+        raise EdgeIndexError(
+            "the edges were changed behind torch's back (through a shared array, or .data), and name nodes that the "
+            "graph has not. Make a new Graph of changed edges."
+        )
     return Order(rows, nodes, int(wide), ptr, other, None if sorted_already else edge)
 
 

@@ -38,9 +38,12 @@ def sddmm(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
             f"sddmm wants {graph.num_nodes} target rows and {graph.num_sources} source rows, got {a.shape[0]} "
             f"and {b.shape[0]}."
         )
+    backend.check_devices("sddmm", graph, a, b)
     if a.dtype != b.dtype:
         dtype = torch.promote_types(a.dtype, b.dtype)
         a, b = a.to(dtype), b.to(dtype)
+    if backend.forward_mode():
+        return reference.sddmm(graph.source, graph.target, a, b)
     if backend.eager() and backend.kernels("sddmm", a) is not None:
         return _Sddmm.apply(graph, a, b)
     return _sddmm(graph.source, graph.target, a, b)

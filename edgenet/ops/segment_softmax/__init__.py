@@ -35,9 +35,13 @@ def segment_softmax(score: Tensor, index: Tensor | Graph, num_segments: int | No
             f"segment_softmax wants scores (E, H) and one segment a row, got {tuple(score.shape)} and "
             f"{tuple(index.shape)}."
         )
+    if graph is None and num_segments is None:
+        raise ShapeError("segment_softmax wants num_segments beside an index; a graph says it itself.")
+    if graph is not None:
+        backend.check_devices("segment_softmax", graph, score)
+    if backend.forward_mode():
+        return reference.segment_softmax(score, index, num_segments if graph is None else graph.num_nodes)
     if graph is None:
-        if num_segments is None:
-            raise ShapeError("segment_softmax wants num_segments beside an index; a graph says it itself.")
         return _segment_softmax(score, index, num_segments)
     if backend.eager() and backend.kernels("segment_softmax", score) is not None:
         return _SegmentSoftmax.apply(graph, score)

@@ -36,6 +36,7 @@ def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
         )
     if x.dim() != 3 or x.shape[0] != graph.num_sources:
         raise ShapeError(f"spmm wants signals ({graph.num_sources}, H, C), got {tuple(x.shape)}.")
+    backend.check_devices("spmm", graph, weight, x)
     heads, channels = x.shape[1:]
     if weight is None:
         return _run(graph, None, x)
@@ -50,15 +51,17 @@ def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
         return _run(graph, weight, x)
     if weight.shape[1] == 1:  # one weighting: heads are only more channels
         return _run(graph, weight, x.flatten(1).unsqueeze(1)).unflatten(2, (heads, channels))[:, 0]
-    kernels = backend.kernels("spmm", x) if backend.eager() else None
+    kernels = backend.kernels("spmm", x) if backend.eager() and not backend.forward_mode() else None
     if kernels is None or not kernels.SHARES_SIGNAL:
         x = x.expand(-1, weight.shape[1], -1)
     return _run(graph, weight, x)
 
 
 def _run(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
-    if backend.eager() and backend.kernels("spmm", x) is not None:
+    if backend.eager() and not backend.forward_mode() and backend.kernels("spmm", x) is not None:
         return _Spmm.apply(graph, weight, x)
+    if backend.forward_mode():
+        return reference.spmm(graph.source, graph.target, weight, x, graph.num_nodes)
     return _spmm(graph.source, graph.target, weight, x, graph.num_nodes)
 
 
