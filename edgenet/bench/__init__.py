@@ -17,7 +17,8 @@ BENCHES = {
 #: name: what is timed. Each writes one section of docs/results/performance.md
 SPEED = {
     "aggregation": "speed of one hop beside torch, torch_scatter and DGL, its floor, threads, growth with the edges",
-    "layers": "speed and memory of layers beside PyG's and DGL's",
+    "layers": "speed of layers beside PyG's and DGL's",
+    "memory": "peak memory of layers beside PyG's and DGL's",
     "epoch": "speed of training steps of whole networks beside PyG and DGL",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenet.bench import dense_filter, memory, report
+from edgenet.bench import dense_filter, report
 from edgenet.bench.graphs import sample
 from edgenet.bench.layer_problem import LayerProblem
 from edgenet.bench.reference import LayerShape
@@ -29,7 +29,7 @@ LAYERS = [
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """One for every layer, graph and allocator; then those of the dense filter and of memory."""
+    """One for every layer, graph and allocator; then those of the dense filter."""
     found = []
     for malloc in settings.malloc:
         for shape, graphs in LAYERS:
@@ -37,7 +37,7 @@ def jobs(settings: Settings) -> list[Job]:
                 if graph in settings.graphs:
                     title = f"{shape.layer} {shape} on {graph}"
                     found.append(settings.job("layers", title, malloc, graph=graph, shape=vars(shape)))
-    return found + dense_filter.jobs(settings) + memory.jobs(settings)
+    return found + dense_filter.jobs(settings)
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -77,4 +77,4 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
                 )
         if rows:
             text += [f"### Layers, {malloc} allocator", report.table(header, rows)]
-    return [*text, *dense_filter.parts(records), *memory.parts(records)]
+    return [*text, *dense_filter.parts(records)]

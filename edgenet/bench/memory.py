@@ -1,4 +1,4 @@
-"""Peak memory of one call of a layer, forward and backward, each in a process of its own."""
+"""``edgenet bench memory``: peak memory of a layer, forward and backward, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,17 +17,24 @@ from edgenet.bench.reference import LayerShape
 from edgenet.bench.speed import Record, Settings, digits, error
 from edgenet.bench.timing import BOTH, errors, passed
 from edgenet.bench.worker import Job
+from edgenet.errors import ConfigError
 from edgenet.graph import Graph
 
+TITLE = "Peak memory"
 GRAPH = "arxiv"
 LAYERS = [LayerShape("gat", 64, 8, 8), LayerShape("gatv2", 64, 8, 8), LayerShape("gcn", 64, 64)]
 _STATUS = Path("/proc/self/status")
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """One for every layer and implementation, under the default allocator; ours has number 0."""
+    """One for every layer and implementation, under the default allocator; ours has number 0.
+
+    Raises:
+        ConfigError: if the graph or the allocator was not asked for.
+    """
     if GRAPH not in settings.graphs or "default" not in settings.malloc:
-        return []
+        text = f"memory is measured on {GRAPH}, under the default allocator: leave out --graphs and --malloc."
+        raise ConfigError(text)
     found = []
     for shape in LAYERS:
         builds = [peer for peer, _ in PEER_LAYERS[shape.layer]]
@@ -78,7 +85,7 @@ def _memory(name: str) -> int:
     return 1024 * int(re.search(rf"^{name}:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)[1])
 
 
-def parts(records: list[Record]) -> list[str]:
+def parts(records: list[Record], settings: Settings) -> list[str]:
     """The table of peak memory."""
     own = [(job, result["rows"][0]) for job, result in records if job["measure"] == "memory"]
     ours = {job["shape"]["layer"]: row for job, row in own if job["implementation"] == 0}
@@ -92,7 +99,6 @@ def parts(records: list[Record]) -> list[str]:
         return []
     header = ("graph", "layer", "implementation", "forward + backward, MB", "× ours", "error")
     return [
-        "### Peak memory",
         "How far a fresh process grows over what it has before its first call (VmHWM over VmRSS), default allocator; "
         "sorted copies of the edges that the call makes and keeps are part of it.",
         report.table(header, rows),

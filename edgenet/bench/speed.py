@@ -1,4 +1,4 @@
-"""What the three speed benchmarks share: their options, their jobs' common settings, and the section of a page."""
+"""What the benchmarks of speed and memory share: options, settings of their jobs, and the section of a page."""
 
 from __future__ import annotations
 

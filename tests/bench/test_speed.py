@@ -11,6 +11,7 @@ from edgenet import bench
 from edgenet.bench import aggregation, dense_filter, edges, graphs, memory, peers, speed, threads, timing, worker
 from edgenet.bench.graphs import Size
 from edgenet.cli import main
+from edgenet.errors import ConfigError
 
 pytestmark = pytest.mark.float32  # as it is measured
 
@@ -50,6 +51,9 @@ def settings(tmp_path, **changes):
     return speed.Settings(**{**chosen, "page": tmp_path / "page.md", **changes})
 
 
+TIMED = [name for name in bench.SPEED if name != "memory"]
+
+
 def test_every_speed_bench_has_its_parts():
     for name, text in bench.SPEED.items():
         module = import_module(f"edgenet.bench.{name}")
@@ -68,7 +72,7 @@ def test_every_job_is_json_and_names_what_measures_it(name, tmp_path):
 
 
 def test_no_job_needs_a_graph_or_peer_that_was_not_asked_for(tmp_path):
-    for name in bench.SPEED:
+    for name in TIMED:
         few = import_module(f"edgenet.bench.{name}").jobs(
             settings(tmp_path, graphs=["ppi"], peers=[], malloc=["tuned"])
         )
@@ -76,7 +80,7 @@ def test_no_job_needs_a_graph_or_peer_that_was_not_asked_for(tmp_path):
         assert all(job["malloc"] == "tuned" for job in few)
 
 
-@pytest.mark.parametrize("name", bench.SPEED)
+@pytest.mark.parametrize("name", TIMED)
 def test_a_bench_writes_its_numbers_beside_their_checks_and_leaves_other_sections(small, name, tmp_path, monkeypatch):
     other = "<!-- other -->\nkept\n<!-- /other -->\n"
     (tmp_path / "page.md").write_text("# Mine\n\n" + other, encoding="utf-8")
@@ -215,3 +219,12 @@ def test_cells_have_three_digits():
     assert speed.milliseconds(row, "forward") == "2.00" and speed.times_ours(row, ours, "forward") == "4.00"
     assert speed.milliseconds(row, "forward + backward") == "-" and speed.error(row) == "3e-07"
     assert speed.error({**row, "failed": "no memory"}) == "not measured"
+
+
+def test_memory_is_measured_in_megabytes_beside_a_check(small, tmp_path, monkeypatch):
+    code, page, raw = run(tmp_path, monkeypatch, "memory", "--graphs", "arxiv", "--rounds", "1", "--malloc", "default")
+    if any(record["result"]["rows"][0]["failed"] for record in raw["records"]):
+        pytest.skip("this system does not tell a process its peak memory")
+    assert code == 0 and "forward + backward, MB" in page and "| edgenet `gat` |" in page
+    with pytest.raises(ConfigError, match="arxiv"):
+        memory.jobs(settings(tmp_path, graphs=["ppi"]))
