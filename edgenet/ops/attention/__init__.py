@@ -27,10 +27,12 @@ def attention(
     negative_slope: float = 0.2,
     dropout: float = 0.0,
 ) -> Tensor:
-    """One hop weighted by attention (Velickovic et al. 2018), without a number an edge in memory.
+    """One hop weighted by attention (Velickovic et al. 2018), without a message an edge in memory.
 
     y[i, h] = sum over edges e = (j -> i) of alpha[e, h] * x[j, h],
     alpha = softmax over the in-edges of i of leaky_relu(score_source[j, h] + score_target[i, h])
+
+    The kernels keep one (N, H) tensor for backward, which makes one of (E, H); other backends make (E, H, C) messages.
 
     Args:
         graph: E directed edges on N nodes.

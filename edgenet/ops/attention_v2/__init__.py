@@ -21,7 +21,7 @@ backend.register("attention_v2", reference=reference.forward)
 def attention_v2(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, negative_slope: float = 0.2, dropout: float = 0.0
 ) -> Tensor:
-    """One hop weighted by dynamic attention (Brody, Alon, Yahav 2022), without a number an edge in memory.
+    """One hop weighted by dynamic attention (Brody, Alon, Yahav 2022), without a message an edge in memory.
 
     y[i, h] = sum over edges e = (j -> i) of alpha[e, h] * x[j, h],
     alpha = softmax over the in-edges of i of sum over c of att[h, c] * leaky_relu(x[j, h, c] + target[i, h, c])
