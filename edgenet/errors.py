@@ -9,6 +9,10 @@ class RankError(ValueError):
     """A rank, block size or factorisation does not fit the matrix."""
 
 
+class RankWarning(UserWarning):
+    """A rank is larger than the largest that changes anything, and was set to that."""
+
+
 class EdgeIndexError(ValueError, IndexError):
     """An edge list is malformed: wrong shape, wrong dtype, or an index that names no node."""
 

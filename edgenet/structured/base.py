@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
+import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+from edgenet.errors import PlanError, RankError, RankWarning, ShapeError
+from edgenet.structured.kept import Kept
 
 
 class StructuredMatrix(nn.Module, ABC):
     """An (m, n) matrix W stored in its own way. It acts on row vectors: x -> x W^T.
 
     A plain module: optimizers, ``state_dict``, ``deepcopy``, ``torch.compile`` and ``weights_only`` loading need
-    nothing from here. A family implements ``shape``, ``matmul``, ``to_dense`` and ``from_dense``, and ``config`` where
-    ``from_dense`` takes options.
+    nothing from here. A family implements ``shape``, ``matmul``, ``to_dense``, ``from_dense`` and ``draw_``, and
+    ``config`` and ``from_config`` where ``from_dense`` takes options.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = Kept()
 
     @property
     @abstractmethod
@@ -34,7 +45,16 @@ class StructuredMatrix(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def from_dense(cls, weight: Tensor, **config: Any) -> Self:
-        """The nearest (or, where that is hard, a good) member of the family to an (m, n) weight; exact at full rank."""
+        """The nearest (or, where that is hard, a good) member of the family to an (m, n) weight; exact at full rank.
+
+        Raises:
+            ShapeError: if the weight is no matrix of finite numbers.
+            RankError: if an option does not fit the shape.
+        """
+
+    @abstractmethod
+    def draw_(self, std: float) -> None:
+        """Draw the parameters anew, so that the entries of W have mean 0 and variance ``std``^2."""
 
     def config(self) -> dict[str, Any]:
         """JSON-able: ``from_config`` makes of it an empty matrix of the same make, for a ``state_dict`` to fill."""
@@ -42,13 +62,35 @@ class StructuredMatrix(nn.Module, ABC):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A matrix of zeros (or the family's nearest) with the make that ``config()`` tells."""
+        """A matrix of the make that ``config()`` tells, with any numbers in it.
+
+        ``config`` is the ``shape`` and options of ``from_dense``, of which those with defaults may be missing.
+        """
         options = dict(config)
         return cls.from_dense(torch.zeros(options.pop("shape")), **options)
+
+    @classmethod
+    def random(cls, shape: tuple[int, int], std: float | None = None, **options: Any) -> Self:
+        """A random (m, n) matrix. ``options`` are those of ``from_dense``; for ``std`` see ``draw_``, by default
+        Glorot's sqrt(2 / (m + n))."""
+        matrix = cls.from_config({"shape": list(shape), **options})
+        with torch.no_grad():
+            matrix.draw_(glorot(matrix.shape) if std is None else std)
+        return matrix
+
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        """Options of ``from_dense`` for an (m, n) weight, a dozen at most, from the fewest parameters to the most: the
+        sizes that a search tries. Empty where the family has one size only, or does not fit the shape."""
+        return []
 
     def forward(self, x: Tensor) -> Tensor:
         """Same as ``matmul``."""
         return self.matmul(x)
+
+    def train(self, mode: bool = True) -> Self:
+        self.kept.clear()
+        return super().train(mode)
 
     def rows(self, index: Tensor) -> Tensor:
         """W[index]: (I,) -> (I, n). Tables of edge weights are read through this."""
@@ -57,6 +99,10 @@ class StructuredMatrix(nn.Module, ABC):
     def num_parameters(self) -> int:
         """Trainable numbers."""
         return sum(p.numel() for p in self.parameters())
+
+    def multiply_adds(self, batch: int = 1) -> int:
+        """Multiply-adds of ``matmul`` for a batch of so many rows."""
+        return batch * self.shape[0] * self.shape[1]
 
     def bits(self) -> int:
         """Bits at rest: what the tensors of ``pack()`` take on disk, indices and codebooks included."""
@@ -68,10 +114,10 @@ class StructuredMatrix(nn.Module, ABC):
 
     @torch.no_grad()
     def reset_parameters(self, dense: Tensor | None = None) -> None:
-        """Start again from the projection of ``dense``; by default from a Glorot-uniform weight."""
+        """Start again from the projection of ``dense``; by default from a random matrix of Glorot's variance."""
         if dense is None:
-            like = next(self.parameters())
-            dense = nn.init.xavier_uniform_(torch.empty(self.shape, dtype=like.dtype, device=like.device))
+            self.draw_(glorot(self.shape))
+            return
         options = {key: value for key, value in self.config().items() if key != "shape"}
         self.load_state_dict(type(self).from_dense(dense, **options).state_dict())
 
@@ -79,11 +125,80 @@ class StructuredMatrix(nn.Module, ABC):
         return ", ".join(f"{key}={value}" for key, value in self.config().items())
 
 
+#: The families, by the name that plans and the command line use. Filled in ``edgenet.structured``.
+STRUCTURES: dict[str, type[StructuredMatrix]] = {}
+
 #: What makes a structured matrix of a dense weight: ``partial(Kronecker.from_dense, factor=(8, 8))``.
 Structure = Callable[[Tensor], StructuredMatrix]
+
+
+def family(name: str) -> type[StructuredMatrix]:
+    """The family of that name.
+
+    Raises:
+        PlanError: if there is none; the text lists them.
+    """
+    if name not in STRUCTURES:
+        near = difflib.get_close_matches(str(name), STRUCTURES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise PlanError(f"no structure is called {name!r}; there are {', '.join(STRUCTURES)}.{hint}")
+    return STRUCTURES[name]
+
+
+def structure(name: str, **options: Any) -> Structure:
+    """``structure("kronecker", factor=(8, 8))``: the projection onto a family, by name.
+
+    Raises:
+        PlanError: if there is no such family.
+    """
+    return partial(family(name).from_dense, **options)
+
+
+def name_of(matrix: StructuredMatrix) -> str:
+    """The name of its family in ``STRUCTURES``."""
+    return next(name for name, kind in STRUCTURES.items() if kind is type(matrix))
 
 
 def project(weight: Tensor, structure: Structure) -> Tensor:
     """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
     with torch.no_grad():
         return structure(weight.detach()).to_dense().detach()  # a dense one is a parameter
+
+
+def glorot(shape: tuple[int, int]) -> float:
+    """sqrt(2 / (m + n)), the standard deviation of Glorot and Bengio 2010."""
+    return math.sqrt(2 / max(1, sum(shape)))
+
+
+def checked(weight: Tensor) -> Tensor:
+    """The weight without its history.
+
+    Raises:
+        ShapeError: if it is no matrix, not of floating-point or complex numbers, or not finite.
+    """
+    if weight.dim() != 2:
+        raise ShapeError(f"a matrix has two axes, got a weight of shape {tuple(weight.shape)}.")
+    if not (weight.is_floating_point() or weight.is_complex()):
+        raise ShapeError(f"a weight is of floating-point or complex numbers, got {weight.dtype}; convert it first.")
+    weight = weight.detach()
+    if not weight.is_meta and not weight.isfinite().all():
+        bad = int((~weight.isfinite()).sum())
+        raise ShapeError(f"{bad} of the {weight.numel()} entries of a weight are NaN or infinite; nothing is near it.")
+    return weight
+
+
+def clipped(rank: int, most: int, what: str) -> int:
+    """A rank, or any size, that is at most ``most``: the library's one rule for ranks that are too large.
+
+    Warns:
+        RankWarning: if it was larger, and is now ``most``, at which a matrix is met exactly.
+
+    Raises:
+        RankError: if it is no whole number from 1.
+    """
+    if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+        raise RankError(f"{what} is a whole number from 1 to {most}, got {rank!r}.")
+    if rank > most:
+        warnings.warn(f"{what} {rank} is more than the largest useful one and is now {most}.", RankWarning, 3)
+        return most
+    return rank

@@ -11,7 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from edgenet import ops
 from edgenet.errors import ShapeError
-from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.base import StructuredMatrix, glorot
 
 
 class Dense(StructuredMatrix):
@@ -55,8 +55,7 @@ class Dense(StructuredMatrix):
             if known not in (-1, size):
                 raise ShapeError(f"axis {axis} of this matrix was declared {known}, and is asked to be {size}.")
         self.weight.materialize((rows, columns))
-        bound = math.sqrt(6 / max(1, rows + columns))
-        nn.init.uniform_(self.weight, -bound, bound)
+        self.draw_(glorot((rows, columns)))
 
     def _may_be(self, shape: torch.Size) -> bool:
         return all(known in (-1, size) for known, size in zip(self._known, shape, strict=True))
@@ -70,8 +69,12 @@ class Dense(StructuredMatrix):
         return self.weight
 
     @classmethod
-    def from_dense(cls, weight: Tensor, **config: Any) -> Self:
-        return cls(weight, **config)
+    def from_dense(cls, weight: Tensor) -> Self:
+        return cls(weight)
+
+    @torch.no_grad()
+    def draw_(self, std: float) -> None:
+        self.weight.uniform_(-math.sqrt(3) * std, math.sqrt(3) * std)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
