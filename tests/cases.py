@@ -16,7 +16,7 @@ from edgenet.graph import Graph
 from edgenet.nn.arma import Jacobi
 from edgenet.nn.taps import Linear, NodeVarying, Scaled, Sum, SumFan, Taps
 from edgenet.phi import Attention, AttentionV2, EdgeMatrix, EdgeVarying, Phi, ShiftOperator, ShiftProduct
-from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
+from edgenet.structured import STRUCTURES, Dense, StructuredLinear, StructuredMatrix
 
 
 # --- graphs -----------------------------------------------------------------------------------------------------------
@@ -70,7 +70,30 @@ def _dense(m: int, n: int) -> StructureCase:
     return StructureCase("dense", lambda: Dense(torch.randn(m, n)), m, n, partial(Dense.from_dense))
 
 
-STRUCTURE_CASES: list[StructureCase] = [_dense(5, 3), _dense(1, 7), _dense(4, 1)]
+def _full(name: str, m: int, n: int, options: dict, small: dict, exact: bool = True) -> StructureCase:
+    """A family whose members of ``options`` reach every matrix, and a random one of ``small`` options."""
+    kind = STRUCTURES[name.split()[0]]
+    return StructureCase(
+        name, lambda: kind.random((m, n), 0.5, **small), m, n, partial(kind.from_dense, **options), exact
+    )  # fmt: skip
+
+
+STRUCTURE_CASES: list[StructureCase] = [
+    _dense(5, 3), _dense(1, 7), _dense(4, 1),
+    _full("kronecker", 6, 8, {"factor": (2, 4), "terms": 6}, {"factor": (2, 4)}),
+    _full("kronecker padded", 5, 7, {"factor": (2, 3), "terms": 6}, {"factor": (2, 3), "terms": 2}),
+    _full("kronecker tall", 13, 1, {"factor": (4, 1), "terms": 4}, {"factor": (4, 1), "terms": 2}),
+    _full("kronecker three factors", 8, 12, {"factors": [(2, 2), (2, 2), (2, 3)]},
+          {"factors": [(2, 2), (2, 2), (2, 3)], "terms": 2}, exact=False),
+    _full("tensor_train", 30, 24, {"out_modes": (3, 5, 2), "in_modes": (2, 3, 4)},
+          {"out_modes": (3, 5, 2), "in_modes": (2, 3, 4), "rank": (3, 4)}),
+    _full("tensor_train padded", 7, 11, {}, {"rank": 2}),
+    _full("tensor_train wide", 1, 13, {"dims": 3}, {"dims": 3, "rank": 2}),
+    _full("block_term", 30, 24, {"out_modes": (3, 5, 2), "in_modes": (2, 3, 4)},
+          {"out_modes": (3, 5, 2), "in_modes": (2, 3, 4), "blocks": 2, "rank": 2}),
+    _full("block_term padded", 7, 11, {}, {"blocks": 2, "rank": 3}),
+    _full("block_term tall", 13, 2, {}, {"blocks": 2, "rank": 1}),
+]  # fmt: skip
 
 
 # --- phis -------------------------------------------------------------------------------------------------------------
