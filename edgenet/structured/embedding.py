@@ -1,0 +1,30 @@
+"""StructuredEmbedding: a table of vectors whose weight is any structured matrix."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edgenet.structured.base import StructuredMatrix
+
+
+class StructuredEmbedding(nn.Module):
+    """Row ``index`` of W, with W in a slot.
+
+    Args:
+        weight: the structured matrix W, (entries, channels). Read by ``rows``, so most families never build it.
+        padding_idx: the entry that is all zeros and gets no gradient, as in ``torch.nn.Embedding``.
+    """
+
+    def __init__(self, weight: StructuredMatrix, padding_idx: int | None = None) -> None:
+        super().__init__()
+        self.weight, self.padding_idx = weight, padding_idx
+
+    def forward(self, index: Tensor) -> Tensor:
+        """(...) whole numbers -> (..., channels)."""
+        y = self.weight.rows(index.flatten()).reshape(*index.shape, self.weight.shape[1])
+        if self.padding_idx is None:
+            return y
+        return y.masked_fill((index == self.padding_idx).unsqueeze(-1), 0)
+
+    def extra_repr(self) -> str:
+        return "" if self.padding_idx is None else f"padding_idx={self.padding_idx}"
