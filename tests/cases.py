@@ -16,7 +16,7 @@ from edgenet.graph import Graph
 from edgenet.nn.arma import Jacobi
 from edgenet.nn.taps import Linear, NodeVarying, Scaled, Sum, SumFan, Taps
 from edgenet.phi import Attention, AttentionV2, EdgeMatrix, EdgeVarying, Phi, ShiftOperator, ShiftProduct
-from edgenet.structured import STRUCTURES, Dense, StructuredLinear, StructuredMatrix
+from edgenet.structured import STRUCTURES, Dense, StructuredLinear, StructuredMatrix, Unitary
 
 
 # --- graphs -----------------------------------------------------------------------------------------------------------
@@ -53,6 +53,8 @@ class StructureCase:
     """A structured matrix: ``build`` makes a random (m, n) one, ``structure`` makes one of a dense weight.
 
     ``exact`` is False where no member equals every dense weight even at full rank (binary weights, say).
+    ``dtype`` is that of its dense form and its signals, by default the default dtype. ``dtypes`` are those that its
+    parameters may have.
     """
 
     name: str
@@ -61,6 +63,16 @@ class StructureCase:
     n: int
     structure: Callable[[Tensor], StructuredMatrix]
     exact: bool = True
+    dtype: torch.dtype | None = None
+    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+    def weight(self) -> Tensor:
+        """A random dense weight."""
+        return torch.randn(self.m, self.n, dtype=self.dtype)
+
+    def signals(self, *lead: int) -> Tensor:
+        """(*lead, n) random signals."""
+        return torch.randn(*lead, self.n, dtype=self.dtype)
 
     def __str__(self) -> str:
         return f"{self.name}-{self.m}x{self.n}"
@@ -75,6 +87,13 @@ def _full(name: str, m: int, n: int, options: dict, small: dict, exact: bool = T
     kind = STRUCTURES[name.split()[0]]
     return StructureCase(
         name, lambda: kind.random((m, n), 0.5, **small), m, n, partial(kind.from_dense, **options), exact
+    )  # fmt: skip
+
+
+def _unitary(n: int) -> StructureCase:
+    return StructureCase(
+        "unitary", partial(Unitary.random, (n, n)), n, n, partial(Unitary.from_dense), exact=False,
+        dtype=torch.complex128, dtypes=(torch.float32, torch.float64),
     )  # fmt: skip
 
 
@@ -93,6 +112,33 @@ STRUCTURE_CASES: list[StructureCase] = [
           {"out_modes": (3, 5, 2), "in_modes": (2, 3, 4), "blocks": 2, "rank": 2}),
     _full("block_term padded", 7, 11, {}, {"blocks": 2, "rank": 3}),
     _full("block_term tall", 13, 2, {}, {"blocks": 2, "rank": 1}),
+    _full("low_rank", 7, 11, {"rank": 7}, {"rank": 2}),
+    _full("low_rank wide", 1, 13, {"rank": 1}, {"rank": 1}),
+    _full("low_rank tall", 13, 2, {"rank": 2}, {"rank": 2}),
+    _full("row_split", 12, 9, {"rows": 4, "blocks": 8}, {"rows": 4, "blocks": 2}),
+    _full("row_split ragged", 11, 5, {"rows": 0, "blocks": 11}, {"rows": 0, "blocks": 3}),
+    _full("row_split wide", 1, 7, {"rows": 1}, {"rows": 0}),
+    _full("row_split all dense", 5, 3, {"rows": 5}, {"rows": 5}),
+    _full("block_circulant", 12, 8, {"block": 1}, {"block": 4}),
+    _full("block_circulant padded", 7, 11, {"block": 1}, {"block": 3}),
+    _full("block_circulant wide", 1, 13, {"block": 1}, {"block": 5}),
+    _full("block_circulant tall", 13, 2, {"block": 1}, {"block": 2}),
+    _full("block_circulant of one block", 5, 3, {"block": 1}, {"block": 5}),
+    _full("sparse", 7, 11, {"density": 1.0}, {"density": 0.3}),
+    _full("sparse wide", 1, 13, {"density": 1.0}, {"density": 0.5}),
+    _full("sparse tall", 13, 1, {"density": 1.0}, {"density": 0.5}),
+    _full("csr", 7, 11, {"density": 1.0}, {"density": 0.3}),
+    _full("csr wide", 1, 13, {"density": 1.0}, {"density": 0.5}),
+    _full("csr tall", 13, 1, {"density": 1.0}, {"density": 0.5}),
+    _full("doped", 12, 9, {"base": {"structure": "kronecker", "factor": (3, 3)}, "density": 1.0},
+          {"base": {"structure": "kronecker", "factor": (3, 3)}, "density": 0.1}),
+    _full("doped low_rank", 7, 11, {"base": {"structure": "low_rank", "rank": 7}, "density": 0.1},
+          {"base": {"structure": "low_rank", "rank": 1}, "density": 0.2}),
+    _full("doped packed", 5, 13, {"base": {"structure": "block_circulant", "block": 1}, "dopant": "csr"},
+          {"base": {"structure": "block_circulant", "block": 4}, "density": 0.2, "dopant": "csr"}),
+    _full("doped wide", 1, 7, {"base": {"structure": "low_rank", "rank": 1}, "density": 0.3},
+          {"base": {"structure": "low_rank", "rank": 1}, "density": 0.3}),
+    _unitary(1), _unitary(3), _unitary(5),
 ]  # fmt: skip
 
 

@@ -1,32 +1,55 @@
 """Structured matrices: families of matrices stored in fewer numbers than their entries."""
 
 from edgenet.structured.base import STRUCTURES, Structure, StructuredMatrix, family, name_of, project, structure
+from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.block_term import BlockTerm
+from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
+from edgenet.structured.doped import Doped
+from edgenet.structured.embedding import StructuredEmbedding
 from edgenet.structured.kronecker import Kronecker
 from edgenet.structured.linear import StructuredLinear
+from edgenet.structured.low_rank import LowRank
+from edgenet.structured.row_split import RowSplit
+from edgenet.structured.sparse import Sparse
 from edgenet.structured.sparse_signal import SparseSignal, sparse_features
 from edgenet.structured.tensor_train import TensorTrain
+from edgenet.structured.unitary import Unitary
 
 STRUCTURES.update(
     {
         "dense": Dense,
+        "low_rank": LowRank,
         "kronecker": Kronecker,
+        "row_split": RowSplit,
         "tensor_train": TensorTrain,
         "block_term": BlockTerm,
+        "block_circulant": BlockCirculant,
+        "unitary": Unitary,
+        "sparse": Sparse,
+        "csr": Csr,
+        "doped": Doped,
     }
 )
 
 __all__ = [
     "STRUCTURES",
+    "BlockCirculant",
     "BlockTerm",
+    "Csr",
     "Dense",
+    "Doped",
     "Kronecker",
+    "LowRank",
+    "RowSplit",
+    "Sparse",
     "SparseSignal",
     "Structure",
+    "StructuredEmbedding",
     "StructuredLinear",
     "StructuredMatrix",
     "TensorTrain",
+    "Unitary",
     "family",
     "name_of",
     "project",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import STRUCTURE_CASES
 
-from edgenet.structured import STRUCTURES, StructuredLinear, project
+from edgenet.structured import STRUCTURES, Sparse, StructuredLinear, project
 
 cases = pytest.mark.parametrize("case", STRUCTURE_CASES, ids=str)
 
@@ -109,6 +109,33 @@ def test_its_config_and_its_tensors_rebuild_it(case):
 
 
 @cases
+def test_a_matrix_of_the_meta_device_takes_stored_tensors(case):
+    matrix = case.build()
+    with torch.device("meta"):
+        twin = type(matrix).from_config(matrix.config())
+    assert all(t.is_meta for t in twin.state_dict().values()) and str([case.m, case.n]) in repr(twin)
+    twin.load_state_dict(matrix.state_dict(), assign=True)
+    x = case.signals(3)
+    near(twin(x), matrix(x))
+    near(twin.to_dense(), matrix.to_dense())
+
+
+@cases
+@pytest.mark.parametrize("batch", [1, 3, 40])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_for_inference_it_gives_the_same_numbers_and_follows_its_parameters(case, batch, mode):
+    matrix, x = case.build().eval(), case.signals(batch)
+    for _ in range(2):
+        with mode():
+            for _ in range(2):  # the second time from what was kept
+                near(matrix(x), x @ matrix.to_dense().mT)
+        with torch.no_grad():
+            for parameter in matrix.parameters():
+                parameter.mul_(1.5)
+    near(matrix(x), x @ matrix.to_dense().mT)  # with gradients again
+
+
+@cases
 def test_a_deep_copy_is_equal_and_apart(case):
     matrix = case.build()
     twin = copy.deepcopy(matrix)
@@ -186,7 +213,8 @@ def test_rows_are_rows_of_the_dense_matrix_and_so_are_their_gradients(case):
 @cases
 def test_num_parameters_counts_its_trainable_numbers(case):
     matrix = case.build()
-    assert matrix.num_parameters() == sum(p.numel() for p in matrix.parameters()) > 0
+    masked = sum(int((~part.mask).sum()) for part in matrix.modules() if isinstance(part, Sparse))
+    assert matrix.num_parameters() == sum(p.numel() for p in matrix.parameters()) - masked > 0
 
 
 @cases

@@ -1,0 +1,143 @@
+"""RowSplit: some rows dense, the rest in blocks of rank one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from edgenet import ops
+from edgenet.errors import RankError
+from edgenet.ops import backend
+from edgenet.structured.base import StructuredMatrix, checked, clipped
+from edgenet.structured.svd import double, truncated_svd
+
+
+class RowSplit(StructuredMatrix):
+    """The first rows of W are dense; the others are split into blocks of rows, each of rank one: block j = u_j v_j^T.
+
+    Hybrid matrix decomposition, HMD (Thakker et al. 2019), with as many blocks as are asked for. Blocks have one
+    size, but for the first ones, which have one row more where rows are left over.
+
+    Args:
+        dense: (rows, n).
+        scale: (m - rows,), the u of all blocks in a row.
+        directions: (blocks, n), the v.
+
+    Raises:
+        RankError: if widths differ, or there is a block without a row or a row without a block.
+    """
+
+    def __init__(self, dense: Tensor, scale: Tensor, directions: Tensor) -> None:
+        super().__init__()
+        fits = dense.dim() == directions.dim() == 2 and scale.dim() == 1 and dense.shape[1] == directions.shape[1]
+        if not fits or len(directions) > len(scale) or (len(scale) > 0) != (len(directions) > 0):
+            raise RankError(
+                f"a row-split matrix is (rows, n) dense, (m - rows,) scales and (blocks, n) directions with a row or "
+                f"more for every block; got {tuple(dense.shape)}, {tuple(scale.shape)} and {tuple(directions.shape)}."
+            )
+        self.dense = nn.Parameter(dense.detach().clone())
+        self.scale = nn.Parameter(scale.detach().clone())
+        self.directions = nn.Parameter(directions.detach().clone())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.dense.shape[0] + self.scale.shape[0], self.dense.shape[1]
+
+    def matmul(self, x: Tensor) -> Tensor:
+        stacked, line, factor = self._lines()
+        y = ops.linear(x, stacked).index_select(-1, line)
+        return y.mul_(factor) if backend.eager() and not torch.is_grad_enabled() else y * factor
+
+    def _lines(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.kept.get(self, "lines", (self.dense, self.scale, self.directions), self._made_lines)
+
+    def _made_lines(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(rows + blocks, n) dense rows and directions; for every row of W, which of them it is; and how many times."""
+        rows, total = self.dense.shape[0], self.scale.shape[0]
+        below = torch.arange(total, device=self.scale.device)
+        size, longer = divmod(total, max(1, self.directions.shape[0]))
+        split = longer * (size + 1)
+        block = torch.where(below < split, below // (size + 1), longer + (below - split) // max(1, size))
+        line = torch.cat([torch.arange(rows, device=block.device), rows + block])
+        factor = torch.cat([self.scale.new_ones(rows), self.scale])
+        return torch.cat([self.dense, self.directions]), line, factor
+
+    def to_dense(self) -> Tensor:
+        stacked, line, factor = self._lines()
+        return stacked.index_select(0, line) * factor[:, None]
+
+    def rows(self, index: Tensor) -> Tensor:
+        stacked, line, factor = self._lines()
+        return stacked.index_select(0, line[index]) * factor[index][:, None]
+
+    @classmethod
+    def from_dense(cls, weight: Tensor, rows: int, blocks: int = 1) -> Self:
+        """The nearest member: the first rows as they are, and the leading singular triplet of every block.
+
+        Which rows stand first is the caller's choice.
+
+        Args:
+            weight: (m, n).
+            rows: that are kept dense, from 0 to m.
+            blocks: of the other rows, at most one for each, where every matrix is met exactly.
+        """
+        weight = checked(weight)
+        rows, blocks = _sizes(weight.shape, rows, blocks)
+        below = double(weight[rows:])
+        scale, directions = weight.new_zeros(len(below)), weight.new_zeros(blocks, weight.shape[1])
+        here = 0
+        for k, piece in enumerate(below.tensor_split(blocks) if blocks else ()):
+            u, s, vh = truncated_svd(piece, 1)
+            scale[here : here + len(piece)] = (u[:, 0] * s.sqrt()).to(weight.dtype)
+            directions[k] = (s.sqrt() * vh[0]).to(weight.dtype)
+            here += len(piece)
+        return cls(weight[:rows], scale, directions)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        m, n = config["shape"]
+        rows, blocks = _sizes((m, n), config["rows"], config.get("blocks", 1))
+        return cls(torch.zeros(rows, n), torch.zeros(m - rows), torch.zeros(blocks, n))
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "shape": list(self.shape),
+            "rows": self.dense.shape[0],
+            "blocks": max(1, self.directions.shape[0]),
+        }
+
+    @torch.no_grad()
+    def draw_(self, std: float) -> None:
+        self.dense.normal_(0, std)
+        self.scale.normal_()
+        self.directions.normal_()
+        n = self.shape[1]
+        if self.scale.numel() and n:  # all directions of one length, and the scales to the norm that W then has
+            self.directions.mul_(math.sqrt(std * n) / self.directions.norm(dim=1, keepdim=True))
+            self.scale.mul_(math.sqrt(std * self.scale.numel()) / self.scale.norm())
+
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        m, n = shape
+        blocks, rungs = max(1, m // 64), []
+        for rows in sorted({0, *(m // share for share in (256, 128, 64, 32, 24, 16, 12, 8, 6, 4, 2))}):
+            if blocks <= m - rows and rows * n + blocks * n + m - rows < m * n:
+                rungs.append({"rows": rows, "blocks": blocks})
+        return rungs
+
+    def multiply_adds(self, batch: int = 1) -> int:
+        rows, n = self.dense.shape
+        return batch * ((rows + self.directions.shape[0]) * n + self.scale.shape[0])
+
+
+def _sizes(shape: tuple[int, int], rows: int, blocks: int) -> tuple[int, int]:
+    m = shape[0]
+    if not (isinstance(rows, int) and rows == 0) or isinstance(rows, bool):  # none is a choice here
+        rows = clipped(rows, m, "the number of dense rows of a row-split matrix")
+    if rows == m:
+        clipped(blocks, max(m, 1), "the number of blocks of a row-split matrix")
+        return m, 0
+    return rows, clipped(blocks, m - rows, "the number of blocks of a row-split matrix")
