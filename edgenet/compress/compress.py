@@ -1,0 +1,117 @@
+"""Put structured matrices into the slots of any model, and take them out again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from edgenet.compress.plan import Plan, PlanLike
+from edgenet.compress.report import Report, report
+from edgenet.compress.slots import Slot, Undo, clear, replace, slots
+from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.structured import Structure, StructuredMatrix
+
+
+def compress_(model: nn.Module, plan: PlanLike, *, progress: bool = False) -> Report:
+    """Replace what is in a model's slots by the structures of a plan, in place. All of it happens, or nothing.
+
+    A slot that is compressed already is compressed anew from its dense form. dtype, device, training mode and whether
+    gradients are wanted stay as they are; tied weights stay tied. Parameters are new: make the optimizer afterwards.
+
+    Args:
+        model: any module; see ``edgenet.compress.slots`` for what its slots are.
+        plan: {pattern: structure} or a list of such pairs, in order; see ``Plan``. A structure is
+            ``{"structure": "kronecker", "factor": (8, 8)}``, a function from an (m, n) weight to a structured matrix,
+            or "keep".
+        progress: show a bar on stderr.
+
+    Returns:
+        What it took before and takes now, with the model in ``report.model``.
+
+    Raises:
+        PlanError: if a pattern matches nothing, a structure or option is unknown, a slot's size is not known yet, or
+            something would be lost (hooks, say).
+        ShapeError, RankError: if a weight is not finite, or an option does not fit its shape; with the slot's name.
+    """
+    found = slots(model)
+    structures = Plan.of(plan).assign(found)
+    matrices, errors = {}, {}
+    for name in tqdm(structures, desc="compress", disable=not progress, leave=False):
+        matrices[name], errors[name] = fit(found[name], structures[name])
+    fill(found, matrices)
+    return report(model, errors)
+
+
+def decompress_(model: nn.Module, pattern: str = ".*") -> list[str]:
+    """Put the dense form back into compressed slots, in place: ``Dense`` matrices, and plain tensors behind bridges.
+
+    Swapped layers stay ``StructuredLinear`` and ``StructuredEmbedding``. The outputs stay the same up to rounding.
+
+    Args:
+        model: any module.
+        pattern: of the names of slots, for ``re.match``.
+
+    Returns:
+        The names of the slots that were compressed.
+
+    Raises:
+        PlanError: if the pattern matches no slot. Slots that are dense already are no error.
+    """
+    found = slots(model)
+    matched = [slot for slot in found.values() if any(re.match(pattern, name) for name in slot.names)]
+    if not matched:
+        raise PlanError(f"the pattern {pattern!r} matches no slot; there are {', '.join(found) or 'none'}.")
+    compressed = [slot for slot in matched if not slot.is_dense]
+    for slot in compressed:
+        clear(slot)
+    return [slot.name for slot in compressed]
+
+
+def fit(slot: Slot, structure: Structure) -> tuple[StructuredMatrix, float]:
+    """The structured matrix for a slot, and its relative error ||W - W'|| / ||W||.
+
+    Raises:
+        PlanError, ShapeError, RankError: as ``compress_``.
+    """
+    reason = slot.refusal()
+    if reason is not None:
+        raise PlanError(reason)
+    with torch.no_grad():
+        weight = slot.weight().detach()
+        try:
+            matrix = structure(weight)
+        except (ShapeError, RankError, PlanError) as error:
+            raise type(error)(f"{slot.name}, {slot.shape[0]} x {slot.shape[1]}: {error}") from error
+        if not isinstance(matrix, StructuredMatrix):
+            raise PlanError(f"{slot.name}: its structure makes a {type(matrix).__name__}, no StructuredMatrix.")
+        if tuple(matrix.shape) != slot.shape:
+            raise PlanError(f"{slot.name} is {slot.shape}, and the matrix for it {tuple(matrix.shape)}.")
+        dense = matrix.to_dense()
+        if dense.dtype != weight.dtype:
+            raise PlanError(f"{slot.name} is of {weight.dtype}, and the matrix for it of {dense.dtype}.")
+        return matrix, relative_error(weight, dense)
+
+
+def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix]) -> None:
+    """Put matrices into slots by name: all of them, or none where one is refused."""
+    undos: list[Undo] = []
+    try:
+        for name, matrix in matrices.items():
+            undos.append(replace(found[name], matrix))
+    except BaseException:
+        for undo in reversed(undos):
+            undo()
+        raise
+
+
+def relative_error(weight: Tensor, other: Tensor) -> float:
+    """||W - W'|| / ||W|| in the Frobenius norm; 0 where both are 0."""
+    wide = torch.complex128 if weight.is_complex() or other.is_complex() else torch.float64
+    exact = weight.to(wide)
+    norm = torch.linalg.vector_norm(exact)
+    lost = torch.linalg.vector_norm(exact - other.to(wide))
+    return float(lost / norm) if norm > 0 else float(lost > 0)

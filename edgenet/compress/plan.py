@@ -1,0 +1,207 @@
+"""Plans: which structure goes into which slots."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from edgenet.compress.slots import Slot
+from edgenet.errors import PlanError
+from edgenet.structured import Structure, StructuredMatrix, family, structure
+
+#: What goes into a slot: ``{"structure": name, **options}``, the name alone where it needs no options, what makes a
+#: structured matrix of a dense weight, or "keep".
+Spec = Mapping[str, Any] | str | Callable[[Tensor], StructuredMatrix]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rules in order. A slot goes by the first rule whose pattern matches one of its names (``re.match``, that is from
+    the start on); a slot that none matches stays as it is.
+
+    In Python a plan may be written as a dict or a list of pairs; in TOML it is::
+
+        [[rule]]
+        pattern = 'convs\\.0\\.lift'
+        structure = "kronecker"
+        factor = [8, 8]
+
+        [[rule]]
+        pattern = "head"
+        structure = "keep"
+
+    Attributes:
+        rules: (pattern, spec) pairs.
+
+    Raises:
+        PlanError: if a pattern is no regular expression, a structure or an option is unknown, or there is no rule.
+    """
+
+    rules: tuple[tuple[str, Spec], ...]
+
+    def __post_init__(self) -> None:
+        if not self.rules:
+            raise PlanError("a plan without rules compresses nothing; give it a pattern and a structure at least.")
+        seen = set()
+        for pattern, spec in self.rules:
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError) as error:
+                raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
+            if pattern in seen:
+                raise PlanError(f"the pattern {pattern!r} has two rules, of which the second never counts.")
+            seen.add(pattern)
+            resolve(spec, f"the rule {pattern!r}")
+
+    @classmethod
+    def of(cls, plan: PlanLike) -> Plan:
+        """A plan from any way to write one.
+
+        Raises:
+            PlanError: if it is none.
+        """
+        if isinstance(plan, Plan):
+            return plan
+        if isinstance(plan, Mapping):
+            return cls(tuple(plan.items()))
+        try:
+            return cls(tuple((pattern, spec) for pattern, spec in plan))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, PlanError):
+                raise
+            raise PlanError(f"a plan is {{pattern: structure}} or a list of such pairs, got {plan!r}.") from error
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Plan:
+        """The plan in a TOML file.
+
+        Raises:
+            PlanError: if the file is missing, no TOML, or has anything but rules in it; with its name.
+        """
+        try:
+            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PlanError(f"{path}: cannot be read as a plan: {error}.") from error
+        rules, unknown = content.pop("rule", []), sorted(content)
+        if unknown or not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+            what = f"has {', '.join(unknown)}" if unknown else "has a 'rule' that is no table"
+            raise PlanError(f"{path}: {what}; a plan holds [[rule]] tables with pattern, structure and options alone.")
+        pairs = []
+        for number, rule in enumerate(rules, 1):
+            for key in ("pattern", "structure"):
+                if not isinstance(rule.get(key), str):
+                    raise PlanError(f"{path}: rule {number} lacks its {key}, a text.")
+            pattern = rule.pop("pattern")
+            pairs.append((pattern, "keep" if rule == {"structure": "keep"} else rule))
+        try:
+            return cls(tuple(pairs))
+        except PlanError as error:
+            raise PlanError(f"{path}: {error}") from error
+
+    def to_toml(self) -> str:
+        """The text that ``from_toml`` reads.
+
+        Raises:
+            PlanError: if a rule is a Python function.
+        """
+        lines = []
+        for pattern, spec in self.rules:
+            if not isinstance(spec, Mapping | str):
+                raise PlanError(f"the rule {pattern!r} is a Python function, which a file cannot hold.")
+            options = {"structure": spec} if isinstance(spec, str) else dict(spec)
+            lines += ["[[rule]]", f"pattern = {json.dumps(pattern)}"]
+            lines += [f"{key} = {_toml(value)}" for key, value in options.items() if value is not None] + [""]
+        return "\n".join(lines)
+
+    def assign(self, slots: Mapping[str, Slot]) -> dict[str, Structure]:
+        """What goes into which slot, in the order of the slots; those to keep are left out.
+
+        Raises:
+            PlanError: if a pattern matches no slot, or only slots that earlier rules have taken; the text names some
+                that are near.
+        """
+        taken: dict[str, int] = {}
+        for number, (pattern, spec) in enumerate(self.rules):
+            matched = [s.name for s in slots.values() if any(re.match(pattern, name) for name in s.names)]
+            if not matched:
+                raise PlanError(f"the pattern {pattern!r} matches no slot. {_near(pattern, slots)}")
+            fresh = [name for name in matched if name not in taken]
+            if not fresh and spec != "keep":
+                first = self.rules[taken[matched[0]]][0]
+                raise PlanError(
+                    f"the pattern {pattern!r} matches only slots that earlier rules have taken, {matched[0]} by "
+                    f"{first!r}: the first match wins. Put the narrower rule first."
+                )
+            taken.update(dict.fromkeys(fresh, number))
+        specs = {name: resolve(self.rules[taken[name]][1], name) for name in slots if name in taken}
+        return {name: spec for name, spec in specs.items() if spec is not None}
+
+
+PlanLike = Plan | Mapping[str, Spec] | Iterable[tuple[str, Spec]]
+
+
+def resolve(spec: Spec, where: str) -> Structure | None:
+    """What makes a structured matrix of a dense weight; None for "keep".
+
+    Raises:
+        PlanError: if the structure or one of its options is unknown or missing; with ``where``.
+    """
+    if spec == "keep":
+        return None
+    if isinstance(spec, str):
+        spec = {"structure": spec}
+    if not isinstance(spec, Mapping):
+        if callable(spec):
+            return spec
+        raise PlanError(
+            f"{where}: a structure is {{'structure': name, **options}}, a function or 'keep', got {spec!r}."
+        )
+    options = dict(spec)
+    if "structure" not in options:
+        raise PlanError(f"{where}: {options} names no structure; write {{'structure': name, **options}}.")
+    name = options.pop("structure")
+    try:
+        make = family(name).from_dense
+    except PlanError as error:
+        raise PlanError(f"{where}: {error}") from error
+    known = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD][1:]
+    names = [p.name for p in known]
+    free = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make).parameters.values())
+    unknown = [key for key in options if key not in names and not free]
+    missing = [p.name for p in known if p.default is p.empty and p.name not in options]
+    has = f"{name} has the options {', '.join(names)}" if names else f"{name} has no options"
+    if unknown:
+        raise PlanError(f"{where}: {name} has no option {unknown[0]!r}; {has}.")
+    if missing:
+        raise PlanError(f"{where}: {name} needs the option {missing[0]!r}; {has}.")
+    return structure(name, **options)
+
+
+def _near(pattern: str, slots: Mapping[str, Slot]) -> str:
+    names = [name for slot in slots.values() for name in slot.names]
+    if not names:
+        return "This model has none: no weight of two axes outside its structured matrices."
+    plain = re.sub(r"\\(.)", r"\1", pattern).strip("^$").removesuffix(".*")
+    near = difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
+    near += [name for name in names if plain and plain in name and name not in near][:3]
+    if near:
+        return f"Did you mean {' or '.join(near)}? A pattern counts from the start of the name."
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"The slots are {', '.join(names[:8])}{more}."
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value)
