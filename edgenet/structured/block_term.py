@@ -57,11 +57,14 @@ class BlockTerm(ModeMatrix):
         return self.core.shape[0]
 
     @property
-    def ranks(self) -> tuple[int, ...]:
-        sides, dims = self.core.shape[1:], len(self.factors)
-        return tuple(
-            self.blocks * min(math.prod(sides[:cut]), math.prod(sides[cut:])) for cut in range(1, dims)
-        )  # fmt: skip
+    def terms(self) -> tuple[int, ...]:
+        sides = self.core.shape[1:]
+        cuts = range(1, len(sides))
+        return tuple(self.blocks * min(math.prod(sides[:cut]), math.prod(sides[cut:])) for cut in cuts)
+
+    def links(self, first: int, second: int) -> tuple[int, int, int]:
+        sides = self.core.shape[1:]
+        return self.blocks, math.prod(sides[:first]), math.prod(sides[second:])
 
     def _tensors(self) -> tuple[Tensor, ...]:
         return self.core, *self.factors._parameters.values()
@@ -75,6 +78,12 @@ class BlockTerm(ModeMatrix):
         else:
             left = torch.einsum("zlr,zlmn->zrmn", core, left)
         return left.flatten(0, 1), right.flatten(0, 1)
+
+    def triple(self, first: int, second: int) -> tuple[Tensor, Tensor, Tensor]:
+        core, *factors = self._tensors()
+        a, g, b = (_merged(part) for part in (factors[:first], factors[first:second], factors[second:]))
+        core = core.reshape(self.blocks, a.shape[1], g.shape[1], b.shape[1])
+        return a, torch.einsum("zlgr,zgmn->zlrmn", core, g), b
 
     @classmethod
     def from_dense(

@@ -2,8 +2,8 @@
 
 Cut between two modes, a tensor train, a block-term matrix and a chain of Kronecker factors are all a sum of Kronecker
 products of two matrices, W = sum over r of A_r (x) B_r with A (R, m1, n1) and B (R, m2, n2). A product is then two
-large matrix products instead of one thin one for every mode, which on CPUs is 3 times as fast at every batch size. What
-is left to choose is where to cut, from which side to begin, and whether building W is cheaper than either.
+large matrix products instead of one thin one for every mode, which on CPUs is 3 times as fast at every batch size. Cut
+twice, it is three. What is left to choose is where to cut, from which side to begin, and whether building W is cheaper.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -24,12 +24,14 @@ from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
 
 # The machine of the cost model, a core of a server of today. Ratios between routes matter, not seconds.
-_FLOPS = 2e11  # of large float32 products, per second
+_FLOPS = 1e11  # of large float32 products, per second
 _BYTES = 4e10  # moved to and from memory, per second
 _CALL = 4e-6  # seconds of one call of an op
+_RESIDENT = 1 << 20  # entries of a matrix that caches hold
 _RAGGED = 12  # a side of a product as short as this halves the rate
 
-_CHUNK_BYTES = 1 << 19  # intermediates of a piece of the batch: half of a core's L2 cache
+_LARGE = 1 << 22  # multiply-adds from which it pays to look for the faster library
+_CHUNK_BYTES = 1 << 21  # intermediates of a piece of the batch: what stays in a core's caches
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ class Route:
     """How to multiply.
 
     Attributes:
-        cut: the first side of the Kronecker products takes the modes before it; 0 builds the dense matrix.
-        right_first: contract B, the modes after the cut, before A.
+        cuts: the modes before which W is cut: one, two, or none, which builds the dense matrix.
+        right_first: with one cut, contract B, the modes after it, before A.
         seconds: what the cost model expects.
         multiply_adds: of one row.
     """
 
-    cut: int
+    cuts: tuple[int, ...]
     right_first: bool
     seconds: float
     multiply_adds: int
@@ -51,35 +53,56 @@ class Route:
 
 @lru_cache(maxsize=8192)
 def route(
-    out_modes: tuple[int, ...], in_modes: tuple[int, ...], ranks: tuple[int, ...], rows: int, kept: bool
+    out_modes: tuple[int, ...],
+    in_modes: tuple[int, ...],
+    terms: tuple[int, ...],
+    links: tuple[tuple[int, int, int, int, int], ...],
+    rows: int,
+    kept: bool,
 ) -> Route:
     """The cheapest way for a batch of so many rows.
 
     Args:
         out_modes, in_modes: d factors of the (padded) rows and columns.
-        ranks: d - 1 numbers, the terms R of the sum for every cut.
+        terms: d - 1 numbers, the terms R of the sum of Kronecker products for every cut.
+        links: (first cut, second cut, blocks, r1, r2) for every two cuts.
         rows: of the batch.
-        kept: whether A and B are at hand; else making W costs each time. (Making A and B is small, and always paid.)
+        kept: whether the merged factors are at hand, or must be made first.
     """
-    return min(_routes(out_modes, in_modes, ranks, rows, kept), key=lambda r: r.seconds)
+    ways = _routes(out_modes, in_modes, terms, links, rows, kept)
+    return min(ways, key=lambda way: way.seconds)
 
 
 def _routes(
-    out_modes: tuple[int, ...], in_modes: tuple[int, ...], ranks: tuple[int, ...], rows: int, kept: bool
+    out_modes: tuple[int, ...],
+    in_modes: tuple[int, ...],
+    terms: tuple[int, ...],
+    links: tuple[tuple[int, int, int, int, int], ...],
+    rows: int,
+    kept: bool,
 ) -> list[Route]:
     m, n = math.prod(out_modes), math.prod(in_modes)
     found = []
-    for cut, rank in enumerate(ranks, start=1):
+    for cut, rank in enumerate(terms, start=1):
         m1, n1 = math.prod(out_modes[:cut]), math.prod(in_modes[:cut])
         m2, n2 = m // m1, n // n1
-        make = 0.0 if kept else 4 * rank * (m1 * n1 + m2 * n2) / _BYTES
+        make = 0.0 if kept else 4 * rank * (m1 * n1 + m2 * n2) * 4 / _BYTES + 2 * len(out_modes) * _CALL
         right = _product(rows * n1, rank * m2, n2) + _product(m1, m2 * rows, n1 * rank)
         left = _product(rank * m1, n2 * rows, n1) + _product(rows * m1, m2, rank * n2)
-        found.append(Route(cut, True, make + right, rank * n1 * m2 * (n2 + m1)))
-        found.append(Route(cut, False, make + left, rank * m1 * n2 * (n1 + m2)))
-    best = min(range(1, len(ranks) + 1), key=lambda cut: ranks[cut - 1])
-    build = 2 * ranks[best - 1] * m * n / _FLOPS + 3 * 4 * m * n / _BYTES + 3 * _CALL
-    found.append(Route(0, True, build + _product(rows, m, n), m * n))
+        found.append(Route((cut,), True, make + right, rank * n1 * m2 * (n2 + m1)))
+        found.append(Route((cut,), False, make + left, rank * m1 * n2 * (n1 + m2)))
+    for first, second, blocks, r1, r2 in links:
+        (m1, m3), (n1, n3) = ((math.prod(k[:first]), math.prod(k[second:])) for k in (out_modes, in_modes))
+        m2, n2 = m // (m1 * m3), n // (n1 * n3)
+        make = 2 * len(out_modes) * _CALL
+        make += 4 * blocks * (r1 * m1 * n1 + r1 * r2 * m2 * n2 + r2 * m3 * n3) * 4 / _BYTES
+        three = _product(rows * n1 * n2, r2 * m3, n3) + _product(r1 * m2, m3 * rows * n1, n2 * r2)
+        three += _product(m1, m2 * m3 * rows, n1 * r1)
+        count = n1 * n2 * n3 * r2 * m3 + r1 * m2 * m3 * n1 * n2 * r2 + m * n1 * r1
+        found.append(Route((first, second), True, (0.0 if kept else make) + blocks * (three + 5 * _CALL), blocks * count))
+    build = 2 * min(terms) * m * n / _FLOPS + 3 * _CALL
+    build += 12 * 4 * m * n / (_BYTES if m * n < _RESIDENT else _BYTES / 2)  # made, turned round, and fresh memory
+    found.append(Route((), True, build + _product(rows, m, n), m * n))
     return found
 
 
@@ -104,6 +127,7 @@ class ModeMatrix(StructuredMatrix):
         super().__init__()
         self._shape = (int(shape[0]), int(shape[1]))
         self.out_modes, self.in_modes = tuple(out_modes), tuple(in_modes)
+        self._known: dict[tuple[int, bool], Route] = {}  # by rows and mode
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -111,12 +135,21 @@ class ModeMatrix(StructuredMatrix):
 
     @property
     @abstractmethod
-    def ranks(self) -> tuple[int, ...]:
+    def terms(self) -> tuple[int, ...]:
         """(d - 1) terms of the sum of Kronecker products, for every cut."""
+
+    @abstractmethod
+    def links(self, first: int, second: int) -> tuple[int, int, int]:
+        """(blocks, r1, r2): the sizes that ``triple`` has at two cuts."""
 
     @abstractmethod
     def pair(self, cut: int) -> tuple[Tensor, Tensor]:
         """A (R, m1, n1) of the modes before ``cut`` and B (R, m2, n2) of those after it."""
+
+    @abstractmethod
+    def triple(self, first: int, second: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A (blocks, r1, m1, n1), G (blocks, r1, r2, m2, n2) and B (blocks, r2, m3, n3) of the modes before, between
+        and after two cuts: W is the sum over blocks and both ranks of A (x) G (x) B."""
 
     @abstractmethod
     def _tensors(self) -> tuple[Tensor, ...]:
@@ -125,37 +158,46 @@ class ModeMatrix(StructuredMatrix):
     # ---------------------------------------------------------------- multiplying
     def route(self, rows: int, kept: bool = True) -> Route:
         """How a batch of so many rows is multiplied."""
-        return route(self.out_modes, self.in_modes, self.ranks, 1 << max(0, rows - 1).bit_length(), kept)
+        dims = len(self.out_modes)
+        cuts = [(i, k) for i in range(1, dims) for k in range(i + 1, dims)]
+        links = tuple((*both, *self.links(*both)) for both in cuts)
+        return route(self.out_modes, self.in_modes, self.terms, links, rows, kept)
 
     def matmul(self, x: Tensor) -> Tensor:
         m, n = self._shape
         flat = x if x.dim() == 2 else x.reshape(-1, n)
         if torch.compiler.is_compiling():  # one trace serves every batch, and cannot look a route up
-            way = Route(self._narrowest(), True, 0.0, 0)
+            way = Route((self._narrowest(),), True, 0.0, 0)
         else:
-            way = self.route(len(flat), kept=not self.training)
-        if way.cut == 0:
+            key = (1 << max(0, len(flat) - 1).bit_length(), not self.training)
+            way = self._known.get(key)
+            if way is None:
+                way = self._known[key] = self.route(*key)
+        if not way.cuts:
             return ops.linear(x, self.to_dense())
         inner = math.prod(self.in_modes)
         if inner != n:
             flat = F.pad(flat, (0, inner - n))
-        run, operands = self._operands(way)
-        y = run(flat, *operands)
+        y = self.kept.get(self, way, self._tensors(), lambda: self._prepared(way))(flat)
         if y.shape[1] != m:
             y = y[:, :m]
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], m)
 
-    def _operands(self, way: Route) -> tuple[Callable[..., Tensor], tuple]:
-        def made() -> tuple[Tensor, Tensor, int]:
-            a, b = self.pair(way.cut)
-            r, m1, n1 = a.shape
-            m2, n2 = b.shape[1:]
-            if way.right_first:
-                return b.reshape(r * m2, n2), a.permute(1, 2, 0).reshape(m1, n1 * r), n1
-            return a.permute(1, 0, 2).reshape(m1 * r, n1), b.permute(1, 0, 2).reshape(m2, r * n2), n2
-
-        operands = self.kept.get(self, way.cut * 2 + way.right_first, self._tensors(), made)
-        return (right_first if way.right_first else left_first), operands
+    def _prepared(self, way: Route) -> Callable[[Tensor], Tensor]:
+        """The product, with all factors merged and laid out."""
+        if len(way.cuts) == 2:
+            a, g, b = self.triple(*way.cuts)
+            blocks, r1, m1, n1 = a.shape
+            (m2, n2), (r2, m3, n3) = g.shape[3:], b.shape[1:]
+            a = a.permute(0, 2, 3, 1).reshape(blocks, m1, n1 * r1)
+            g = g.permute(0, 1, 3, 4, 2).reshape(blocks, r1 * m2, n2 * r2)
+            return partial(three, a=a, g=g, b=b.reshape(blocks, r2 * m3, n3), n1=n1, m3=m3)
+        a, b = self.pair(way.cuts[0])
+        (r, m1, n1), (m2, n2) = a.shape, b.shape[1:]
+        if way.right_first:
+            return partial(right_first, b=b.reshape(r * m2, n2), a=a.permute(1, 2, 0).reshape(m1, n1 * r), n1=n1)
+        a, b = a.permute(1, 0, 2).reshape(m1 * r, n1), b.permute(1, 0, 2).reshape(m2, r * n2)
+        return partial(left_first, a=a, b=b, n2=n2)
 
     def multiply_adds(self, batch: int = 1) -> int:
         return batch * self.route(batch).multiply_adds
@@ -163,8 +205,8 @@ class ModeMatrix(StructuredMatrix):
     # ---------------------------------------------------------------- reading
     def _narrowest(self) -> int:
         """The cut of the fewest terms, and of those the one nearest to the middle."""
-        ranks, half = self.ranks, len(self.out_modes) / 2
-        return min(range(1, len(ranks) + 1), key=lambda cut: (ranks[cut - 1], abs(cut - half)))
+        terms, half = self.terms, len(self.out_modes) / 2
+        return min(range(1, len(terms) + 1), key=lambda cut: (terms[cut - 1], abs(cut - half)))
 
     def to_dense(self) -> Tensor:
         a, b = self.pair(self._narrowest())
@@ -218,7 +260,7 @@ def right_first(x: Tensor, b: Tensor, a: Tensor, n1: int) -> Tensor:
     m1, wide = a.shape
     m2 = b.shape[0] * n1 // wide
     if rows == 1:  # two calls and no more
-        return torch.mm(a, torch.mm(x.view(n1, n2), b.t()).view(wide, m2)).view(1, m1 * m2)
+        return torch.mm(a, _times(x.view(n1, n2), b).view(wide, m2)).view(1, m1 * m2)
 
     def piece(x: Tensor) -> Tensor:
         inner = ops.linear(x.reshape(-1, n2), b).view(-1, wide, m2)
@@ -237,7 +279,7 @@ def left_first(x: Tensor, a: Tensor, b: Tensor, n2: int) -> Tensor:
     n1, (m2, wide) = a.shape[1], b.shape
     m1 = a.shape[0] * n2 // wide
     if x.shape[0] == 1:
-        return torch.mm(torch.mm(a, x.view(n1, n2)).view(m1, wide), b.t()).view(1, m1 * m2)
+        return _times(torch.mm(a, x.view(n1, n2)).view(m1, wide), b).view(1, m1 * m2)
 
     def piece(x: Tensor) -> Tensor:
         inner = _left(a, x.reshape(-1, n1, n2)).reshape(-1, wide)
@@ -246,10 +288,39 @@ def left_first(x: Tensor, a: Tensor, b: Tensor, n2: int) -> Tensor:
     return _in_pieces(x, piece, m1 * m2, m1 * wide)
 
 
+def three(x: Tensor, a: Tensor, g: Tensor, b: Tensor, n1: int, m3: int) -> Tensor:
+    """x (rows, n1 n2 n3) -> (rows, m1 m2 m3), from the right to the left, block by block.
+
+    Args:
+        a: (blocks, m1, n1 r1).
+        g: (blocks, r1 m2, n2 r2).
+        b: (blocks, r2 m3, n3).
+    """
+    blocks, m1, wide = a.shape
+    n3, r1_m2, n2_r2 = b.shape[2], *g.shape[1:]
+    width = r1_m2 * n1 * m3 // wide  # m2 m3
+
+    def piece(x: Tensor) -> Tensor:
+        x, y = x.reshape(-1, n3), None
+        for z in range(blocks):
+            inner = _left(g[z], ops.linear(x, b[z]).view(-1, n2_r2, m3))  # (rows n1, r1 m2, m3)
+            inner = _left(a[z], inner.view(-1, wide, width))
+            y = inner if y is None else y + inner
+        return y.reshape(-1, m1 * width)
+
+    return _in_pieces(x, piece, m1 * width, n1 * max(n2_r2, r1_m2) * m3)
+
+
+def _times(x: Tensor, b: Tensor) -> Tensor:
+    """x b^T; what is small goes to torch at once."""
+    return ops.linear(x, b) if x.shape[0] * b.numel() >= _LARGE else torch.mm(x, b.t())
+
+
 def _left(a: Tensor, z: Tensor) -> Tensor:
     """a z[b] for every b: (p, q), (rows, q, c) -> (rows, p, c)."""
-    if z.is_cpu and z.dtype == torch.float32 and a.dtype == z.dtype and not torch.compiler.is_compiling():
-        return F.conv1d(z, a.unsqueeze(-1))  # oneDNN reads the batch as it lies
+    if z.is_cpu and z.dtype == a.dtype == torch.float32 and not torch.compiler.is_compiling():
+        if z.numel() * a.shape[0] >= _LARGE:
+            return F.conv1d(z, a.unsqueeze(-1))  # oneDNN reads the batch as it lies
     return torch.matmul(a, z)
 
 

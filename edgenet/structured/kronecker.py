@@ -47,18 +47,23 @@ class Kronecker(ModeMatrix):
         self.factors = nn.ParameterList(nn.Parameter(f.detach().clone()) for f in factors)
 
     @property
-    def terms(self) -> int:
-        return self.factors[0].shape[0]
+    def terms(self) -> tuple[int, ...]:
+        return (self._tensors()[0].shape[0],) * (len(self.out_modes) - 1)
 
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        return (self.terms,) * (len(self.out_modes) - 1)
+    def links(self, first: int, second: int) -> tuple[int, int, int]:
+        return self.terms[0], 1, 1
 
     def _tensors(self) -> tuple[Tensor, ...]:
         return tuple(self.factors._parameters.values())
 
     def pair(self, cut: int) -> tuple[Tensor, Tensor]:
-        return _merged(self.factors[:cut]), _merged(self.factors[cut:])
+        factors = self._tensors()
+        return _merged(factors[:cut]), _merged(factors[cut:])
+
+    def triple(self, first: int, second: int) -> tuple[Tensor, Tensor, Tensor]:
+        factors = self._tensors()
+        a, g, b = (_merged(part) for part in (factors[:first], factors[first:second], factors[second:]))
+        return a.unsqueeze(1), g[:, None, None], b.unsqueeze(1)
 
     @classmethod
     def from_dense(
@@ -94,7 +99,7 @@ class Kronecker(ModeMatrix):
 
     def config(self) -> dict[str, Any]:
         sizes = [[p, q] for p, q in zip(self.out_modes, self.in_modes, strict=True)]
-        return {"shape": list(self.shape), "factors": sizes, "terms": self.terms}
+        return {"shape": list(self.shape), "factors": sizes, "terms": self.terms[0]}
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:
@@ -148,13 +153,13 @@ def _merged(factors: Sequence[Tensor]) -> Tensor:
 def _nearest(weight: Tensor, matrix: Kronecker) -> list[Tensor]:
     """The factors of the sum nearest to a weight: a decomposition of the (p_1 q_1) x (p_2 q_2) x ... tensor into as
     many terms of rank one."""
-    sizes = [tuple(f.shape[1:]) for f in matrix.factors]
+    sizes, terms = [tuple(f.shape[1:]) for f in matrix.factors], matrix.terms[0]
     tensor = rearranged(padded(weight, math.prod(p for p, _ in sizes), math.prod(q for _, q in sizes)), sizes)
     if len(sizes) == 2:
-        u, s, vh = truncated_svd(tensor, matrix.terms)
+        u, s, vh = truncated_svd(tensor, terms)
         sides = [u * s.sqrt(), vh.mT * s.sqrt()]
     else:
-        sides = _alternating(tensor, matrix.terms)
+        sides = _alternating(tensor, terms)
     return [side.mT.reshape(-1, *size) for side, size in zip(sides, sizes, strict=True)]
 
 

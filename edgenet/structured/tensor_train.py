@@ -45,7 +45,14 @@ class TensorTrain(ModeMatrix):
 
     @property
     def ranks(self) -> tuple[int, ...]:
+        """(d - 1) TT ranks between the cores."""
         return tuple(core.shape[3] for core in self._tensors()[:-1])
+
+    terms = ranks
+
+    def links(self, first: int, second: int) -> tuple[int, int, int]:
+        ranks = self.ranks
+        return 1, ranks[first - 1], ranks[second - 1]
 
     def _tensors(self) -> tuple[Tensor, ...]:
         return tuple(self.cores._parameters.values())
@@ -53,6 +60,11 @@ class TensorTrain(ModeMatrix):
     def pair(self, cut: int) -> tuple[Tensor, Tensor]:
         cores = self._tensors()
         return _merged(cores[:cut])[0].movedim(-1, 0), _merged(cores[cut:])[..., 0]
+
+    def triple(self, first: int, second: int) -> tuple[Tensor, Tensor, Tensor]:
+        cores = self._tensors()
+        a, g, b = (_merged(part) for part in (cores[:first], cores[first:second], cores[second:]))
+        return a.movedim(-1, 1), g.permute(0, 3, 1, 2).unsqueeze(0), b.movedim(-1, 0)
 
     @classmethod
     def from_dense(
