@@ -7,6 +7,8 @@ from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
 from edgenet.structured.embedding import StructuredEmbedding
+from edgenet.structured.hash_pool import HashPool
+from edgenet.structured.hashed import Hashed, shared_pools
 from edgenet.structured.kronecker import Kronecker
 from edgenet.structured.linear import StructuredLinear
 from edgenet.structured.low_rank import LowRank
@@ -26,6 +28,7 @@ STRUCTURES.update(
         "block_term": BlockTerm,
         "block_circulant": BlockCirculant,
         "unitary": Unitary,
+        "hashed": Hashed,
         "sparse": Sparse,
         "csr": Csr,
         "doped": Doped,
@@ -39,6 +42,8 @@ __all__ = [
     "Csr",
     "Dense",
     "Doped",
+    "HashPool",
+    "Hashed",
     "Kronecker",
     "LowRank",
     "RowSplit",
@@ -53,6 +58,7 @@ __all__ = [
     "family",
     "name_of",
     "project",
+    "shared_pools",
     "sparse_features",
     "structure",
 ]
