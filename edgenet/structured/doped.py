@@ -9,11 +9,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from edgenet.errors import PlanError, ShapeError
+from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured.base import Structure, StructuredMatrix, checked, family, name_of, structure
 from edgenet.structured.sparse import Sparse
 from edgenet.structured.svd import double
 
+_BASE = {"structure": "kronecker"}
 _DENSITY = 0.02
 _STALLED = 1e-7  # of the error, less than which a round must save to be followed by another
 
@@ -74,7 +75,9 @@ class Doped(StructuredMatrix):
         weight = checked(weight)
         make, exact = _maker(base), double(weight)
         best, least, sparse = None, math.inf, torch.zeros_like(exact)
-        for _ in range(max(1, iterations)):
+        if not isinstance(iterations, int) or iterations < 1:
+            raise RankError(f"iterations of a doped fit are a whole number from 1, got {iterations!r}.")
+        for _ in range(iterations):
             structured = make(exact - sparse)
             rest = exact - structured.to_dense().detach()
             added = family(dopant).from_dense(rest, density)
@@ -86,13 +89,14 @@ class Doped(StructuredMatrix):
             best, least = (structured, added), error
             if settled or error == 0:
                 break
-        return cls(*best).to(weight.dtype)
+        # not .to(): torch warns of complex modules
+        return cls(*best)._apply(lambda t: t.to(weight.dtype) if t.dtype == exact.dtype else t)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        spec = dict(config.get("base") or {"structure": "kronecker"})
+        name, options = _named(config.get("base") or _BASE)
         shape = {"shape": list(config["shape"])}
-        base = family(spec.pop("structure")).from_config({**shape, **spec})
+        base = family(name).from_config({**shape, **options})
         return cls(
             base,
             family(config.get("dopant", "sparse")).from_config({**shape, "density": config.get("density", _DENSITY)}),
@@ -115,9 +119,9 @@ class Doped(StructuredMatrix):
 
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
-        base = {"structure": "kronecker"}
-        own = family("kronecker").ladder(shape)
-        return [{"base": base, **options} for options in Sparse.ladder(shape)] if own else []
+        if not family(_BASE["structure"]).ladder(shape):
+            return []
+        return [{"base": _BASE, **options} for options in Sparse.ladder(shape)]
 
     def num_parameters(self) -> int:
         return self.base.num_parameters() + self.dopant.num_parameters()
@@ -130,11 +134,14 @@ class Doped(StructuredMatrix):
 
 
 def _maker(base: Mapping[str, Any] | Structure | None) -> Structure:
-    if base is None:
-        return structure("kronecker")
-    if not isinstance(base, Mapping):
+    if base is not None and not isinstance(base, Mapping):
         return base
+    name, options = _named(base or _BASE)
+    return structure(name, **options)
+
+
+def _named(base: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     options = dict(base)
     if "structure" not in options:
         raise PlanError(f"the base of a doped matrix is {{'structure': name, **options}}, got {options}.")
-    return structure(options.pop("structure"), **options)
+    return options.pop("structure"), options

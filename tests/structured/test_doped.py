@@ -1,0 +1,156 @@
+"""Doped: a structured matrix and a sparse one, added."""
+
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.structured import Csr, Dense, Doped, Kronecker, LowRank, Sparse
+
+LOW_RANK = {"structure": "low_rank", "rank": 1}
+BASES = (
+    LOW_RANK,
+    {"structure": "kronecker", "terms": 1},
+    {"structure": "block_circulant", "block": 2},
+    {"structure": "row_split", "rows": 0},
+    partial(LowRank.from_dense, rank=2),
+)
+
+
+def near(got, want, digits=1e-10):
+    torch.testing.assert_close(got, want, rtol=digits, atol=digits)
+
+
+@pytest.fixture
+def arrays(oracle_root):
+    return {k: torch.from_numpy(v) for k, v in np.load(oracle_root / "compression" / "doped_kron.npz").items()}
+
+
+@pytest.fixture
+def doped(arrays):
+    return Doped(Kronecker(arrays["A"], arrays["B"]), Sparse(arrays["S"], arrays["mask"].bool()))
+
+
+def test_a_doped_kronecker_product_is_scipys(arrays, doped):
+    near(doped(arrays["x"]), arrays["y"])
+    near(doped.pack()(arrays["x"]), arrays["y"])
+    near(doped.to_dense(), torch.kron(arrays["A"], arrays["B"]) + arrays["S"] * arrays["mask"])
+    assert doped.num_parameters() == 9 + 12 + 11
+
+
+def test_the_mask_of_largest_magnitude_is_theirs(arrays):
+    assert torch.equal(Sparse.from_dense(arrays["S"], 11 / 108).mask, arrays["mask"].bool())
+
+
+def test_its_parts_multiply_alone_so_that_rows_of_either_can_be_dropped(arrays, doped):
+    base, dopant = doped.base(arrays["x"]), doped.dopant(arrays["x"])
+    near(arrays["b_k"] * base / 0.5 + arrays["b_s"] * dopant / 0.5, arrays["y_cmr"])
+
+
+def test_an_annealed_dopant_changes_the_sum(doped):
+    doped.dopant.set_density_(0.05)
+    near(doped.to_dense(), doped.base.to_dense() + doped.dopant.weight * doped.dopant.mask)
+    assert doped.num_parameters() == 21 + 5 and doped.config()["density"] == 5 / 108
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from([2, 3, 5, 7, 12]), st.sampled_from([2, 3, 5, 7, 12]), st.sampled_from(BASES), st.floats(0.02, 0.5)
+)  # fmt: skip
+def test_no_round_of_the_fit_makes_the_error_larger(m, n, base, density):
+    weight = torch.randn(m, n)
+    errors = [
+        float((weight - Doped.from_dense(weight, base=base, density=density, iterations=k).to_dense()).norm().detach())
+        for k in (1, 2, 4, 20)
+    ]
+    assert all(after <= before + 1e-12 for before, after in pairwise(errors))
+    near(Doped.from_dense(weight, base=base, density=1.0).to_dense(), weight)
+
+
+def test_a_planted_sum_is_found():
+    planted = torch.randn(30, 1) @ torch.randn(1, 25)
+    spikes = torch.zeros(30, 25)
+    spikes.view(-1)[torch.randperm(750)[:15]] = 20.0
+    found = Doped.from_dense(planted + spikes, base=LOW_RANK, density=15 / 750, iterations=100)
+    near(found.to_dense(), planted + spikes, 1e-4)
+    assert torch.equal(found.dopant.mask, spikes != 0)
+    alone = (LowRank.from_dense(planted + spikes, 1).to_dense() - planted - spikes).norm()
+    first = Doped.from_dense(planted + spikes, base=LOW_RANK, density=15 / 750, iterations=1)
+    assert (first.to_dense() - planted - spikes).norm() < alone
+
+
+def test_an_unwilling_base_never_makes_it_worse():
+    calls = []
+
+    def worse(weight):  # every fit after the first is bad
+        calls.append(weight)
+        return Dense(weight * 0.5 if len(calls) == 1 else torch.zeros_like(weight))
+
+    weight = torch.randn(6, 6)
+    found = Doped.from_dense(weight, base=worse, density=0.1)
+    assert len(calls) == 2 and torch.equal(found.base.to_dense(), weight * 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.complex128])
+def test_it_keeps_the_dtype_of_the_weight(dtype):
+    weight, x = torch.randn(6, 8, dtype=dtype), torch.randn(3, 8, dtype=dtype)
+    matrix = Doped.from_dense(weight, base=LOW_RANK, density=0.2)
+    assert {p.dtype for p in matrix.parameters()} == {dtype} and matrix(x).dtype == dtype
+    assert matrix.dopant.num_parameters() == round(0.2 * 48)
+
+
+@pytest.mark.parametrize("base", [base for base in BASES if not callable(base)])
+def test_a_random_one_has_the_variance_asked_for(base):
+    matrix, x = Doped.random((128, 160), 160**-0.5, base=base, density=0.1), torch.randn(400, 160)
+    assert 0.9 < float(matrix.to_dense().detach().std() * 160**0.5) < 1.1
+    assert 0.8 < float(matrix(x).detach().std()) < 1.2
+
+
+def test_packed_it_has_packed_parts_and_is_rebuilt_from_its_config():
+    matrix = Doped.random((12, 9), 0.5, base={"structure": "low_rank", "rank": 2}, density=0.2)
+    packed = matrix.pack()
+    assert type(packed.base) is LowRank and type(packed.dopant) is Csr
+    twin = Doped.from_config(packed.config())
+    twin.load_state_dict(packed.state_dict())
+    assert torch.equal(twin.to_dense(), matrix.to_dense())
+    assert packed.bits() == matrix.bits() == matrix.base.bits() + matrix.dopant.bits()
+
+
+def test_a_doped_matrix_can_be_doped():
+    matrix = Doped.random((7, 11), 0.5, base={"structure": "doped", "base": LOW_RANK, "density": 0.1}, density=0.1)
+    twin = Doped.from_config(matrix.config())
+    twin.load_state_dict(matrix.state_dict())
+    assert torch.equal(twin.to_dense(), matrix.to_dense()) and type(twin.base) is Doped
+
+
+def test_by_default_the_base_is_a_kronecker_product():
+    assert type(Doped.from_dense(torch.randn(6, 6)).base) is Kronecker
+    assert type(Doped.from_config({"shape": [6, 6]}).base) is Kronecker
+
+
+def test_bad_parts_are_refused():
+    with pytest.raises(ShapeError, match=r"\(3, 4\).*\(4, 3\)"):
+        Doped(Dense(torch.zeros(3, 4)), Sparse.random((4, 3), density=0.5))
+    with pytest.raises(PlanError, match="structure"):
+        Doped.from_dense(torch.randn(3, 4), base={"rank": 1})
+    with pytest.raises(PlanError, match="low_rank"):
+        Doped.from_dense(torch.randn(3, 4), base={"structure": "low_rnk", "rank": 1})
+    with pytest.raises(PlanError, match="structure"):
+        Doped.from_config({"shape": [3, 4], "base": {"rank": 1}})
+    with pytest.raises(RankError, match=r"\(0, 1\]"):
+        Doped.from_dense(torch.randn(3, 4), base=LOW_RANK, density=0)
+    with pytest.raises(RankError, match="iterations"):
+        Doped.from_dense(torch.randn(3, 4), base=LOW_RANK, iterations=0)
+    with pytest.raises(ShapeError, match="NaN"):
+        Doped.from_dense(torch.full((3, 3), float("nan")), base=LOW_RANK)
+
+
+def test_its_ladder_ascends():
+    counts = [Doped.random((60, 48), 1.0, **options).num_parameters() for options in Doped.ladder((60, 48))]
+    assert counts == sorted(set(counts)) and len(counts) == 12
+    assert Doped.ladder((1, 9)) == []
