@@ -70,6 +70,13 @@ class StructuredMatrix(nn.Module, ABC):
         return cls.from_dense(torch.zeros(options.pop("shape")), **options)
 
     @classmethod
+    def _empty_like(cls, weight: Tensor, **options: Any) -> Self:
+        """``from_config`` for the shape, dtype and device of a weight."""
+        matrix = cls.from_config({"shape": list(weight.shape), **options})
+        # not Module.to, which warns of complex dtypes
+        return matrix._apply(lambda t: t.to(weight.device, weight.dtype if t.is_floating_point() else t.dtype))
+
+    @classmethod
     def random(cls, shape: tuple[int, int], std: float | None = None, **options: Any) -> Self:
         """A random (m, n) matrix. ``options`` are those of ``from_dense``; for ``std`` see ``draw_``, by default
         Glorot's sqrt(2 / (m + n))."""

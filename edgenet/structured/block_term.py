@@ -19,6 +19,8 @@ from edgenet.structured.svd import double, truncated_svd
 _SWEEPS = 50
 _TOLERANCE = 1e-7  # of the error's relative change, at which sweeps end
 _STARTS = 3
+_STEPS = 200  # of the quasi-Newton polish, for weights up to
+_POLISHED = 1 << 20  # entries
 
 
 class BlockTerm(ModeMatrix):
@@ -106,8 +108,8 @@ class BlockTerm(ModeMatrix):
             out_modes, in_modes, dims: as of ``TensorTrain.from_dense``.
         """
         weight = checked(weight)
-        options = {"blocks": blocks, "rank": rank, "out_modes": out_modes, "in_modes": in_modes, "dims": dims}
-        matrix = cls.from_config({"shape": list(weight.shape), **options}).to(weight.device, weight.dtype)
+        modes = {"out_modes": out_modes, "in_modes": in_modes, "dims": dims}
+        matrix = cls._empty_like(weight, blocks=blocks, rank=rank, **modes)
         sizes = list(zip(matrix.out_modes, matrix.in_modes, strict=True))
         tensor = padded(double(weight), math.prod(matrix.out_modes), math.prod(matrix.in_modes))
         core, factors = _fit(rearranged(tensor, sizes), tuple(matrix.core.shape[1:]), matrix.blocks)
@@ -202,7 +204,7 @@ def _completed(u: Tensor, rank: int, generator: torch.Generator) -> Tensor:
 
 
 def _refine(tensor: Tensor, ranks: tuple[int, ...], terms: list[tuple[Tensor, list[Tensor]]]) -> float:
-    """Alternate over the blocks, each fitted to what all others leave; the error that remains."""
+    """Alternate over the blocks, each fitted to what all others leave, and polish; the error that remains."""
     whole = sum(_expanded(*term) for term in terms)
     before = float((tensor - whole).norm())
     if len(terms) == 1:
@@ -214,9 +216,37 @@ def _refine(tensor: Tensor, ranks: tuple[int, ...], terms: list[tuple[Tensor, li
             whole = whole + _expanded(*terms[z])
         error = float((tensor - whole).norm())
         if before - error <= _TOLERANCE * before:
-            return error
+            break
         before = error
-    return before
+    return _polished(tensor, terms) if tensor.numel() <= _POLISHED else error
+
+
+def _polished(tensor: Tensor, terms: list[tuple[Tensor, list[Tensor]]]) -> float:
+    """Quasi-Newton steps in all blocks at once: alternation creeps where blocks resemble each other."""
+    free = [
+        t.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+        for core, factors in terms
+        for t in (core, *factors)
+    ]
+    dims, scale = tensor.dim() + 1, float(tensor.abs().square().sum()) or 1.0
+    parts = [free[z * dims : (z + 1) * dims] for z in range(len(terms))]
+    optimizer = torch.optim.LBFGS(
+        free, max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-14,
+        tolerance_change=1e-16,
+    )  # fmt: skip
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        rest = tensor - sum(_expanded(core, factors) for core, *factors in parts)
+        loss = rest.abs().square().sum() / scale
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+        loss = closure()
+    terms[:] = [(core.detach(), [f.detach() for f in factors]) for core, *factors in parts]
+    return math.sqrt(float(loss.detach()) * scale)
 
 
 def _hooi(tensor: Tensor, ranks: tuple[int, ...], factors: list[Tensor], sweeps: int) -> tuple[Tensor, list[Tensor]]:

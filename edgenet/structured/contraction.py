@@ -99,7 +99,8 @@ def _routes(
         three = _product(rows * n1 * n2, r2 * m3, n3) + _product(r1 * m2, m3 * rows * n1, n2 * r2)
         three += _product(m1, m2 * m3 * rows, n1 * r1)
         count = n1 * n2 * n3 * r2 * m3 + r1 * m2 * m3 * n1 * n2 * r2 + m * n1 * r1
-        found.append(Route((first, second), True, (0.0 if kept else make) + blocks * (three + 5 * _CALL), blocks * count))
+        make = 0.0 if kept else make
+        found.append(Route((first, second), True, make + blocks * (three + 5 * _CALL), blocks * count))
     build = 2 * min(terms) * m * n / _FLOPS + 3 * _CALL
     build += 12 * 4 * m * n / (_BYTES if m * n < _RESIDENT else _BYTES / 2)  # made, turned round, and fresh memory
     found.append(Route((), True, build + _product(rows, m, n), m * n))
@@ -318,9 +319,9 @@ def _times(x: Tensor, b: Tensor) -> Tensor:
 
 def _left(a: Tensor, z: Tensor) -> Tensor:
     """a z[b] for every b: (p, q), (rows, q, c) -> (rows, p, c)."""
-    if z.is_cpu and z.dtype == a.dtype == torch.float32 and not torch.compiler.is_compiling():
-        if z.numel() * a.shape[0] >= _LARGE:
-            return F.conv1d(z, a.unsqueeze(-1))  # oneDNN reads the batch as it lies
+    plain = z.is_cpu and z.dtype == a.dtype == torch.float32 and not torch.compiler.is_compiling()
+    if plain and z.numel() * a.shape[0] >= _LARGE:
+        return F.conv1d(z, a.unsqueeze(-1))  # oneDNN reads the batch as it lies
     return torch.matmul(a, z)
 
 

@@ -82,8 +82,7 @@ class Kronecker(ModeMatrix):
             factors: (p_k, q_k) of all factors, instead of ``factor``.
         """
         weight = checked(weight)
-        matrix = cls.from_config({"shape": list(weight.shape), "factor": factor, "terms": terms, "factors": factors})
-        matrix = matrix.to(dtype=weight.dtype, device=weight.device)
+        matrix = cls._empty_like(weight, factor=factor, terms=terms, factors=factors)
         with torch.no_grad():
             for own, found in zip(matrix.factors, _nearest(double(weight), matrix), strict=True):
                 own.copy_(found)
