@@ -34,6 +34,7 @@ from torch_geometric.data import Data
 from tqdm import tqdm
 
 from edgenet import checkpoint
+from edgenet.compress import Callback
 from edgenet.config import RunConfig
 from edgenet.data import Dataset, check_data, load
 from edgenet.errors import CheckpointError, ConfigError, ShapeError
@@ -55,28 +56,6 @@ _FREE = ("out", "training.seeds", "training.checkpoint_epochs", "training.checkp
 
 class DivergenceError(ConfigError, ArithmeticError):
     """The loss or a score became NaN or infinite."""
-
-
-class Callback:
-    """Hooks into a training run. A subclass overrides what it needs.
-
-    A callback that has ``state_dict()`` and ``load_state_dict(state)`` finds its state (tensors, numbers, text, nested)
-    in the checkpoint. The same object serves all seeds: ``on_start`` begins anew.
-    """
-
-    def on_start(self, run: Run) -> None:
-        """Before the first step of a seed, with model and optimizer made; also when it is resumed, before its state
-        is loaded."""
-
-    def penalty(self, run: Run) -> Tensor | None:
-        """A scalar that is added to the loss of every step, or None."""
-        return None
-
-    def after_backward(self, run: Run) -> None:
-        """When the gradients of a step are there."""
-
-    def after_step(self, run: Run) -> None:
-        """When the optimizer has stepped."""
 
 
 @dataclass

@@ -1,8 +1,30 @@
 """Compression of any model: structured matrices in its slots, plans, reports, training callbacks and search."""
 
+from edgenet.compress.admm import ADMM
+from edgenet.compress.callbacks import Callback, Loop, Run
 from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.plan import Plan
+from edgenet.compress.pool import pool_
 from edgenet.compress.report import Report, Row, report, stored
+from edgenet.compress.schedules import Anneal, cubic_density
 from edgenet.compress.slots import Slot, replace, slots
 
-__all__ = ["Plan", "Report", "Row", "Slot", "compress_", "decompress_", "replace", "report", "slots", "stored"]
+__all__ = [
+    "ADMM",
+    "Anneal",
+    "Callback",
+    "Loop",
+    "Plan",
+    "Report",
+    "Row",
+    "Run",
+    "Slot",
+    "compress_",
+    "cubic_density",
+    "decompress_",
+    "pool_",
+    "replace",
+    "report",
+    "slots",
+    "stored",
+]

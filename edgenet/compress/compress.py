@@ -71,8 +71,13 @@ def decompress_(model: nn.Module, pattern: str = ".*") -> list[str]:
     return [slot.name for slot in compressed]
 
 
-def fit(slot: Slot, structure: Structure) -> tuple[StructuredMatrix, float]:
+def fit(slot: Slot, structure: Structure, weight: Tensor | None = None) -> tuple[StructuredMatrix, float]:
     """The structured matrix for a slot, and its relative error ||W - W'|| / ||W||.
+
+    Args:
+        slot: where it is to stand.
+        structure: what makes it.
+        weight: (m, n), W. Default: what is in the slot.
 
     Raises:
         PlanError, ShapeError, RankError: as ``compress_``.
@@ -81,7 +86,7 @@ def fit(slot: Slot, structure: Structure) -> tuple[StructuredMatrix, float]:
     if reason is not None:
         raise PlanError(reason)
     with torch.no_grad():
-        weight = slot.weight().detach()
+        weight = slot.weight().detach() if weight is None else weight
         try:
             matrix = structure(weight)
         except (ShapeError, RankError, PlanError) as error:
