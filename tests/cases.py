@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+import torch_geometric.nn as pyg
+from torch import Tensor, nn
 
 from edgenet.graph import Graph
-from edgenet.nn.arma import Jacobi
-from edgenet.nn.taps import Linear, NodeVarying, Scaled, Sum, SumFan, Taps
-from edgenet.phi import Attention, AttentionV2, EdgeMatrix, EdgeVarying, Phi, ShiftOperator, ShiftProduct
+from edgenet.nn.arma import Jacobi, Stacks
+from edgenet.nn.taps import Chebyshev, GraphIsomorphism, Linear, NodeVarying, Scaled, Sum, SumFan, Taps
+from edgenet.phi import Attention, AttentionV2, DotProduct, EdgeMatrix, EdgeVarying, Phi, ShiftOperator, ShiftProduct
 from edgenet.structured import STRUCTURES, Dense, StructuredLinear, StructuredMatrix, Unitary
 
 
@@ -203,10 +204,14 @@ PHI_CASES: list[PhiCase] = [
     PhiCase("attention per hop lazy", partial(Attention, 2, 2, 4, share_hops=False)),
     PhiCase("attention with edge features", partial(Attention, 1, 2, 4, edge_dim=6), edge_attr=6),
     PhiCase("attention times weights", partial(Attention, order=2, heads=2, channels=4), columns=0),
+    PhiCase("attention with biases", partial(Attention, 2, 2, 4, share_hops=False, score_bias=True)),
     PhiCase("attention_v2", partial(AttentionV2, order=1, heads=3, channels=4, in_channels=5)),
     PhiCase("attention_v2 shared", partial(AttentionV2, order=3, heads=2, channels=4)),
     PhiCase("attention_v2 one lift", partial(AttentionV2, order=1, heads=2, channels=4, share_weights=True)),
     PhiCase("attention_v2 with edge features", partial(AttentionV2, 1, 2, 4, edge_dim=6), edge_attr=6, columns=0),
+    PhiCase("dot_product", partial(DotProduct, order=1, heads=3, channels=4, in_channels=5)),
+    PhiCase("dot_product shared", partial(DotProduct, order=3, heads=2, channels=4, bias=False)),
+    PhiCase("dot_product times weights", partial(DotProduct, order=2, heads=2, channels=4), columns=0),
 ]
 
 
@@ -241,4 +246,153 @@ TAPS_CASES: list[TapsCase] = [
     TapsCase("node_varying groups", partial(NodeVarying, 5, 3, 8, groups=0.5), width=5),
     TapsCase("sum_fan", partial(SumFan, 3), width=3, heads=6, channels=1),
     TapsCase("jacobi", partial(Jacobi, 2, 3), width=3, heads=6, channels=1),
+    TapsCase("chebyshev", lambda: Chebyshev(StructuredLinear.dense(3 * 2 * 4, 5, bias=True)), width=5),
+    TapsCase("graph_isomorphism", partial(GraphIsomorphism, 0.5, learned=True), width=8),
+    TapsCase("stacks", partial(Stacks, 8, 4, order=2, stacks=2), width=4),
 ]
+
+
+# --- converters -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ConverterCase:
+    """A layer of PyG with options, for 5 input channels, and what it is called with besides ``x`` and ``edge_index``.
+
+    Args:
+        weighted: pass (E,) edge weights.
+        edge_dim: pass (E, D) edge features; 0 for (E,).
+        pair: sizes of the sources' and targets' features; the layer then walks a bipartite graph, too.
+        given: more arguments, by name.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    weighted: bool = False
+    edge_dim: int | None = None
+    pair: tuple[int, int] | None = None
+    given: Callable[[Graph], dict] | None = None
+
+    def layer(self) -> nn.Module:
+        """The layer, every parameter random: PyG starts biases at 0."""
+        layer = self.build()
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.normal_()
+        return layer
+
+    def inputs(self, graph: Graph) -> tuple[tuple, dict]:
+        """Positional and named arguments; the signal first."""
+        named, edges = {}, graph.num_edges
+        if self.weighted:
+            named["edge_weight"] = (torch.rand(edges) + 0.5).requires_grad_()
+        if self.edge_dim is not None:
+            named["edge_attr"] = torch.randn(edges, *[self.edge_dim] * (self.edge_dim > 0)).requires_grad_()
+        if self.given is not None:
+            named |= self.given(graph)
+        if self.pair is None:
+            return (torch.randn(graph.num_nodes, 5).requires_grad_(), graph.edge_index), named
+        sides = zip((graph.num_sources, graph.num_nodes), self.pair, strict=True)
+        return (tuple(torch.randn(n, width).requires_grad_() for n, width in sides), graph.edge_index), named
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+
+
+def _converter_cases() -> list[ConverterCase]:
+    def case(kind: type[nn.Module], label: str = "", inputs: object = 5, out: int = 3, **options: object):
+        calls = {key: options.pop(key) for key in ("weighted", "pair", "given") if key in options}
+        calls |= {"edge_dim": options.pop("features")} if "features" in options else {}
+        name = f"{kind.__name__} {label}".strip()
+        return ConverterCase(name, lambda: kind(inputs, out, **options), **calls)
+
+    t2s = {"flow": "target_to_source"}
+    cases = [
+        case(pyg.GATConv),
+        case(pyg.GATConv, "heads", heads=3),
+        case(pyg.GATConv, "heads averaged", heads=3, concat=False),
+        case(pyg.GATConv, "more channels than inputs", heads=2, out=7),
+        case(pyg.GATConv, "without loops and bias", heads=2, add_self_loops=False, bias=False),
+        case(pyg.GATConv, "slope and dropout", heads=2, negative_slope=0.05, dropout=0.0),
+        case(pyg.GATConv, "residual", heads=2, residual=True),
+        case(pyg.GATConv, "residual averaged", heads=2, concat=False, residual=True),
+        case(pyg.GATConv, "edge features", heads=2, edge_dim=4, features=4),
+        case(pyg.GATConv, "edge numbers", heads=2, edge_dim=1, features=0, fill_value=1.0),
+        case(pyg.GATConv, "edge features not given", heads=2, edge_dim=4),
+        case(pyg.GATConv, "edge features passed over", heads=2, features=4),
+        *(case(pyg.GATConv, f"fill {fill}", heads=2, edge_dim=2, features=2, fill_value=fill)
+          for fill in ("add", "sum", "min", "max", 0.5, torch.tensor(2.0))),
+        case(pyg.GATConv, "flow", heads=2, **t2s),
+        case(pyg.GATConv, "flow with edge features", heads=2, edge_dim=2, features=2, fill_value=0.0, **t2s),
+        case(pyg.GATConv, "pair", inputs=(5, 4), heads=2, pair=(5, 4), add_self_loops=False, residual=True),
+        case(pyg.GATConv, "pair of one size", inputs=(5, 5), heads=2),
+        case(pyg.GATConv, "one lift for a pair", heads=2, pair=(5, 5), add_self_loops=False),
+        case(pyg.GATv2Conv),
+        case(pyg.GATv2Conv, "heads averaged", heads=3, concat=False),
+        case(pyg.GATv2Conv, "without bias", heads=2, bias=False, negative_slope=0.5),
+        case(pyg.GATv2Conv, "shared", heads=2, share_weights=True),
+        case(pyg.GATv2Conv, "shared pair", heads=2, share_weights=True, pair=(5, 5), add_self_loops=False),
+        case(pyg.GATv2Conv, "residual", heads=2, residual=True, add_self_loops=False),
+        case(pyg.GATv2Conv, "edge features", heads=2, edge_dim=4, features=4, fill_value="max"),
+        case(pyg.GATv2Conv, "flow", heads=2, edge_dim=1, features=0, fill_value=3.0, **t2s),
+        case(pyg.GATv2Conv, "pair", inputs=(5, 4), heads=2, pair=(5, 4), add_self_loops=False, residual=True),
+        case(pyg.TransformerConv),
+        case(pyg.TransformerConv, "heads averaged", heads=3, concat=False),
+        case(pyg.TransformerConv, "gate", heads=2, beta=True),
+        case(pyg.TransformerConv, "gate averaged", heads=2, beta=True, concat=False, bias=False),
+        case(pyg.TransformerConv, "without root", heads=2, root_weight=False, beta=True),
+        case(pyg.TransformerConv, "flow", heads=2, **t2s),
+        case(pyg.TransformerConv, "pair", inputs=(5, 4), heads=2, pair=(5, 4), beta=True),
+        case(pyg.GCNConv),
+        case(pyg.GCNConv, "weights", weighted=True),
+        case(pyg.GCNConv, "wider", out=8, weighted=True, bias=False),
+        case(pyg.GCNConv, "improved", improved=True),
+        case(pyg.GCNConv, "improved weights", improved=True, weighted=True),
+        case(pyg.GCNConv, "without loops", add_self_loops=False, weighted=True),
+        case(pyg.GCNConv, "as given", normalize=False),
+        case(pyg.GCNConv, "as given weights", normalize=False, weighted=True),
+        case(pyg.GCNConv, "flow", weighted=True, **t2s),
+        case(pyg.TAGConv),
+        case(pyg.TAGConv, "K=0", K=0),
+        case(pyg.TAGConv, "wider", K=2, out=8, weighted=True),
+        case(pyg.TAGConv, "as given", K=2, normalize=False, bias=False, weighted=True),
+        case(pyg.TAGConv, "flow", K=2, weighted=True, **t2s),
+        case(pyg.SGConv),
+        case(pyg.SGConv, "K=3", K=3, weighted=True),
+        case(pyg.SGConv, "without loops and bias", K=2, add_self_loops=False, bias=False, out=8),
+        case(pyg.SGConv, "flow", K=2, weighted=True, **t2s),
+        case(pyg.ARMAConv),
+        case(pyg.ARMAConv, "layers", num_layers=3, weighted=True),
+        case(pyg.ARMAConv, "stacks", num_stacks=2, num_layers=2, weighted=True),
+        case(pyg.ARMAConv, "shared", num_stacks=2, num_layers=3, shared_weights=True, act=nn.Tanh()),
+        case(pyg.ARMAConv, "shared of one layer", num_stacks=2, shared_weights=True, bias=False),
+        case(pyg.ARMAConv, "linear", num_stacks=2, num_layers=2, act=None, bias=False),
+        case(pyg.ARMAConv, "act of a function", num_layers=2, act=torch.sigmoid),
+        case(pyg.ARMAConv, "flow", num_layers=2, weighted=True, **t2s),
+        *(case(pyg.ChebConv, f"{K} {normalization}", K=K, normalization=normalization, out=out, weighted=K % 2 == 0)
+          for K, out in ((1, 3), (2, 3), (3, 8), (4, 3)) for normalization in ("sym", "rw")),
+        case(pyg.ChebConv, "None", K=3, normalization=None, bias=False, weighted=True,
+             given=lambda graph: {"lambda_max": torch.tensor(3.5)}),
+        case(pyg.ChebConv, "lambda_max", K=3, given=lambda graph: {"lambda_max": 1.5}),
+        case(pyg.ChebConv, "lambda_max of every graph", K=3, given=lambda graph: {
+            "batch": torch.arange(graph.num_nodes) % 2, "lambda_max": torch.tensor([1.5, 1.75])}),
+        case(pyg.ChebConv, "flow", K=3, weighted=True, **t2s),
+        case(pyg.SAGEConv),
+        case(pyg.SAGEConv, "sum without root", aggr="sum", root_weight=False, out=8),
+        case(pyg.SAGEConv, "normalize", normalize=True, bias=False),
+        case(pyg.SAGEConv, "project", project=True, aggr=pyg.MeanAggregation()),
+        case(pyg.SAGEConv, "flow", **t2s),
+        case(pyg.SAGEConv, "pair", inputs=(5, 4), pair=(5, 4)),
+        case(pyg.SAGEConv, "pair with project", inputs=(5, 4), pair=(5, 4), project=True),
+        ConverterCase("GINConv", lambda: pyg.GINConv(_mlp())),
+        ConverterCase("GINConv learned", lambda: pyg.GINConv(_mlp(), eps=0.5, train_eps=True)),
+        ConverterCase("GINConv mean", lambda: pyg.GINConv(nn.Linear(5, 3), eps=0.5, aggr="mean")),
+        ConverterCase("GINConv flow", lambda: pyg.GINConv(torch.tanh, eps=-0.5, **t2s)),
+        ConverterCase("GINConv pair", lambda: pyg.GINConv(nn.Linear(5, 3), train_eps=True), pair=(5, 5)),
+    ]  # fmt: skip
+    return cases
+
+
+CONVERTER_CASES: list[ConverterCase] = _converter_cases()

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "phi": "errors graph gso ops structured estimators.basis",
     "nn": f"{LOW} estimators.basis",
     "compress": "errors graph gso ops structured",  # never nn: it works on any nn.Module
-    "convert": f"{LOW} nn",
+    "convert": f"{LOW} nn models",
     "models": f"{LOW} nn",
     "estimators": "errors",
     "data": "errors",
@@ -200,8 +200,9 @@ def load_cases(root: Path) -> Any:
     return module
 
 
-def uncovered(names: Iterable[str], cases: Iterable[Any]) -> list[str]:
-    """The names without a case. A case's name is its dict key, its ``name``, or else the start of its ``str``."""
+def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
+    """The names (of classes, too) without a case. A case's name is its dict key, its ``name``, or else the start of its ``str``."""
+    names = [name if isinstance(name, str) else name.__name__ for name in names]
     labels = [case if isinstance(case, str) else str(getattr(case, "name", case)) for case in cases]
     return [name for name in names if not any(re.match(rf"{re.escape(name)}(?!\w)", label) for label in labels)]
 
@@ -373,6 +374,7 @@ def test_an_entry_without_a_case_is_found():
     assert uncovered(names, [Case("dense"), Case("low_rank rank 3")]) == ["edge"]
     assert uncovered(names, ["dense-5x3", "low_rank", "edge_varying"]) == ["edge"]
     assert uncovered(names, {"dense": 1, "edge": 2}) == ["low_rank"]
+    assert uncovered([Case, int], ["Case with options"]) == ["int"]
 
 
 def test_missing_cases_are_said_in_a_sentence(tmp_path):

@@ -141,8 +141,8 @@ def pyg_gat(shape: LayerShape, edges: Edges, concat: bool = True, dropout: float
 
     def mapping(ours: Parameters) -> dict[str, Tensor]:
         return {
-            "att_src": ours["phi.att_source"],
-            "att_dst": ours["phi.att_target"],
+            "att_src": ours["phi.att_source.weight"][None],
+            "att_dst": ours["phi.att_target.weight"][None],
             "lin.weight": ours["lift.linear.weight.weight"],
             "bias": ours["bias"],
         }
@@ -157,8 +157,8 @@ def dgl_gat(shape: LayerShape, edges: Edges, concat: bool = True, dropout: float
 
     def mapping(ours: Parameters) -> dict[str, Tensor]:
         return {
-            "conv.attn_l": ours["phi.att_source"],
-            "conv.attn_r": ours["phi.att_target"],
+            "conv.attn_l": ours["phi.att_source.weight"][None],
+            "conv.attn_r": ours["phi.att_target.weight"][None],
             "conv.fc.weight": ours["lift.linear.weight.weight"],
             "bias": ours["bias"],
         }
@@ -173,7 +173,7 @@ def pyg_gatv2(shape: LayerShape, edges: Edges) -> PeerLayer:
 
     def mapping(ours: Parameters) -> dict[str, Tensor]:
         return {
-            "att": ours["phi.att"],
+            "att": ours["phi.att.weight"][None],
             "lin_l.weight": ours["lift.linear.weight.weight"],
             "lin_l.bias": ours["lift.linear.bias"],
             "lin_r.weight": ours["phi.target.weight.weight"],
@@ -190,7 +190,7 @@ def dgl_gatv2(shape: LayerShape, edges: Edges) -> PeerLayer:
 
     def mapping(ours: Parameters) -> dict[str, Tensor]:
         return {
-            "conv.attn": ours["phi.att"],
+            "conv.attn": ours["phi.att.weight"][None],
             "conv.fc_src.weight": ours["lift.linear.weight.weight"],
             "conv.fc_src.bias": ours["lift.linear.bias"],
             "conv.fc_dst.weight": ours["phi.target.weight.weight"],

@@ -13,7 +13,7 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
-from edgenet.phi import PHIS, Attention, AttentionV2, EdgeMatrix, Phi, ShiftOperator
+from edgenet.phi import PHIS, Attention, AttentionV2, DotProduct, EdgeMatrix, Phi, ShiftOperator
 from edgenet.phi.base import Hop
 from edgenet.structured import Dense, SparseSignal, StructuredLinear
 
@@ -33,11 +33,12 @@ class EdgeNetConv(MessagePassing):
     Args:
         in_channels: size of each input signal, or :obj:`-1` to derive the size from the first input. A tuple gives the
             sizes of sources and targets of a bipartite graph, each with a lift of its own.
-        out_channels: size of each output signal; of each head, where heads are concatenated.
+        out_channels: size of each output signal; of each head, where heads are concatenated. :obj:`-1` where ``taps``
+            are given that keep the width of the input.
         order: K, number of hops.
         heads: H, independent weightings of every edge.
         phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix", "shift",
-            "shift_product", "attention", "attention_v2"), or a ``Phi``.
+            "shift_product", "attention", "attention_v2", "dot_product"), or a ``Phi``.
         concat: put heads side by side; otherwise average them.
         bias: whether to learn an additive bias.
         self_tap: whether z^(0) is among the combined signals. Default: no for attention, else yes.
@@ -84,13 +85,14 @@ class EdgeNetConv(MessagePassing):
         super().__init__(aggr="add", node_dim=0, **passing)
         # PyG takes the templated propagate of a base class for the original, and would not explain subclasses
         type(self)._orig_propagate = _PROPAGATE
-        if order < 0 or heads < 1 or out_channels < 1:
+        kept_width = out_channels == -1 and taps is not None
+        if order < 0 or heads < 1 or (out_channels < 1 and not kept_width):
             raise ShapeError(
                 f"order >= 0, heads >= 1, out_channels >= 1 are wanted, got {order}, {heads}, {out_channels}."
             )
         source_channels, target_channels = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         if isinstance(phi, str):
-            phi = _phi(phi, target_channels, out_channels, order, heads, bias, options)
+            phi = _phi(phi, (source_channels, target_channels), out_channels, order, heads, bias, options)
         elif options:
             raise ShapeError(
                 f"options {sorted(options)} are for a phi given by name; set them on the {type(phi).__name__}."
@@ -111,7 +113,7 @@ class EdgeNetConv(MessagePassing):
             lift = lifts.Identity(heads) if shifts else _linear_lift(source_channels, phi, heads, out_channels)
         self.lift = lift
         self.lift_target: nn.Module | None = None
-        scores_twice = isinstance(phi, AttentionV2) and phi.target is not None
+        scores_twice = isinstance(phi, DotProduct) or (isinstance(phi, AttentionV2) and phi.target is not None)
         # the targets' signal is read by a self tap, and by attention that has no second lift of its own
         self._lifts_target = self.self_tap or (phi.follows_signal and not scores_twice)
         if isinstance(in_channels, tuple) and isinstance(lift, lifts.LinearLift) and self._lifts_target:
@@ -421,15 +423,23 @@ def _is_hooked(module: nn.Module) -> bool:
 
 
 def _phi(
-    name: str, in_channels: int, out_channels: int, order: int, heads: int, bias: bool, options: dict[str, Any]
+    name: str,
+    in_channels: tuple[int, int],
+    out_channels: int,
+    order: int,
+    heads: int,
+    bias: bool,
+    options: dict[str, Any],
 ) -> Phi:
     if name not in PHIS:
         raise ShapeError(f"no phi is called {name!r}; there are {', '.join(PHIS)}.")
     kind = PHIS[name]
     if kind is Attention:
-        return Attention(order, heads, out_channels, in_channels=in_channels, **options)
+        return Attention(order, heads, out_channels, in_channels=in_channels[1], **options)
     if kind is AttentionV2:
-        return AttentionV2(order, heads, out_channels, in_channels=in_channels, bias=bias, **options)
+        return AttentionV2(order, heads, out_channels, in_channels=in_channels[1], bias=bias, **options)
+    if kind is DotProduct:
+        return DotProduct(order, heads, out_channels, in_channels=in_channels, bias=bias, **options)
     if kind is EdgeMatrix:
         if heads != 1:
             raise ShapeError(f"matrices mix all channels at every hop and have no heads; got heads={heads}.")
@@ -440,8 +450,9 @@ def _phi(
 def _linear_lift(in_channels: int, phi: Phi, heads: int, out_channels: int) -> lifts.LinearLift:
     if isinstance(phi, EdgeMatrix):  # every channel is a head of its own
         return lifts.LinearLift(StructuredLinear.dense(in_channels, phi.channels), phi.channels)
-    # the lift of GATv2 is one of the two that make its scores, and has a bias where the other does
-    bias = isinstance(phi, AttentionV2) and phi.lifts_have_bias
+    # the lift of GATv2 is one of the two that make its scores, and has a bias where the other does; likewise the value
+    # map of a transformer
+    bias = isinstance(phi, AttentionV2 | DotProduct) and phi.lifts_have_bias
     return lifts.LinearLift(StructuredLinear.dense(in_channels, heads * out_channels, bias=bias), heads)
 
 

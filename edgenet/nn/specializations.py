@@ -74,12 +74,16 @@ def gat(
     add_self_loops: bool = True,
     negative_slope: float = 0.2,
     fill_value: float | str = "mean",
+    score_bias: bool = False,
     bias: bool = True,
 ) -> EdgeNetConv:
-    """Graph attention network (Velickovic et al. 2018), as PyG's ``GATConv``: an EdgeNet of order 1."""
+    """Graph attention network (Velickovic et al. 2018), as PyG's ``GATConv``: an EdgeNet of order 1.
+
+    ``score_bias`` adds a bias a head to the attention scores, as the authors' code has it and PyG's has not.
+    """
     return EdgeNetConv(
         in_channels, out_channels, 1, heads, "attention", concat=concat, bias=bias, add_self_loops=add_self_loops,
-        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope,
+        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope, score_bias=score_bias,
     )  # fmt: skip
 
 

@@ -142,6 +142,83 @@ class Linear(Taps):
         return self.linear(torch.cat([z.flatten(-2) for z in signals], dim=-1))
 
 
+class Chebyshev(Taps):
+    """A linear map of the Chebyshev polynomials of the operator that is walked (Defferrard et al. 2016, eq. 4).
+
+    y = sum over k of W_k T_k,   T_0 = z^(0),  T_1 = Phi T_0,  T_k = 2 Phi T_(k-1) - T_(k-2)
+
+    Every hop must have the same Phi, with eigenvalues in [-1, 1]: 2 L / lambda_max - I. Where the output is narrower
+    than the signal, mixing goes first and the walk follows Clenshaw's rule in the output's width.
+
+    Args:
+        linear: (K + 1) * H * C -> F_out, hop-major, then head-major.
+    """
+
+    def __init__(self, linear: StructuredLinear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def reset_parameters(self) -> None:
+        self.linear.reset_parameters()
+
+    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        if not walk.self_tap or not (walk.shares_hops or walk.order < 2):
+            raise ShapeError("Chebyshev polynomials start from z^(0) and are of one operator: self_tap, shared hops.")
+        matrix, (heads, channels) = self.linear.weight, z.shape[-2:]
+        if isinstance(matrix, Dense) and matrix.is_lazy:
+            matrix.materialise(matrix.shape[0], (walk.order + 1) * heads * channels)
+        if not (isinstance(matrix, Dense) and matrix.shape[0] < channels):
+            signals = [z]
+            for k in range(walk.order):
+                step = walk.hop(k, signals[-1])
+                signals.append(step if k == 0 else 2 * step - signals[-2])
+            return self(signals, walk.graph)
+        mix = matrix.weight.unflatten(1, (walk.order + 1, heads, channels))
+        later = y = None
+        for k in reversed(range(walk.order + 1)):
+            mixed = torch.einsum("...hc,ohc->...ho", z, mix[:, k])
+            if y is None:
+                y = mixed
+                continue
+            step = walk.hop(k, y) if k == 0 else 2 * walk.hop(k, y)
+            y, later = mixed + step if later is None else mixed + step - later, y
+        y = y.sum(-2)
+        return y if self.linear.bias is None else y + self.linear.bias
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        return self.linear(torch.cat([t.flatten(-2) for t in signals], dim=-1))
+
+
+class GraphIsomorphism(Taps):
+    """The node's own signal, a little more or less than its neighbours' (Xu et al. 2019, eq. 4.1: GIN).
+
+    y = (1 + epsilon) z^(0) + z^(1) + ... + z^(K),   heads side by side
+
+    Args:
+        epsilon: its value, or its first value if it is learned.
+        learned: whether it is a parameter.
+    """
+
+    def __init__(self, epsilon: float = 0.0, learned: bool = False) -> None:
+        super().__init__()
+        self.start = epsilon
+        if learned:
+            self.epsilon = nn.Parameter(torch.empty(1))
+        else:
+            self.register_buffer("epsilon", torch.empty(1))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.epsilon.fill_(self.start)
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        return (sum(signals[2:], signals[1]) + (1 + self.epsilon) * signals[0]).flatten(-2)
+
+    def extra_repr(self) -> str:
+        return f"epsilon={self.epsilon.item():g}"
+
+
 class NodeVarying(Taps):
     """Taps of their own for every node, or for every group of nodes (Isufi, Gama, Ribeiro 2021, sec. IV-B).
 

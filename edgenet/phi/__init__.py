@@ -2,6 +2,7 @@
 
 from edgenet.phi.attention import Attention, AttentionV2
 from edgenet.phi.base import Phi
+from edgenet.phi.dot_product import DotProduct
 from edgenet.phi.edge_varying import EdgeMatrix, EdgeVarying
 from edgenet.phi.shift import ShiftOperator, ShiftProduct
 
@@ -13,6 +14,17 @@ PHIS: dict[str, type[Phi]] = {
     "edge_matrix": EdgeMatrix,
     "attention": Attention,
     "attention_v2": AttentionV2,
+    "dot_product": DotProduct,
 }
 
-__all__ = ["PHIS", "Attention", "AttentionV2", "EdgeMatrix", "EdgeVarying", "Phi", "ShiftOperator", "ShiftProduct"]
+__all__ = [
+    "PHIS",
+    "Attention",
+    "AttentionV2",
+    "DotProduct",
+    "EdgeMatrix",
+    "EdgeVarying",
+    "Phi",
+    "ShiftOperator",
+    "ShiftProduct",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -13,10 +12,11 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.base import Hop, Pair, Phi, source_and_target
-from edgenet.structured import StructuredLinear
+from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
+from edgenet.structured.base import glorot
 
 
-class _SoftmaxPhi(Phi):
+class SoftmaxPhi(Phi):
     """What the two attentions share: softmax over in-edges, dropout, edge weights, hops."""
 
     follows_signal = True
@@ -70,12 +70,14 @@ class _SoftmaxPhi(Phi):
         return f"order={self.order}, heads={self.heads}, share_hops={self.shares_hops}, dropout={self.dropout}"
 
 
-class Attention(_SoftmaxPhi):
+class Attention(SoftmaxPhi):
     """Edge weights by attention (Velickovic et al. 2018): softmax over each node's in-edges of
 
-    LeakyReLU(att_source . z_j + att_target . z_i [+ att_edge . V a_ij]),   e = (j -> i),
+    LeakyReLU(att_source . z_j + att_target . z_i [+ att_edge . V a_ij] [+ b]),   e = (j -> i),
 
-    with z the lifted signal. With edge weights given, the result is multiplied by them after the softmax.
+    with z the lifted signal. With edge weights given, the result is multiplied by them after the softmax. The vectors
+    of all heads stand one below the other in slots: ``att_source`` and ``att_target``, (H, C), or (K H, C) where every
+    hop has its own, hop-major; ``att_edge``, (H, C).
 
     Args:
         order: K.
@@ -87,6 +89,7 @@ class Attention(_SoftmaxPhi):
         edge_dim: D, edge features that enter the scores.
         negative_slope: of the LeakyReLU.
         dropout: probability in [0, 1] of dropping an attention weight in training.
+        score_bias: whether the scores have a bias b a head, as in the code of the paper's authors; zeros at first.
 
     Raises:
         ShapeError: in ``forward``, if edge features come that ``edge_dim`` did not announce, or of another length.
@@ -102,20 +105,24 @@ class Attention(_SoftmaxPhi):
         edge_dim: int | None = None,
         negative_slope: float = 0.2,
         dropout: float = 0.0,
+        score_bias: bool = False,
     ) -> None:
         super().__init__(order, heads, channels, share_hops or order == 1, negative_slope, dropout)
         scored = 1 if self.shares_hops else order
-        self.att_source = nn.Parameter(torch.empty(scored, heads, channels))
-        self.att_target = nn.Parameter(torch.empty(scored, heads, channels))
+        self.att_source: StructuredMatrix = Dense.lazy(scored * heads, channels)
+        self.att_target: StructuredMatrix = Dense.lazy(scored * heads, channels)
         self.lifts = nn.ModuleList(StructuredLinear.dense(in_channels, heads * channels) for _ in range(scored - 1))
         self.lift_edge = None if edge_dim is None else StructuredLinear.dense(edge_dim, heads * channels)
-        self.att_edge = None if edge_dim is None else nn.Parameter(torch.empty(heads, channels))
+        self.att_edge: StructuredMatrix | None = None if edge_dim is None else Dense.lazy(heads, channels)
+        self.score_bias = nn.Parameter(torch.empty(scored, heads)) if score_bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         for att in (self.att_source, self.att_target, self.att_edge):
             if att is not None:
-                _glorot_(att)
+                att.draw_(glorot((self.heads, self.channels)))
+        if self.score_bias is not None:
+            nn.init.zeros_(self.score_bias)
         for lift in (*self.lifts, self.lift_edge):
             if lift is not None:
                 lift.reset_parameters()
@@ -129,9 +136,9 @@ class Attention(_SoftmaxPhi):
         edge_attr: Tensor | None = None,
     ) -> Tensor:
         term = self.edge_term(self.lift_edge, edge_attr, graph)
-        edge = None if term is None else (term * self.att_edge).sum(-1)
+        edge = None if term is None else (term * self.att_edge.to_dense()).sum(-1)
         hops = []
-        for k in range(self.att_source.shape[0]):
+        for k in range(1 if self.shares_hops else self.order):
             score = ops.edge_scores(graph, *self._scores(k, z if k == 0 else self._lifted(x, k)))
             if edge is not None:
                 score = score + _per_signal(edge, score.shape[1])
@@ -153,21 +160,36 @@ class Attention(_SoftmaxPhi):
     def _hop(self, graph: Graph, at_source: Tensor, at_target: Tensor | None, dropout: float, z: Tensor) -> Tensor:
         return ops.attention(graph, at_source, at_target, z, self.negative_slope, dropout)
 
+    def _vectors(self, k: int) -> tuple[Tensor, Tensor]:
+        """(H, C) vectors of hop k + 1, for sources and for targets."""
+        rows = slice(k * self.heads, (k + 1) * self.heads)
+        return self.att_source.to_dense()[rows], self.att_target.to_dense()[rows]
+
     def _scores(self, k: int, z: Tensor | Pair) -> tuple[Tensor, Tensor | None]:
         """(N, [B *] H) scores of sources and of targets at hop k + 1; targets of a bipartite graph may have none."""
         z_source, z_target = source_and_target(z)
+        at_source, at_target = self._vectors(k)
         if z_target is z_source:
-            both = _products(z_source, torch.stack([self.att_source[k], self.att_target[k]]))
-            return both[..., 0, :].flatten(1), both[..., 1, :].flatten(1)
-        at_target = None if z_target is None else _products(z_target, self.att_target[k : k + 1]).flatten(1)
-        return _products(z_source, self.att_source[k : k + 1]).flatten(1), at_target
+            both = _products(z_source, torch.stack([at_source, at_target]))
+            return self._biased(k, both[..., 0, :].flatten(1)), both[..., 1, :].flatten(1)
+        of_target = None if z_target is None else _products(z_target, at_target[None]).flatten(1)
+        return self._biased(k, _products(z_source, at_source[None]).flatten(1)), of_target
 
     def _folded(self, x: Tensor | Pair, lift: nn.Module) -> tuple[Tensor, Tensor] | None:
         """The scores of the first hop, straight from the layer's input."""
         if isinstance(x, tuple) or not hasattr(lift, "inner"):
             return None
-        both = lift.inner(x, torch.cat([self.att_source[:1], self.att_target[:1]]))
-        return None if both is None else tuple(half.flatten(1) for half in both.chunk(2, -1))
+        both = lift.inner(x, torch.stack(self._vectors(0)))
+        if both is None:
+            return None
+        of_source, of_target = (half.flatten(1) for half in both.chunk(2, -1))
+        return self._biased(0, of_source), of_target
+
+    def _biased(self, k: int, of_source: Tensor) -> Tensor:
+        """Every edge has one source: what is added to the scores of sources is added to those of edges."""
+        if self.score_bias is None:
+            return of_source
+        return of_source + _per_signal(self.score_bias[k : k + 1], of_source.shape[1])
 
     def _lifted(self, x: Tensor | Pair, k: int) -> Pair:
         source, target = source_and_target(x)
@@ -176,12 +198,13 @@ class Attention(_SoftmaxPhi):
         return z_source, z_source if target is source else lift(target).unflatten(-1, (self.heads, self.channels))
 
 
-class AttentionV2(_SoftmaxPhi):
+class AttentionV2(SoftmaxPhi):
     """Edge weights by dynamic attention (Brody, Alon, Yahav 2022): softmax over each node's in-edges of
 
     att . LeakyReLU(z_j + u_i [+ V a_ij]),   e = (j -> i),
 
     with z the lifted signal and u = ``target`` (x), a second lift, or z itself if ``share_weights``. All hops share it.
+    The vectors of all heads are a slot, ``att``, (H, C).
 
     Args:
         order, heads, channels, in_channels, edge_dim, negative_slope, dropout: as in ``Attention``.
@@ -204,13 +227,13 @@ class AttentionV2(_SoftmaxPhi):
         super().__init__(order, heads, channels, True, negative_slope, dropout)
         self.lifts_have_bias = bias
         width = heads * channels
-        self.att = nn.Parameter(torch.empty(heads, channels))
+        self.att: StructuredMatrix = Dense.lazy(heads, channels)
         self.target = None if share_weights else StructuredLinear.dense(in_channels, width, bias=bias)
         self.lift_edge = None if edge_dim is None else StructuredLinear.dense(edge_dim, width)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        _glorot_(self.att)
+        self.att.reset_parameters()
         for lift in (self.target, self.lift_edge):
             if lift is not None:
                 lift.reset_parameters()
@@ -228,14 +251,14 @@ class AttentionV2(_SoftmaxPhi):
         edge = self.edge_term(self.lift_edge, edge_attr, graph)
         if edge is not None:
             score = score + (edge if score.dim() == 3 else edge.unsqueeze(1))
-        score = (F.leaky_relu(score, self.negative_slope) * self.att).sum(-1).flatten(1)
+        score = (F.leaky_relu(score, self.negative_slope) * self.att.to_dense()).sum(-1).flatten(1)
         return self.weights(score, graph, edge_weight).expand(self.order, -1, -1)
 
     def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
         if self.order > 1:  # weights that are used again are cheaper kept
             return None
         z_target = self._ends(x, z)[1]
-        att = self.att
+        att = self.att.to_dense()
         if z_target.dim() == 4:  # a batch of signals
             att, z_target = att.repeat(z_target.shape[1], 1), z_target.flatten(1, 2)
         dropout = self.dropout if self.training else 0.0
@@ -262,8 +285,3 @@ def _products(z: Tensor, vectors: Tensor) -> Tensor:
 def _per_signal(per_head: Tensor, width: int) -> Tensor:
     """(E, H) repeated for every signal of a batch: (E, B * H)."""
     return per_head if per_head.shape[1] == width else per_head.repeat(1, width // per_head.shape[1])
-
-
-def _glorot_(att: Tensor) -> None:
-    bound = math.sqrt(6 / sum(att.shape[-2:]))
-    nn.init.uniform_(att, -bound, bound)

@@ -72,8 +72,8 @@ def test_pyg_stands_where_our_layer_stands(tmp_path, monkeypatch):
     theirs, ours = ppi.PyGLayer(5, 4, heads=3), SPECIALIZATIONS["gat"](5, 4, heads=3)
     for mine, value in (
         (ours.lift.linear.weight.weight, theirs.conv.lin.weight),
-        (ours.phi.att_source, theirs.conv.att_src),
-        (ours.phi.att_target, theirs.conv.att_dst),
+        (ours.phi.att_source.weight, theirs.conv.att_src),
+        (ours.phi.att_target.weight, theirs.conv.att_dst),
     ):
         mine.data.copy_(value.data.view_as(mine))
     x = torch.randn(9, 5)

@@ -224,12 +224,12 @@ class ApartAttention(SenderAttention):
 def fill_scores(phi: Attention, mixer: Tensor) -> None:
     """Their (T, H, 2F) mixers: the receiver's half first. T is 1 where hops share their attention."""
     target, source = mixer.chunk(2, dim=-1)
-    fill(phi.att_source, source)
-    fill(phi.att_target, target)
+    fill(phi.att_source.weight, source.flatten(0, -2))
+    fill(phi.att_target.weight, target.flatten(0, -2))
 
 
 def of_scores(phi: Attention) -> Tensor:
-    return torch.cat([phi.att_target.grad, phi.att_source.grad], dim=-1)
+    return torch.cat([phi.att_target.weight.grad, phi.att_source.weight.grad], dim=-1).unflatten(0, (-1, phi.heads))
 
 
 def merged(y: Tensor, heads: int, concat: bool) -> Tensor:

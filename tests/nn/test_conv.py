@@ -193,7 +193,8 @@ def test_attention_of_every_hop_is_scored_from_the_layers_input(graph):
         z, total = x @ lifts[0].view(2, 2, 3)[head].T, 0
         for k in range(2):
             u = x @ lifts[k].view(2, 2, 3)[head].T
-            at_source, at_target = u @ conv.phi.att_source[k, head], u @ conv.phi.att_target[k, head]
+            at_source, at_target = (a.to_dense()[2 * k + head] for a in (conv.phi.att_source, conv.phi.att_target))
+            at_source, at_target = u @ at_source, u @ at_target
             score = nn.functional.leaky_relu(at_source[graph.source] + at_target[graph.target], 0.2).exp()
             share = score / dense(graph, score).sum(1)[graph.target]
             z = dense(graph, share) @ z

@@ -135,8 +135,8 @@ def test_values_of_a_sparse_adjacency_reach_attention_as_in_pyg():
     x, theirs, ours = torch.randn(4, 3), GATConv(3, 2, add_self_loops=False), nets.gat(3, 2, add_self_loops=False)
     for mine, value in (
         (ours.lift.linear.weight.weight, theirs.lin.weight),
-        (ours.phi.att_source, theirs.att_src),
-        (ours.phi.att_target, theirs.att_dst),
+        (ours.phi.att_source.weight, theirs.att_src),
+        (ours.phi.att_target.weight, theirs.att_dst),
     ):
         mine.data.copy_(value.data.view_as(mine))
     torch.testing.assert_close(ours(x, adjacency), theirs(x, adjacency))

@@ -183,8 +183,8 @@ def test_armaconv_of_two_linear_layers_is_gcnn_of_order_2_with_products_for_taps
 # ---------------------------------------------------------------- attention
 def gat_mapping(theirs: nn.Module, bipartite: bool = False) -> Mapping:
     mapping: Mapping = {
-        "phi.att_source": lambda p: p["att_src"],
-        "phi.att_target": lambda p: p["att_dst"],
+        "phi.att_source.weight": lambda p: p["att_src"][0],
+        "phi.att_target.weight": lambda p: p["att_dst"][0],
         "lift.linear.weight.weight": lambda p: p["lin_src.weight" if bipartite else "lin.weight"],
     }
     if theirs.bias is not None:
@@ -193,13 +193,13 @@ def gat_mapping(theirs: nn.Module, bipartite: bool = False) -> Mapping:
         mapping["lift_target.linear.weight.weight"] = lambda p: p["lin_dst.weight"]
     if theirs.edge_dim is not None:
         mapping["phi.lift_edge.weight.weight"] = lambda p: p["lin_edge.weight"]
-        mapping["phi.att_edge"] = lambda p: p["att_edge"][0]
+        mapping["phi.att_edge.weight"] = lambda p: p["att_edge"][0]
     return mapping
 
 
 def gatv2_mapping(theirs: nn.Module) -> Mapping:
     mapping: Mapping = {
-        "phi.att": lambda p: p["att"][0],
+        "phi.att.weight": lambda p: p["att"][0],
         "lift.linear.weight.weight": lambda p: p["lin_l.weight"],
     }
     if theirs.bias is not None:

@@ -1,5 +1,7 @@
 """Attention and AttentionV2, against the formulas edge by edge."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,9 @@ from cases import GRAPHS
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.phi import Attention, AttentionV2
+from edgenet.nn import EdgeNetConv
+from edgenet.phi import Attention, AttentionV2, DotProduct
+from edgenet.structured import Kronecker
 
 GRAPH = GRAPHS["directed"]
 KINDS = pytest.mark.parametrize("kind", [Attention, AttentionV2])
@@ -45,7 +49,7 @@ def test_attention_is_its_formula_edge_by_edge():
     edge = phi.lift_edge(attr).view(47, 2, 4)
     score = torch.stack(
         [
-            (phi.att_source[0] * z[j] + phi.att_target[0] * z[i] + phi.att_edge * edge[e]).sum(-1)
+            (phi.att_source.weight * z[j] + phi.att_target.weight * z[i] + phi.att_edge.weight * edge[e]).sum(-1)
             for e, (j, i) in enumerate(GRAPH.edge_index.t().tolist())
         ]
     )
@@ -61,7 +65,7 @@ def test_dynamic_attention_is_its_formula_edge_by_edge(share_weights):
     u = z if share_weights else phi.target(x).view(13, 2, 4)
     score = torch.stack(
         [
-            (phi.att * F.leaky_relu(z[j] + u[i] + edge[e], 0.1)).sum(-1)
+            (phi.att.weight * F.leaky_relu(z[j] + u[i] + edge[e], 0.1)).sum(-1)
             for e, (j, i) in enumerate(GRAPH.edge_index.t().tolist())
         ]
     )
@@ -74,8 +78,8 @@ def test_later_hops_score_by_a_lift_of_the_input_of_their_own():
     for k in (1, 2):
         alone = Attention(1, 2, 4)
         with torch.no_grad():
-            alone.att_source.copy_(phi.att_source[k : k + 1])
-            alone.att_target.copy_(phi.att_target[k : k + 1])
+            alone.att_source.weight.copy_(phi.att_source.weight[2 * k : 2 * k + 2])
+            alone.att_target.weight.copy_(phi.att_target.weight[2 * k : 2 * k + 2])
         near(weight[k], alone(x, phi.lifts[k - 1](x).view(13, 2, 4), GRAPH)[0])
     assert torch.equal(weight[0], phi(x[:, :0].new_zeros(13, 5), z, GRAPH)[0])  # the first reads the layer's lift
 
@@ -131,3 +135,73 @@ def test_edge_features_that_were_not_announced_are_refused(kind, edge_dim, shape
     x, z = signals()
     with pytest.raises(ShapeError, match=says):
         kind(1, 2, 4, edge_dim=edge_dim)(x, z, GRAPH, None, torch.randn(shape))
+
+
+@pytest.mark.parametrize("share_hops", [True, False])
+def test_a_bias_of_the_scores_is_a_constant_edge_feature(share_hops):
+    (x, z), ones = signals(), torch.ones(47, 1)
+    phi = Attention(2, 2, 4, share_hops=share_hops, in_channels=5, score_bias=True)
+    twin = Attention(2, 2, 4, share_hops=share_hops, in_channels=5, edge_dim=1)
+    assert (phi.score_bias == 0).all()  # a new one changes nothing
+    with torch.no_grad():
+        phi.score_bias.copy_(torch.tensor([0.5, -2.0]))
+        for name, parameter in twin.named_parameters():
+            if name in dict(phi.named_parameters()):
+                parameter.copy_(dict(phi.named_parameters())[name])
+        twin.lift_edge.weight.weight.copy_(torch.eye(4)[:1].repeat(2, 1).reshape(8, 1))
+        twin.att_edge.weight.copy_(phi.score_bias[0][:, None] * torch.eye(4)[:1])
+    near(phi(x, z, GRAPH), twin(x, z, GRAPH, None, ones))
+
+
+@pytest.mark.parametrize("width", [2, 9])  # scores straight from a narrow input, and from the lifted signal
+@pytest.mark.parametrize("batch", [None, 3])
+def test_a_bias_of_the_scores_is_seen_without_weights_in_memory(width, batch):
+    layer = EdgeNetConv(width, 3, heads=2, phi="attention", score_bias=True)
+    with torch.no_grad():
+        layer.phi.score_bias.copy_(torch.tensor([[0.7, -1.5]]))
+    x = torch.randn(*[batch] * (batch is not None), 13, width)
+    near(layer(x, GRAPH), layer(x, GRAPH, return_attention_weights=True)[0])
+    with torch.no_grad():
+        before = layer(x, GRAPH)
+        layer.phi.score_bias.zero_()
+    assert not torch.allclose(layer(x, GRAPH), before)
+
+
+def test_dot_product_attention_is_its_formula_edge_by_edge():
+    phi, (x, z) = DotProduct(1, 2, 4, in_channels=5), signals()
+    with torch.no_grad():
+        for parameter in phi.parameters():
+            parameter.normal_()
+    query, key = phi.query(x).view(13, 2, 4), phi.key(x).view(13, 2, 4)
+    score = torch.stack([(query[i] * key[j]).sum(-1) / 2 for j, i in GRAPH.edge_index.t().tolist()])
+    near(phi(x, z, GRAPH)[0].detach(), softmax_over_senders(GRAPH, score.detach()))
+
+
+def test_dot_product_attention_of_a_batch_and_of_both_sides():
+    phi = DotProduct(2, 2, 4, in_channels=5)
+    x, z = torch.randn(13, 3, 5), torch.randn(13, 3, 2, 4)
+    both = phi(x, z, GRAPH)
+    for b in range(3):
+        near(both[..., 2 * b : 2 * b + 2], phi(x[:, b], z[:, b], GRAPH))
+    layer = EdgeNetConv((5, 3), 4, heads=2, phi="dot_product", add_self_loops=False)
+    graph = Graph(torch.tensor([[0, 3, 3, 1], [1, 0, 1, 1]]), 2, 4)
+    assert layer((torch.randn(4, 5), torch.randn(2, 3)), graph).shape == (2, 8) and layer.lift_target is None
+    with pytest.raises(ShapeError, match="both ends"):
+        layer((torch.randn(4, 5), None), graph, size=(4, 2))
+
+
+@pytest.mark.parametrize("name", ["attention", "attention_v2"])
+def test_attention_vectors_are_slots_that_any_structure_may_fill(name):
+    layer = EdgeNetConv(9, 4, heads=3, phi=name)
+    slots = [slot for slot, part in layer.phi.named_children() if slot.startswith("att")]
+    assert slots == {"attention": ["att_source", "att_target"], "attention_v2": ["att"]}[name]
+    dense = copy.deepcopy(layer)
+    for slot in slots:
+        matrix = Kronecker.from_dense(getattr(layer.phi, slot).to_dense(), factor=(1, 2))
+        setattr(layer.phi, slot, matrix)
+        getattr(dense.phi, slot).reset_parameters(matrix.to_dense())
+    x = torch.randn(13, 9)
+    near(layer(x, GRAPH), dense(x, GRAPH))
+    near(layer(x, GRAPH), layer(x, GRAPH, return_attention_weights=True)[0])
+    layer(x, GRAPH).sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())

@@ -1,0 +1,75 @@
+"""DotProduct: edge weights by scaled dot-product attention, as in the transformer."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from edgenet import ops
+from edgenet.errors import ShapeError
+from edgenet.graph import Graph
+from edgenet.phi.attention import SoftmaxPhi
+from edgenet.phi.base import Pair, source_and_target
+from edgenet.structured import StructuredLinear
+
+
+class DotProduct(SoftmaxPhi):
+    """Edge weights by scaled dot products (Vaswani et al. 2017; on graphs Shi et al. 2021, eq. 3): softmax over each
+    node's in-edges of
+
+    <query x_i, key x_j> / sqrt(C),   e = (j -> i), head by head.
+
+    The lift of the layer is the transformer's value map. All hops share the weights. With edge weights given, the
+    result is multiplied by them after the softmax.
+
+    Args:
+        order: K.
+        heads: H.
+        channels: C, channels of each head.
+        in_channels: F_in; a pair for the sources and targets of a bipartite graph; -1 reads it off the first input.
+        bias: whether the lifts, the layer's own among them, have a bias.
+        dropout: probability in [0, 1] of dropping an attention weight in training.
+
+    Raises:
+        ShapeError: in ``forward``, if the targets of a bipartite graph have no signal.
+    """
+
+    reads_edge_attr = False
+
+    def __init__(
+        self,
+        order: int = 1,
+        heads: int = 1,
+        channels: int = 1,
+        in_channels: int | tuple[int, int] = -1,
+        bias: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(order, heads, channels, True, 0.0, dropout)
+        self.lifts_have_bias = bias
+        source, target = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
+        self.key = StructuredLinear.dense(source, heads * channels, bias=bias)
+        self.query = StructuredLinear.dense(target, heads * channels, bias=bias)
+
+    def reset_parameters(self) -> None:
+        self.key.reset_parameters()
+        self.query.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        source, target = source_and_target(x)
+        if target is None:
+            raise ShapeError("a dot product needs a signal at both ends of an edge: pass (x_source, x_target).")
+        query, key = (
+            lift(side).unflatten(-1, (self.heads, self.channels)).flatten(1, -2)  # (N, [B *] H, C)
+            for lift, side in ((self.query, target), (self.key, source))
+        )
+        score = ops.sddmm(graph, query / math.sqrt(self.channels), key)
+        return self.weights(score, graph, edge_weight).expand(self.order, -1, -1)
