@@ -7,17 +7,21 @@ from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
 from edgenet.compress.report import Report, Row, report, stored
 from edgenet.compress.schedules import Anneal, cubic_density
+from edgenet.compress.search import Budget, Point, SearchResult, search
 from edgenet.compress.slots import Slot, replace, slots
 
 __all__ = [
     "ADMM",
     "Anneal",
+    "Budget",
     "Callback",
     "Loop",
     "Plan",
+    "Point",
     "Report",
     "Row",
     "Run",
+    "SearchResult",
     "Slot",
     "compress_",
     "cubic_density",
@@ -25,6 +29,7 @@ __all__ = [
     "pool_",
     "replace",
     "report",
+    "search",
     "slots",
     "stored",
 ]

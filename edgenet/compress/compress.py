@@ -101,16 +101,21 @@ def fit(slot: Slot, structure: Structure, weight: Tensor | None = None) -> tuple
         return matrix, relative_error(weight, dense)
 
 
-def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix]) -> None:
-    """Put matrices into slots by name: all of them, or none where one is refused."""
+def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix]) -> Undo:
+    """Put matrices into slots by name: all of them, or none where one is refused. Returns what undoes it."""
     undos: list[Undo] = []
+
+    def undo() -> None:
+        while undos:
+            undos.pop()()
+
     try:
         for name, matrix in matrices.items():
             undos.append(replace(found[name], matrix))
     except BaseException:
-        for undo in reversed(undos):
-            undo()
+        undo()
         raise
+    return undo
 
 
 def relative_error(weight: Tensor, other: Tensor) -> float:

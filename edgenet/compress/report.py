@@ -14,7 +14,6 @@ from torch.nn.parameter import is_lazy
 from edgenet.compress.slots import Slot, slots
 from edgenet.errors import PlanError
 from edgenet.structured import StructuredMatrix, name_of
-from edgenet.structured.embedding import StructuredEmbedding
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def _row(slot: Slot, seen: dict[int, Tensor], error: float | None) -> Row:
     seen.update((id(p), p) for p in numbers)
     like = next((t for t in (*numbers, *tensors) if t.is_floating_point() or t.is_complex()), None)
     width = torch.get_default_dtype().itemsize if like is None else like.element_size()
-    dense = 0 if _reads_rows(slot) else m * n
+    dense = 0 if slot.reads_rows else m * n
     return Row(
         name=" = ".join(slot.names),
         shape=slot.shape,
@@ -194,11 +193,6 @@ def _row(slot: Slot, seen: dict[int, Tensor], error: float | None) -> Row:
         multiply_adds_before=dense,
         multiply_adds=dense if not dense or matrix is None or slot.is_bridged else matrix.multiply_adds(1),
     )
-
-
-def _reads_rows(slot: Slot) -> bool:
-    modules = (getattr(place, "module", getattr(place, "owner", None)) for place in slot.places)
-    return all(isinstance(module, nn.Embedding | StructuredEmbedding) for module in modules)
 
 
 def _packed(matrix: StructuredMatrix) -> dict[str, Tensor]:

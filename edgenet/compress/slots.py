@@ -168,6 +168,12 @@ class Slot:
         """Whether all places build the dense tensor at every call."""
         return all(isinstance(place, Attribute | Behind) for place in self.places)
 
+    @property
+    def reads_rows(self) -> bool:
+        """Whether all places are embeddings, which multiply nothing."""
+        modules = (place.owner if isinstance(place, Child) else place.module for place in self.places)
+        return all(isinstance(module, nn.Embedding | StructuredEmbedding) for module in modules)
+
     def weight(self) -> Tensor:
         """(m, n), differentiable in what is stored.
 
