@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -11,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenet import ops
-from edgenet.errors import RankError
+from edgenet.errors import RankError, ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, checked, clipped
 from edgenet.structured.padding import padded
 from edgenet.structured.svd import double
 
 _FEW = 4  # rows of a batch up to which three matrix products beat Fourier transforms
+_PIECE = 128  # rows of a batch whose transforms stay in the cache together
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -63,25 +63,28 @@ class BlockCirculant(StructuredMatrix):
 
     # ---------------------------------------------------------------- multiplying
     def matmul(self, x: Tensor) -> Tensor:
+        m, n = self._shape
+        if x.shape[-1] != n:
+            raise ShapeError(f"a ({m}, {n}) matrix multiplies rows of {n} numbers, got {tuple(x.shape)}.")
         if not torch.compiler.is_compiling() and x.numel() == 0:  # which no transform takes
             return ops.linear(x, self.to_dense())
-        m, n = self._shape
         p, q, k = self.generators.shape
         flat = x if x.dim() == 2 else x.reshape(-1, n)
         if q * k != n:
             flat = F.pad(flat, (0, q * k - n))
-        if self._small(flat):
-            y = self._by_products(flat)
-        else:
+        if torch.is_grad_enabled() or self.training or not backend.eager():
             y = self._by_transforms(flat)
+        elif len(flat) <= _FEW and flat.dtype == self.generators.dtype in (torch.float32, torch.float64):
+            y = self._by_products(flat)
+        elif len(flat) <= 2 * _PIECE:
+            y = self._by_transforms(flat)
+        else:
+            y = flat.new_empty(len(flat), p * k)
+            for part, out in zip(flat.split(_PIECE), y.split(_PIECE), strict=True):
+                out.copy_(self._by_transforms(part))
         if p * k != m:
             y = y[:, :m]
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], m)
-
-    def _small(self, x: Tensor) -> bool:
-        if self.training or torch.is_grad_enabled() or not backend.eager():
-            return False
-        return 0 < len(x) <= _FEW and x.dtype == self.generators.dtype in (torch.float32, torch.float64)
 
     def _by_transforms(self, x: Tensor) -> Tensor:
         p, q, k = self.generators.shape
@@ -111,8 +114,7 @@ class BlockCirculant(StructuredMatrix):
         """
         (p, q, k), rows = self.generators.shape, len(x)
         frequencies = k // 2 + 1
-        spectra = self.kept.get(self, "columns", (self.generators,), self._real_spectra)
-        forward, inverse = _transforms(k, x.dtype, x.device)
+        forward, spectra, inverse = self.kept.get(self, "products", (self.generators,), self._factors)
         x = torch.mm(forward, x.reshape(rows * q, k).t()).view(frequencies, 2 * rows, q)
         y = torch.bmm(x, spectra)
         if rows == 1:
@@ -120,10 +122,12 @@ class BlockCirculant(StructuredMatrix):
         y = y.view(frequencies, 2, rows, 2, p).permute(2, 4, 0, 1, 3)
         return torch.mm(y.reshape(rows * p, 4 * frequencies), inverse).view(rows, p * k)
 
-    def _real_spectra(self) -> Tensor:
-        """(frequencies, q, 2 p): real parts, imaginary parts."""
+    def _factors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The transform, (2 frequencies, k); spectra, (frequencies, q, 2 p), real parts and then imaginary parts; the
+        inverse transform, (4 frequencies, k)."""
         spectra = self._spectra()
-        return torch.cat([spectra.real, spectra.imag], 2)
+        forward, inverse = _transforms(self.block, spectra.real.dtype, spectra.device)
+        return forward, torch.cat([spectra.real, spectra.imag], 2), inverse
 
     def multiply_adds(self, batch: int = 1) -> int:
         """Four for every product of two complex numbers, and 1.25 k log2 k for a transform."""
@@ -186,22 +190,20 @@ class BlockCirculant(StructuredMatrix):
         return [{"block": k} for k in sizes if k <= min(shape)]
 
 
-@lru_cache(maxsize=64)
 def _transforms(k: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Real matrices of the transform of k real numbers, (2 frequencies, k), and of the inverse of products,
-    (4 frequencies, k): of real times real, real times imaginary, imaginary times real, imaginary times imaginary."""
-    with torch.inference_mode(False), torch.no_grad():
-        frequency = torch.arange(k // 2 + 1, dtype=torch.float64)
-        angle = 2 * math.pi / k * ((frequency[:, None] * torch.arange(k, dtype=torch.float64)) % k)
-        cosine, sine = angle.cos(), angle.sin()
-        forward = torch.stack([cosine, -sine], 1).flatten(0, 1)
-        both = torch.full_like(frequency, 2 / k)  # a frequency and its mirror image
-        both[0] = 1 / k
-        if k % 2 == 0:
-            both[-1] = 1 / k
-        real, imaginary = both[:, None] * cosine, -both[:, None] * sine
-        inverse = torch.stack([real, imaginary, imaginary, -real], 1).flatten(0, 1)
-        return forward.to(device, dtype), inverse.to(device, dtype)
+    """Real matrices of the transform of k real numbers, and of the inverse of products, in the order real times real,
+    real times imaginary, imaginary times real, imaginary times imaginary."""
+    frequency = torch.arange(k // 2 + 1, dtype=torch.float64)
+    angle = 2 * math.pi / k * ((frequency[:, None] * torch.arange(k, dtype=torch.float64)) % k)
+    cosine, sine = angle.cos(), angle.sin()
+    forward = torch.stack([cosine, -sine], 1).flatten(0, 1)
+    both = torch.full_like(frequency, 2 / k)  # a frequency and its mirror image
+    both[0] = 1 / k
+    if k % 2 == 0:
+        both[-1] = 1 / k
+    real, imaginary = both[:, None] * cosine, -both[:, None] * sine
+    inverse = torch.stack([real, imaginary, imaginary, -real], 1).flatten(0, 1)
+    return forward.to(device, dtype), inverse.to(device, dtype)
 
 
 def _block(shape: tuple[int, int], block: int) -> int:

@@ -16,6 +16,7 @@ from edgenet.structured.base import StructuredMatrix, checked
 from edgenet.structured.density import largest, number_of
 
 _FEW = 8  # rows of a batch up to which MKL's product beats the hop over a graph
+_PIECE = 64  # rows of a batch that stay in the cache together
 
 
 class Csr(StructuredMatrix):
@@ -64,16 +65,27 @@ class Csr(StructuredMatrix):
 
     # ---------------------------------------------------------------- multiplying
     def matmul(self, x: Tensor) -> Tensor:
+        m, n = self.shape
+        if x.shape[-1] != n:
+            raise ShapeError(f"a ({m}, {n}) matrix multiplies rows of {n} numbers, got {tuple(x.shape)}.")
         if not backend.eager():  # a trace cannot sort edges
             return ops.linear(x, self.to_dense())
-        m, n = self.shape
         flat = x.reshape(-1, n)
         if len(flat) <= _FEW and not self.training and self._mkl_serves(x):
-            y = torch.mm(self.kept.get(self, "mkl", (self.values, self.columns, self.pointers), self._mkl), flat.t())
+            rows = self.kept.get(self, "mkl", (self.values, self.columns, self.pointers), self._mkl)
+            y = torch.mm(rows, flat.t()).t()
         else:
             graph = self.kept.get(self, "graph", (self.columns, self.pointers), self._graph)
-            y = ops.spmm(graph, self.values[:, None], flat.t().unsqueeze(1)).squeeze(1)
-        return y.t().reshape(*x.shape[:-1], m)
+            if torch.is_grad_enabled() or len(flat) <= _PIECE:
+                y = self._hop(graph, flat)
+            else:
+                y = flat.new_empty(len(flat), m)
+                for part, out in zip(flat.split(_PIECE), y.split(_PIECE), strict=True):
+                    out.copy_(self._hop(graph, part))
+        return y.reshape(*x.shape[:-1], m)
+
+    def _hop(self, graph: Graph, x: Tensor) -> Tensor:
+        return ops.spmm(graph, self.values[:, None], x.t().unsqueeze(1)).squeeze(1).t()
 
     def _mkl_serves(self, x: Tensor) -> bool:
         dtype = self.values.dtype

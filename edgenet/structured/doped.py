@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.ops import backend
 from edgenet.structured.base import Structure, StructuredMatrix, checked, family, name_of, structure
 from edgenet.structured.sparse import Sparse
 from edgenet.structured.svd import double
@@ -42,7 +43,8 @@ class Doped(StructuredMatrix):
         return self.base.shape
 
     def matmul(self, x: Tensor) -> Tensor:
-        return self.base.matmul(x) + self.dopant.matmul(x)
+        y, z = self.base.matmul(x), self.dopant.matmul(x)
+        return y.add_(z) if backend.eager() and not torch.is_grad_enabled() else y + z
 
     def to_dense(self) -> Tensor:
         return self.base.to_dense() + self.dopant.to_dense()

@@ -15,7 +15,7 @@ from edgenet.structured.base import StructuredMatrix, checked
 from edgenet.structured.csr import Csr
 from edgenet.structured.density import largest, number_of
 
-_CHEAP = 0.1  # the density up to which compressed rows are faster than the dense product at every batch size
+_CHEAP = 0.12  # the density up to which compressed rows are faster than the dense product at every batch size
 _LARGE = 1 << 16  # entries from which they are
 
 

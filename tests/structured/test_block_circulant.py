@@ -61,6 +61,7 @@ def test_every_way_of_multiplying_is_that_by_scipys_blocks(m, n, block, batch, d
     near(matrix._by_transforms(torch.nn.functional.pad(x, (0, q * block - n)))[:, :m], wanted, digits)
     with torch.no_grad():
         near(matrix.eval()(x), wanted, digits)
+        near(matrix(x.repeat(300, 1)), wanted.repeat(300, 1), digits)  # in pieces
     index = torch.randint(m, (4,))
     assert torch.equal(matrix.rows(index), dense[index])
 
@@ -148,3 +149,11 @@ def test_its_ladder_ascends():
     ]
     assert counts == sorted(set(counts)) and len(counts) == 5 and counts[-1] < 60 * 48
     assert BlockCirculant.ladder((1, 9)) == []
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_signals_of_another_width_are_refused(train):
+    matrix = BlockCirculant.random((12, 8), 1.0, block=4).train(train)
+    for width in (7, 9, 16, 4):
+        with pytest.raises(ShapeError, match=r"rows of 8 numbers, got \(4, "), torch.set_grad_enabled(train):
+            matrix(torch.randn(4, width))

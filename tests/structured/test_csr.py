@@ -41,6 +41,7 @@ def test_it_is_scipys(m, n, density, dtype):
         matrix.eval()
         near(matrix(x), wanted, digits)  # many rows
         near(matrix(x[:1]), wanted[:1], digits)  # few
+        near(matrix(x.repeat(7, 1)), wanted.repeat(7, 1), digits)  # in pieces
 
 
 @pytest.mark.parametrize("n, columns", [(256, torch.uint8), (257, torch.int16), (40000, torch.int32)])
@@ -98,3 +99,11 @@ def test_bad_parts_are_refused():
         Csr.from_dense(torch.randn(3, 3), 0)
     with pytest.raises(ShapeError, match="NaN"):
         Csr.from_dense(torch.full((3, 3), float("nan")), 0.5)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_signals_of_another_width_are_refused(train):
+    matrix = Csr.random((12, 8), 1.0, density=0.5).train(train)
+    for width in (7, 9, 16, 4):
+        with pytest.raises(ShapeError, match=r"rows of 8 numbers, got \(4, "), torch.set_grad_enabled(train):
+            matrix(torch.randn(4, width))

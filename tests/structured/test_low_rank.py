@@ -63,6 +63,14 @@ def test_half_precision_is_decomposed_in_double(dtype):
     torch.testing.assert_close(matrix.to_dense().double(), weight.double(), rtol=2e-2, atol=4e-2)  # its mantissa
 
 
+def test_for_inference_one_row_is_multiplied_as_any_other():
+    matrix, x = LowRank.from_dense(torch.randn(9, 5), 3).eval(), torch.randn(1, 5)
+    wanted = x @ matrix.to_dense().mT
+    with torch.no_grad():
+        for lead in ((5,), (1, 5), (1, 1, 5)):
+            near(matrix(x.view(lead)), wanted.view(*lead[:-1], 9))
+
+
 def test_a_rank_that_is_too_large_is_clipped_with_a_warning():
     with pytest.warns(RankWarning, match=r"9 .* 4"):
         matrix = LowRank.from_dense(torch.randn(4, 6), 9)
