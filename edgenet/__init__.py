@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from edgenet._version import __version__
 
 if TYPE_CHECKING:
-    from edgenet import data, gso, models, nn, ops, phi, structured
+    from edgenet import convert, data, gso, models, nn, ops, phi, structured
+    from edgenet.convert import freeze_attention, to_edgenet
     from edgenet.graph import Graph
     from edgenet.malloc import tune_malloc
     from edgenet.models import GraphClassifier, NodeClassifier
@@ -24,13 +25,16 @@ __all__ = [
     "GraphClassifier",
     "NodeClassifier",
     "__version__",
+    "convert",
     "data",
+    "freeze_attention",
     "gso",
     "models",
     "nn",
     "ops",
     "phi",
     "structured",
+    "to_edgenet",
     "tune_malloc",
 ]
 
@@ -39,6 +43,8 @@ _FROM = {
     "Graph": "edgenet.graph",
     "GraphClassifier": "edgenet.models",
     "NodeClassifier": "edgenet.models",
+    "freeze_attention": "edgenet.convert",
+    "to_edgenet": "edgenet.convert",
     "tune_malloc": "edgenet.malloc",
 }
 

@@ -1,0 +1,9 @@
+"""Conversion: PyG models as EdgeNets that compute the same, and attention as tables of edge weights."""
+
+from edgenet.convert import published
+from edgenet.convert.converted import Converted
+from edgenet.convert.freeze import freeze_attention
+from edgenet.convert.model import to_edgenet
+from edgenet.convert.pyg import CONVERTERS
+
+__all__ = ["CONVERTERS", "Converted", "freeze_attention", "published", "to_edgenet"]

@@ -1,0 +1,72 @@
+"""to_edgenet: a model of PyG layers as a model of EdgeNet layers that computes the same."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+import torch
+from torch import nn
+from torch_geometric.nn import MessagePassing
+
+from edgenet.convert.converted import Converted
+from edgenet.convert.pyg import converted
+from edgenet.convert.source import Source
+from edgenet.errors import ConversionError
+from edgenet.nn import EdgeNetConv
+
+
+def to_edgenet(model: nn.Module, inplace: bool = False) -> nn.Module:
+    """Put an EdgeNet layer in the place of every PyG layer of a model; the model computes the same as before.
+
+    Outputs and gradients are equal to rounding, in training too (but for the draws of dropout). The layers keep their
+    place, the arguments they are called with, dtype, device, mode and ``requires_grad``; see ``Converted``. Their
+    parameters have other names, and partly other shapes: make optimizers afterwards, load checkpoints of PyG before.
+
+    Args:
+        model: any module; a PyG layer alone is converted itself.
+        inplace: change ``model`` rather than a copy. All or nothing: an error leaves it as it was.
+
+    Returns:
+        The converted model. EdgeNet layers that it has already stay as they are.
+
+    Raises:
+        ConversionError: if a layer cannot be converted exactly; the text has its place, the option and what to do. Or
+            if there is nothing to convert.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ConversionError("a scripted model has no layers to replace; convert it before torch.jit.script.")
+    if not inplace:
+        model = copy.deepcopy(model)
+    places = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+    tied = frozenset(key for key, count in places.items() if count > 1)
+    found = dict(_layers(model))
+    if not found and not any(isinstance(module, EdgeNetConv) for module in model.modules()):
+        raise ConversionError(f"there is no PyG layer in this {type(model).__name__}: nothing to convert.")
+    with torch.random.fork_rng(devices=[]):  # parameters that are drawn here are replaced at once
+        new = {layer: converted(Source(layer, path, tied)) for path, layer in found.items()}
+    if model in new:
+        return new[model]
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child in new:
+                parent._modules[name] = new[child]
+    return model
+
+
+def _layers(module: nn.Module, path: str = "", seen: set[nn.Module] | None = None) -> list[tuple[str, nn.Module]]:
+    """The outermost PyG layers, by dotted name, each once."""
+    seen = set() if seen is None else seen
+    if module in seen:
+        return []
+    seen.add(module)
+    if isinstance(module, EdgeNetConv | Converted):
+        return []
+    if isinstance(module, MessagePassing):
+        return [(path, module)]
+    return [
+        found
+        for name, child in module._modules.items()
+        if child is not None
+        for found in _layers(child, f"{path}.{name}" if path else name, seen)
+    ]
