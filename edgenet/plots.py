@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves, and the edge weights that a model has learned on a small graph.
+"""Pictures: learning curves, edge weights on a small graph, what compression saves and what it costs.
 
 matplotlib is imported when the first picture is drawn, and draws into files only.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgenet.compress import Report, Row
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
@@ -392,6 +393,96 @@ def comparison(
             axes = figure.add_subplot(grid[1, 2 * column : 2 * column + 2])
             draw_edge_weights(axes, own, labels, title=model, max_nodes=max_nodes)
         figure.suptitle(title, x=0.008, ha="left", fontsize=14, fontweight="bold")
+        return _saved(figure, path)
+
+
+def compression_picture(report: Report, path: str | Path, title: str = "", most: int = 24) -> Path:
+    """What every slot of a model takes before and after compression, as a PNG: bytes as bars, on a logarithmic axis.
+
+    Args:
+        report: of ``edgenet.compress``.
+        most: slots drawn; of more, those that were largest.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: if matplotlib is not installed.
+    """
+    total = report.total
+    rows = sorted(report.rows, key=lambda row: -row.bytes_before)[:most]
+    shown = [row for row in report.rows if row in rows] + [report.rest] * (report.rest.bytes > 0) + [total]
+    with _figure(figsize=(9.6, 1.3 + 0.42 * len(shown))) as figure:
+        axes = figure.subplots()
+        families = dict.fromkeys(row.structure for row in rows if row.structure != "dense")
+        colours = dict(zip(families, _cycled(LINES, len(families)), strict=True))
+        for place, row in enumerate(reversed(shown)):
+            colour = INK if row is total else colours.get(row.structure, "#9aa0aa")
+            axes.barh(place, row.bytes_before, height=0.74, color=FAINT, zorder=2)
+            axes.barh(place, max(row.bytes, 1), height=0.42, color=colour, zorder=3)
+            axes.text(
+                max(row.bytes_before, row.bytes, 1) * 1.25, place, _said(row), va="center", fontsize=8.4, zorder=4
+            )
+        axes.set_yticks(range(len(shown)), [row.name for row in reversed(shown)], fontsize=8.6)
+        widest = max(max(row.bytes_before, row.bytes, 1) for row in shown)
+        least = min(max(row.bytes, 1) for row in shown)
+        axes.set_xscale("log")
+        axes.set_xlim(least / 2, widest * (2 * widest / least) ** 0.6)  # room for the words
+        axes.set_xticks([t for t in axes.get_xticks() if least / 2 <= t <= 2 * widest])
+        axes.set_xticks([], minor=True)
+        axes.set(xlabel="bytes: before in grey, now in colour")
+        axes.grid(False, axis="y")
+        axes.set_title(title or f"{total.bytes_before:,} bytes before, {total.bytes:,} now")
+        return _saved(figure, path)
+
+
+def _said(row: Row) -> str:
+    """What a bar is to be read with."""
+    ratio = row.bytes_before / max(1, row.bytes)
+    parts = [row.structure] * bool(row.structure) + (
+        [f"{ratio:,.1f}x smaller"] if row.bytes != row.bytes_before else []
+    )
+    return ", ".join(parts + ([] if row.error is None else [f"error {row.error:.2g}"]))
+
+
+def size_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]], path: str | Path, metric: str = "accuracy",
+    baseline: float | None = None, title: str = "",
+) -> Path:  # fmt: skip
+    """Quality against compression as a PNG, one curve a family.
+
+    Args:
+        curves: {name: (times smaller, metric) points}.
+        metric: as in ``METRICS``, or any text.
+        baseline: metric of the uncompressed model.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: if matplotlib is not installed.
+    """
+    with _figure(figsize=(8.2, 4.8)) as figure:
+        axes = figure.subplots()
+        for number, (name, points) in enumerate(curves.items()):
+            style = {"color": LINES[number % len(LINES)], "linestyle": ("-", "--", ":")[number // len(LINES) % 3]}
+            ratio, value = np.array(sorted(points), dtype=float).reshape(-1, 2).T
+            axes.plot(ratio, value, marker="o", markersize=4.5, linewidth=1.8, label=name, zorder=4, **style)
+        if baseline is not None:
+            axes.axhline(
+                baseline, color="#6a707b", linewidth=1.1, linestyle=(0, (4, 3)), label="uncompressed", zorder=2
+            )
+        axes.set_xscale("log")
+        if curves:
+            ends = [ratio for points in curves.values() for ratio, _ in points]
+            ticks = [10.0**k * sub for k in range(-2, 7) for sub in (1, 2, 5)]
+            axes.set_xticks([t for t in ticks if min(ends) / 1.3 <= t <= max(ends) * 1.3])
+            axes.xaxis.set_major_formatter("{x:g}x")
+            axes.set_xticks([], minor=True)
+        axes.set(xlabel="times smaller", ylabel=METRICS.get(metric, metric))
+        axes.set_title(title)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8.5, handlelength=3.2)
         return _saved(figure, path)
 
 

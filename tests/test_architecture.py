@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "presets": "config",
     "checkpoint": "errors _version",
     "testing": LOW,  # anything below nn
-    "plots": f"{LOW} nn models",
+    "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} nn models compress convert data config checkpoint plots",
     "bench": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators testing _version",
     "doctor": "ops malloc bench _version",

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from edgenet import plots
+from edgenet.compress import compress_
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.models import GraphClassifier, NodeClassifier
@@ -172,3 +173,21 @@ def test_matplotlib_is_imported_only_to_draw_and_its_backend_is_left_alone(tmp_p
 def test_a_plain_convolution_can_be_looked_into():
     conv = EdgeNetConv(3, 2, phi="attention", heads=2)
     assert plots.edge_weights(conv, torch.randn(4, 3), EDGES).values.shape == (1, 10, 2)
+
+
+# ---------------------------------------------------------------- compression
+def test_a_report_is_drawn_with_every_slot_or_the_largest(tmp_path):
+    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 32), nn.Linear(32, 8, bias=False))
+    report = compress_(model, {"0": {"structure": "low_rank", "rank": 4}, "1": {"structure": "kronecker"}})
+    path = plots.compression_picture(report, tmp_path / "pictures" / "report.png")
+    few = plots.compression_picture(report, tmp_path / "few.png", title="A title", most=1)
+    assert is_png(path) and is_png(few)
+    assert path.read_bytes()[16:24] != few.read_bytes()[16:24]  # another height
+    assert plots._said(report.rows[0]) == f"low_rank, 8.0x smaller, error {report.rows[0].error:.2g}"
+    assert plots._said(report.rows[2]) == "dense"
+
+
+def test_curves_of_quality_against_size_are_drawn(tmp_path):
+    curves = {f"family {i}": [(4.0, 0.8 - i / 50), (1.0, 0.81), (16.0, 0.7)] for i in range(8)}
+    assert is_png(plots.size_curves(curves, tmp_path / "sizes.png", baseline=0.81, title="Cora"))
+    assert is_png(plots.size_curves({}, tmp_path / "none.png"))
