@@ -19,8 +19,8 @@ from edgenet.structured.svd import double, truncated_svd
 _SWEEPS = 50
 _TOLERANCE = 1e-7  # of the error's relative change, at which sweeps end
 _STARTS = 3
-_STEPS = 200  # of the quasi-Newton polish, for weights up to
-_POLISHED = 1 << 20  # entries
+_STEPS = 200  # of the quasi-Newton polish
+_LARGE = 1 << 20  # entries above which there is one start, few sweeps and no polish: seconds, not minutes
 
 
 class BlockTerm(ModeMatrix):
@@ -169,7 +169,7 @@ def _merged(factors: Sequence[Tensor]) -> Tensor:
 def _fit(tensor: Tensor, ranks: tuple[int, ...], blocks: int) -> tuple[Tensor, list[Tensor]]:
     """core (blocks, R_1, ..., R_d) and d factors (blocks, size, R_k) of orthonormal columns."""
     best, least = None, math.inf
-    for start in range(_STARTS if blocks > 1 else 1):
+    for start in range(_STARTS if blocks > 1 and tensor.numel() <= _LARGE else 1):
         terms = _deflated(tensor, ranks, blocks, start)
         error = _refine(tensor, ranks, terms)
         if error < least:
@@ -209,7 +209,7 @@ def _refine(tensor: Tensor, ranks: tuple[int, ...], terms: list[tuple[Tensor, li
     before = float((tensor - whole).norm())
     if len(terms) == 1:
         return before
-    for _ in range(_SWEEPS):
+    for _ in range(_SWEEPS if tensor.numel() <= _LARGE else _SWEEPS // 10):
         for z, (core, factors) in enumerate(terms):
             whole = whole - _expanded(core, factors)
             terms[z] = _hooi(tensor - whole, ranks, factors, 1)
@@ -218,7 +218,7 @@ def _refine(tensor: Tensor, ranks: tuple[int, ...], terms: list[tuple[Tensor, li
         if before - error <= _TOLERANCE * before:
             break
         before = error
-    return _polished(tensor, terms) if tensor.numel() <= _POLISHED else error
+    return _polished(tensor, terms) if tensor.numel() <= _LARGE else error
 
 
 def _polished(tensor: Tensor, terms: list[tuple[Tensor, list[Tensor]]]) -> float:

@@ -1,0 +1,26 @@
+"""Leading singular triplets, by whichever way is cheap."""
+
+import pytest
+import torch
+
+from edgenet.structured.svd import truncated_svd
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+@pytest.mark.parametrize(
+    "shape, rank", [((40, 30), 7), ((700, 600), 3), ((600, 700), 40), ((8, 40000), 5), ((40000, 8), 8)]
+)
+def test_every_way_gives_torchs_triplets(shape, rank, dtype):
+    matrix = torch.randn(shape, dtype=dtype)
+    u, s, vh = truncated_svd(matrix, rank)
+    whole = torch.linalg.svd(matrix, full_matrices=False)
+    torch.testing.assert_close(s, whole.S[:rank], rtol=1e-8, atol=1e-8)
+    near = (whole.U[:, :rank] * whole.S[:rank]) @ whole.Vh[:rank]
+    torch.testing.assert_close((u * s) @ vh, near, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(u.mH @ u, torch.eye(rank, dtype=dtype), rtol=1e-8, atol=1e-8)
+
+
+def test_a_large_matrix_of_zeros_has_triplets():
+    u, s, vh = truncated_svd(torch.zeros(700, 600), 2)
+    assert not s.any() and u.shape == (700, 2) and vh.shape == (2, 600)
+    assert torch.equal(u.mH @ u, torch.eye(2))
