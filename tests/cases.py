@@ -140,6 +140,10 @@ STRUCTURE_CASES: list[StructureCase] = [
     _full("doped wide", 1, 7, {"base": {"structure": "low_rank", "rank": 1}, "density": 0.3},
           {"base": {"structure": "low_rank", "rank": 1}, "density": 0.3}),
     _unitary(1), _unitary(3), _unitary(5),
+    _full("hashed", 5, 7, {"parameters": 73}, {"parameters": 30}),
+    _full("hashed tall", 13, 1, {"parameters": 33}, {"parameters": 9}),
+    _full("hashed aligned", 12, 4, {"parameters": 85, "aligned": True}, {"parameters": 20, "aligned": True}),
+    _full("hashed aligned wide", 2, 19, {"parameters": 66, "aligned": True}, {"parameters": 17, "aligned": True}),
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgenet import ops
 from edgenet.errors import RankError
 from edgenet.structured.base import clipped
 from edgenet.structured.svd import double, truncated_svd
@@ -94,10 +95,10 @@ class HashPool(nn.Module):
         """P^T (hashes, height) and Q (hashes, width). A partial hash is filled up with zeros."""
         return _lines(self.left, self.height), _lines(self.right, self.width)
 
-    def tile(self, first: int = 0, last: int | None = None) -> Tensor:
-        """Rows ``first`` to ``last`` of P Q."""
+    def tile(self, first: int = 0, last: int | None = None, scale: Tensor | float = 1.0) -> Tensor:
+        """Rows ``first`` to ``last`` of P Q, times ``scale``."""
         p, q = self.factors()
-        return p[:, first:last].mT @ q
+        return ops.linear((p[:, first:last] * scale).mT, q.mT)  # scaling the tile would keep it for the gradient
 
     @torch.no_grad()
     def draw_(self) -> None:

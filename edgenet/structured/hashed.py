@@ -88,7 +88,7 @@ class Hashed(StructuredMatrix):
             k, hashes = self._beside, len(q)
             q = q[:, : k * n].unflatten(1, (k, n)).movedim(1, 0).reshape(k * hashes, n)
             z = ops.linear(x, q).unflatten(-1, (k, hashes))
-            return (z @ p).transpose(-1, -2).flatten(-2)[..., :m]
+            return ops.linear(z, p.mT).transpose(-1, -2).flatten(-2)[..., :m]
         z = F.pad(x, (0, self._pieces * self.pool.width - n)).unflatten(-1, (self._pieces, self.pool.width))
         p = p.unflatten(1, (m, self._pieces)).permute(1, 2, 0).flatten(1)
         return ops.linear(ops.linear(z, q).flatten(-2), p)
@@ -101,7 +101,7 @@ class Hashed(StructuredMatrix):
         return self.pool.hashes * self._pieces * (self.pool.width + self._shape[0])
 
     def to_dense(self) -> Tensor:
-        return self._read(self.pool.tile(self._first, self._last)) * self.scale
+        return self._read(self.pool.tile(self._first, self._last, self.scale))
 
     def _read(self, tile: Tensor) -> Tensor:
         """(m, n), of the rows of a tile that it lies in."""

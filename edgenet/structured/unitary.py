@@ -13,7 +13,8 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.structured.base import StructuredMatrix, checked
 
-_BUILD_BELOW = 256  # the size n up to which one product with W beats three diagonals, two reflections and two FFTs
+# where the two routes take the same time on a core of a server of today, complex64
+_BUILD, _BUILD_NUMBERS, _BUILD_IN_TRAINING = 128, 1 << 21, 64
 _STARTS = 16  # of the fit, side by side
 _SWEEPS = 60  # from every start
 _POLISHED = 4  # starts that are followed to the end, at most
@@ -69,15 +70,18 @@ class Unitary(StructuredMatrix):
     def matmul(self, x: Tensor) -> Tensor:
         """x W^T: (..., n) real or complex -> (..., n) complex."""
         self._check_precision()
-        n = self.shape[0]
-        if n > _BUILD_BELOW or torch.compiler.is_compiling():  # one trace serves every batch
-            return self._apply_factors(x)
-        # building W costs as much as n rows; in eval mode it is paid once
-        if self.training and math.prod(x.shape[:-1]) < 2 * n:
+        if torch.compiler.is_compiling() or not self._builds(math.prod(x.shape[:-1])):  # one trace serves every batch
             return self._apply_factors(x)
         weight = self.kept.get(self, "dense", (self.phases, self.reflections, self.permutation), self.to_dense)
         dtype = torch.promote_types(x.dtype, weight.dtype)
         return ops.linear(x.to(dtype), weight.to(dtype))
+
+    def _builds(self, rows: int) -> bool:
+        """Whether one product with W is cheaper than three diagonals, two reflections and two FFTs."""
+        n = self.shape[0]
+        if self.training:  # then building W is paid at every call
+            return n <= _BUILD_IN_TRAINING and rows >= 8 * n
+        return n <= _BUILD or rows * n * n <= _BUILD_NUMBERS
 
     def adjoint(self, x: Tensor) -> Tensor:
         """x conj(W), which is the inverse: ``adjoint(matmul(x))`` is x. (..., n) -> (..., n)."""
