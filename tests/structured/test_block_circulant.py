@@ -99,6 +99,12 @@ def test_for_few_rows_three_products_take_the_place_of_transforms(monkeypatch):
         matrix(torch.randn(5, 8))
 
 
+def test_a_complex_matrix_multiplies_real_signals():
+    matrix, x = BlockCirculant(torch.randn(2, 3, 4, dtype=torch.complex128)).eval(), torch.randn(2, 12)
+    with torch.no_grad():
+        near(matrix(x), x.to(torch.complex128) @ matrix.to_dense().mT)
+
+
 def test_derivatives_of_second_order_are_right():
     matrix, x = BlockCirculant.random((6, 4), 1.0, block=2), torch.randn(3, 4, requires_grad=True)
     names = ["generators"]

@@ -121,6 +121,12 @@ def test_packed_it_has_packed_parts_and_is_rebuilt_from_its_config():
     assert packed.bits() == matrix.bits() == matrix.base.bits() + matrix.dopant.bits()
 
 
+def test_a_base_that_packs_is_packed():
+    matrix = Doped(Sparse.random((5, 4), density=0.3), Sparse.random((5, 4), density=0.3))
+    assert type(matrix.pack().base) is Csr
+    near(matrix.pack().to_dense(), matrix.to_dense())
+
+
 def test_a_doped_matrix_can_be_doped():
     matrix = Doped.random((7, 11), 0.5, base={"structure": "doped", "base": LOW_RANK, "density": 0.1}, density=0.1)
     twin = Doped.from_config(matrix.config())

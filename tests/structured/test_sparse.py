@@ -32,6 +32,7 @@ def test_it_keeps_the_largest_and_as_many_as_asked_for(m, n, density, dtype):
     kept, dropped = weight[matrix.mask].abs(), weight[~matrix.mask].abs()
     assert not len(dropped) or kept.min() >= dropped.max()
     assert torch.equal(matrix.to_dense(), torch.where(matrix.mask, weight, 0))
+    assert torch.equal(matrix.weight, matrix.to_dense())  # what comes back later starts from 0
     assert Sparse.from_config(matrix.config()).num_parameters() == number  # the share tells the number
 
 
