@@ -25,8 +25,7 @@ class Converted(MessagePassing):
 
     y = after(gate(conv(x, ...), root(x_target)))
 
-    It is a ``MessagePassing`` because ``to_hetero`` calls nothing else with edges; its ``conv`` moves the messages, and
-    explainers are told to look there.
+    It is a ``MessagePassing`` because ``to_hetero`` calls nothing else with edges; its ``conv`` moves the messages.
 
     Args:
         conv: the EdgeNet layer.
@@ -62,7 +61,6 @@ class Converted(MessagePassing):
         operator: ScaledLaplacian | None = None,
     ) -> None:
         super().__init__(aggr="add", flow=conv.flow)
-        self._explain = False
         self.conv, self.origin, self.arguments, self.sparse = conv, origin, arguments, sparse
         self.project, self.root, self.gate, self.normalize = project, root, gate, normalize
         self.after, self.operator = after, operator
@@ -104,6 +102,9 @@ class Converted(MessagePassing):
         source, target = x if pair else (x, x)
         if pair and self.flow == "target_to_source":
             raise ShapeError(f"{self.origin} with flow='target_to_source' swaps the two sides of a bipartite graph.")
+        takes_pairs = "size" in self.arguments or "return_attention_weights" in self.arguments
+        if pair and not takes_pairs and source is not target:
+            raise ShapeError(f"{self.origin} walks one set of nodes; pass x, not a pair of signals.")
         if pair and target is None and given.get("size") is None:
             given["size"] = (source.shape[0], source.shape[0])
         size = given.get("size")
@@ -114,7 +115,10 @@ class Converted(MessagePassing):
         alpha = self._wants_weights(given, edge_index)
         edge_index = self._edges(edge_index, source, target, given)
 
-        y = self.conv((source, target) if pair else source, edge_index, **given)
+        signal = (source, target) if pair else source
+        if pair and self.origin == "SAGEConv":  # whose walk reads no target: they may be of another width
+            signal, given["size"] = (source, None), (source.shape[0], target.shape[0] if size is None else size[1])
+        y = self.conv(signal, edge_index, **given)
         y, weights = y if alpha else (y, None)
         if self.root is not None and target is not None:
             own = self.root(target)

@@ -38,13 +38,15 @@ def to_edgenet(model: nn.Module, inplace: bool = False) -> nn.Module:
         raise ConversionError("a scripted model has no layers to replace; convert it before torch.jit.script.")
     if not inplace:
         model = copy.deepcopy(model)
-    places = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
-    tied = frozenset(key for key, count in places.items() if count > 1)
-    found = dict(_layers(model))
+    others: set[nn.Module] = set()
+    found = dict(_layers(model, others))
     if not found and not any(isinstance(module, EdgeNetConv) for module in model.modules()):
         raise ConversionError(f"there is no PyG layer in this {type(model).__name__}: nothing to convert.")
+    places = Counter(id(p) for layer in found.values() for _, p in layer.named_parameters(remove_duplicate=False))
+    places.update(id(p) for module in others for p in module._parameters.values() if p is not None)
+    tied = frozenset(key for key, count in places.items() if count > 1)
     with torch.random.fork_rng(devices=[]):  # parameters that are drawn here are replaced at once
-        new = {layer: converted(Source(layer, path, tied)) for path, layer in found.items()}
+        new = {layer: converted(Source(layer, place, tied)) for place, layer in found.items()}
     if model in new:
         return new[model]
     for parent in list(model.modules()):
@@ -54,19 +56,16 @@ def to_edgenet(model: nn.Module, inplace: bool = False) -> nn.Module:
     return model
 
 
-def _layers(module: nn.Module, path: str = "", seen: set[nn.Module] | None = None) -> list[tuple[str, nn.Module]]:
-    """The outermost PyG layers, by dotted name, each once."""
-    seen = set() if seen is None else seen
-    if module in seen:
-        return []
-    seen.add(module)
-    if isinstance(module, EdgeNetConv | Converted):
-        return []
-    if isinstance(module, MessagePassing):
+def _layers(module: nn.Module, others: set[nn.Module], path: str = "") -> list[tuple[str, nn.Module]]:
+    """The outermost PyG layers, each once, by dotted name; every module around them is put among ``others``."""
+    if isinstance(module, MessagePassing) and not isinstance(module, EdgeNetConv | Converted):
         return [(path, module)]
-    return [
-        found
-        for name, child in module._modules.items()
-        if child is not None
-        for found in _layers(child, f"{path}.{name}" if path else name, seen)
-    ]
+    if module in others:
+        return []
+    others.add(module)
+    found: dict[nn.Module, str] = {}
+    for name, child in module._modules.items():
+        if child is not None:
+            for place, layer in _layers(child, others, f"{path}.{name}" if path else name):
+                found.setdefault(layer, place)
+    return [(place, layer) for layer, place in found.items()]

@@ -103,8 +103,7 @@ def gatv2(source: Source) -> Converted:
         second = phi.target = source.linear("lin_r")
     if layer.lin_edge is not None:
         phi.lift_edge = source.linear("lin_edge")
-    inputs = (_width(lift), _width(second)) if isinstance(layer.in_channels, tuple) else _width(lift)
-    conv = _attended(source, phi, lift, inputs)
+    conv = _attended(source, phi, lift, _inputs(layer, lift, second))
     root = None if layer.res is None else source.linear("res")
     arguments = ("edge_attr", "return_attention_weights")
     return Converted(conv, "GATv2Conv", arguments, sparse="edges", root=root)
@@ -123,8 +122,7 @@ def transformer(source: Source) -> Converted:
     lift = source.linear("lin_value")
     phi = DotProduct(1, heads, channels, dropout=layer.dropout)
     phi.key, phi.query = source.linear("lin_key"), source.linear("lin_query")
-    inputs = (_width(lift), _width(phi.query)) if isinstance(layer.in_channels, tuple) else _width(lift)
-    conv = _attended(source, phi, lift, inputs, loops=False)
+    conv = _attended(source, phi, lift, _inputs(layer, lift, phi.query), loops=False)
     root = gate = None
     if layer.root_weight:
         root = source.linear("lin_skip")
@@ -169,6 +167,12 @@ def _attended(
     )  # fmt: skip
     conv.bias = source.same(getattr(layer, "bias", None))
     return conv
+
+
+def _inputs(layer: MessagePassing, first: StructuredLinear, second: StructuredLinear) -> int | tuple[int, int]:
+    """Input channels, of both sides where they are told apart; a lazy layer (-1) may have found them to differ."""
+    widths = _width(first), _width(second)
+    return widths if isinstance(layer.in_channels, tuple) or widths[0] != widths[1] else widths[0]
 
 
 def _width(linear: StructuredLinear) -> int:
@@ -275,13 +279,11 @@ def sage(source: Source) -> Converted:
     mean = source.aggregation("mean", "sum") == "mean"
     source.check_node_dim(-2)
     taps = Linear(source.linear("lin_l"))
-    pair = isinstance(layer.in_channels, tuple)
     root = source.linear("lin_r") if layer.root_weight else None
-    width = _width(taps.linear)
+    phi = ShiftOperator(1, normalize="rw" if mean else None)
     conv = EdgeNetConv(
-        (width, -1 if root is None else _width(root)) if pair else width, layer.out_channels,
-        phi=ShiftOperator(1, normalize="rw" if mean else None), taps=taps, self_tap=False, bias=False, flow=layer.flow,
-    )  # fmt: skip
+        _width(taps.linear), layer.out_channels, phi=phi, taps=taps, self_tap=False, bias=False, flow=layer.flow
+    )
     project = source.linear("lin") if layer.project else None
     return Converted(
         conv, "SAGEConv", ("size",), sparse="ones", project=project, root=root, normalize=layer.normalize

@@ -1,5 +1,7 @@
 """A converted layer is called as the PyG layer was."""
 
+import io
+
 import pytest
 import torch
 import torch_geometric.nn as pyg
@@ -73,6 +75,9 @@ def test_targets_of_a_bipartite_graph_may_have_no_signal():
     torch.testing.assert_close(*both(pyg.SAGEConv((5, 2), 3), x, BIPARTITE, (4, 3)))
     with pytest.raises(ShapeError, match=r"size \(4, 4\) is not"):
         to_edgenet(pyg.SAGEConv((5, 2), 3))(x, BIPARTITE, (4, 4))
+    torch.testing.assert_close(*both(pyg.SAGEConv(5, 3, root_weight=False), x, BIPARTITE))
+    with pytest.raises(ShapeError, match="not a pair"):
+        to_edgenet(pyg.GCNConv(5, 3))(x, BIPARTITE)
     with pytest.raises(ShapeError, match="swaps the two sides"):
         to_edgenet(pyg.SAGEConv((5, 2), 3, flow="target_to_source"))(x, BIPARTITE)
 
@@ -145,6 +150,14 @@ def test_converted_attention_walks_without_weights_in_memory(monkeypatch):
     monkeypatch.setattr("edgenet.phi.attention.SoftmaxPhi.weights", never)
     for layer in layers:
         layer(X, EDGES)
+
+
+def test_it_is_pickled_whole():
+    for theirs in (pyg.GATConv(5, 3, heads=2), pyg.ChebConv(5, 3, 3), pyg.GINConv(nn.Linear(5, 3))):
+        ours, file = to_edgenet(theirs), io.BytesIO()
+        torch.save(ours, file)
+        file.seek(0)
+        assert torch.equal(torch.load(file, weights_only=False)(X, EDGES), ours(X, EDGES))
 
 
 def test_it_compiles_whole():

@@ -145,6 +145,11 @@ def test_a_lazy_layer_that_has_run_is_converted():
         x = torch.randn(13, 5)
         wanted = theirs(x, EDGES)
         torch.testing.assert_close(to_edgenet(theirs)(x, EDGES), wanted)
+    for kind in (pyg.GATv2Conv, pyg.TransformerConv, pyg.SAGEConv):  # whose two sides may come out differently
+        theirs, pair, edges = kind(-1, 3), (torch.randn(4, 5), torch.randn(3, 2)), torch.tensor([[0, 3], [2, 2]])
+        theirs.add_self_loops = False
+        wanted = theirs(pair, edges)
+        torch.testing.assert_close(to_edgenet(theirs)(pair, edges), wanted)
 
 
 def test_a_model_without_layers_of_pyg_is_refused_and_one_of_edgenets_is_left_alone():
@@ -161,6 +166,18 @@ def test_parameters_that_change_shape_may_not_be_tied():
     second.att_src = first.att_src
     with pytest.raises(ConversionError, match=r"^0 .*att_src='tied'.*untie"):
         to_edgenet(nn.ModuleList([first, second]))
+
+
+def test_parameters_that_are_joined_may_not_be_tied_within_a_layer_or_outside():
+    twice = pyg.TAGConv(5, 3, K=1)
+    twice.lins[1] = twice.lins[0]
+    inside = pyg.TAGConv(5, 3, K=1)
+    around = nn.ModuleDict({"map": inside.lins[1], "conv": inside})
+    alike = pyg.GATConv(5, 3)
+    alike.att_src = alike.att_dst
+    for model, says in ((twice, "lins='tied'"), (around, "conv .*lins='tied'"), (alike, "att_src='tied'")):
+        with pytest.raises(ConversionError, match=says):
+            to_edgenet(model)
 
 
 def test_parameters_that_keep_their_shape_stay_tied():
