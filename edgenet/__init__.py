@@ -1,7 +1,8 @@
 """edgenet: graph neural networks whose every edge may carry its own weight (EdgeNets).
 
 The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operators), ``ops`` (what walks them),
-``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``data``, ``train``.
+``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``compress`` (structured
+matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``data``, ``train``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgenet._version import __version__
 
 if TYPE_CHECKING:
-    from edgenet import convert, data, gso, models, nn, ops, phi, structured
+    from edgenet import compress, convert, data, gso, models, nn, ops, phi, structured
     from edgenet.convert import freeze_attention, to_edgenet
     from edgenet.graph import Graph
     from edgenet.malloc import tune_malloc
@@ -25,6 +26,7 @@ __all__ = [
     "GraphClassifier",
     "NodeClassifier",
     "__version__",
+    "compress",
     "convert",
     "data",
     "freeze_attention",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import torch
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from edgenet.compress.plan import Plan, PlanLike
 from edgenet.compress.report import Report, report
-from edgenet.compress.slots import Slot, Undo, clear, replace, slots
+from edgenet.compress.slots import Slot, Undo, clear, matching, replace, slots
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured import Structure, StructuredMatrix
 
@@ -61,11 +60,7 @@ def decompress_(model: nn.Module, pattern: str = ".*") -> list[str]:
     Raises:
         PlanError: if the pattern matches no slot. Slots that are dense already are no error.
     """
-    found = slots(model)
-    matched = [slot for slot in found.values() if any(re.match(pattern, name) for name in slot.names)]
-    if not matched:
-        raise PlanError(f"the pattern {pattern!r} matches no slot; there are {', '.join(found) or 'none'}.")
-    compressed = [slot for slot in matched if not slot.is_dense]
+    compressed = [slot for slot in matching(slots(model), pattern) if not slot.is_dense]
     for slot in compressed:
         clear(slot)
     return [slot.name for slot in compressed]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import re
@@ -14,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from edgenet.compress.slots import Slot
+from edgenet.compress.slots import Slot, matching
 from edgenet.errors import PlanError
 from edgenet.structured import Structure, StructuredMatrix, family, structure
 
@@ -131,9 +130,7 @@ class Plan:
         """
         taken: dict[str, int] = {}
         for number, (pattern, spec) in enumerate(self.rules):
-            matched = [s.name for s in slots.values() if any(re.match(pattern, name) for name in s.names)]
-            if not matched:
-                raise PlanError(f"the pattern {pattern!r} matches no slot. {_near(pattern, slots)}")
+            matched = [slot.name for slot in matching(slots, pattern)]
             fresh = [name for name in matched if name not in taken]
             if not fresh and spec != "keep":
                 first = self.rules[taken[matched[0]]][0]
@@ -184,19 +181,6 @@ def resolve(spec: Spec, where: str) -> Structure | None:
     if missing:
         raise PlanError(f"{where}: {name} needs the option {missing[0]!r}; {has}.")
     return structure(name, **options)
-
-
-def _near(pattern: str, slots: Mapping[str, Slot]) -> str:
-    names = [name for slot in slots.values() for name in slot.names]
-    if not names:
-        return "This model has none: no weight of two axes outside its structured matrices."
-    plain = re.sub(r"\\(.)", r"\1", pattern).strip("^$").removesuffix(".*")
-    near = difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
-    near += [name for name in names if plain and plain in name and name not in near][:3]
-    if near:
-        return f"Did you mean {' or '.join(near)}? A pattern counts from the start of the name."
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"The slots are {', '.join(names[:8])}{more}."
 
 
 def _toml(value: Any) -> str:

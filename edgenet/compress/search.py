@@ -19,7 +19,7 @@ from edgenet.compress.compress import compress_, fill, fit
 from edgenet.compress.knapsack import Front, front
 from edgenet.compress.plan import Plan, resolve
 from edgenet.compress.report import Report, report
-from edgenet.compress.slots import Slot, slots
+from edgenet.compress.slots import Slot, matching, slots
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured import STRUCTURES, Dense, StructuredMatrix, family
 from edgenet.structured.base import checked
@@ -200,18 +200,17 @@ class _Search:
         self.given, self.copy, self.evaluate, self.budget = model, deepcopy(model).eval(), evaluate, budget
         self.max_drop, self.seed, self.progress = max_drop, seed, progress
         self.unit = "parameters" if budget is None or budget.kind == "ratio" else budget.kind
-        found = slots(self.copy)
         self.slots = {}
-        for name, slot in found.items():
-            if slot.is_dense and any(re.match(pattern, own) for own in slot.names):
+        for slot in matching(slots(self.copy), pattern):
+            if slot.is_dense:
                 try:
                     checked(slot.weight())
                 except ShapeError as error:
-                    raise ShapeError(f"{name}: {error}") from error
+                    raise ShapeError(f"{slot.name}: {error}") from error
                 if slot.refusal() is None:
-                    self.slots[name] = slot
+                    self.slots[slot.name] = slot
         if not self.slots:
-            raise PlanError(f"no dense slot matches {pattern!r}; the slots are {', '.join(found) or 'none'}.")
+            raise PlanError(f"all slots that match {pattern!r} are compressed already, or must stay dense.")
         self.families = _families(families)
         self.choices = {name: self._curve(slot) for name, slot in self._bar(self.slots.items(), "fit")}
         if all(len(choices) == 1 for choices in self.choices.values()):

@@ -22,8 +22,10 @@ matrix.
 
 from __future__ import annotations
 
+import difflib
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -231,6 +233,21 @@ def slots(model: nn.Module) -> dict[str, Slot]:
     return result
 
 
+def matching(found: Mapping[str, Slot], pattern: str) -> list[Slot]:
+    """The slots of which a name matches a pattern, by ``re.match``: from the start of the name on.
+
+    Raises:
+        PlanError: if there is none, or the pattern is no regular expression.
+    """
+    try:
+        matched = [slot for slot in found.values() if any(re.match(pattern, name) for name in slot.names)]
+    except (re.error, TypeError) as error:
+        raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
+    if not matched:
+        raise PlanError(f"the pattern {pattern!r} matches no slot. {_near(str(pattern), found)}")
+    return matched
+
+
 def replace(slot: Slot, matrix: StructuredMatrix) -> Undo:
     """Put a matrix into all places of a slot, and return what undoes that.
 
@@ -272,6 +289,19 @@ def clear(slot: Slot) -> None:
             detach_(place.module, place.name, tensor)
         else:
             place.put(dense)
+
+
+def _near(pattern: str, found: Mapping[str, Slot]) -> str:
+    names = [name for slot in found.values() for name in slot.names]
+    if not names:
+        return "This model has none: no weight of two axes outside its structured matrices."
+    plain = re.sub(r"\\(.)", r"\1", pattern).strip("^$").removesuffix(".*")
+    near = difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
+    near += [name for name in names if plain and plain in name and name not in near][:3]
+    if near:
+        return f"Did you mean {' or '.join(near)}? A pattern counts from the start of the name."
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"The slots are {', '.join(names[:8])}{more}."
 
 
 def _undo_all(undos: list[Undo]) -> None:

@@ -238,6 +238,8 @@ def test_decompressing_gives_the_same_outputs_from_dense_weights():
     assert decompress_(net, "memory") == ["memory.weight_ih_l0", "memory.weight_hh_l0"] and decompress_(copy) == []
     with pytest.raises(PlanError, match="matches no slot"):
         decompress_(net, "nothing")
+    with pytest.raises(PlanError, match="no regular expression"):
+        decompress_(net, "fc(")
 
 
 def test_an_optimizer_trains_a_compressed_model():

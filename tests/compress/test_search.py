@@ -251,6 +251,8 @@ def test_what_is_compressed_already_stays_and_counts():
     compress_(net, {"0": {"structure": "low_rank", "rank": 2}})
     result = search(net, budget=Budget(parameters=500), families=("low_rank",))
     assert list(result.sensitivity) == ["2.weight", "4.weight"] and result.report.total.parameters <= 500
+    with pytest.raises(PlanError, match="compressed already"):
+        search(net, budget=Budget(ratio=2), pattern="0")
     torch.testing.assert_close(
         project(net[0].weight.to_dense(), structure("low_rank", rank=2)), result.model[0].weight.to_dense().detach()
     )
@@ -265,7 +267,7 @@ def test_what_is_compressed_already_stays_and_counts():
         ({"budget": Budget(ratio=2), "families": ("low_rnk",)}, "Did you mean 'low_rank'"),
         ({"budget": Budget(ratio=2), "families": ()}, "wants families"),
         ({"budget": Budget(ratio=2), "families": ("dense",)}, "none of the families dense"),
-        ({"budget": Budget(ratio=2), "pattern": "conv"}, "no dense slot matches 'conv'"),
+        ({"budget": Budget(ratio=2), "pattern": "conv"}, "'conv' matches no slot"),
         ({"budget": Budget(ratio=2), "evaluate": lambda m: float("nan")}, "evaluate returned nan"),
     ],
 )
