@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet import ops
+from edgenet.errors import ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
 
@@ -166,6 +167,8 @@ class ModeMatrix(StructuredMatrix):
 
     def matmul(self, x: Tensor) -> Tensor:
         m, n = self._shape
+        if x.shape[-1] != n:  # which no reshape would notice
+            raise ShapeError(f"a {m} x {n} matrix multiplies signals of width {n}, got {tuple(x.shape)}.")
         flat = x if x.dim() == 2 else x.reshape(-1, n)
         if torch.compiler.is_compiling():  # one trace serves every batch, and cannot look a route up
             way = Route((self._narrowest(),), True, 0.0, 0)

@@ -54,6 +54,15 @@ def test_matmul_takes_strided_signals(case):
 
 
 @cases
+@pytest.mark.parametrize("train", [True, False])
+def test_signals_of_another_width_are_refused(case, train):
+    matrix = case.build().train(train)
+    for width in {case.n - 1, case.n + 1, 2 * case.n, 3 * case.n} - {0}:
+        with pytest.raises((RuntimeError, ValueError)), torch.set_grad_enabled(train):
+            matrix(torch.randn(4, width, dtype=case.dtype))
+
+
+@cases
 def test_gradients_are_those_of_the_dense_product(case):
     matrix, x = case.build(), case.signals(4).requires_grad_()
     direction = torch.randn(4, case.m)
