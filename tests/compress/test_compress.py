@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from edgenet.compress import Plan, compress_, decompress_, slots
 from edgenet.errors import PlanError, RankError, ShapeError
@@ -166,7 +167,7 @@ def test_weights_that_are_not_finite_are_refused_and_nothing_is_half_replaced():
 
 def test_a_refusal_while_swapping_undoes_the_swaps_before():
     net = nn.ModuleDict({"fc": nn.Linear(8, 6), "rnn": nn.GRU(6, 4), "own": StructuredLinear.dense(4, 4)})
-    nn.utils.prune.l1_unstructured(net["own"].weight, "weight", amount=2)
+    prune.l1_unstructured(net["own"].weight, "weight", amount=2)
     before = state(net)
     with pytest.raises(PlanError, match="hooks or parametrizations"):
         compress_(net, {".*": RANK_TWO})
