@@ -21,6 +21,8 @@ SPEED = {
     "memory": "peak memory of layers beside PyG's and DGL's",
     "epoch": "speed of training steps of whole networks beside PyG and DGL",
 }
+#: name: what is timed. Has options of its own, and writes docs/results/NAME.md
+PRODUCTS = {"structured": "forward time of structured matrices beside torch.nn.Linear, tensorly-torch and the floor"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         _training_arguments(benches.add_parser(name, help=text, description=text))
     for name, text in SPEED.items():
         _speed_arguments(benches.add_parser(name, help=text, description=text))
+    for name, text in PRODUCTS.items():
+        _product_arguments(benches.add_parser(name, help=text, description=text))
 
 
 def _training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +57,27 @@ def _speed_arguments(parser: argparse.ArgumentParser) -> None:
     _common_arguments(parser)
 
 
+def _product_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    shapes = "25088x4096,4096x4096,1024x4096"
+    add("--shapes", default="4096x4096", help=f"INxOUT, several with commas (default: 4096x4096; all: {shapes})")
+    add("--families", help="names of structures (default: all)")
+    add("--batches", default="1,32,1024", help="rows of x (default: 1,32,1024)")
+    add("--threads", default="1", help="numbers of threads, a table each (default: 1; all: 1,2)")
+    add("--malloc", default="default", help="setting of the memory allocator, default or tuned (default: default)")
+    add("--rounds", type=int, default=5, help="how often to measure every case (default: 5)")
+    page = Path("docs/results/structured.md")
+    add("--out", type=Path, default=page, help=f"page to write (default: {page})")
+    add("--json", type=Path, metavar="FILE", help="also write the raw numbers")
+    _debug_argument(parser)
+
+
 def _common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", type=Path, help="folder to look for data in first")
+    _debug_argument(parser)
+
+
+def _debug_argument(parser: argparse.ArgumentParser) -> None:
     # once more than in edgenet.cli, so that it may also stand behind the name
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
@@ -63,9 +86,12 @@ def _common_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the experiment and write its page."""
-    if options.name in SPEED:
+    if options.name in SPEED or options.name in PRODUCTS:
         for path in filter(None, (options.out, options.json)):
             _check_writable(path)
+    if options.name in PRODUCTS:
+        return import_module(f"edgenet.bench.{options.name}").run(options)
+    if options.name in SPEED:
         return import_module("edgenet.bench.speed").run(options.name, options)
     out = options.out or Path("docs/results") / f"{options.name}.md"
     runs = options.runs or Path("runs/bench") / options.name
