@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -13,6 +14,8 @@ from edgenet.compress.report import Report, report
 from edgenet.compress.slots import Slot, Undo, clear, matching, replace, slots
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured import Structure, StructuredMatrix
+
+_ROWS = 4096  # of a weight that are compared at once
 
 
 def compress_(model: nn.Module, plan: PlanLike, *, progress: bool = False) -> Report:
@@ -116,7 +119,9 @@ def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix]) ->
 def relative_error(weight: Tensor, other: Tensor) -> float:
     """||W - W'|| / ||W|| in the Frobenius norm; 0 where both are 0."""
     wide = torch.complex128 if weight.is_complex() or other.is_complex() else torch.float64
-    exact = weight.to(wide)
-    norm = torch.linalg.vector_norm(exact)
-    lost = torch.linalg.vector_norm(exact - other.to(wide))
-    return float(lost / norm) if norm > 0 else float(lost > 0)
+    norm = lost = 0.0
+    for own, its in zip(weight.split(_ROWS), other.split(_ROWS), strict=True):  # a table of edges has millions of rows
+        exact = own.to(wide)
+        norm += float(torch.linalg.vector_norm(exact)) ** 2
+        lost += float(torch.linalg.vector_norm(exact - its.to(wide))) ** 2
+    return math.sqrt(lost / norm) if norm > 0 else float(lost > 0)

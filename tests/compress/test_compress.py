@@ -192,6 +192,8 @@ def test_dtype_training_mode_and_frozen_weights_stay(dtype):
     assert not any(p.requires_grad for p in net["head"].weight.parameters())
     assert all(p.requires_grad for p in net["fc"].weight.parameters())
     assert net["fc"](torch.randn(3, 8, dtype=dtype)).dtype == dtype
+    compress_(net, {"fc|rnn": {"structure": "low_rank", "rank": 1}})  # what holds a structured matrix already
+    assert not any(m.training for m in net.modules())
 
 
 @pytest.mark.parametrize("name", [name for name in STRUCTURES if name not in ("hashed", "csr")])

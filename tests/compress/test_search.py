@@ -66,6 +66,8 @@ def test_a_front_too_long_is_thinned_and_stays_near_the_best(monkeypatch):
     for index in range(0, len(thin.cost), 10):
         total = [sum(groups[g][i][k] for g, i in enumerate(thin.picks(index))) for k in (0, 1)]
         assert total == pytest.approx([thin.cost[index], thin.loss[index]])
+    monkeypatch.setattr(knapsack, "_MOST", 2)
+    assert front([[(1.0, 9.0), (1.001, 8.0), (100.0, 0.0)]]).cost.tolist() == [1.0, 1.001, 100.0]
     for budget in (10, 30, 60):
         best = exact.loss[exact.within(budget)]
         assert best <= thin.loss[thin.within(budget)] <= 1.1 * best
@@ -236,6 +238,7 @@ def test_the_same_search_gives_the_same_result_and_draws_no_random_numbers_outsi
     second = search(net, noisy, Budget(ratio=4))
     assert (first.plan, first.points, first.metric) == (second.plan, second.points, second.metric)
     assert first.sensitivity == second.sensitivity and len(first.plan.rules) == 3
+    assert first.points[-1].metric == first.baseline  # the uncompressed model, and the same draws
 
 
 def test_recurrent_layers_embeddings_and_tied_weights_are_searched_too():
