@@ -30,10 +30,12 @@ MAY_IMPORT = {
     "ops": "errors graph gso",
     "structured": "errors graph gso ops",
     "phi": "errors graph gso ops structured estimators.basis",
-    "nn": f"{LOW} estimators.basis",
+    "hub": "errors",
+    "nn": f"{LOW} estimators.basis hub",
     "compress": "errors graph gso ops structured",  # never nn: it works on any nn.Module
     "convert": f"{LOW} nn models",
-    "models": f"{LOW} nn",
+    "models": f"{LOW} nn hub",
+    "pretrained": f"{LOW} nn models compress convert checkpoint _version",
     "estimators": "errors",
     "data": "errors",
     "config": "errors",
@@ -45,11 +47,14 @@ MAY_IMPORT = {
     "bench": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
-    "cli": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators bench doctor "
-    "_version",
+    "demo": f"{LOW} nn models compress convert data pretrained plots",
+    "cli": f"{LOW} nn models compress convert pretrained data config presets checkpoint plots train estimators bench "
+    "doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
-ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
+ONLY_INSIDE_FUNCTIONS: dict[str, str] = {
+    "hub": "pretrained",  # methods of models, which pretrained builds
+}
 # other packages a part may import; parts that are not named here may import any
 THIRD_PARTY = {
     "_version": "",
@@ -207,18 +212,18 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
     return [name for name in names if not any(re.match(rf"{re.escape(name)}(?!\w)", label) for label in labels)]
 
 
-# --- README -----------------------------------------------------------------------------------------------------------
+# --- pages ------------------------------------------------------------------------------------------------------------
+PAGES = ("README.md", "docs/structures.md", "docs/compression.md")  # whose Python runs
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
 )
 
 
-def readme_blocks(root: Path) -> list[tuple[int, str]]:
-    """(first line, code) of the README's Python blocks, but for those below ``<!-- no-test: why -->``."""
-    readme = root / "README.md"
-    if not readme.is_file():
+def page_blocks(root: Path, page: str = "README.md") -> list[tuple[int, str]]:
+    """(first line, code) of a page's Python blocks, but for those below ``<!-- no-test: why -->``."""
+    if not (root / page).is_file():
         return []
-    text, blocks = readme.read_text(encoding="utf-8"), []
+    text, blocks = (root / page).read_text(encoding="utf-8"), []
     for match in _BLOCK.finditer(text):
         line = text.count("\n", 0, match.start("code")) + 1
         if match["reason"] is None:
@@ -228,10 +233,10 @@ def readme_blocks(root: Path) -> list[tuple[int, str]]:
     return blocks
 
 
-def run_block(line: int, code: str, root: Path) -> None:
-    """Runs a block in a namespace of its own; its traceback points into the README."""
+def run_block(line: int, code: str, root: Path, page: str = "README.md") -> None:
+    """Runs a block in a namespace of its own; its traceback points into the page."""
     syntax = ast.increment_lineno(ast.parse(code), line - 1)
-    exec(compile(syntax, str(root / "README.md"), "exec"), {"__name__": "__readme__"})
+    exec(compile(syntax, str(root / page), "exec"), {"__name__": "__readme__"})
 
 
 # --- this checkout ----------------------------------------------------------------------------------------------------
@@ -282,10 +287,14 @@ def test_there_are_awkward_graphs():
 
 
 @pytest.mark.float32  # as a reader would run it
-@pytest.mark.parametrize("block", readme_blocks(ROOT), ids=lambda block: f"line {block[0]}")
-def test_the_readme_runs(block, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "page, block",
+    [(page, block) for page in PAGES for block in page_blocks(ROOT, page)],
+    ids=lambda value: value if isinstance(value, str) else f"line {value[0]}",
+)
+def test_the_examples_of_pages_run(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_block(*block, ROOT)
+    run_block(*block, ROOT, page)
 
 
 # --- trees that break the rules ---------------------------------------------------------------------------------------
@@ -388,9 +397,9 @@ def test_readme_blocks_are_found_skipped_with_a_reason_and_fail_at_their_line(tm
         f"# Title\n{fence}python\nx = 1\n{fence}\n\n{fence}bash\nls\n{fence}\n"
         f"<!-- no-test: downloads -->\n{fence}python\nboom\n{fence}\n<!-- no-test: -->\n{fence}python\ny\n{fence}\n"
     )
-    blocks = readme_blocks(tree(tmp_path, {"README.md": text}))
+    blocks = page_blocks(tree(tmp_path, {"README.md": text}))
     assert [line for line, _ in blocks] == [3, 15] and blocks[0][1] == "x = 1\n" and "no reason" in blocks[1][1]
     with pytest.raises(ZeroDivisionError) as error:
         run_block(3, "\n1 / 0", tmp_path)
     assert error.traceback[-1].lineno == 3  # counted from 0: the README's line 4
-    assert readme_blocks(tmp_path / "nowhere") == []
+    assert page_blocks(tmp_path / "nowhere") == []

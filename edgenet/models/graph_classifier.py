@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ShapeError
+from edgenet.hub import Pretrained
 from edgenet.models.layers import activation as named_activation
 from edgenet.models.layers import make_layer, near
 
 READOUTS = ("mean", "flatten", "node")
 
 
-class GraphClassifier(nn.Module):
+class GraphClassifier(nn.Module, Pretrained):
     """Layers and activations, then a readout over the nodes and a linear map to scores.
 
     For batches of PyG graphs (x (N, F) with ``batch``), and for batches of signals on one graph (x (B, N, F)).

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from edgenet.errors import ConfigError
+from edgenet.hub import Pretrained
 from edgenet.models.layers import activation as named_activation
 from edgenet.models.layers import layer_options, make_layer
 from edgenet.nn import SPECIALIZATIONS
 from edgenet.structured import SparseSignal
 
 
-class NodeClassifier(nn.Module):
+class NodeClassifier(nn.Module, Pretrained):
     """Dropout, layer and activation, repeated; the last layer gives the scores (logits) of every node.
 
     Works on one graph, on PyG batches of graphs, on sampled pieces (``n_id``, ``e_id``), inside PyG's ``Sequential``

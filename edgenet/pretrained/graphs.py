@@ -1,0 +1,77 @@
+"""Fingerprints: which graph the tables of a model belong to, in one line."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgenet.errors import ShapeError, SupportError
+from edgenet.nn import SpectralConv
+from edgenet.nn.taps import NodeVarying
+from edgenet.phi.rows import EdgeRows, NodeRows
+
+
+def fingerprint(edge_index: Tensor, num_nodes: int) -> dict[str, Any]:
+    """The fingerprint of a graph, whatever the order of its edges and however often one is repeated.
+
+    Args:
+        edge_index: (2, E), sources above targets.
+        num_nodes: N.
+
+    Returns:
+        ``num_nodes``, ``num_edges``, distinct ones, and ``sha256`` of the sorted target * N + source, as int64.
+    """
+    return _of_keys(torch.unique(edge_index[1] * num_nodes + edge_index[0]), num_nodes)
+
+
+def fingerprints(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """The graph of every table that belongs to one, by its path."""
+    found = {}
+    for path, module in model.named_modules():
+        if isinstance(module, EdgeRows) and module.is_bound:
+            found[path] = _of_keys(module.key, int(module.num_nodes))
+        elif isinstance(module, NodeRows) and module.is_bound:
+            found[path] = {"num_nodes": int(module.num_nodes)}
+        elif isinstance(module, NodeVarying) and module.is_bound:
+            found[path] = {"num_nodes": len(module.group)}
+        elif isinstance(module, SpectralConv) and module.is_bound:
+            known = len(module.key) > 0  # else a transform that was set by hand
+            found[path] = _of_keys(module.key, len(module.basis)) if known else {"num_nodes": len(module.basis)}
+    return found
+
+
+def bind(model: nn.Module, edges: Any, num_nodes: int | None) -> None:
+    """Bind all layers of a model to a graph.
+
+    Raises:
+        SupportError: if a table belongs to another graph; with both fingerprints.
+    """
+    if hasattr(edges, "edge_index"):
+        edges, num_nodes = edges.edge_index, edges.num_nodes
+    if num_nodes is None:
+        raise ShapeError("a graph is an edge list with num_nodes: isolated nodes do not show in an edge list.")
+    for path, module in model.named_modules():
+        if not hasattr(module, "_graph_of") and not isinstance(module, SpectralConv):
+            continue
+        try:
+            module.bind(edges, num_nodes)
+        except SupportError as error:
+            own = " and ".join(sorted({_told(of) for of in fingerprints(module).values()}))
+            given = fingerprint(edges, num_nodes)
+            raise SupportError(
+                f"{path or 'the layer'} was saved with tables of {own}, and the graph given is one of {_told(given)}: "
+                f"{error}"
+            ) from error
+
+
+def _of_keys(keys: Tensor, num_nodes: int) -> dict[str, Any]:
+    data = torch.unique(keys.detach().cpu().long()).numpy().astype("<i8").tobytes()
+    return {"num_nodes": num_nodes, "num_edges": len(data) // 8, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _told(of: dict[str, Any]) -> str:
+    text = f"{of['num_nodes']} nodes"
+    return text + (f", {of['num_edges']} edges (sha256 {of['sha256'][:12]}...)" if "sha256" in of else "")

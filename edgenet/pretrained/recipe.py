@@ -1,0 +1,291 @@
+"""Recipes: how a single module is made anew from plain arguments, and what must then be set to make it the same.
+
+Most constructors keep their arguments as attributes of the same names, and children likewise. What is made of those is
+compared with the module, and the recipe also says every plain attribute and every parameter in which the two differ. A
+module that differs in anything else has no recipe.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch_geometric.nn import ChebConv, MessagePassing
+
+from edgenet.errors import CheckpointError
+from edgenet.models import GraphClassifier, NodeClassifier
+from edgenet.nn import EdgeNetConv, Parallel
+from edgenet.nn.arma import Stacks
+from edgenet.nn.taps import GraphIsomorphism, Scaled
+from edgenet.phi import Attention, AttentionV2, DotProduct, EdgeVarying
+from edgenet.pretrained.allowed import CLASSES, NAMES
+from edgenet.pretrained.plain import Child, NotPlainError, decode, encode
+from edgenet.structured import StructuredLinear
+from edgenet.structured.bridge import bridged
+
+CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
+
+# arguments that are no attribute of the same name
+_ARGUMENTS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
+    StructuredLinear: lambda m: {"bias": None},  # a tensor; its shape is that in the file
+    Scaled: lambda m: {"taps": len(m.weight)},
+    GraphIsomorphism: lambda m: {"epsilon": m.start, "learned": isinstance(m.epsilon, nn.Parameter)},
+    Stacks: lambda m: {
+        "in_channels": m.mix[0].shape[1],
+        "out_channels": m.mix[0].shape[0] // m.stacks,
+        "order": len(m.mix) if m.shared else len(m.root),
+        "bias": m.root[0].bias is not None,
+    },
+    Attention: lambda m: {"share_hops": m.shares_hops, "score_bias": m.score_bias is not None},
+    AttentionV2: lambda m: {"share_weights": m.target is None, "bias": m.lifts_have_bias},
+    DotProduct: lambda m: {"bias": m.lifts_have_bias},
+    EdgeVarying: lambda m: {
+        "self_loops": m.has_diagonal,
+        "initial": m.has_initial,
+        "nodes": getattr(m.where, "nodes", None),
+        "num_types": m.where.edge_rows if m.share == "type" else None,
+        "buckets": m.where.edge_rows if m.share == "hash" else None,
+    },
+    ChebConv: lambda m: {"K": len(m.lins)},
+    # heads of a phi that read them off a signal come as an attribute
+    EdgeNetConv: lambda m: {"heads": max(1, m.heads), "flow": m.flow, "decomposed_layers": m.decomposed_layers},
+}
+
+_RECURRENT = (
+    "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size",
+)  # fmt: skip
+_RESERVED = frozenset((*vars(nn.Module()), "kept", "_token"))
+
+
+class NoRecipeError(Exception):
+    """Why a module cannot be made anew."""
+
+
+def class_of(module: nn.Module) -> type[nn.Module]:
+    """Its class, also where torch has given it one of its own for tensors behind which a matrix stands."""
+    return type(module).__mro__[1] if bridged(module) else type(module)
+
+
+def full_name(kind: type) -> str:
+    """Where a class that is not on the list comes from."""
+    return NAMES.get(kind) or f"{kind.__module__}.{kind.__qualname__}"
+
+
+def recipe(module: nn.Module) -> dict[str, Any]:
+    """What ``make`` takes, but for the children.
+
+    Raises:
+        NoRecipeError: if the module cannot be made anew; with the reason.
+    """
+    kind = class_of(module)
+    if kind not in NAMES:
+        raise NoRecipeError("its class is not one that edgenet knows how to make")
+    if kind in CONTAINERS:
+        return {"class": NAMES[kind]}
+    reason = "it cannot be made"
+    for with_children in (True, False):
+        try:
+            arguments = _arguments(module, kind, with_children)
+            made = _made(kind, arguments, module)
+        except NotPlainError as error:
+            raise NoRecipeError(str(error)) from error
+        except Exception as error:  # whatever a constructor says to arguments that are not its own
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            continue
+        encoded = {"class": NAMES[kind], "arguments": {key: encode(value) for key, value in arguments.items()}}
+        attributes, tensors = _attributes(module, made), _tensors(module, made)
+        return {
+            **encoded, **({"attributes": attributes} if attributes else {}), **({"tensors": tensors} if tensors else {})
+        }  # fmt: skip
+    raise NoRecipeError(reason)
+
+
+def make(
+    recipe: Mapping[str, Any], children: Mapping[str, nn.Module | None], shape: Callable[[str], tuple[int, ...]]
+) -> nn.Module:
+    """The module of a recipe, with these children.
+
+    Args:
+        shape: of the tensor with that name in the module, where the recipe asks for one.
+
+    Raises:
+        CheckpointError: if the recipe is none.
+    """
+    kind = CLASSES.get(recipe["class"])
+    if kind is None:
+        raise CheckpointError(f"{recipe['class']!r} is no class that edgenet makes.")
+    if kind in CONTAINERS:
+        return _container(kind, children)
+    arguments = {key: decode(value, children) for key, value in recipe.get("arguments", {}).items()}
+    module = _called(kind, arguments)
+    for name, value in recipe.get("attributes", {}).items():
+        if name in _RESERVED or name.startswith("__") or name not in vars(module):
+            raise CheckpointError(f"a {kind.__name__} has no plain attribute {name!r}.")
+        vars(module)[name] = decode(value, children)
+    for name, role in recipe.get("tensors", {}).items():
+        _set_role(module, name, role, shape)
+    _set_children(module, children)
+    return module
+
+
+def _called(kind: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
+    if kind is Parallel:
+        return kind(*arguments["convs"])
+    return kind(**arguments)
+
+
+def _container(kind: type[nn.Module], children: Mapping[str, nn.Module | None]) -> nn.Module:
+    if kind is not nn.ModuleDict and list(children) != [str(k) for k in range(len(children))]:
+        container = kind()  # a Sequential of named modules
+        if kind is nn.ModuleList:
+            raise CheckpointError(f"the modules of a list are numbered 0, 1, ...; got {', '.join(children)[:80]}.")
+    else:
+        container = kind()
+    for name, child in children.items():
+        container.add_module(name, child)
+    return container
+
+
+def _set_role(module: nn.Module, name: str, role: str, shape: Callable[[str], tuple[int, ...]]) -> None:
+    """Make a tensor a parameter, a buffer or nothing, of the shape that it has in the file."""
+    if name in vars(module) and vars(module)[name] is None:
+        del vars(module)[name]
+    if name not in module._parameters and name not in module._buffers and hasattr(module, name):
+        raise CheckpointError(f"{name!r} of a {type(module).__name__} is no tensor.")
+    before = module._parameters.pop(name, None)
+    before = module._buffers.pop(name, None) if before is None else before
+    if role == "parameter":
+        module.register_parameter(name, nn.Parameter(_like(before, shape(name)), requires_grad=False))
+    elif role == "buffer":
+        module.register_buffer(name, _like(before, shape(name)))
+    elif role == "no parameter":
+        module.register_parameter(name, None)
+    elif role == "no buffer":
+        module.register_buffer(name, None)
+    else:
+        raise CheckpointError(f"{name!r} of a {type(module).__name__} is to be {str(role)[:40]!r}.")
+
+
+def _like(before: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    return torch.empty(shape, dtype=None if before is None else before.dtype, device="meta")
+
+
+def _set_children(module: nn.Module, children: Mapping[str, nn.Module | None]) -> None:
+    for name in [name for name in module._modules if name not in children]:
+        del module._modules[name]
+    for name, child in children.items():
+        if name in module._modules:
+            module._modules[name] = child
+        elif child is not None:
+            vars(module).pop(name, None)  # None, where some have a module
+            module.add_module(name, child)
+
+
+# ---------------------------------------------------------------- reading a module
+def _arguments(module: nn.Module, kind: type[nn.Module], with_children: bool) -> dict[str, Any]:
+    if kind in (NodeClassifier, GraphClassifier):
+        return module.config()
+    given = dict(_ARGUMENTS[kind](module)) if kind in _ARGUMENTS else {}
+    if issubclass(kind, nn.RNNBase):  # whose signatures say (*args, **kwargs)
+        given |= {name: vars(module)[name] for name in _RECURRENT if kind is nn.LSTM or name != "proj_size"}
+        given |= {"nonlinearity": module.nonlinearity} if kind is nn.RNN else {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name in given or name in ("device", "dtype") or name.startswith("_"):
+            continue
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            if issubclass(kind, MessagePassing) and kind is not EdgeNetConv and module.flow != "source_to_target":
+                given["flow"] = module.flow
+            continue
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL and name not in module._modules:
+            continue
+        needed = parameter.default is inspect.Parameter.empty
+        if name == "aggr" and isinstance(module, MessagePassing) and "(" in str(module.aggr):
+            given[name] = Child("aggr_module")  # handed over as a module
+        elif name in module._modules:
+            child = module._modules[name]
+            if with_children or needed:
+                given[name] = None if child is None else Child(name)
+        elif name == "bias" and "bias" in module._parameters:
+            given[name] = module._parameters["bias"] is not None
+        elif name in vars(module) and not isinstance(vars(module)[name], Tensor):
+            try:
+                encode(vars(module)[name])
+                given[name] = vars(module)[name]
+            except NotPlainError:
+                if needed:
+                    raise
+        elif needed:
+            raise NotPlainError(f"nothing says what its argument {name!r} was")
+    return given
+
+
+def _made(kind: type[nn.Module], arguments: dict[str, Any], module: nn.Module) -> nn.Module:
+    """What the arguments make, on the meta device; children are copied there."""
+    memo = {id(t): _on_meta(t) for t in (*module.parameters(), *module.buffers())}
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        children = {
+            value.name: copy.deepcopy(module._modules[value.name], memo)
+            for value in arguments.values()
+            if isinstance(value, Child)
+        }
+        return _called(kind, {key: decode(encode(value), children) for key, value in arguments.items()})
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _attributes(module: nn.Module, made: nn.Module) -> dict[str, Any]:
+    """The plain attributes in which the two differ.
+
+    Raises:
+        NoRecipeError: if they differ in one that is not plain.
+    """
+    different = {}
+    for name, value in vars(module).items():
+        if name in _RESERVED or name not in vars(made) or name in made._modules:
+            continue
+        other = vars(made)[name]
+        try:
+            encoded = encode(value)
+        except NotPlainError as error:
+            if type(value) is not type(other) or (inspect.isroutine(value) and value is not other):
+                raise NoRecipeError(f"its {name} is {str(value)[:60]!r}") from error
+            continue
+        if encoded != _encoded(other):
+            different[name] = encoded
+    return different
+
+
+def _encoded(value: Any) -> Any:
+    try:
+        return encode(value)
+    except NotPlainError:
+        return NotPlainError
+
+
+def _tensors(module: nn.Module, made: nn.Module) -> dict[str, str]:
+    """Roles of the tensors that the two have not in one role and shape."""
+    behind = bridged(module)
+    mine, its = dict(_roles(module)), dict(_roles(made))
+    different = {name: role[0] for name, role in mine.items() if its.get(name) != role and name not in behind}
+    gone = {name: role[0] for name, role in its.items() if name not in mine and name not in behind}
+    return different | {name: f"no {role.removeprefix('no ')}" for name, role in gone.items()}
+
+
+def _roles(module: nn.Module) -> Iterator[tuple[str, tuple]]:
+    for name, value in module._parameters.items():
+        yield name, (("no parameter",) if value is None else ("parameter", _shape(value)))
+    for name, value in module._buffers.items():
+        if name not in module._non_persistent_buffers_set:
+            yield name, (("no buffer",) if value is None else ("buffer", _shape(value)))
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...] | None:
+    return None if is_lazy(tensor) else tuple(tensor.shape)
