@@ -11,6 +11,7 @@ from torch_geometric.nn import MessagePassing
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
+from edgenet.hub import Pretrained
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.phi import PHIS, Attention, AttentionV2, DotProduct, EdgeMatrix, Phi, ShiftOperator
@@ -21,7 +22,7 @@ _MESSAGE_PASSING_OPTIONS = ("flow", "decomposed_layers")
 _PROPAGATE = getattr(MessagePassing, "_orig_propagate", MessagePassing.propagate)  # PyG's own, before it is templated
 
 
-class EdgeNetConv(MessagePassing):
+class EdgeNetConv(MessagePassing, Pretrained):
     r"""The EdgeNet layer of `"EdgeNets: Edge Varying Graph Neural Networks" <https://arxiv.org/abs/2001.07620>`_
     (Isufi, Gama, Ribeiro 2021, eq. 9-10).
 
