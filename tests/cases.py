@@ -16,7 +16,17 @@ from torch import Tensor, nn
 from edgenet.graph import Graph
 from edgenet.nn.arma import Jacobi, Stacks
 from edgenet.nn.taps import Chebyshev, GraphIsomorphism, Linear, NodeVarying, Scaled, Sum, SumFan, Taps
-from edgenet.phi import Attention, AttentionV2, DotProduct, EdgeMatrix, EdgeVarying, Phi, ShiftOperator, ShiftProduct
+from edgenet.phi import (
+    Attention,
+    AttentionV2,
+    DotProduct,
+    EdgeFactored,
+    EdgeMatrix,
+    EdgeVarying,
+    Phi,
+    ShiftOperator,
+    ShiftProduct,
+)
 from edgenet.structured import STRUCTURES, Dense, StructuredLinear, StructuredMatrix, Unitary
 
 
@@ -201,6 +211,12 @@ PHI_CASES: list[PhiCase] = [
     PhiCase("edge_varying by type", partial(EdgeVarying, 2, 2, share="type", num_types=3), edge_attr="types"),
     PhiCase("edge_varying by hash", partial(EdgeVarying, order=2, heads=2, share="hash", buckets=8)),
     PhiCase("edge_matrix", partial(EdgeMatrix, order=2, channels=3), channels=1),
+    PhiCase("edge_factored", partial(EdgeFactored, 2, 4, 4, rank=3)),
+    PhiCase("edge_factored by hash", partial(EdgeFactored, 2, 4, 4, rank=2, share="hash", buckets=4)),
+    PhiCase("edge_factored node_bilinear", partial(EdgeFactored, 2, 4, 4, "node_bilinear", rank=3)),
+    PhiCase("edge_factored kronecker", partial(EdgeFactored, 2, 4, 4, "kronecker", rank=3)),
+    PhiCase("edge_factored doped", partial(EdgeFactored, 1, 4, 4, "doped", base="cp", density=0.1)),
+    PhiCase("edge_factored shared", partial(EdgeFactored, 1, 4, 4, "shared")),
     PhiCase("edge_matrix by hash", partial(EdgeMatrix, 1, 2, share="hash", buckets=4), channels=1),
     PhiCase("attention", partial(Attention, order=1, heads=3, channels=4)),
     PhiCase("attention shared", partial(Attention, order=3, heads=2, channels=4)),

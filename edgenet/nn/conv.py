@@ -14,7 +14,7 @@ from edgenet.graph import Graph
 from edgenet.hub import Pretrained
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
-from edgenet.phi import PHIS, Attention, AttentionV2, DotProduct, EdgeMatrix, Phi, ShiftOperator
+from edgenet.phi import PHIS, Attention, AttentionV2, DotProduct, EdgeFactored, EdgeMatrix, Phi, ShiftOperator
 from edgenet.phi.base import Hop
 from edgenet.structured import Dense, SparseSignal, StructuredLinear
 
@@ -38,11 +38,12 @@ class EdgeNetConv(MessagePassing, Pretrained):
             are given that keep the width of the input.
         order: K, number of hops.
         heads: H, independent weightings of every edge.
-        phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix", "shift",
-            "shift_product", "attention", "attention_v2", "dot_product"), or a ``Phi``.
+        phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix",
+            "edge_factored", "shift", "shift_product", "attention", "attention_v2", "dot_product"), or a ``Phi``.
         concat: put heads side by side; otherwise average them.
         bias: whether to learn an additive bias.
-        self_tap: whether z^(0) is among the combined signals. Default: no for attention, else yes.
+        self_tap: whether z^(0) is among the combined signals. Default: no for attention and for factored matrices on
+            edges, whose loops have matrices of their own; else yes.
         add_self_loops: give every node one self-loop before weighing. Default: yes for attention, else no. Of loops
             that the graph has already, the edge weight is kept and the edge feature is not.
         loop_weight: edge weight of the added loops, where edge weights are given.
@@ -103,7 +104,18 @@ class EdgeNetConv(MessagePassing, Pretrained):
         self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, order, heads
         self.concat = concat
         self.phi = phi
-        self.self_tap = not phi.follows_signal if self_tap is None else self_tap
+        unlifted = isinstance(phi, EdgeFactored)  # its first hop leads from the features to the channels
+        if unlifted and (in_channels, out_channels, lift, bool(self_tap)) != (
+            phi.in_channels,
+            phi.out_channels,
+            None,
+            False,
+        ):
+            raise ShapeError(
+                f"factored matrices on edges lead from {phi.in_channels} to {phi.out_channels} channels without a lift "
+                f"or a self tap; got {in_channels} to {out_channels}, lift={lift}, self_tap={self_tap}."
+            )
+        self.self_tap = not (phi.follows_signal or unlifted) if self_tap is None else self_tap
         if order == 0 and not self.self_tap:
             raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
         self.add_self_loops = phi.follows_signal if add_self_loops is None else add_self_loops
@@ -111,7 +123,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
 
         shifts = isinstance(phi, ShiftOperator)
         if lift is None:
-            lift = lifts.Identity(heads) if shifts else _linear_lift(source_channels, phi, heads, out_channels)
+            plain = shifts or unlifted
+            lift = lifts.Identity(heads) if plain else _linear_lift(source_channels, phi, heads, out_channels)
         self.lift = lift
         self.lift_target: nn.Module | None = None
         scores_twice = isinstance(phi, DotProduct) or (isinstance(phi, AttentionV2) and phi.target is not None)
@@ -193,8 +206,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
 
         Args:
             x: (N, F_in), (B, N, F_in), or a (source, target) pair; the target may be None where nothing needs it.
-                Sparse tensors (N, F_in) are read as they are by layers that begin with a linear lift; others fill them
-                up.
+                Sparse tensors (N, F_in) are read as they are by layers that begin with a linear lift or with factored
+                matrices on edges; others fill them up.
             edge_index: (2, E) edges, ``EdgeIndex``, a ``Graph``, or a transposed sparse adjacency, whose values are the
                 edge weights; attention reads them as edge features, if it was made for some, or not at all.
             edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention.
@@ -258,10 +271,10 @@ class EdgeNetConv(MessagePassing, Pretrained):
         return y, (walked, weights[0] if alike else weights)
 
     def _readable(self, x: Tensor | SparseSignal | None) -> Tensor | SparseSignal | None:
-        """Sparse features stay sparse where a linear lift is all that reads them."""
+        """Sparse features stay sparse where a linear lift is all that reads them, or a first hop that can."""
         if isinstance(x, Tensor) and x.layout != torch.strided:
             x = SparseSignal.of(x)
-        if isinstance(x, SparseSignal) and not isinstance(self.lift, lifts.LinearLift):
+        if isinstance(x, SparseSignal) and not (isinstance(self.lift, lifts.LinearLift) or self.phi.reads_sparse):
             return x.to_dense()
         return x
 
@@ -352,7 +365,7 @@ class EdgeNetConv(MessagePassing, Pretrained):
     ) -> Tensor:
         """(N, [B,] H, C) lifted signal, or with ``lift_last`` the input itself -> (N, [B,] F_out)."""
         initial, diagonal = self.phi.initial(graph), self.phi.diagonal(graph)
-        batch = z.shape[1] if z.dim() == 4 else None
+        batch = z.shape[1] if z.dim() == 4 else None  # a sparse signal has two axes
         if initial is not None:
             z = z * (initial.unsqueeze(-1) if batch is None else initial[:, None, :, None])
         spmm = self._propagated if self.explain else ops.spmm
@@ -362,8 +375,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
             if fused:
                 y = fused[k](y)
             else:
-                y = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], y, spmm)
-            y = self._unpacked(y, batch, z.shape[-1])
+                y = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], y, spmm, k)
+            y = self._unpacked(y, batch, y.shape[-1] // batch if batch else z.shape[-1])
             return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 
         shares_hops = self.phi.shares_hops and diagonal is None
@@ -441,10 +454,12 @@ def _phi(
         return AttentionV2(order, heads, out_channels, in_channels=in_channels[1], bias=bias, **options)
     if kind is DotProduct:
         return DotProduct(order, heads, out_channels, in_channels=in_channels, bias=bias, **options)
-    if kind is EdgeMatrix:
+    if kind in (EdgeMatrix, EdgeFactored):
         if heads != 1:
             raise ShapeError(f"matrices mix all channels at every hop and have no heads; got heads={heads}.")
-        return EdgeMatrix(order, out_channels, **options)
+        if kind is EdgeMatrix:
+            return EdgeMatrix(order, out_channels, **options)
+        return EdgeFactored(order, in_channels[0], out_channels, **options)
     return kind(order, heads, **options)
 
 
@@ -458,7 +473,9 @@ def _linear_lift(in_channels: int, phi: Phi, heads: int, out_channels: int) -> l
 
 
 def _taps(conv: EdgeNetConv, shifts: bool, in_channels: int, own_channels: int) -> tapping.Taps:
-    if isinstance(conv.phi, EdgeMatrix):
+    if isinstance(conv.phi, EdgeFactored) and conv.phi.lanes:
+        return tapping.SumFan(conv.out_channels)
+    if isinstance(conv.phi, EdgeMatrix | EdgeFactored):
         return tapping.Sum("concat")
     if shifts:
         width = conv.heads * (conv.order * in_channels + conv.self_tap * own_channels)

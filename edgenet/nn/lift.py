@@ -16,7 +16,9 @@ class Identity(nn.Module):
         super().__init__()
         self.heads = heads
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | SparseSignal) -> Tensor | SparseSignal:
+        if isinstance(x, SparseSignal):  # for a first hop that reads it as it is
+            return x
         return x.unsqueeze(-2).expand(*x.shape[:-1], self.heads, x.shape[-1])
 
     def extra_repr(self) -> str:

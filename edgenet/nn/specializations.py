@@ -18,7 +18,7 @@ from edgenet.nn.arma import Jacobi
 from edgenet.nn.conv import EdgeNetConv
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.spectral import SpectralConv
-from edgenet.phi import EdgeMatrix, EdgeVarying, ShiftOperator
+from edgenet.phi import EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
 from edgenet.structured import StructuredLinear
 
 Channels = int | tuple[int, int]
@@ -158,6 +158,11 @@ def edge_varying(
     nodes: Tensor | int | float | None = None,
     num_types: int | None = None,
     buckets: int | None = None,
+    form: str = "full",
+    rank: int = 8,
+    base: str = "shared",
+    density: float | None = None,
+    ratio: float = 8.0,
     bias: bool = True,
 ) -> EdgeNetConv:
     """The edge-varying EdgeNet: every edge, hop and filter has a weight of its own.
@@ -170,7 +175,21 @@ def edge_varying(
             start from a linear lift then have no self tap.
         share, num_types, buckets: of ``EdgeVarying``; weights that edges share are multiplied by those of D^(-1) A, so
             that a walk does not grow with the degrees.
+        form: "full" stores every weight. "cp", "node_bilinear", "kronecker", "tensor_train", "hashed", "shared" and
+            "doped" store the (K, M + N, F_out, F_in) weights of the banks "siso" and "mimo" in factors, and never build
+            them; the first hop then leads from F_in to F_out channels in both banks. See ``EdgeFactored``.
+        rank, base, density, ratio: of ``EdgeFactored``.
     """
+    if form != "full":
+        if bank == "heads":
+            raise ShapeError("bank='heads' has few weights an edge, and no factors: leave form='full'.")
+        sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
+        phi = EdgeFactored(
+            order, in_channels, out_channels, form, rank, bank, base=base, density=density, ratio=ratio, **sharing
+        )
+        return EdgeNetConv(in_channels, out_channels, phi=phi, bias=bias)
+    if density is not None:
+        raise ShapeError(f"a density is of corrections to weights in factors; form='full' has none, got {density}.")
     if heads != 1 and bank != "heads":
         raise ShapeError(f"several heads are for bank='heads'; got heads={heads} with bank={bank!r}.")
     sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}

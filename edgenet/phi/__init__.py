@@ -4,6 +4,7 @@ from edgenet.phi.attention import Attention, AttentionV2
 from edgenet.phi.base import Phi
 from edgenet.phi.dot_product import DotProduct
 from edgenet.phi.edge_varying import EdgeMatrix, EdgeVarying
+from edgenet.phi.factored import EdgeFactored
 from edgenet.phi.shift import ShiftOperator, ShiftProduct
 
 #: The phis, by the name that ``EdgeNetConv(phi=...)`` takes.
@@ -12,6 +13,7 @@ PHIS: dict[str, type[Phi]] = {
     "shift_product": ShiftProduct,
     "edge_varying": EdgeVarying,
     "edge_matrix": EdgeMatrix,
+    "edge_factored": EdgeFactored,
     "attention": Attention,
     "attention_v2": AttentionV2,
     "dot_product": DotProduct,
@@ -22,6 +24,7 @@ __all__ = [
     "Attention",
     "AttentionV2",
     "DotProduct",
+    "EdgeFactored",
     "EdgeMatrix",
     "EdgeVarying",
     "Phi",

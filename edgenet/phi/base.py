@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from edgenet import ops
@@ -28,6 +29,7 @@ class Phi(nn.Module, ABC):
             graph every signal then has weights of its own.
         shares_hops: True if all hops have the same weights, Phi^(1) = ... = Phi^(K).
         reads_edge_attr: False if edge features mean nothing to it; the layer then refuses them.
+        reads_sparse: True if its first hop takes sparse features as they are.
     """
 
     heads: int
@@ -35,6 +37,7 @@ class Phi(nn.Module, ABC):
     follows_signal: bool = False
     shares_hops: bool = False
     reads_edge_attr: bool = True
+    reads_sparse: bool = False
 
     @abstractmethod
     def forward(
@@ -67,13 +70,16 @@ class Phi(nn.Module, ABC):
         """(K, N, H) diagonals of Phi^(1..K), which live on nodes; None if there are none."""
         return None
 
-    def hop(self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm = ops.spmm) -> Tensor:
-        """z^(k) from z^(k-1): (N, H, C) -> (N, H, C), given this hop's (E, H) weights and (N, H) diagonal.
+    def hop(
+        self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm = ops.spmm, k: int = 0
+    ) -> Tensor:
+        """z^(k + 1) from z^(k): (N, H, C) -> (N, H, C), given this hop's (E, H) weights and (N, H) diagonal.
 
-        ``spmm`` moves the messages: ``ops.spmm``, or PyG's ``propagate`` while an explainer watches.
+        ``spmm`` moves the messages: ``ops.spmm``, or PyG's ``propagate`` while an explainer watches. ``k`` counts hops
+        from 0, for a phi whose hops differ in more than their weights.
         """
         y = spmm(graph, weight, z)
-        return y if diagonal is None else y + diagonal.unsqueeze(-1) * z
+        return y if diagonal is None else torch.addcmul(y, diagonal.unsqueeze(-1), z)
 
     def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
         """One function a hop that weighs and walks at once, without the (E, H) weights in memory; None if it cannot.

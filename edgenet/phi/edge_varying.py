@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +14,12 @@ from edgenet import gso, ops
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, Spmm, source_and_target
+from edgenet.phi.channels import made
 from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows, TypeRows
 from edgenet.structured import Dense, StructuredMatrix
 
 _REMEMBERED = 32  # tables a graph keeps the rows of
+_ROWS = {"edge": "row", "node": "node_row"}  # the buffers of ``EdgeRows`` that say which row of each table is used
 
 
 class EdgeVarying(Phi):
@@ -45,6 +48,9 @@ class EdgeVarying(Phi):
             the degrees.
         times_edge_weight: multiply the learned weights by the given edge weights.
         num_types, buckets: sizes of the shared tables.
+        structure: {"structure": name, **options}, the family that both tables are made of when they meet their graph;
+            otherwise they are dense. An optimizer that was made before would miss them, so ``bind`` comes first.
+        by_community: number the rows of the tables by communities of the graph, see ``EdgeRows``.
 
     Raises:
         SupportError: in ``forward``, if an edge lies outside the support, or the graph is not the bound one.
@@ -62,17 +68,21 @@ class EdgeVarying(Phi):
         normalize: str | None = None,
         num_types: int | None = None,
         buckets: int | None = None,
+        structure: dict[str, Any] | None = None,
+        by_community: bool = False,
     ) -> None:
         super().__init__()
-        self.order, self.heads, self.share = order, heads, share
+        self.order, self.heads, self.share, self.structure = order, heads, share, structure
         self.reads_edge_attr = share == "type"
         self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
         if normalize is not None and (share == "edge" or normalize not in gso.NORMALISATIONS):
             raise ShapeError(
                 f"normalize is 'sym' or 'rw', for weights that edges share; got {normalize!r}, share={share!r}."
             )
+        if structure is not None and heads == -1:
+            raise ShapeError("a table that is structured from the start has a known number of heads; got heads=-1.")
         self.normalize = normalize
-        self.where = _rows(share, self_loops, nodes, num_types, buckets)
+        self.where = _rows(share, self_loops, nodes, num_types, buckets, by_community)
         self.edge_table: StructuredMatrix = Dense.lazy(-1, -1)
         self.node_table: StructuredMatrix | None = Dense.lazy(-1, -1) if self_loops or initial else None
         self._token = _token()  # under which a graph remembers its rows; new whenever the tables' rows change
@@ -95,18 +105,33 @@ class EdgeVarying(Phi):
             self.heads = heads
         self.where.bind(graph)
         self._token = _token()
-        if isinstance(self.edge_table, Dense) and self.edge_table.is_lazy:
+        if _is_lazy(self.edge_table):
             self._make_tables(graph)
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        for table, rows in ((self.edge_table, self.where.edge_rows), (self.node_table, self.where.node_rows)):
+            if table is not None and not _is_lazy(table) and table.shape[0] != rows:
+                raise SupportError(
+                    f"a table of {table.shape[0]} rows stands in the slot, and this graph needs {rows}: it was "
+                    f"made for other edges."
+                )
 
     def _make_tables(self, graph: Graph | None) -> None:
         if self.heads == -1:
             raise ShapeError("the number of heads is not known yet: pass it, or run the layer once on the full graph.")
-        if isinstance(self.edge_table, Dense) and self.edge_table.is_lazy:
-            self.edge_table.materialise(self.where.edge_rows, self.order * self.heads)
-        if isinstance(self.node_table, Dense) and self.node_table.is_lazy:
+        if _is_lazy(self.edge_table):
+            self.edge_table = self._made(self.edge_table, self.where.edge_rows, self.order)
+        if _is_lazy(self.node_table):
             hops = self.order * self.has_diagonal + self.has_initial
-            self.node_table.materialise(self.where.node_rows, hops * self.heads)
+            self.node_table = self._made(self.node_table, self.where.node_rows, hops)
         self._draw(graph)
+
+    def _made(self, lazy: Dense, rows: int, hops: int) -> StructuredMatrix:
+        if self.structure is None or rows == 0:
+            lazy.materialise(rows, hops * self.heads)
+            return lazy
+        return made(self.structure, (rows, hops * self.heads), lazy.weight)
 
     def reset_parameters(self) -> None:
         """Draw the tables anew; for a table keyed by edges, around its graph's normalised adjacency."""
@@ -123,7 +148,7 @@ class EdgeVarying(Phi):
         if not self.is_bound or self.heads == -1:
             return
         edges, nodes = self.where.edge_rows, self.where.node_rows
-        like = next(self.edge_table.parameters())
+        like = next(self.edge_table.parameters(), torch.empty(0))
         # one random factor a hop and head: an EdgeNet starts as a graph convolution and moves away edge by edge
         factor = torch.empty(self.order * self.heads, dtype=like.dtype, device=like.device).uniform_(0.5, 1.5)
         if isinstance(self.where, EdgeRows) and graph is not None:
@@ -139,8 +164,19 @@ class EdgeVarying(Phi):
             self.node_table.reset_parameters(torch.cat([first, rest]).repeat(nodes, 1))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        if self.structure is not None and _is_lazy(self.edge_table):
+            self._make_as_stored(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._token = _token()
+
+    def _make_as_stored(self, state_dict: dict, prefix: str) -> None:
+        """Make the tables that a checkpoint will fill, of as many rows as its graph needs."""
+        for name, hops in (("edge", self.order), ("node", self.order * self.has_diagonal + self.has_initial)):
+            table, row = getattr(self, f"{name}_table"), state_dict.get(f"{prefix}where.{_ROWS[name]}")
+            rows = state_dict.get(f"{prefix}where.num_nodes") if row is None else (row >= 0).sum()  # None: by node
+            # a table without rows is dense, and has a weight
+            if rows is not None and int(rows) > 0 and _is_lazy(table):
+                setattr(self, f"{name}_table", self._made(table, int(rows), hops))
 
     # ---------------------------------------------------------------- using
     def forward(
@@ -152,7 +188,12 @@ class EdgeVarying(Phi):
         edge_attr: Tensor | None = None,
     ) -> Tensor:
         heads = source_and_target(z)[0].shape[-2]
-        if not self.is_bound or (isinstance(self.edge_table, Dense) and self.edge_table.is_lazy):
+        if not self.is_bound or _is_lazy(self.edge_table):
+            if self.structure is not None:
+                raise SupportError(
+                    f"tables that are {self.structure['structure']} from the start are made for a graph: call "
+                    f"bind(edge_index) before the first pass, and before the optimizer is made."
+                )
             if isinstance(self.where, EdgeRows | NodeRows) and (graph.node_id is not None or graph.edge_id is not None):
                 raise SupportError(
                     "the first graph a table of edge weights meets must be the full one: call bind(edge_index)."
@@ -263,13 +304,15 @@ class EdgeMatrix(Phi):
     def diagonal(self, graph: Graph) -> Tensor | None:
         return self.entries.diagonal(graph)
 
-    def hop(self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm = ops.spmm) -> Tensor:
+    def hop(
+        self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm = ops.spmm, k: int = 0
+    ) -> Tensor:
         channels = self.channels
         # entry (f, g) of every matrix is a head that carries input channel g to output channel f
         fanned = z.unsqueeze(1).expand(-1, channels, -1, -1).flatten(1, 2)
         y = spmm(graph, weight, fanned)
         if diagonal is not None:
-            y = y + diagonal.unsqueeze(-1) * fanned
+            y = torch.addcmul(y, diagonal.unsqueeze(-1), fanned)
         return y.unflatten(1, (channels, channels)).sum(2)
 
     def extra_repr(self) -> str:
@@ -277,12 +320,19 @@ class EdgeMatrix(Phi):
 
 
 def _rows(
-    share: str, self_loops: bool, nodes: Tensor | int | float | None, num_types: int | None, buckets: int | None
+    share: str,
+    self_loops: bool,
+    nodes: Tensor | int | float | None,
+    num_types: int | None,
+    buckets: int | None,
+    by_community: bool,
 ) -> Rows:
+    if by_community and share != "edge":
+        raise ShapeError(f"communities order the rows of one graph's edges: share must be 'edge', got {share!r}.")
     if nodes is not None and share != "edge":
         raise ShapeError(f"important nodes choose among edges of one graph: share must be 'edge', got {share!r}.")
     if share == "edge":
-        return EdgeRows(self_loops, nodes)
+        return EdgeRows(self_loops, nodes, by_community)
     if share == "node":
         return NodeRows()
     if share == "type":
@@ -294,6 +344,10 @@ def _rows(
             raise ShapeError("share='hash' needs buckets, the number of weights to share.")
         return HashRows(buckets)
     raise ShapeError(f"share is one of 'edge', 'node', 'type', 'hash', got {share!r}.")
+
+
+def _is_lazy(table: StructuredMatrix | None) -> bool:
+    return isinstance(table, Dense) and table.is_lazy
 
 
 def _token() -> str:
@@ -311,5 +365,5 @@ def _read(table: StructuredMatrix, row: Tensor, complete: bool) -> Tensor:
     if complete:
         return table.rows(row)
     if table.shape[0] == 0:
-        return torch.zeros(len(row), table.shape[1], dtype=next(table.parameters()).dtype, device=row.device)
+        return table.to_dense().new_zeros(len(row), table.shape[1])
     return table.rows(row.clamp_min(0)) * (row >= 0).unsqueeze(-1)

@@ -114,11 +114,16 @@ class EdgeRows(_Bound):
         self_loops: the diagonal lives on the nodes: self-loops in the edge list have no row, and every node has one.
         nodes: important nodes: (I,) indices, a number of nodes of the highest in-degree (ties by index), or a share in
             (0, 1] of all nodes likewise. Only edges that touch one, and only these nodes, have rows; others weigh 0.
+        by_community: number the rows by the community of the receiver, then by receiver and by sender, so that rows
+            near each other are edges near each other, which tensor trains over the row index want; else by receiver
+            and sender.
     """
 
-    def __init__(self, self_loops: bool = True, nodes: Tensor | int | float | None = None) -> None:
+    def __init__(
+        self, self_loops: bool = True, nodes: Tensor | int | float | None = None, by_community: bool = False
+    ) -> None:
         super().__init__()
-        self.self_loops, self.nodes = self_loops, nodes
+        self.self_loops, self.nodes, self.by_community = self_loops, nodes, by_community
         # key: sorted target * N + source of the support. row: of every key, -1 for none. position: key of every column
         # of the bound edge_index, for edge ids. node_row: of every node, -1 for none
         for name in ("key", "row", "position", "node_row"):
@@ -149,6 +154,10 @@ class EdgeRows(_Bound):
             has_row &= target != source
         self.key, self.position = key, position
         self.row, self.node_row = _numbered(has_row), _numbered(chosen)
+        if self.by_community:
+            rank = community_rank(graph)
+            self.row = _renumbered(self.row, rank[target] * graph.num_nodes + rank[source])
+            self.node_row = _renumbered(self.node_row, rank)
         self.num_nodes = torch.tensor(graph.num_nodes, device=key.device)
         self._sizes()
 
@@ -337,6 +346,27 @@ def important_nodes(graph: Graph, nodes: Tensor | list[int] | int | float) -> Te
     return torch.sort(graph.in_degree, descending=True, stable=True).indices[:count]
 
 
+def community_rank(graph: Graph) -> Tensor:
+    """(N,) place of every node when nodes are sorted by community, then by index: communities by Louvain's method
+    (Blondel, Guillaume, Lambiotte, Lefebvre 2008) as networkx has it, with a fixed seed, on undirected edges."""
+    import networkx
+
+    whole = networkx.Graph()
+    whole.add_nodes_from(range(graph.num_nodes))
+    whole.add_edges_from(graph.edge_index.t().tolist())
+    groups = networkx.community.louvain_communities(whole, seed=0) if graph.num_edges else [range(graph.num_nodes)]
+    order = torch.tensor([node for group in groups for node in sorted(group)], dtype=torch.long)
+    rank = torch.empty_like(order).index_put((order,), torch.arange(len(order)))
+    return rank.to(graph.edge_index.device)
+
+
 def _numbered(chosen: Tensor) -> Tensor:
     """0, 1, 2, ... where true, -1 elsewhere."""
     return torch.where(chosen, chosen.cumsum(0) - 1, -1)
+
+
+def _renumbered(row: Tensor, rank: Tensor) -> Tensor:
+    """The rows in the order of ``rank``; -1 stays."""
+    has_row = row >= 0
+    order = rank[has_row].argsort()
+    return row.masked_scatter(has_row, torch.empty_like(order).scatter(0, order, torch.arange(len(order)).to(order)))

@@ -10,7 +10,7 @@ from cases import GRAPHS, PHI_CASES
 from edgenet import ops
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
-from edgenet.phi import PHIS
+from edgenet.phi import PHIS, EdgeFactored, EdgeMatrix
 
 cases = pytest.mark.parametrize("case", PHI_CASES, ids=str)
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -26,6 +26,23 @@ def everything(phi, inputs):
     graph = inputs[2]
     parts = phi(*inputs), phi.diagonal(graph), phi.initial(graph)
     return [part for part in parts if part is not None]
+
+
+def numbers_an_edge(phi):
+    """H, and of matrices on edges the entries, or the coefficients that they are made of."""
+    if isinstance(phi, EdgeFactored):
+        return 1 if phi.is_bilinear else phi.rank
+    return phi.channels**2 if isinstance(phi, EdgeMatrix) else phi.heads
+
+
+def hops(phi, inputs):
+    """The signal after every hop."""
+    _, z, graph, *_ = inputs
+    weight, diagonal, signals = phi(*inputs), phi.diagonal(graph), []
+    for k in range(phi.order):
+        z = phi.hop(graph, weight[k], None if diagonal is None else diagonal[k], z, k=k)
+        signals.append(z)
+    return signals
 
 
 def ready(case, graph=DIRECTED):
@@ -51,7 +68,7 @@ def test_every_phi_has_a_case_of_its_type(name):
 def test_it_gives_a_weight_for_every_hop_edge_and_head_of_any_graph(case, graph):
     phi = case.build()
     weight = phi(*case.inputs(phi, graph))
-    heads = phi.channels**2 if case.name.startswith("edge_matrix") else phi.heads
+    heads = numbers_an_edge(phi)
     assert weight.shape == (phi.order, graph.num_edges, heads)
     assert weight.isfinite().all()
     diagonal, initial = phi.diagonal(graph), phi.initial(graph)
@@ -98,10 +115,11 @@ def test_weights_travel_with_their_edges_when_the_list_is_shuffled(case):
 @cases
 def test_gradients_reach_every_parameter(case):
     phi, inputs = ready(case)
+    parts = everything(phi, inputs) + hops(phi, inputs)
     if not list(phi.parameters()):
-        assert not any(part.requires_grad for part in everything(phi, inputs))
+        assert not any(part.requires_grad for part in parts)
         return
-    sum((part * torch.randn_like(part)).sum() for part in everything(phi, inputs)).backward()
+    sum((part * torch.randn_like(part)).sum() for part in parts).backward()
     for name, parameter in phi.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 

@@ -1,0 +1,532 @@
+"""EdgeFactored: every form is the layer of its whole tensor, which is built here only."""
+
+import copy
+
+import pytest
+import torch
+from cases import GRAPHS, random_graph
+from oracles import assert_near
+
+from edgenet import gso, ops
+from edgenet.errors import RankError, ShapeError, SupportError
+from edgenet.graph import Graph
+from edgenet.nn import EdgeNetConv, specializations
+from edgenet.phi import EdgeFactored
+from edgenet.phi.corrections import Corrections
+from edgenet.phi.rows import community_rank
+from edgenet.structured import LowRank, TensorTrain, structure
+
+GRAPH = GRAPHS["directed"]  # has repeated edges, self-loops and an isolated node
+FORMS = {
+    "cp": {"form": "cp", "rank": 3},
+    "cp without loops": {"form": "cp", "rank": 2, "self_loops": False},
+    "cp important nodes": {"form": "cp", "rank": 2, "nodes": 0.4},
+    "cp by node": {"form": "cp", "rank": 2, "share": "node"},
+    "cp by hash": {"form": "cp", "rank": 2, "share": "hash", "buckets": 7},
+    "node_bilinear": {"form": "node_bilinear", "rank": 3},
+    "node_bilinear of a given shift": {"form": "node_bilinear", "rank": 2, "weights": "rw"},
+    "node_bilinear by hash": {"form": "node_bilinear", "rank": 2, "share": "hash", "buckets": 5},
+    "kronecker": {"form": "kronecker", "rank": 3},
+    "tensor_train": {"form": "tensor_train", "rank": 3, "edge_rank": 4, "channel_rank": 2},
+    "hashed": {"form": "hashed", "rank": 3, "ratio": 1.3},
+    "shared": {"form": "shared"},
+    "shared without loops": {"form": "shared", "self_loops": False},
+    "doped": {"form": "doped", "density": 0.1},
+    "doped important nodes": {"form": "doped", "base": "cp", "rank": 2, "density": 0.2, "nodes": 3},
+    "doped node_bilinear": {"form": "doped", "base": "node_bilinear", "rank": 2, "density": 0.3},
+    "kronecker with corrections": {"form": "kronecker", "rank": 2, "density": 0.05},
+    "doped without loops": {"form": "doped", "base": "cp", "rank": 1, "density": 0.7, "self_loops": False},
+}
+forms = pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+widths = pytest.mark.parametrize("widths", [(7, 3), (3, 7), (4, 4), (1, 1)], ids=str)
+LARGE = {"tensor_train", "hashed"}  # need matrices of some size
+
+
+def layer(options, widths=(5, 4), order=1, bank="mimo", graph=GRAPH):
+    """A bound layer, its parameters at random."""
+    conv = EdgeNetConv(*widths, order, phi="edge_factored", bank=bank, **options).bind(graph)
+    with torch.no_grad():
+        for parameter in conv.parameters():
+            parameter.normal_()
+    return conv
+
+
+def slow(conv, x, graph, theta):
+    """The definition, edge by edge, with all matrices."""
+    n, ends = graph.num_nodes, graph.edge_index.t().tolist()
+    if conv.phi.self_loops:
+        ends = ends + [[i, i] for i in range(n)]
+    lanes = conv.phi.bank == "siso"
+    z = x.unsqueeze(1).expand(-1, conv.out_channels, -1) if lanes else x
+    y = conv.bias.expand(n, -1)
+    for matrices in theta:
+        assert len(matrices) == len(ends)
+        rows = [torch.zeros(conv.out_channels, x.shape[1]) if lanes else torch.zeros(conv.out_channels)] * n
+        for (j, i), matrix in zip(ends, matrices, strict=True):
+            rows[i] = rows[i] + (matrix * z[j] if lanes else matrix @ z[j])
+        z = torch.stack(rows)
+        y = y + (z.sum(-1) if lanes else z)
+    return y
+
+
+def agrees(conv, x, graph, theta):
+    """Output and gradients in the signal and all parameters are those of the definition."""
+    x = x.clone().requires_grad_()
+    got, want = conv(x, graph), slow(conv, x, graph, theta)
+    assert_near(got, want)
+    parameters = [x, *conv.parameters()]
+    direction = torch.linspace(-1, 2, want.numel()).view_as(want)
+    grads = [torch.autograd.grad((y * direction).sum(), parameters, allow_unused=True) for y in (got, want)]
+    for a, b, name in zip(*grads, ["x", *dict(conv.named_parameters())], strict=True):
+        if b is not None and b.any():
+            assert_near(a, b, f"gradient of {name}")
+        else:
+            assert a is None or not a.any()
+
+
+# --- the definition ---------------------------------------------------------------------------------------------------
+@forms
+@widths
+def test_one_hop_multiplies_by_the_matrix_of_every_edge_and_node(options, widths):
+    if options["form"] in LARGE and min(widths) == 1:
+        pytest.skip("one number cannot be compressed")
+    conv = layer(options, widths)
+    agrees(conv, torch.randn(13, widths[0]), GRAPH, conv.phi.to_tensor(GRAPH))
+
+
+@forms
+@pytest.mark.parametrize("bank", ["mimo", "siso"])
+@pytest.mark.parametrize("widths", [(5, 3), (3, 4)], ids=str)
+def test_every_further_hop_has_matrices_of_its_own_or_scalars_of_its_own(options, bank, widths):
+    conv = layer(options, widths, order=3, bank=bank)
+    theta = conv.phi.to_tensor(GRAPH)
+    assert not torch.equal(theta[1], theta[2])
+    agrees(conv, torch.randn(13, widths[0]), GRAPH, theta)
+
+
+@forms
+def test_the_banks_are_one_for_a_single_hop(options):
+    mimo, siso = (layer(options, bank=bank) for bank in ("mimo", "siso"))
+    siso.load_state_dict(mimo.state_dict())
+    x = torch.randn(13, 5)
+    assert torch.equal(mimo(x, GRAPH), siso(x, GRAPH))
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+@pytest.mark.parametrize("form", ["cp", "node_bilinear", "kronecker", "tensor_train", "shared", "doped"])
+def test_any_graph_will_do(graph, form):
+    conv = layer({"form": form, "edge_rank": 1, "channel_rank": 2}, graph=graph)
+    x = torch.randn(graph.num_nodes, 5)
+    if graph.num_nodes == 0:
+        assert conv(x, graph).shape == (0, 4)
+        return
+    assert_near(conv(x, graph), slow(conv, x, graph, conv.phi.to_tensor(graph)))
+
+
+def by_rows(phi, graph, table, nodes):
+    """(E + N, columns): what two tables hold for edges and loops, found by (target, source) with a dictionary."""
+    pairs = sorted({(i, j) for j, i in graph.edge_index.t().tolist() if i != j})
+    rows = [
+        table[pairs.index((i, j))] if i != j else torch.zeros(table.shape[1]) for j, i in graph.edge_index.t().tolist()
+    ]
+    return torch.cat([torch.stack(rows), nodes])
+
+
+def test_the_tensor_of_cp_is_coefficients_times_channels():
+    phi = layer({"form": "cp", "rank": 3}, (5, 4)).phi
+    a = by_rows(phi, GRAPH, phi.coefficients.edge_table.to_dense(), phi.coefficients.node_table.to_dense())
+    c = phi.channels[0].table.to_dense().view(3, 4, 5)
+    assert_near(phi.to_tensor(GRAPH)[0], sum(a[:, r, None, None] * c[r] for r in range(3)))
+
+
+def test_the_tensor_of_node_bilinear_scales_receivers_and_senders():
+    phi = layer({"form": "node_bilinear", "rank": 2}, (3, 4)).phi
+    s = by_rows(phi, GRAPH, phi.coefficients.edge_table.to_dense(), phi.coefficients.node_table.to_dense())
+    u, v = phi.receivers.to_dense(), phi.senders.to_dense()
+    c = phi.channels[0].table.to_dense()  # side by side
+    for e, (j, i) in enumerate([*GRAPH.edge_index.t().tolist(), *([i, i] for i in range(13))]):
+        wanted = s[e] * (u[i, 0] * v[j, 0] * c[:, :3] + u[i, 1] * v[j, 1] * c[:, 3:])
+        assert_near(phi.to_tensor(GRAPH)[0][e], wanted)
+
+
+def test_the_channels_of_kronecker_are_cropped_products():
+    phi = layer({"form": "kronecker", "rank": 2}, (5, 4)).phi
+    part = phi.channels[0]
+    (f1, f2), (g1, g2) = part.out_modes, part.in_modes
+    assert f1 * f2 >= 4 and g1 * g2 > 5  # 5 is prime
+    outer, inner = part.outer.to_dense().view(2, f1, g1), part.inner.to_dense().view(2, f2, g2)
+    for r in range(2):
+        assert_near(part.matrices()[r], torch.kron(outer[r], inner[r])[:4, :5])
+
+
+def test_shared_taps_are_a_graph_convolution_of_order_one():
+    conv = layer({"form": "shared"}, (5, 4))
+    gcnn = specializations.gcnn(5, 4, order=1)
+    x = torch.randn(13, 5)
+    gcnn(x, GRAPH)
+    c = conv.phi.channels[0].matrices()
+    with torch.no_grad():
+        gcnn.taps.linear.weight.weight.copy_(torch.cat([c[1], c[0]], 1))
+        gcnn.bias.copy_(conv.bias)
+    assert_near(conv(x, GRAPH), gcnn(x, GRAPH))
+
+
+def test_corrections_start_at_nothing_and_change_single_entries():
+    conv = EdgeNetConv(5, 4, phi="edge_factored", form="doped", density=0.1).bind(GRAPH)
+    plain = EdgeNetConv(5, 4, phi="edge_factored", form="shared").bind(GRAPH)
+    plain.load_state_dict(conv.state_dict(), strict=False)
+    x = torch.randn(13, 5)
+    assert_near(conv(x, GRAPH), plain(x, GRAPH))
+    part, rows = conv.phi.corrections[0], conv.phi.corrected
+    assert len(part.values) == round(0.1 * (rows.edge_rows + 13) * 20) == len(part.position.unique())
+    part.place_(torch.tensor([(rows.edge_rows + 2) * 20 + 3 * 5 + 1]), torch.tensor([7.0]))  # loop of 2, 1 -> 3
+    wanted = plain(x, GRAPH)
+    wanted[2, 3] += 7 * x[2, 1]
+    assert_near(EdgeNetConv.forward(conv, x, Graph(GRAPH.edge_index, 13)), wanted)
+
+
+def test_frozen_attention_is_cp_with_a_rank_for_every_head():
+    gat = specializations.gat(5, 4, heads=3)
+    x = torch.randn(13, 5)
+    looped = GRAPH.with_self_loops()[0]
+    y, (edges, alpha) = gat(x, GRAPH, return_attention_weights=True)
+    bare = Graph(torch.unique(looped.edge_index, dim=1), 13)
+    conv = EdgeNetConv(5, 12, phi="edge_factored", form="cp", rank=3).bind(bare)
+    phi = conv.phi
+    with torch.no_grad():
+        pairs = sorted({(i, j) for j, i in edges.t().tolist() if i != j})
+        table = torch.zeros(len(pairs), 3)
+        for (j, i), weight in zip(edges.t().tolist(), alpha, strict=True):
+            if i == j:
+                phi.coefficients.node_table.weight[i] = weight
+            else:  # repeated edges share a row: their weights are of one size, and count together
+                table[pairs.index((i, j))] += weight
+        phi.coefficients.edge_table.weight.copy_(table)
+        weight = gat.lift.linear.weight.to_dense().view(3, 4, 5)
+        matrices = torch.zeros(3, 12, 5)
+        for h in range(3):
+            matrices[h, 4 * h : 4 * h + 4] = weight[h]
+        phi.channels[0].set_(matrices)
+        conv.bias.copy_(gat.bias)
+    assert_near(conv(x, bare), y)
+
+
+# --- inputs -----------------------------------------------------------------------------------------------------------
+@forms
+@pytest.mark.parametrize("bank", ["mimo", "siso"])
+@pytest.mark.parametrize("widths", [(7, 3), (3, 7)], ids=str)
+def test_a_batch_of_signals_is_many_signals(options, bank, widths):
+    conv = layer(options, widths, order=2, bank=bank)
+    x = torch.randn(3, 13, widths[0])
+    assert_near(conv(x, GRAPH), torch.stack([conv(one, GRAPH) for one in x]))
+
+
+@forms
+@pytest.mark.parametrize("order, bank", [(1, "mimo"), (2, "mimo"), (2, "siso")])
+@pytest.mark.parametrize("widths", [(7, 3), (3, 7)], ids=str)
+def test_sparse_features_are_read_as_they_are(options, order, bank, widths):
+    conv = layer(options, widths, order, bank)
+    x = torch.randn(13, widths[0]) * (torch.rand(13, widths[0]) < 0.3)
+    parameters = list(conv.parameters())
+    direction = torch.randn(13, widths[1])
+    results = []
+    for features in (x.to_sparse_csr(), x):
+        y = conv(features, GRAPH)
+        results.append((y, torch.autograd.grad((y * direction).sum(), parameters, allow_unused=True)))
+    assert_near(results[0][0], results[1][0])
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        assert (a is None) == (b is None) and (a is None or torch.allclose(a, b, rtol=1e-9, atol=1e-11))
+
+
+@forms
+@pytest.mark.parametrize("order, bank", [(1, "mimo"), (2, "siso")])
+def test_the_order_of_the_edge_list_does_not_matter(options, order, bank):
+    conv = layer(options, order=order, bank=bank)
+    x = torch.randn(13, 5)
+    shuffled = Graph(GRAPH.edge_index[:, torch.randperm(GRAPH.num_edges)], 13)
+    assert_near(conv(x, shuffled), conv(x, GRAPH))
+
+
+@forms
+def test_a_sampled_piece_has_the_matrices_of_the_full_graph(options):
+    conv = layer(options)
+    if options.get("weights") == "rw" or conv.phi.base == "shared":
+        pytest.skip("the degrees of a piece are others")
+    if options.get("share", "edge") != "edge":
+        conv.phi.coefficients.normalize = None
+    nodes = torch.tensor([7, 0, 12, 3, 9, 4])
+    local = torch.full((13,), -1)
+    local[nodes] = torch.arange(6)
+    ends = local[GRAPH.edge_index]
+    kept = (ends >= 0).all(0).nonzero().squeeze(1).flip(0)
+    x = torch.randn(6, 5)
+    whole = conv.phi.to_tensor(GRAPH)[0]
+    wanted = whole[torch.cat([kept, GRAPH.num_edges + nodes])] if conv.phi.self_loops else whole[kept]
+    part = Graph(ends[:, kept], 6)
+    for ids in ({"n_id": nodes}, {"n_id": nodes, "e_id": kept}):
+        assert_near(conv(x, ends[:, kept], **ids), slow(conv, x, part, [wanted]))
+
+
+@pytest.mark.parametrize("form", ["cp", "node_bilinear", "kronecker", "tensor_train", "shared"])
+@pytest.mark.parametrize("widths", [(7, 3), (3, 7)], ids=str)
+def test_messages_go_through_propagate_while_an_explainer_watches(form, widths):
+    graph = random_graph(13, 40, seed=2)
+    conv = layer({"form": form, "edge_rank": 4, "channel_rank": 3}, widths, graph=graph)
+    x, theta = torch.randn(13, widths[0]), conv.phi.to_tensor(graph)
+    conv.explain = True
+    conv._edge_mask, conv._apply_sigmoid = torch.ones(graph.num_edges), False
+    conv._loop_mask = torch.ones(graph.num_edges, dtype=torch.bool)
+    assert_near(conv(x, graph.edge_index), slow(conv, x, graph, theta))
+    half = torch.arange(graph.num_edges) % 2
+    conv._edge_mask = half.double()
+    masked = torch.cat([half, torch.ones(13)])[:, None, None] * theta[0]
+    assert_near(conv(x, graph.edge_index), slow(conv, x, graph, [masked]))
+
+
+def test_corrections_are_not_explained():
+    conv = layer({"form": "doped", "density": 0.1})
+    conv.explain, conv._apply_sigmoid, conv._loop_mask = True, False, torch.ones(GRAPH.num_edges, dtype=torch.bool)
+    conv._edge_mask = torch.ones(GRAPH.num_edges)
+    with pytest.raises(ShapeError, match="no messages"):
+        conv(torch.randn(13, 5), GRAPH.edge_index)
+
+
+# --- fits -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("widths", [(5, 4), (4, 5)], ids=str)
+@pytest.mark.parametrize("options", [{}, {"self_loops": False}, {"nodes": 0.4}], ids=str)
+def test_cp_of_full_rank_is_any_tensor(widths, options):
+    phi = layer({"form": "cp", "rank": 20, **options}, widths, order=1).phi
+    theta = torch.randn_like(phi.to_tensor(GRAPH)[0])
+    first = {}
+    for e, pair in enumerate(map(tuple, GRAPH.edge_index.t().tolist())):  # repeated edges share a matrix
+        theta[e] = theta[first.setdefault(pair, e)]
+    row = phi.coefficients._edge_rows(GRAPH, None)[0]
+    theta[: GRAPH.num_edges][row < 0] = 0  # loops are nodes', and others are not learned
+    if phi.self_loops:
+        theta[GRAPH.num_edges :][phi.coefficients.where.of_nodes(GRAPH) < 0] = 0
+    phi.fit_(GRAPH, [theta])
+    assert_near(phi.to_tensor(GRAPH)[0], theta)
+
+
+def test_cp_of_low_rank_is_the_nearest():
+    phi = layer({"form": "cp", "rank": 2}, (5, 4)).phi
+    bare = Graph(GRAPH.without_self_loops()[0].edge_index.unique(dim=1), 13)
+    theta = torch.randn(bare.num_edges + 13, 4, 5)
+    phi = layer({"form": "cp", "rank": 2}, (5, 4), graph=bare).phi
+    phi.fit_(bare, [theta])
+    singular = torch.linalg.svdvals(theta.flatten(1))
+    error = (phi.to_tensor(bare)[0] - theta).norm()
+    torch.testing.assert_close(error, singular[2:].norm(), rtol=1e-9, atol=0)
+
+
+def test_every_hop_is_fitted_to_its_own_tensor():
+    bare = Graph(GRAPH.without_self_loops()[0].edge_index.unique(dim=1), 13)
+    phi = layer({"form": "cp", "rank": 16}, (3, 4), order=2, graph=bare).phi
+    theta = [torch.randn(bare.num_edges + 13, 4, 3), torch.randn(bare.num_edges + 13, 4, 4)]
+    phi.fit_(bare, theta)
+    for got, want in zip(phi.to_tensor(bare), theta, strict=True):
+        assert_near(got, want)
+
+
+def test_kronecker_and_shared_and_doped_find_what_is_theirs():
+    bare = Graph(GRAPH.without_self_loops()[0].edge_index.unique(dim=1), 13)
+    for options in ({"form": "kronecker", "rank": 1}, {"form": "shared"}, {"form": "doped", "density": 0.05}):
+        theta = layer(options, (6, 4), graph=bare).phi.to_tensor(bare)
+        phi = layer(options, (6, 4), graph=bare).phi
+        phi.fit_(bare, theta)
+        if options["form"] == "doped":  # least squares see the corrections too
+            plain = layer({"form": "shared"}, (6, 4), graph=bare).phi
+            plain.fit_(bare, theta)
+            before, after = ((p.to_tensor(bare)[0] - theta[0]) for p in (plain, phi))
+            left = before.flatten().abs().sort().values[: -len(phi.corrections[0].values)].norm()
+            torch.testing.assert_close(after.norm(), left, rtol=1e-9, atol=0)
+        else:
+            assert_near(phi.to_tensor(bare)[0], theta[0])
+
+
+def test_node_bilinear_weights_are_not_fitted():
+    phi = layer({"form": "node_bilinear"}).phi
+    with pytest.raises(ShapeError, match="no node-bilinear ones"):
+        phi.fit_(GRAPH, phi.to_tensor(GRAPH))
+
+
+# --- life -------------------------------------------------------------------------------------------------------------
+@forms
+@pytest.mark.parametrize("order, bank", [(1, "mimo"), (2, "siso")])
+def test_a_checkpoint_fills_a_new_layer_that_has_met_no_graph(options, order, bank):
+    conv = layer(options, order=order, bank=bank)
+    twin = EdgeNetConv(5, 4, order, phi="edge_factored", bank=bank, **options)
+    twin.load_state_dict(conv.state_dict())
+    x = torch.randn(13, 5)
+    assert_near(twin(x, GRAPH), conv(x, GRAPH), tolerance=1e-13)
+    twin.bind(GRAPH)  # the same graph: nothing changes
+    assert_near(twin(x, GRAPH), conv(x, GRAPH), tolerance=1e-13)
+    other = copy.deepcopy(conv)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
+    assert_near(twin(x, GRAPH), conv(x, GRAPH), tolerance=1e-13)
+
+
+@forms
+def test_binding_again_keeps_the_weights_and_another_graph_is_refused(options):
+    conv = layer(options)
+    x = torch.randn(13, 5)
+    before = conv(x, GRAPH)
+    conv.bind(Graph(GRAPH.edge_index.clone(), 13))
+    assert torch.equal(conv(x, GRAPH), before)
+    if options.get("share") == "hash" or options.get("form") == "shared" or "weights" in options:
+        return
+    with pytest.raises(SupportError):
+        conv.bind(GRAPHS["path"])
+    if options.get("share") != "node":
+        with pytest.raises(SupportError, match="outside the support"):
+            conv(x, torch.tensor([[12], [0]]))
+
+
+@forms
+def test_the_layer_starts_as_a_graph_convolution_of_the_scale_of_a_dense_one(options):
+    graph = random_graph(200, 1500)
+    torch.manual_seed(1)
+    conv = EdgeNetConv(30, 20, phi="edge_factored", **options).bind(graph)
+    if options["form"] in ("hashed", "tensor_train") or "nodes" in options:
+        assert conv(torch.randn(200, 30), graph).isfinite().all()
+        return
+    matrices = conv.phi.channels[0].matrices()
+    share = 1 if conv.phi.base == "shared" else conv.phi.rank * 13 / 12
+    assert 0.5 < matrices.square().mean() * share / (2 / 50) < 2  # Glorot's variance
+    if conv.phi.base in ("cp", "kronecker") and conv.phi.self_loops and options.get("share", "edge") == "edge":
+        theta, looped = conv.phi.to_tensor(graph)[0], graph.with_self_loops()[0]
+        weight = gso.symmetric(looped)  # repeated edges share one start, that of the last
+        assert_near(theta[graph.num_edges :], theta[-1] / weight[-1] * weight[-200:, None, None])
+
+
+@pytest.mark.parametrize("form", ["cp", "doped", "node_bilinear", "kronecker"])
+def test_an_optimizer_made_before_binding_trains_the_tables(form):
+    conv = EdgeNetConv(5, 4, phi="edge_factored", form=form, density=0.2)
+    optimizer = torch.optim.SGD(conv.parameters(), lr=0.1)
+    x = torch.randn(13, 5)
+    conv(x, GRAPH).square().sum().backward()
+    before = {name: p.detach().clone() for name, p in conv.named_parameters()}
+    optimizer.step()
+    assert all(not torch.equal(p, before[name]) for name, p in conv.named_parameters())
+
+
+@pytest.mark.parametrize("form", ["tensor_train", "hashed"])
+def test_tables_that_are_structured_from_the_start_want_to_be_bound_first(form):
+    conv = EdgeNetConv(5, 4, phi="edge_factored", form=form, rank=3, ratio=1.3)
+    with pytest.raises(SupportError, match=r"bind.*optimizer"):
+        conv(torch.zeros(13, 5), GRAPH)
+    with pytest.raises(SupportError, match=r"bind.*optimizer"):
+        conv.phi.coefficients(None, torch.zeros(13, 1, 1), GRAPH)
+
+
+@forms
+def test_resetting_draws_the_same_from_the_same_seed(options):
+    conv = layer(options)
+    x, drawn = torch.randn(13, 5), []
+    for _ in range(2):
+        torch.manual_seed(3)
+        conv.reset_parameters()
+        drawn.append(conv(x, GRAPH))
+    assert torch.equal(*drawn) and drawn[0].isfinite().all()
+
+
+def test_large_slots_hold_other_structures():
+    conv = layer({"form": "cp", "rank": 6}, (7, 9))
+    phi = conv.phi
+    x, wanted = torch.randn(13, 7), conv(torch.ones(13, 7), GRAPH)
+    for holder, name, options in (
+        (phi.coefficients, "edge_table", {"name": "low_rank", "rank": 6}),
+        (phi.coefficients, "node_table", {"name": "tensor_train"}),
+        (phi.channels[0], "table", {"name": "low_rank", "rank": 9}),
+    ):
+        setattr(holder, name, structure(**options)(getattr(holder, name).to_dense()))
+    assert_near(conv(torch.ones(13, 7), GRAPH), wanted)
+    assert isinstance(phi.channels[0].table, LowRank) and isinstance(phi.coefficients.node_table, TensorTrain)
+    agrees(conv, x, GRAPH, phi.to_tensor(GRAPH))
+
+
+def test_the_layer_of_one_billion_weights_is_small():
+    graph = random_graph(3000, 12_000)
+    conv = specializations.edge_varying(1433, 48, order=1, bank="siso", form="cp", rank=2).bind(graph)
+    assert conv.phi.virtual_weights > 1e9
+    assert sum(p.numel() for p in conv.parameters()) < 200_000
+    x = (torch.rand(3000, 1433) < 0.01).double().to_sparse_csr()
+    conv(x, graph).sum().backward()
+
+
+def test_virtual_weights_count_every_edge_row_node_and_hop():
+    conv = layer({"form": "cp"}, (5, 4), order=2)
+    rows = conv.phi.coefficients.where.edge_rows + 13
+    assert conv.phi.virtual_weights == rows * (20 + 16)
+    assert layer({"form": "cp"}, (5, 4), order=2, bank="siso").phi.virtual_weights == rows * 40
+    with pytest.raises(SupportError, match="bound"):
+        _ = EdgeNetConv(5, 4, phi="edge_factored").phi.virtual_weights
+
+
+def test_a_bipartite_graph_is_refused():
+    conv = EdgeNetConv(5, 4, phi="edge_factored")
+    with pytest.raises(SupportError, match="from 5 to 2"):
+        conv.phi.bind(Graph(torch.tensor([[0], [1]]), 2, 5))
+
+
+@pytest.mark.parametrize(
+    "options, error, says",
+    [
+        ({"form": "tucker"}, ShapeError, "cp, node_bilinear.*'tucker'"),
+        ({"bank": "heads"}, ShapeError, "'siso' or 'mimo'.*'heads'"),
+        ({"form": "doped", "base": "doped"}, ShapeError, "base"),
+        ({"rank": 0}, ShapeError, "rank=0"),
+        ({"weights": "sym"}, ShapeError, "does not go with.*'cp'"),
+        ({"form": "shared", "weights": "learned"}, ShapeError, "does not go with.*'shared'"),
+        ({"form": "doped", "density": 0.0}, RankError, r"\(0, 1\].*0.0"),
+        ({"form": "cp", "density": 0.1, "share": "hash", "buckets": 4}, ShapeError, "one graph"),
+        ({"form": "tensor_train", "share": "hash", "buckets": 4}, ShapeError, "communities"),
+        ({"in_channels": -1}, ShapeError, "-1 to 4"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, error, says):
+    with pytest.raises(error, match=says):
+        EdgeFactored(**({"in_channels": 5, "out_channels": 4} | options))
+
+
+def test_a_layer_takes_no_lift_or_self_tap_of_other_sizes():
+    with pytest.raises(ShapeError, match=r"from 5 to 4 channels.*self_tap=True"):
+        EdgeNetConv(5, 4, phi="edge_factored", self_tap=True)
+    with pytest.raises(ShapeError, match=r"from 3 to 4 channels.*got 5 to 4"):
+        EdgeNetConv(5, 4, phi=EdgeFactored(1, 3, 4))
+    with pytest.raises(ShapeError, match="form='full'"):
+        specializations.edge_varying(5, 4, density=0.1)
+    with pytest.raises(ShapeError, match="bank='heads'"):
+        specializations.edge_varying(5, 4, form="cp", bank="heads")
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+def test_communities_are_numbered_together():
+    left, right = torch.combinations(torch.tensor([0, 2, 4, 6])).t(), torch.combinations(torch.tensor([1, 3, 5, 7])).t()
+    bridge = torch.tensor([[6], [1]])
+    graph = Graph(torch.cat([left, right, bridge], 1), 8)
+    rank = community_rank(graph)
+    assert sorted(rank.tolist()) == list(range(8))
+    assert sorted(rank[[0, 2, 4, 6]].tolist()) in ([0, 1, 2, 3], [4, 5, 6, 7])
+    assert community_rank(GRAPHS["no_edges"]).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("density, total", [(0.9, 40), (0.1, 40), (0.25, 4000), (1e-6, 10)])
+def test_corrections_are_as_many_as_asked_at_different_places(density, total):
+    part = Corrections(2, 5, density)
+    part.bind(total // 10)
+    assert len(part.position) == round(density * total) and part.position.diff().gt(0).all()
+    assert len(part.position) == 0 or 0 <= part.position[0] <= part.position[-1] < total
+    assert not part.values.any()
+
+
+def test_the_narrow_side_is_walked(monkeypatch):
+    widest = []
+    real = ops.spmm
+    monkeypatch.setattr(ops, "spmm", lambda graph, weight, x: widest.append(x.shape[2]) or real(graph, weight, x))
+    for widths in ((50, 3), (3, 50)):
+        conv = layer({"form": "cp"}, widths)
+        conv(torch.randn(13, widths[0]), GRAPH)
+    assert widest == [3, 3]
