@@ -61,7 +61,8 @@ def _speed_arguments(parser: argparse.ArgumentParser) -> None:
 def _product_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     shapes = "25088x4096,4096x4096,1024x4096"
-    add("--shapes", default="4096x4096", help=f"INxOUT, several with commas (default: 4096x4096; all: {shapes})")
+    help_text = f"INxOUT (default: 4096x4096, two minutes; all: {shapes}, ten minutes for each number of threads)"
+    add("--shapes", default="4096x4096", help=help_text)
     add("--families", help="names of structures (default: all)")
     add("--batches", default="1,32,1024", help="rows of x (default: 1,32,1024)")
     add("--threads", default="1", help="numbers of threads, a table each (default: 1; all: 1,2)")
