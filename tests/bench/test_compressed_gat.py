@@ -35,6 +35,7 @@ def small(monkeypatch):
         monkeypatch.setattr(module, "published", lambda root: problem())
     monkeypatch.setattr(page, "run_all", lambda jobs, processes, run: [run(job) for job in jobs])
     monkeypatch.setattr(page, "FAMILIES", {"low_rank": [{"rank": 1}], "sparse": [{"density": 0.25}]})
+    monkeypatch.setattr(page, "AIMS", ((1.01, 1.0),))
     monkeypatch.setattr(page, "PARTS", [("labels", Case(LOW_RANK.structure, "labels")), ("whole", LOW_RANK)])
 
 
@@ -44,7 +45,7 @@ def test_every_row_is_of_its_own_runs(tmp_path, monkeypatch, small):
     monkeypatch.setattr(sys, "argv", ["edgenet", *arguments])
     assert main(arguments) == 0
     text = out.read_text(encoding="utf-8")
-    for name, (_, case) in zip(("low_rank", "sparse"), page.cases("all"), strict=True):
+    for name, (_, case) in zip(("low_rank", "sparse"), page.cases(), strict=True):
         own = json.loads((runs / f"{case.name}.json").read_text(encoding="utf-8"))
         held = Case(case.structure, "held out")
         other = json.loads((runs / f"{held.name}.json").read_text(encoding="utf-8"))
@@ -74,7 +75,7 @@ def test_what_is_reached_is_read_off_the_largest_model_that_is_small_enough():
 
     names = ["sparse", "sparse", "sparse", "hashed"]
     main_rows = [result(50, 0.9), result(30, 0.8), result(40, 0.78, 0.80), result(35, 0.798)]
-    text = page._reached(names, main_rows, [result(r["projection"]["parameters"], 0.7) for r in main_rows], 0.8)
+    text = page._reached(names, main_rows, {row: result(1, 0.7) for row in (0, 2, 3)}, 0.8)
     lines = [line for line in text.splitlines() if line.startswith("- At 25x")]
     assert lines[0].endswith("with all scores: `hashed` (-0.20). Not: `sparse` (-1.00).")
     assert lines[1].endswith("withheld: no family. Not: `sparse` (-10.00), `hashed` (-10.00).")
