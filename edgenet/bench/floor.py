@@ -56,9 +56,11 @@ class Machine:
 
     def floor(self, size: float, multiply_adds: int) -> float:
         """Seconds in which so many bytes are read or written once, or so many multiply-adds are done, whichever takes
-        longer. Of what lies in a cache, the rate is that of the fastest block of this size or above."""
-        rates = [rate for block, rate in self.bandwidth.items() if block >= size]
-        return max(size / max(rates, default=self.bandwidth[max(self.bandwidth)]), 2 * multiply_adds / self.peak)
+        longer. The rate is that of the fastest block that is not smaller than the next one below this size: a bound,
+        wherever the edge of a cache may lie."""
+        least = max((block for block in self.bandwidth if block <= size), default=0)
+        rate = max(rate for block, rate in self.bandwidth.items() if block >= least)
+        return max(size / rate, 2 * multiply_adds / self.peak)
 
     def facts(self) -> dict[str, Any]:
         """JSON-able."""
