@@ -130,6 +130,8 @@ def make(
     for name, role in recipe.get("tensors", {}).items():
         _set_role(module, name, role, shape)
     _set_children(module, children)
+    if isinstance(module, StructuredLinear) and module.bias is not None and len(module.bias) != module.weight.shape[0]:
+        raise CheckpointError(f"a bias of {len(module.bias)} does not fit a matrix of {module.weight.shape[0]} rows.")
     return module
 
 

@@ -58,7 +58,7 @@ class Description:
 
 def nodes(tree: Mapping[str, Any] | None, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every node with its path."""
-    if tree is not None:
+    if isinstance(tree, dict):  # what else a file may have is refused when it is built
         yield path, tree
         for name, child in tree.get("children", {}).items():
             yield from nodes(child, join(path, name))
@@ -244,7 +244,10 @@ class Builder:
         try:
             config = dict(node["config"])
             self._check_size(node["structure"], config)
-            return family(node["structure"]).from_config(config)
+            matrix = family(node["structure"]).from_config(config)
+            if not set(config) <= set(matrix.config()):
+                raise CheckpointError(f"its options are {', '.join(matrix.config())}, got {', '.join(config)[:80]}.")
+            return matrix
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
         except Exception as error:  # likewise
