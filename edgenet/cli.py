@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenet import bench, errors
+from edgenet import bench, commands_model, errors
 from edgenet._version import __version__
 
 if TYPE_CHECKING:
@@ -455,6 +455,15 @@ COMMANDS: dict[str, Command] = {
     "train": Command("train a model on a data set", _train_arguments, _train),
     "data": Command("list, describe and prepare data sets", _data_arguments, _data),
     "inspect": Command("show what came of a run", _inspect_arguments, _inspect),
+    "convert": Command(
+        "turn a model's PyG layers into EdgeNet layers", commands_model.convert_arguments, commands_model.convert
+    ),
+    "compress": Command(
+        "put structured matrices into a model", commands_model.compress_arguments, commands_model.compress
+    ),
+    "report": Command(
+        "show what every slot of a model takes", commands_model.report_arguments, commands_model.report
+    ),
     "demo": Command("train three networks on one data set and draw what they learned", _demo_arguments, _demo),
     "bench": Command("run an experiment of docs/results and write its page", bench.arguments, bench.run),
     "doctor": Command("show what runs on this machine: versions, kernels, backends", _doctor_arguments, _doctor),

@@ -48,8 +48,9 @@ MAY_IMPORT = {
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": f"{LOW} nn models compress convert data pretrained plots",
-    "cli": f"{LOW} nn models compress convert pretrained data config presets checkpoint plots train estimators bench "
-    "doctor _version",
+    "commands_model": "errors compress convert pretrained data config plots train",
+    "cli": f"{LOW} nn models compress convert pretrained commands_model data config presets checkpoint plots train "
+    "estimators bench demo doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {
