@@ -28,6 +28,8 @@ from edgenet.structured.base import checked
 Evaluate = Callable[[nn.Module], float]
 
 _PROBE = 10.0  # ratio at which the sensitivity of slots is measured where the budget names none
+_SLOW = ("block_term", "doped")  # families whose fit iterates: seconds for each size of a large slot
+_LARGE = 1 << 16  # entries of a slot from which these are tried where they are asked for by name only
 _FLOOR = 1e-3  # sensitivity of slots that seem to do no harm, as a share of the largest: a metric has grains
 
 
@@ -159,7 +161,8 @@ def search(
         evaluate: quality of a model in evaluation mode, higher is better.
         budget: how large the result may be.
         max_drop: how much lower ``evaluate`` may be; the smallest model of the Pareto list that keeps to it is chosen.
-        families: names in ``STRUCTURES``. Default: all that have a ladder.
+        families: names in ``STRUCTURES``. Default: all that have a ladder, but for those whose fit iterates
+            (block-term, doped) in slots of more than 65,536 entries, where every size takes seconds: name them there.
         pattern: of slots to compress, for ``re.match``.
         inputs: arguments of the model, to measure sensitivity where there is no ``evaluate``.
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest
@@ -211,7 +214,7 @@ class _Search:
                     self.slots[slot.name] = slot
         if not self.slots:
             raise PlanError(f"all slots that match {pattern!r} are compressed already, or must stay dense.")
-        self.families = _families(families)
+        self.families, self.by_name = _families(families), families is not None
         self.choices = {name: self._curve(slot) for name, slot in self._bar(self.slots.items(), "fit")}
         if all(len(choices) == 1 for choices in self.choices.values()):
             raise PlanError(f"none of the families {', '.join(self.families)} makes any of the slots smaller.")
@@ -226,6 +229,8 @@ class _Search:
         keep = _Choice("keep", self._cost(slot, None), 0.0)
         found = []
         for name in self.families:
+            if name in _SLOW and not self.by_name and math.prod(slot.shape) > _LARGE:
+                continue
             for options in family(name).ladder(slot.shape):
                 found += self._tried(slot, {"structure": name, **options})
         return [keep, *_undominated([c for c in found if c.cost < keep.cost])]

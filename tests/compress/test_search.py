@@ -1,6 +1,7 @@
 """The search finds what trying everything finds, keeps to its goals or says that it did not, and repeats itself."""
 
 import itertools
+import sys
 from functools import partial
 
 import pytest
@@ -11,11 +12,13 @@ from torch import nn
 
 from edgenet.compress import Budget, compress_, knapsack, report, search
 from edgenet.compress.knapsack import front
+from edgenet.compress.plan import resolve
 from edgenet.compress.search import _between
 from edgenet.errors import PlanError, ShapeError
 from edgenet.structured import family, structure
 from edgenet.structured.base import project
 
+search_module = sys.modules["edgenet.compress.search"]
 search = partial(search, progress=False)
 
 
@@ -259,6 +262,21 @@ def test_what_is_compressed_already_stays_and_counts():
     torch.testing.assert_close(
         project(net[0].weight.to_dense(), structure("low_rank", rank=2)), result.model[0].weight.to_dense().detach()
     )
+
+
+def test_families_that_iterate_are_tried_in_large_slots_where_they_are_named(monkeypatch):
+    net, asked = nn.Sequential(nn.Linear(24, 24)), []
+
+    def heard(spec, where):
+        asked.append(spec["structure"])
+        return resolve(spec, where)
+
+    monkeypatch.setattr(search_module, "resolve", heard)
+    monkeypatch.setattr(search_module, "_LARGE", 500)
+    search(net, budget=Budget(ratio=2))
+    assert "low_rank" in asked and not {"doped", "block_term"} & set(asked)
+    search(net, budget=Budget(ratio=2), families=("doped",))
+    assert "doped" in asked
 
 
 # ---------------------------------------------------------------- refusals
