@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgenet.malloc import tune_malloc
     from edgenet.models import GraphClassifier, NodeClassifier
     from edgenet.nn import EdgeNetConv
+    from edgenet.pretrained import from_pretrained, save_pretrained
 
 __all__ = [
     "EdgeNetConv",
@@ -30,11 +31,13 @@ __all__ = [
     "convert",
     "data",
     "freeze_attention",
+    "from_pretrained",
     "gso",
     "models",
     "nn",
     "ops",
     "phi",
+    "save_pretrained",
     "structured",
     "to_edgenet",
     "tune_malloc",
@@ -46,6 +49,8 @@ _FROM = {
     "GraphClassifier": "edgenet.models",
     "NodeClassifier": "edgenet.models",
     "freeze_attention": "edgenet.convert",
+    "from_pretrained": "edgenet.pretrained",
+    "save_pretrained": "edgenet.pretrained",
     "to_edgenet": "edgenet.convert",
     "tune_malloc": "edgenet.malloc",
 }
