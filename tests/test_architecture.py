@@ -61,7 +61,7 @@ THIRD_PARTY = {
     "_version": "",
     "errors": "",
     "malloc": "torch",
-    "estimators": "numpy scipy",
+    "estimators": "numpy scipy sklearn matplotlib",  # the contract of scikit-learn; pictures, inside plot()
     "data": "torch_geometric torch numpy scipy networkx sklearn tqdm",
     "compress": "torch numpy scipy tqdm",
 }
