@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.errors import PlanError, RankError, ShapeError
-from edgenet.structured.base import StructuredMatrix, checked
+from edgenet.structured.base import StructuredMatrix, checked, row_numbers
 from edgenet.structured.hash_pool import HashPool, budget, lay_out
 
 
@@ -82,16 +82,22 @@ class Hashed(StructuredMatrix):
             by_rank = False
         if not by_rank:
             return ops.linear(x, self.kept.get(self, "dense", tuple(self.parameters()), self.to_dense))
-        p, q = self.pool.factors()
+        p, q = self.kept.get(self, "factors", tuple(self.parameters()), self._factors)
+        if self._pieces == 1:
+            k = self._beside
+            z = ops.linear(x, q).unflatten(-1, (k, -1))
+            return ops.linear(z, p).transpose(-1, -2).flatten(-2)[..., :m]
+        z = F.pad(x, (0, self._pieces * self.pool.width - n)).unflatten(-1, (self._pieces, self.pool.width))
+        return ops.linear(ops.linear(z, q).flatten(-2), p)
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        """The two products that W is in an aligned pool, piece by piece."""
+        (m, n), (p, q) = self._shape, self.pool.factors()
         p = p[:, self._first : self._last] * self.scale
         if self._pieces == 1:
             k, hashes = self._beside, len(q)
-            q = q[:, : k * n].unflatten(1, (k, n)).movedim(1, 0).reshape(k * hashes, n)
-            z = ops.linear(x, q).unflatten(-1, (k, hashes))
-            return ops.linear(z, p.mT).transpose(-1, -2).flatten(-2)[..., :m]
-        z = F.pad(x, (0, self._pieces * self.pool.width - n)).unflatten(-1, (self._pieces, self.pool.width))
-        p = p.unflatten(1, (m, self._pieces)).permute(1, 2, 0).flatten(1)
-        return ops.linear(ops.linear(z, q).flatten(-2), p)
+            return p.mT.contiguous(), q[:, : k * n].unflatten(1, (k, n)).movedim(1, 0).reshape(k * hashes, n)
+        return p.unflatten(1, (m, self._pieces)).permute(1, 2, 0).flatten(1), q
 
     def _cost(self) -> int:
         """Multiply-adds of a row of the batch, by pieces of low rank."""
@@ -118,7 +124,7 @@ class Hashed(StructuredMatrix):
         if 4 * index.numel() >= m or not self.training:
             return self.kept.get(self, "dense", tuple(self.parameters()), self.to_dense)[index]
         width = self.pool.width
-        index = torch.arange(m, device=index.device)[index, None]  # refuses rows that are not there
+        index = row_numbers(index, m)[:, None]
         column = torch.arange(n, device=index.device)
         if not self.pool.aligned:
             cell = self.offset + index * n + column

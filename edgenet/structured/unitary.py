@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.errors import ShapeError
+from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, checked
 
 # where the two routes take the same time on a core of a server of today, complex64
 _BUILD, _BUILD_NUMBERS, _BUILD_IN_TRAINING = 128, 1 << 21, 64
+_PIECE = 32  # rows of a batch whose intermediates stay in the cache
 _STARTS = 16  # of the fit, side by side
 _SWEEPS = 60  # from every start
 _POLISHED = 4  # starts that are followed to the end, at most
@@ -71,7 +73,10 @@ class Unitary(StructuredMatrix):
         """x W^T: (..., n) real or complex -> (..., n) complex."""
         self._check_precision()
         if torch.compiler.is_compiling() or not self._builds(math.prod(x.shape[:-1])):  # one trace serves every batch
-            return self._apply_factors(x)
+            if torch.is_grad_enabled() or not backend.eager() or x.numel() <= _PIECE * self.shape[0]:
+                return self._apply_factors(x)
+            parts = x.reshape(-1, self.shape[0]).split(_PIECE)
+            return torch.cat([self._apply_factors(part) for part in parts]).view(x.shape)
         weight = self.kept.get(self, "dense", (self.phases, self.reflections, self.permutation), self.to_dense)
         dtype = torch.promote_types(x.dtype, weight.dtype)
         return ops.linear(x.to(dtype), weight.to(dtype))
@@ -86,7 +91,7 @@ class Unitary(StructuredMatrix):
     def adjoint(self, x: Tensor) -> Tensor:
         """x conj(W), which is the inverse: ``adjoint(matmul(x))`` is x. (..., n) -> (..., n)."""
         self._check_precision()
-        turns, (first, second) = _turns(self.phases).conj(), torch.view_as_complex(self.reflections)
+        turns, (first, second) = _turns(self.phases).conj(), _complex(self.reflections)
         z = _reflect(x * turns[2], second)
         z = _fourier(z) * turns[1]
         z = _reflect(z[..., self.permutation.argsort()], first)
@@ -94,7 +99,7 @@ class Unitary(StructuredMatrix):
 
     def _apply_factors(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         dtype = dtype or self.phases.dtype
-        turns, (first, second) = _turns(self.phases.to(dtype)), torch.view_as_complex(self.reflections.to(dtype))
+        turns, (first, second) = _turns(self.phases.to(dtype)), _complex(self.reflections.to(dtype))
         z = _reflect(_fourier(x * turns[0]), first)
         z = _fourier(z[..., self.permutation] * turns[1], inverse=True)
         return _reflect(z, second) * turns[2]
@@ -174,6 +179,10 @@ class Unitary(StructuredMatrix):
 
 def _turns(phases: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(phases), phases)
+
+
+def _complex(pairs: Tensor) -> Tensor:
+    return torch.complex(pairs[..., 0], pairs[..., 1])  # a view wants parameters to begin at an even address
 
 
 def _fourier(z: Tensor, inverse: bool = False) -> Tensor:

@@ -198,3 +198,9 @@ def test_in_a_linear_layer_it_trains_toward_a_planted_map():
     assert losses[-1] < 0.5 * losses[0]
     w = layer.weight.to_dense().detach()
     near(w @ w.mH, torch.eye(8, dtype=torch.complex128))
+
+
+def test_large_batches_go_in_pieces():
+    matrix, x = Unitary.random((200, 200)).eval(), torch.randn(3, 50, 200, dtype=torch.complex128)
+    with torch.no_grad():
+        torch.testing.assert_close(matrix(x), x @ matrix.to_dense().mT)
