@@ -315,9 +315,9 @@ class NodeVarying(Taps):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         stored = state_dict.get(prefix + "group")
-        if stored is not None and not self.is_bound:
+        if stored is not None and not (self.is_bound and len(self.group)):
             self.group = self.group.new_empty(stored.shape)
-            table = state_dict.get(prefix + "table.weight")
+            table = state_dict.get(prefix + "table.weight") if not self.is_bound else self.table
             if table is not None:
                 self.channels = table.shape[1] // (self.out_channels * self.taps)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -85,7 +85,7 @@ class EdgeVarying(Phi):
         self.where = _rows(share, self_loops, nodes, num_types, buckets, by_community)
         self.edge_table: StructuredMatrix = Dense.lazy(-1, -1)
         self.node_table: StructuredMatrix | None = Dense.lazy(-1, -1) if self_loops or initial else None
-        self._token = _token()  # under which a graph remembers its rows; new whenever the tables' rows change
+        self._token = new_token()  # under which a graph remembers its rows; new whenever the tables' rows change
         if self.where.edge_rows is not None and heads > 0:
             self._make_tables(None)
 
@@ -104,28 +104,31 @@ class EdgeVarying(Phi):
         if heads is not None and self.heads == -1:
             self.heads = heads
         self.where.bind(graph)
-        self._token = _token()
-        if _is_lazy(self.edge_table):
-            self._make_tables(graph)
+        self._token = new_token()
         self._check_sizes()
+        self._make_tables(graph)
 
     def _check_sizes(self) -> None:
         for table, rows in ((self.edge_table, self.where.edge_rows), (self.node_table, self.where.node_rows)):
-            if table is not None and not _is_lazy(table) and table.shape[0] != rows:
+            if table is not None and not is_lazy(table) and table.shape[0] != rows:
                 raise SupportError(
                     f"a table of {table.shape[0]} rows stands in the slot, and this graph needs {rows}: it was "
                     f"made for other edges."
                 )
 
     def _make_tables(self, graph: Graph | None) -> None:
+        if self.heads == -1 and self.order and not is_lazy(self.edge_table):
+            self.heads = self.edge_table.shape[1] // self.order
         if self.heads == -1:
             raise ShapeError("the number of heads is not known yet: pass it, or run the layer once on the full graph.")
-        if _is_lazy(self.edge_table):
+        fresh = [name for name in ("edge_table", "node_table") if is_lazy(getattr(self, name))]
+        if "edge_table" in fresh:
             self.edge_table = self._made(self.edge_table, self.where.edge_rows, self.order)
-        if _is_lazy(self.node_table):
+        if "node_table" in fresh:
             hops = self.order * self.has_diagonal + self.has_initial
             self.node_table = self._made(self.node_table, self.where.node_rows, hops)
-        self._draw(graph)
+        if fresh:
+            self._draw(graph, fresh)
 
     def _made(self, lazy: Dense, rows: int, hops: int) -> StructuredMatrix:
         if self.structure is None or rows == 0:
@@ -144,7 +147,7 @@ class EdgeVarying(Phi):
         return Graph(torch.stack([self.where.key % n, self.where.key // n]), self.where._num_nodes)
 
     @torch.no_grad()
-    def _draw(self, graph: Graph | None) -> None:
+    def _draw(self, graph: Graph | None, tables: Sequence[str] = ("edge_table", "node_table")) -> None:
         if not self.is_bound or self.heads == -1:
             return
         edges, nodes = self.where.edge_rows, self.where.node_rows
@@ -157,17 +160,18 @@ class EdgeVarying(Phi):
             start[row[row >= 0]] = gso.symmetric(graph, None, like.dtype)[row >= 0]
         else:
             start = like.new_ones(edges)
-        self.edge_table.reset_parameters(start[:, None] * factor)
-        if self.node_table is not None:
+        if "edge_table" in tables:
+            self.edge_table.reset_parameters(start[:, None] * factor)
+        if self.node_table is not None and "node_table" in tables:
             first = like.new_empty(self.heads * self.has_initial).uniform_(-1, 1) * math.sqrt(3)
             rest = like.new_zeros(self.order * self.heads * self.has_diagonal)
             self.node_table.reset_parameters(torch.cat([first, rest]).repeat(nodes, 1))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        if self.structure is not None and _is_lazy(self.edge_table):
+        if self.structure is not None and is_lazy(self.edge_table):
             self._make_as_stored(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._token = _token()
+        self._token = new_token()
 
     def _make_as_stored(self, state_dict: dict, prefix: str) -> None:
         """Make the tables that a checkpoint will fill, of as many rows as its graph needs."""
@@ -175,7 +179,7 @@ class EdgeVarying(Phi):
             table, row = getattr(self, f"{name}_table"), state_dict.get(f"{prefix}where.{_ROWS[name]}")
             rows = state_dict.get(f"{prefix}where.num_nodes") if row is None else (row >= 0).sum()  # None: by node
             # a table without rows is dense, and has a weight
-            if rows is not None and int(rows) > 0 and _is_lazy(table):
+            if rows is not None and int(rows) > 0 and is_lazy(table):
                 setattr(self, f"{name}_table", self._made(table, int(rows), hops))
 
     # ---------------------------------------------------------------- using
@@ -188,7 +192,7 @@ class EdgeVarying(Phi):
         edge_attr: Tensor | None = None,
     ) -> Tensor:
         heads = source_and_target(z)[0].shape[-2]
-        if not self.is_bound or _is_lazy(self.edge_table):
+        if not self.is_bound or is_lazy(self.edge_table):
             if self.structure is not None:
                 raise SupportError(
                     f"tables that are {self.structure['structure']} from the start are made for a graph: call "
@@ -276,7 +280,7 @@ class EdgeMatrix(Phi):
         self.reset_parameters()
 
     def bind(self, graph: Graph, heads: int | None = None) -> None:
-        fresh = not self.entries.is_bound
+        fresh = is_lazy(self.entries.edge_table)
         self.entries.bind(graph)
         if fresh:
             self.reset_parameters()
@@ -346,11 +350,11 @@ def _rows(
     raise ShapeError(f"share is one of 'edge', 'node', 'type', 'hash', got {share!r}.")
 
 
-def _is_lazy(table: StructuredMatrix | None) -> bool:
+def is_lazy(table: StructuredMatrix | None) -> bool:
     return isinstance(table, Dense) and table.is_lazy
 
 
-def _token() -> str:
+def new_token() -> str:
     """A name that no other table has, in this process or in one that wrote a pickle; a string, which can be traced."""
     return uuid.uuid4().hex
 

@@ -14,7 +14,7 @@ from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, Spmm
 from edgenet.phi.channels import ChannelKronecker, ChannelTable
 from edgenet.phi.corrections import Corrections
-from edgenet.phi.edge_varying import _REMEMBERED, EdgeVarying, _token
+from edgenet.phi.edge_varying import _REMEMBERED, EdgeVarying, is_lazy, new_token
 from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows
 from edgenet.phi.shift import ShiftOperator
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix
@@ -120,6 +120,10 @@ class EdgeFactored(Phi):
             raise ShapeError(f"weights={weights!r} does not go with the form {base!r}.")
         self.weights = given
 
+        # as they were asked for, from which saved models are made again
+        self.share, self.nodes, self.num_types, self.buckets = share, nodes, num_types, buckets
+        self.ratio, self.edge_rank, self.channel_rank = ratio, edge_rank, channel_rank
+        self.times_edge_weight = times_edge_weight
         structures = self._structures(base, ratio, edge_rank or rank, channel_rank or rank)
         sharing: dict[str, Any] = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
         sharing |= {"self_loops": self_loops, "times_edge_weight": times_edge_weight, "structure": structures[0]}
@@ -155,7 +159,7 @@ class EdgeFactored(Phi):
             self.corrections = nn.ModuleList(
                 Corrections(out_channels, fan, density, self.lanes and k > 0, self.lanes) for k, fan in enumerate(fans)
             )
-        self._key = _token()
+        self._token = new_token()
         self.reset_parameters()
 
     def _structures(
@@ -183,15 +187,15 @@ class EdgeFactored(Phi):
             SupportError: if they belong to another graph already, or this one is a sampled piece or bipartite.
         """
         self._check(graph)
-        fresh = not self.is_bound
+        fresh = not self.is_bound and is_lazy(getattr(self.coefficients, "edge_table", self.senders))
         if self.corrected is not None:
             self.corrected.bind(graph)
         self.coefficients.bind(graph, self.rank)
         if self.where is not None:
             self.where.bind(graph)
-        self._key = _token()
+        self._token = new_token()
         for table in (self.receivers, self.senders):
-            if isinstance(table, Dense) and table.is_lazy:
+            if is_lazy(table):
                 table.materialise(self.where.node_rows, self.order * self.rank)
         for part in self.corrections or ():
             part.bind(self.corrected.edge_rows + self.corrected.node_rows * self.self_loops)
@@ -248,7 +252,7 @@ class EdgeFactored(Phi):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._key = _token()
+        self._token = new_token()
 
     # ---------------------------------------------------------------- using
     def forward(
@@ -349,7 +353,7 @@ class EdgeFactored(Phi):
         return torch.cat([row, torch.where(own < 0, -1, own + self.corrected.edge_rows)])
 
     def _remembered(self, graph: Graph, what: str, compute: Callable[[], Any]) -> Any:
-        return graph.memo((f"factored {what}", self._key), compute, at_most=_REMEMBERED)
+        return graph.memo((f"factored {what}", self._token), compute, at_most=_REMEMBERED)
 
     # ---------------------------------------------------------------- the whole tensor
     @property
@@ -448,7 +452,7 @@ class EdgeFactored(Phi):
             rest = rest.index_put((row[row >= 0],), (theta.to(near) - near).flatten(1)[row >= 0]).flatten()
             position = rest.abs().topk(len(part.position)).indices
             part.place_(position, rest[position])
-        self._key = _token()
+        self._token = new_token()
 
     def extra_repr(self) -> str:
         return (
