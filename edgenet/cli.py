@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from edgenet.train import RunResult
 
 ERRORS = tuple(kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception))
-DEMO_LAYERS = {"signal": ("gcnn", "gat", "edge_varying"), "node": ("gcn", "gat", "edge_varying")}
-DEMO_TITLES = {"gcn": "GCN form", "gcnn": "GCNN form", "gat": "GAT form", "edge_varying": "edge-varying EdgeNet"}
 
 
 @dataclass(frozen=True)
@@ -351,59 +349,46 @@ def _inspect(arguments: argparse.Namespace) -> int:
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("dataset", nargs="?", default="digits", metavar="DATASET", help="default: digits, which needs no network")
-    add("--seeds", default="3", help="how many, or which")
-    add("--epochs", type=int, default=150, help="at most so many")
+    add("--ratio", type=float, default=10.0, help="times fewer parameters in the model that is saved (default: 10)")
+    add("--seed", type=int, default=0, help="of all random numbers")
+    add("--epochs", type=int, default=200, help="of training; fine-tuning takes a quarter (default: 200)")
     add("--out", help="folder (default: runs/demo-DATASET, which every demo replaces)")
     add("--overwrite", action="store_true", help="replace what an earlier demo left in --out")
     add("--data-root", help="folder to look for data in first")
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    """A graph convolution, attention, and weights learned edge by edge, on one data set, in a table and a picture."""
-    import time
+    """Train an attention GNN, convert it, compress it by every family, save the best and read it back."""
+    import torch
 
-    from edgenet import plots
+    from edgenet import demo
     from edgenet.data import load
-    from edgenet.presets import preset
-    from edgenet.train import train
 
-    seeds = _seeds(arguments.seeds)
+    for name, least in (("ratio", 1), ("epochs", 1)):
+        if not getattr(arguments, name) >= least:
+            raise errors.ConfigError(f"--{name} is at least {least}, got {getattr(arguments, name)}.")
+    torch.set_num_threads(1)  # the layers are too small for more to help, and a busy core would hold all others up
     dataset = load(arguments.dataset, root=arguments.data_root)
-    first = dataset.train[0]
-    layers = DEMO_LAYERS[dataset.task]
-    if dataset.task == "node" and "train_mask" not in first:  # other graphs are tested: edge weights do not carry over
-        layers = tuple(layer for layer in layers if layer != "edge_varying")
     folder = Path(arguments.out or f"runs/demo-{dataset.name}")
-    overwrite = arguments.overwrite or not arguments.out
-    for taken in (folder / name for name in (*layers, "demo.png")):
-        if taken.exists() and not overwrite:
+    for taken in (folder / "model", folder / "demo.png"):
+        if taken.exists() and arguments.out and not arguments.overwrite:
             raise errors.ConfigError(f"{taken} exists. Replace it with --overwrite, or choose another --out.")
-    signals = f", {len(first.y):,} training signals" if dataset.task == "signal" else ""
+    first = dataset.train[0]
     print(f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
-          f"{dataset.num_features} features, {dataset.num_outputs} outputs{signals}", flush=True)  # fmt: skip
-    rows, histories, weights = [], {}, {}
-    for layer in layers:
-        start = time.perf_counter()
-        changes = {"training.seeds": seeds, "out": str(folder / layer)}
-        config = preset(dataset.name, layer, changes)
-        config = config.replaced(training__epochs=min(arguments.epochs, config.training.epochs))
-        result = train(config, dataset=dataset, overwrite=overwrite)
-        seconds = time.perf_counter() - start
-        title = DEMO_TITLES[layer]
-        rows.append([title, f"{result.seeds[0].parameters:,}", _spread(result, "test"), f"{seconds:.1f}"])
-        histories[title] = result.histories
-        shown = _edge_weights(result, dataset)
-        if shown is not None:
-            weights[title if shown.learned else f"{title}: given weights"] = shown
-    print("\n" + _table(["model", "parameters", f"test {dataset.metric}", "seconds"], rows))
-    count = len(seeds)
-    print(f"mean ± standard deviation over {count} seeds; seconds for all of them" if count > 1 else "one seed")
-    try:
-        title = f"{'Three' if len(rows) == 3 else 'Two'} EdgeNets on {dataset.name}"
-        path = plots.comparison(histories, weights, dataset.metric, folder / "demo.png", _labels(dataset), title)
-        print(f"\npicture: {path}")
-    except errors.ConfigError as error:
-        print(f"\nno picture: {error}", file=sys.stderr)
+          f"{dataset.num_features} features, {dataset.num_outputs} classes", flush=True)  # fmt: skip
+    story = demo.tell(dataset, folder, arguments.ratio, arguments.seed, arguments.epochs)
+    dense, (theirs, ours) = story.edgenet.total, story.forward
+    print(f"a PyG GAT of {dense.parameters:,} parameters, as an EdgeNet: scores differ by {story.difference:.1e}, "
+          f"forward {theirs:.1f} ms -> {ours:.1f} ms\n")  # fmt: skip
+    rows = [["none", f"{dense.parameters:,}", "1.0", f"{dense.bytes:,}", "", _score(story.accuracy)]]
+    for one in sorted(story.compressed, key=lambda one: one.report.total.ratio):
+        total = one.report.total
+        rows.append([one.family.replace("_", " "), f"{total.parameters:,}", f"{total.ratio:.1f}", f"{total.bytes:,}",
+                     _score(one.before), _score(one.after)])  # fmt: skip
+    print(_table(["structure", "parameters", "times fewer", "bytes", "test, compressed", "fine-tuned"], rows))
+    best = story.best
+    print(f"\nsaved and read back: {story.saved}, {best.family.replace('_', ' ')}, {best.report.total.parameters:,} "
+          f"parameters, test accuracy {_score(best.after)}\npicture: {story.picture}")  # fmt: skip
     return 0
 
 
@@ -464,7 +449,7 @@ COMMANDS: dict[str, Command] = {
     "report": Command(
         "show what every slot of a model takes", commands_model.report_arguments, commands_model.report
     ),
-    "demo": Command("train three networks on one data set and draw what they learned", _demo_arguments, _demo),
+    "demo": Command("train an attention GNN, convert it, compress it, save it", _demo_arguments, _demo),
     "bench": Command("run an experiment of docs/results and write its page", bench.arguments, bench.run),
     "doctor": Command("show what runs on this machine: versions, kernels, backends", _doctor_arguments, _doctor),
 }

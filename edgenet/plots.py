@@ -353,49 +353,6 @@ def edge_weight_picture(
         return _saved(figure, path)
 
 
-def comparison(
-    histories: Mapping[str, Mapping[int, Sequence[Mapping[str, Any]]]],
-    weights: Mapping[str, EdgeWeights],
-    metric: str,
-    path: str | Path,
-    labels: Tensor | None = None,
-    title: str = "",
-    max_nodes: int = 150,
-) -> Path:
-    """Several models side by side as a PNG: their learning curves above, the edge weights of each below.
-
-    Args:
-        histories: {model: {seed: records}}.
-        weights: {model: weights}; models without any are left out below.
-
-    Returns:
-        The path.
-
-    Raises:
-        ConfigError: if matplotlib is not installed.
-    """
-    columns = max(1, len(weights))
-    with _figure(figsize=(max(9.0, 4.7 * columns), 8.6)) as figure:
-        figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08, hspace=0.04, wspace=0.02)
-        # one row of curves above one of graphs: 2 and ``columns`` of the same width in all
-        grid = figure.add_gridspec(2, 2 * columns, height_ratios=(0.66, 1))
-        left, right = figure.add_subplot(grid[0, :columns]), figure.add_subplot(grid[0, columns:])
-        name = METRICS.get(metric, metric)
-        for colour, (model, own) in zip(_cycled(LINES, len(histories)), histories.items(), strict=True):
-            draw_curves(left, own, "loss", colour, model)
-            draw_curves(right, own, "val", colour, model, "min" if metric == "rmse" else "max")
-        left.set(xlabel="epoch", ylabel="loss", title="Training loss", yscale="log")
-        right.set(xlabel="epoch", ylabel=name, title=f"Validation {name}")
-        _show_the_upper_part(right, [records for own in histories.values() for records in own.values()], metric)
-        left.legend(fontsize=9)
-        right.legend(fontsize=9, loc="lower right")
-        for column, (model, own) in enumerate(weights.items()):
-            axes = figure.add_subplot(grid[1, 2 * column : 2 * column + 2])
-            draw_edge_weights(axes, own, labels, title=model, max_nodes=max_nodes)
-        figure.suptitle(title, x=0.008, ha="left", fontsize=14, fontweight="bold")
-        return _saved(figure, path)
-
-
 def compression_picture(report: Report, path: str | Path, title: str = "", most: int = 24) -> Path:
     """What every slot of a model takes before and after compression, as a PNG: bytes as bars, on a logarithmic axis.
 

@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, how it ends."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -128,7 +129,6 @@ def test_an_interruption_says_how_to_go_on(capsys, monkeypatch):
         (["train", "karate", "--seeds", "x"], "--seeds is a number of seeds"),
         (["train", "karate", "--seeds", ""], "--seeds is a number of seeds"),
         (["train", "karate", "--seeds", ","], "--seeds is a number of seeds"),
-        (["demo", "karate", "--seeds", ""], "--seeds is a number of seeds"),
         (["train", "karate", "--set", "training.device=meta"], "training.device is cpu or cuda, got 'meta'"),
         (["bench", "cora", "--seeds", "0"], "--seeds is at least 1, got 0"),
         (["bench", "cora", "--processes", "0"], "--processes is at least 1, got 0"),
@@ -231,40 +231,44 @@ def test_a_data_set_is_described_and_prepared(capsys, tmp_path):
 
 
 # ---------------------------------------------------------------- demo
-@pytest.mark.parametrize("dataset", ["karate", "csbm"])
-def test_the_demo_trains_three_models_and_draws_one_picture(capsys, tmp_path, dataset):
-    code, out, _ = run(capsys, "demo", dataset, "--seeds", "2", "--epochs", "4")
+DEMO = ["demo", "karate", "--epochs", "4"]
+
+
+@pytest.mark.float32  # as a user runs it
+def test_the_demo_converts_compresses_saves_and_draws(capsys, tmp_path):
+    code, out, _ = run(capsys, *DEMO, "--ratio", "5")
     assert code == 0
-    rows = [line for line in out.splitlines() if "±" in line and line[0] != "m"]
-    assert [row.split()[0] for row in rows] == ["GCN", "GAT", "edge-varying"]
-    picture = tmp_path / "runs" / f"demo-{dataset}" / "demo.png"
-    assert f"picture: runs/demo-{dataset}/demo.png" in out and picture.read_bytes()[:4] == b"\x89PNG"
-    assert picture.stat().st_size > 50_000
+    assert float(re.search(r"scores differ by (\S+),", out)[1]) < 1e-4
+    rows = [line.split("  ") for line in out.splitlines() if re.match(r"(none|low rank|kronecker|hashed) ", line)]
+    assert len(rows) == 1 + 3 * 4  # four ratios of each family, and the network itself
+    assert "saved and read back: runs/demo-karate/model" in out and "picture: runs/demo-karate/demo.png" in out
+    assert (tmp_path / "runs/demo-karate/demo.png").read_bytes()[:4] == b"\x89PNG"
+    assert {"model.safetensors", "config.json"} <= {
+        file.name for file in (tmp_path / "runs/demo-karate/model").iterdir()
+    }
 
 
-DEMO = ["demo", "karate", "--seeds", "1", "--epochs", "2"]
-
-
-def test_the_demo_replaces_its_own_folder_and_no_run_of_the_user(capsys, tmp_path):
+@pytest.mark.float32
+def test_the_demo_replaces_its_own_folder_and_nothing_of_the_user(capsys, tmp_path):
     assert run(capsys, *DEMO)[0] == run(capsys, *DEMO)[0] == 0
-    assert run(capsys, "train", "karate", "--model", "gat", *QUICK, "--out", "mine/gat")[0] == 0
+    assert run(capsys, *DEMO, "--out", "mine")[0] == 0
     before = {file: file.read_bytes() for file in (tmp_path / "mine").rglob("*") if file.is_file()}
     code, _, err = run(capsys, *DEMO, "--out", "mine")
-    assert code == 2 and "mine/gat exists" in err and "--overwrite" in err
+    assert code == 2 and "mine/model exists" in err and "--overwrite" in err
     assert {file: file.read_bytes() for file in (tmp_path / "mine").rglob("*") if file.is_file()} == before
     assert run(capsys, *DEMO, "--out", "mine", "--overwrite")[0] == 0
-    assert RunConfig.from_toml(tmp_path / "mine" / "gat" / "config.toml").training.epochs == 2
-    assert run(capsys, *DEMO, "--out", "new")[0] == 0
 
 
-def test_the_demo_on_graphs_of_which_some_are_new_has_no_edge_weights_to_learn(capsys, tmp_path, monkeypatch):
-    from train.small_data import graphs
-
-    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: graphs())
-    code, out, _ = run(capsys, "demo", "ppi", "--seeds", "1", "--epochs", "2")
-    assert code == 0 and (tmp_path / "runs" / "demo-rings" / "demo.png").is_file()
-    table = out[out.index("model ") :].splitlines()[2:4]
-    assert [row.split()[0] for row in table] == ["GCN", "GAT"] and "edge-varying" not in out
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["demo", "source_localisation"], "one graph with classes of nodes"),
+        ([*DEMO, "--ratio", "0.5"], "--ratio is at least 1"),
+    ],
+)
+def test_a_demo_that_cannot_be_given_says_why(capsys, arguments, says):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and says in err
 
 
 def test_a_checkpoint_of_something_else_is_refused_by_name(capsys, tmp_path):

@@ -147,13 +147,6 @@ def test_the_best_epoch_is_marked_and_ties_go_to_the_lower_loss():
     assert [list(np.atleast_1d(mark)) for mark in marks] == [[3]]
 
 
-def test_models_are_compared_in_one_picture(tmp_path):
-    weights = plots.EdgeWeights(EDGES, torch.rand(1, 6, 1), 0, True)
-    histories = {"a": {0: RECORDS, 1: RECORDS}, "b": {0: RECORDS}}
-    assert is_png(plots.comparison(histories, {"a": weights, "b": weights}, "accuracy", tmp_path / "c.png"))
-    assert is_png(plots.comparison(histories, {}, "rmse", tmp_path / "d.png"))
-
-
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ConfigError, match="pip install matplotlib"):
