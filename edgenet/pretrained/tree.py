@@ -243,7 +243,9 @@ class Builder:
     def _matrix(self, node: Mapping[str, Any], path: str) -> StructuredMatrix:
         try:
             config = dict(node["config"])
-            self._check_size(node["structure"], config)
+            m, n = config["shape"]
+            if not (type(m) is int and type(n) is int and m >= 0 and n >= 0 and m * n <= _LARGEST):
+                raise CheckpointError(f"a matrix of {m} x {n} is not made here.")
             matrix = family(node["structure"]).from_config(config)
             if not set(config) <= set(matrix.config()):
                 raise CheckpointError(f"its options are {', '.join(matrix.config())}, got {', '.join(config)[:80]}.")
@@ -255,17 +257,6 @@ class Builder:
                 f"{path}: no structured matrix is made of {str(dict(node))[:120]}: {type(error).__name__}: "
                 f"{_line(error)}"
             ) from error
-
-    def _check_size(self, name: str, config: Mapping[str, Any]) -> None:
-        m, n = config["shape"]
-        largest = max((max(shape) for shape in self.shapes.values() if shape), default=0)
-        if not (type(m) is int and type(n) is int and m >= 0 and n >= 0 and m * n <= _LARGEST):
-            raise CheckpointError(f"a matrix of {m} x {n} is not made here.")
-        if name == "unitary" and n > largest:  # draws its permutation
-            raise CheckpointError(f"a unitary matrix of {n} rows does not fit the tensors of the file.")
-        base = config.get("base")
-        if isinstance(base, dict):
-            self._check_size(base.get("structure", ""), {**base, "shape": config["shape"]})
 
     def _put_behind(self, module: nn.Module, node: Mapping[str, Any], path: str) -> None:
         for name, matrix in node.get("behind", {}).items():

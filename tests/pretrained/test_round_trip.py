@@ -1,5 +1,6 @@
 """A model that was saved and loaded is the model, and the file is as large as the report says."""
 
+import hashlib
 import json
 import struct
 
@@ -118,6 +119,21 @@ def test_frozen_attention_comes_back_with_its_graph(tmp_path):
     assert torch.equal(again(x, GRAPH.edge_index), model(x, GRAPH.edge_index))
     looped = GRAPH.with_self_loops()[0]
     assert config_of(tmp_path)["graphs"]["convs.0.phi.where"] == fingerprint(looped.edge_index, N)
+
+
+def test_attention_of_pyg_that_was_frozen_stays_frozen(tmp_path):
+    x = torch.randn(N, X)
+    model = freeze_attention(to_edgenet(pyg.GAT(X, 4, 2, 3)), x, GRAPH.edge_index)
+    again = round_trip(model, tmp_path)
+    assert all(conv.frozen for conv in again.convs)  # an attribute that is set after it was made
+    assert torch.equal(again(x, GRAPH.edge_index), model.eval()(x, GRAPH.edge_index))
+
+
+def test_a_fingerprint_is_of_the_sorted_pairs_of_target_and_source():
+    edges = torch.tensor([[2, 0, 2, 1], [0, 1, 0, 2]])  # 2 -> 0 twice
+    keys = struct.pack("<3q", 0 * 3 + 2, 1 * 3 + 0, 2 * 3 + 1)
+    assert fingerprint(edges, 3) == {"num_nodes": 3, "num_edges": 3, "sha256": hashlib.sha256(keys).hexdigest()}
+    assert fingerprint(edges.flip(0), 3) != fingerprint(edges, 3)
 
 
 def test_a_model_with_tables_is_bound_to_its_own_graph_alone(tmp_path):
