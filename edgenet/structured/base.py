@@ -100,7 +100,11 @@ class StructuredMatrix(nn.Module, ABC):
         return super().train(mode)
 
     def rows(self, index: Tensor) -> Tensor:
-        """W[index]: (I,) -> (I, n). Tables of edge weights are read through this."""
+        """W[index]: (I,) -> (I, n). Tables of edge weights are read through this.
+
+        Raises:
+            IndexError: if there is no such row.
+        """
         return self.to_dense()[index]
 
     def num_parameters(self) -> int:
@@ -170,6 +174,16 @@ def project(weight: Tensor, structure: Structure) -> Tensor:
     """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
     with torch.no_grad():
         return structure(weight.detach()).to_dense().detach()  # a dense one is a parameter
+
+
+def row_numbers(index: Tensor, rows: int) -> Tensor:
+    """The index, counted from the front. Where a matrix is padded, a row that it has not is one of the padding's.
+
+    Raises:
+        IndexError: if it names none of so many rows.
+    """
+    nothing = index.new_zeros(1).expand(rows)[index]  # torch's own check, of no memory
+    return index.remainder(max(1, rows)) + nothing
 
 
 def glorot(shape: tuple[int, int]) -> float:

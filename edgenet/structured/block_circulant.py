@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.errors import RankError, ShapeError
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked, clipped
+from edgenet.structured.base import StructuredMatrix, checked, clipped, row_numbers
 from edgenet.structured.padding import padded
 from edgenet.structured.svd import double
 
@@ -144,6 +144,7 @@ class BlockCirculant(StructuredMatrix):
 
     def rows(self, index: Tensor) -> Tensor:
         _, q, k = self.generators.shape
+        index = row_numbers(index, self._shape[0])
         turn = torch.arange(k, device=index.device)
         own = self.generators.index_select(0, index // k)  # (I, q, k)
         place = ((index % k)[:, None] - turn) % k

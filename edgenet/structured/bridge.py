@@ -36,7 +36,8 @@ class Bridge(nn.Module):
 
     def forward(self) -> Tensor:
         matrix = self.matrix
-        dense = matrix.kept.get(matrix, "bridge", tuple(matrix.parameters()), matrix.to_dense)
+        tensors = (*matrix.parameters(), *matrix.buffers())  # a mask is a buffer
+        dense = matrix.kept.get(matrix, "bridge", tensors, matrix.to_dense)
         return dense.reshape(self.shape)
 
     def right_inverse(self, value: Tensor) -> tuple[()]:

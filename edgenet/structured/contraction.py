@@ -22,7 +22,7 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.base import StructuredMatrix, row_numbers
 
 # The machine of the cost model, a core of a server of today. Ratios between routes matter, not seconds.
 _FLOPS = 1e11  # of large float32 products, per second
@@ -220,6 +220,7 @@ class ModeMatrix(StructuredMatrix):
         return dense[: self._shape[0], : self._shape[1]]
 
     def rows(self, index: Tensor) -> Tensor:
+        index = row_numbers(index, self._shape[0])
         a, b = self.pair(self._narrowest())
         high = torch.div(index, b.shape[1], rounding_mode="floor")
         left, right = a[:, high], b[:, index - high * b.shape[1]]  # (R, I, n1), (R, I, n2)

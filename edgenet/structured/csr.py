@@ -12,7 +12,7 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked
+from edgenet.structured.base import StructuredMatrix, checked, row_numbers
 from edgenet.structured.density import largest, number_of
 
 _FEW = 8  # rows of a batch up to which MKL's product beats the hop over a graph
@@ -68,7 +68,7 @@ class Csr(StructuredMatrix):
         m, n = self.shape
         if x.shape[-1] != n:
             raise ShapeError(f"a ({m}, {n}) matrix multiplies rows of {n} numbers, got {tuple(x.shape)}.")
-        if not backend.eager():  # a trace cannot sort edges
+        if not backend.eager() or x.is_meta:  # which cannot sort edges
             return ops.linear(x, self.to_dense())
         flat = x.reshape(-1, n)
         if len(flat) <= _FEW and not self.training and self._mkl_serves(x):
@@ -90,7 +90,8 @@ class Csr(StructuredMatrix):
     def _mkl_serves(self, x: Tensor) -> bool:
         dtype = self.values.dtype
         suits = dtype in (torch.float32, torch.float64) and x.dtype == dtype and x.is_cpu and self.values.is_cpu
-        return suits and not torch.is_grad_enabled() and torch.backends.mkl.is_available()
+        plain = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
+        return suits and plain and torch.backends.mkl.is_available()
 
     def _mkl(self) -> Tensor:
         return torch.sparse_csr_tensor(
@@ -114,6 +115,7 @@ class Csr(StructuredMatrix):
         return self.values.new_zeros(m * n).index_copy(0, place, self.values).view(m, n)
 
     def rows(self, index: Tensor) -> Tensor:
+        index = row_numbers(index, self.shape[0])
         start = self.pointers.long()[index]
         length = self.pointers.long()[index + 1] - start
         row = torch.repeat_interleave(length)

@@ -220,6 +220,28 @@ def test_rows_are_rows_of_the_dense_matrix_and_so_are_their_gradients(case):
 
 
 @cases
+@pytest.mark.parametrize("train", [True, False])
+def test_a_row_that_is_not_there_is_refused(case, train):
+    matrix = case.build().train(train)
+    for row in (case.m, case.m + 1, -case.m - 1):
+        with pytest.raises((IndexError, RuntimeError)):
+            matrix.rows(torch.tensor([0, row]))
+    try:
+        last = matrix.rows(torch.tensor([-1]))
+    except (IndexError, RuntimeError):  # as index_select has it
+        return
+    near(last, matrix.to_dense()[-1:])
+
+
+@cases
+def test_it_tells_shapes_on_the_meta_device(case):
+    matrix, x = case.build().to("meta"), case.signals(3).to("meta")
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            assert matrix(x).shape == (3, case.m) and matrix.eval()(x).shape == (3, case.m)
+
+
+@cases
 def test_num_parameters_counts_its_trainable_numbers(case):
     matrix = case.build()
     masked = sum(int((~part.mask).sum()) for part in matrix.modules() if isinstance(part, Sparse))
