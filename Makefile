@@ -1,4 +1,4 @@
-# Two commands: `make demo` shows EdgeNets training on real data, `make test` passes the tests.
+# Two commands: `make demo` trains, converts and compresses a network on real data, `make test` passes the tests.
 # Needs Python >= 3.11 with venv; a C++ compiler builds the CPU kernels, and in `make test` the optional torch_scatter.
 
 PYTHON  ?= python3
@@ -23,7 +23,7 @@ help:   ## show this list
 	@echo "usage: make TARGET [PYTHON=python3.12] [DATASET=cora] [PYTEST_ARGS='-k spmm']"
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
-demo: $(VENV)/.installed   ## install, then train EdgeNets on embedded real data (DATASET=cora for Cora)
+demo: $(VENV)/.installed   ## install, then train an attention network, convert, compress and save it (DATASET=cora)
 	$(BIN)/edgenet demo $(DATASET)
 
 test: $(VENV)/.installed-test   ## install with torch_scatter, run the test suite, check the style

@@ -351,7 +351,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     add("dataset", nargs="?", default="digits", metavar="DATASET", help="default: digits, which needs no network")
     add("--ratio", type=float, default=10.0, help="times fewer parameters in the model that is saved (default: 10)")
     add("--seed", type=int, default=0, help="of all random numbers")
-    add("--epochs", type=int, default=200, help="of training; fine-tuning takes a quarter (default: 200)")
+    add("--epochs", type=int, default=200, help="of training; fine-tuning takes half (default: 200)")
     add("--out", help="folder (default: runs/demo-DATASET, which every demo replaces)")
     add("--overwrite", action="store_true", help="replace what an earlier demo left in --out")
     add("--data-root", help="folder to look for data in first")

@@ -3,8 +3,10 @@
 from edgenet.compress.admm import ADMM
 from edgenet.compress.callbacks import Callback, Loop, Run
 from edgenet.compress.compress import compress_, decompress_
+from edgenet.compress.distill import distillation
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
+from edgenet.compress.refit import refit_
 from edgenet.compress.report import Report, Row, report, stored
 from edgenet.compress.schedules import Anneal, cubic_density
 from edgenet.compress.search import Budget, Point, SearchResult, search
@@ -26,7 +28,9 @@ __all__ = [
     "compress_",
     "cubic_density",
     "decompress_",
+    "distillation",
     "pool_",
+    "refit_",
     "replace",
     "report",
     "search",
