@@ -17,6 +17,7 @@ from edgenet.graph import Graph
 from edgenet.nn.arma import Jacobi, Stacks
 from edgenet.nn.taps import Chebyshev, GraphIsomorphism, Linear, NodeVarying, Scaled, Sum, SumFan, Taps
 from edgenet.phi import (
+    Additive,
     Attention,
     AttentionV2,
     DotProduct,
@@ -231,6 +232,12 @@ PHI_CASES: list[PhiCase] = [
     PhiCase("attention_v2 with edge features", partial(AttentionV2, 1, 2, 4, edge_dim=6), edge_attr=6, columns=0),
     PhiCase("dot_product", partial(DotProduct, order=1, heads=3, channels=4, in_channels=5)),
     PhiCase("dot_product shared", partial(DotProduct, order=3, heads=2, channels=4, bias=False)),
+    PhiCase("additive", partial(Additive, order=2, heads=3, in_channels=5)),
+    PhiCase("additive lazy", partial(Additive, order=1, heads=2, edge_dim=-1), edge_attr=3),
+    PhiCase("additive per hop", partial(Additive, 2, 2, 5, edge_dim=3, share_hops=False), edge_attr=3, columns=2),
+    PhiCase("additive of edges", partial(Additive, 2, 2, edge_dim=3, endpoints="none", link="sigmoid"), edge_attr=3),
+    PhiCase("additive softmax", partial(Additive, 2, 2, 5, endpoints="source", link="softmax"), columns=0),
+    PhiCase("additive normalised", partial(Additive, 2, 1, 5, endpoints="target", link="tanh", normalize="rw")),
     PhiCase("dot_product times weights", partial(DotProduct, order=2, heads=2, channels=4), columns=0),
 ]
 

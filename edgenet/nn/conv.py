@@ -14,7 +14,7 @@ from edgenet.graph import Graph
 from edgenet.hub import Pretrained
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
-from edgenet.phi import PHIS, Attention, AttentionV2, DotProduct, EdgeFactored, EdgeMatrix, Phi, ShiftOperator
+from edgenet.phi import PHIS, Additive, Attention, AttentionV2, DotProduct, EdgeFactored, EdgeMatrix, Phi, ShiftOperator
 from edgenet.phi.base import Hop
 from edgenet.structured import Dense, SparseSignal, StructuredLinear
 
@@ -39,7 +39,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
         order: K, number of hops.
         heads: H, independent weightings of every edge.
         phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix",
-            "edge_factored", "shift", "shift_product", "attention", "attention_v2", "dot_product"), or a ``Phi``.
+            "edge_factored", "shift", "shift_product", "attention", "attention_v2", "dot_product", "additive"), or a
+            ``Phi``.
         concat: put heads side by side; otherwise average them.
         bias: whether to learn an additive bias.
         self_tap: whether z^(0) is among the combined signals. Default: no for attention and for factored matrices on
@@ -454,6 +455,8 @@ def _phi(
         return AttentionV2(order, heads, out_channels, in_channels=in_channels[1], bias=bias, **options)
     if kind is DotProduct:
         return DotProduct(order, heads, out_channels, in_channels=in_channels, bias=bias, **options)
+    if kind is Additive:
+        return Additive(order, heads, in_channels, **options)
     if kind in (EdgeMatrix, EdgeFactored):
         if heads != 1:
             raise ShapeError(f"matrices mix all channels at every hop and have no heads; got heads={heads}.")

@@ -1,5 +1,6 @@
 """Phi: the edge weights of every hop, given, learned, or computed from the signal."""
 
+from edgenet.phi.additive import Additive, Contributions
 from edgenet.phi.attention import Attention, AttentionV2
 from edgenet.phi.base import Phi
 from edgenet.phi.dot_product import DotProduct
@@ -17,12 +18,15 @@ PHIS: dict[str, type[Phi]] = {
     "attention": Attention,
     "attention_v2": AttentionV2,
     "dot_product": DotProduct,
+    "additive": Additive,
 }
 
 __all__ = [
     "PHIS",
+    "Additive",
     "Attention",
     "AttentionV2",
+    "Contributions",
     "DotProduct",
     "EdgeFactored",
     "EdgeMatrix",

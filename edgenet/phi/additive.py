@@ -1,0 +1,342 @@
+"""Additive: edge weights one can read, sums of smooth functions of one feature each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgenet import gso, ops
+from edgenet.errors import ShapeError
+from edgenet.graph import Graph
+from edgenet.phi.base import Pair, Phi, source_and_target
+from edgenet.phi.spline_functions import SplineFunctions
+from edgenet.structured import SparseSignal
+
+#: From the sum of functions to the edge weight. "softmax" is over the in-edges of each node.
+LINKS: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "identity": lambda score: score,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "softplus": F.softplus,
+    "softmax": None,
+}
+ENDPOINTS = {"both": ("source", "target"), "source": ("source",), "target": ("target",), "none": ()}
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What every function adds to the score of every edge.
+
+    Attributes:
+        values: (K, E, H, D), of D features; K = 1 where hops share their weights. Their sums and ``intercept`` are the
+            scores that the link turns into edge weights.
+        intercept: (K, H).
+        names: of the D features.
+    """
+
+    values: Tensor
+    intercept: Tensor
+    names: list[str]
+
+    def of_edge(self, edge: int, hop: int = 0, head: int = 0) -> list[tuple[str, float]]:
+        """The functions that are not zero at an edge, the largest first."""
+        parts = zip(self.names, self.values[hop, edge, head].tolist(), strict=True)
+        return sorted(((name, value) for name, value in parts if value), key=lambda part: -abs(part[1]))
+
+
+class Additive(Phi):
+    """Edge weights that are a link of a sparse sum of smooth functions, one of each feature:
+
+    Phi^(k)[e] = link(b + sum_d f_d(a_ed) + sum_c g_c(x_jc) + sum_c h_c(x_ic)) [* edge weight],   e = (j -> i),
+
+    with a the edge features and x the input signal at the two ends. The functions are splines in the basis of
+    ``edgenet.estimators.SpAM``, zero at first, so that with the link "identity", b = 1, training starts from the shift
+    operator. ``soft_threshold_`` after every optimizer step, by ``compress.GroupLasso`` say, sets whole functions to
+    zero: Ravikumar et al. 2009, with gradient steps in place of backfitting. The basis is fitted to the first data that
+    are met; with ``fit_basis`` it can be fitted to others.
+
+    Args:
+        order: K.
+        heads: H.
+        in_channels: F_in; a pair for the sources and targets of a bipartite graph; -1 reads it off the first input.
+        edge_dim: D, edge features; None for none.
+        endpoints: whose features of x are read: "both", "source", "target" or "none".
+        link: "identity", "sigmoid", "tanh", "softplus", or "softmax" over in-edges, for which functions of the receiver
+            cancel and are refused.
+        df: functions in the basis of one feature.
+        degree: of the splines.
+        share_hops: the same functions for all hops.
+        normalize: multiply the weights by those of a shift operator, as in ``ShiftOperator``.
+
+    Raises:
+        ShapeError: if there is nothing to read, or an option is unknown; in ``forward``, if features are not those that
+            were announced.
+    """
+
+    def __init__(
+        self,
+        order: int = 1,
+        heads: int = 1,
+        in_channels: int | tuple[int, int] = -1,
+        edge_dim: int | None = None,
+        endpoints: str = "both",
+        link: str = "identity",
+        df: int = 6,
+        degree: int = 3,
+        share_hops: bool = True,
+        normalize: str | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, known in (
+            ("endpoints", endpoints, ENDPOINTS),
+            ("link", link, LINKS),
+            ("normalize", normalize, gso.NORMALISATIONS),
+        ):
+            if value not in known:
+                raise ShapeError(f"{name} is one of {list(known)}, got {value!r}.")
+        if edge_dim is None and endpoints == "none":
+            raise ShapeError("there is no feature to read: set edge_dim, or endpoints to 'both', 'source' or 'target'.")
+        if link == "softmax" and "target" in ENDPOINTS[endpoints]:
+            raise ShapeError(
+                "a softmax over the in-edges of a node cancels what they share, so functions of the receiver do "
+                "nothing; set endpoints='source' or 'none'."
+            )
+        self.order, self.heads, self.in_channels, self.edge_dim = order, heads, in_channels, edge_dim
+        self.endpoints, self.link, self.df, self.degree, self.normalize = endpoints, link, df, degree, normalize
+        self.share_hops = self.shares_hops = share_hops or order == 1
+        self.follows_signal = endpoints != "none"
+        hops = 1 if self.shares_hops else order
+        widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
+        sizes = {"edge": edge_dim, "source": widths[0], "target": widths[1]}
+        self.functions = nn.ModuleDict(
+            {
+                part: SplineFunctions(sizes[part], hops, heads, df, degree)
+                for part in ((() if edge_dim is None else ("edge",)) + ENDPOINTS[endpoints])
+            }
+        )
+        # what all edges share cancels in a softmax
+        self.intercept = None if link == "softmax" else nn.Parameter(torch.empty(hops, heads))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for functions in self.functions.values():
+            functions.reset_parameters()
+        if self.intercept is not None:
+            nn.init.constant_(self.intercept, 1.0 if self.link == "identity" else 0.0)
+
+    # ---------------------------------------------------------------- weights
+    def forward(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair,
+        graph: Graph,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> Tensor:
+        features = self._features(x, graph, edge_attr)
+        self._fit(features, graph, False)
+        sums = {part: self.functions[part](values) for part, values in features.items()}  # (M, [B,] hops, H)
+        signal = next(reversed(sums.values()))  # the last part is an end of the edges, if any is
+        batch = signal.shape[1] if signal.dim() == 4 else 0
+        hops = []
+        for k in range(1 if self.shares_hops else self.order):
+            score = self._score({part: values[..., k, :] for part, values in sums.items()}, k, graph, batch)
+            if self.link == "softmax":
+                weight = ops.segment_softmax(score, graph)
+            else:
+                weight = LINKS[self.link](score)
+            hops.append(self._scaled(weight, graph, edge_weight))
+        return hops[0].expand(self.order, -1, -1) if self.shares_hops else torch.stack(hops)
+
+    def _score(self, sums: dict[str, Tensor], k: int, graph: Graph, batch: int) -> Tensor:
+        """(E, [B *] H) before the link."""
+        score = 0 if self.intercept is None else self.intercept[k].repeat(max(batch, 1)).expand(graph.num_edges, -1)
+        for part, values in sums.items():
+            if batch and values.dim() == 2:  # edge features are those of every signal
+                values = values.unsqueeze(1).expand(-1, batch, -1)
+            values = values.flatten(1)
+            if part != "edge":
+                values = values.index_select(0, graph.source if part == "source" else graph.target)
+            score = score + values
+        return score
+
+    def _scaled(self, weight: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:
+        if edge_weight is not None and edge_weight.dim() == 1:
+            edge_weight = edge_weight.unsqueeze(-1)
+        if edge_weight is not None and (edge_weight.dim() != 2 or edge_weight.shape[1] not in (1, self.heads)):
+            raise ShapeError(
+                f"{self.heads} heads take (E,) or (E, {self.heads}) edge weights, got {tuple(edge_weight.shape)}."
+            )
+        if self.normalize not in (None, "none"):
+            if edge_weight is not None and edge_weight.shape[1] != 1:
+                raise ShapeError(
+                    f"normalize={self.normalize!r} takes one column of edge weights; normalise beforehand."
+                )
+            normalise = gso.NORMALISATIONS[self.normalize]
+            if edge_weight is None:
+                shift = graph.memo((self.normalize, weight.dtype), lambda: normalise(graph, None, weight.dtype))
+            else:
+                shift = normalise(graph, edge_weight.squeeze(1))
+            edge_weight = shift.unsqueeze(-1)
+        if edge_weight is None:
+            return weight
+        factor = edge_weight.expand(-1, self.heads)
+        return weight * (factor if factor.shape == weight.shape else factor.repeat(1, weight.shape[1] // self.heads))
+
+    # ---------------------------------------------------------------- features and basis
+    def _features(self, x: Tensor | Pair, graph: Graph, edge_attr: Tensor | None) -> dict[str, Tensor]:
+        """What the functions of each part are of: (E, D) for edges, (nodes, [B,] F) for their ends."""
+        found: dict[str, Tensor] = {}
+        if (edge_attr is None) != (self.edge_dim is None):
+            came = "none came" if edge_attr is None else f"edge_attr {tuple(edge_attr.shape)} came"
+            raise ShapeError(f"this phi was made with edge_dim={self.edge_dim}, and {came}.")
+        if edge_attr is not None:
+            values = edge_attr.unsqueeze(-1) if edge_attr.dim() == 1 else edge_attr
+            if values.dim() != 2 or values.shape[0] != graph.num_edges or self.edge_dim not in (-1, values.shape[1]):
+                raise ShapeError(
+                    f"edge_attr wants one row for each of {graph.num_edges} edges, of edge_dim={self.edge_dim} "
+                    f"features, got {tuple(edge_attr.shape)}."
+                )
+            found["edge"] = values
+        for part, side in zip(("source", "target"), source_and_target(x), strict=True):
+            if part in self.functions:
+                if side is None:
+                    raise ShapeError(f"the edge weights are functions of the {part}'s features: pass them, not None.")
+                found[part] = side.to_dense() if isinstance(side, SparseSignal) else side
+        return found
+
+    def fit_basis(self, x: Tensor | Pair | None, graph: Graph, edge_attr: Tensor | None = None) -> Additive:
+        """Fit the basis of every function to the features of these edges, and set all functions to zero."""
+        self._fit(self._features(x, graph, edge_attr), graph, True)
+        for functions in self.functions.values():
+            functions.reset_parameters()
+        return self
+
+    def _fit(self, features: dict[str, Tensor], graph: Graph, again: bool) -> None:
+        for part, functions in self.functions.items():
+            if functions.is_fitted and not again:
+                continue
+            if graph.num_edges == 0:  # nothing is weighed yet
+                continue
+            values = features[part]
+            if part != "edge":  # weighed by edges: that is where the functions are used
+                index = graph.source if part == "source" else graph.target
+                values = values.index_select(0, index).flatten(0, -2)
+            functions.fit(values)
+
+    # ---------------------------------------------------------------- sparsity
+    def norms(self) -> dict[str, Tensor]:
+        """(K, H, D) size sqrt(mean f^2) of every function of the parts "edge", "source" and "target"."""
+        return {part: functions.norms() for part, functions in self.functions.items()}
+
+    def penalty(self) -> Tensor:
+        """The sum of the sizes of all functions, the penalty of a sparse additive model."""
+        return sum(norms.sum() for norms in self.norms().values())
+
+    @torch.no_grad()
+    def soft_threshold_(self, amount: float) -> Additive:
+        """f <- (1 - amount / ||f||)_+ f for every function."""
+        for functions in self.functions.values():
+            size = functions.norms().unsqueeze(-1)
+            functions.coefficients.mul_(torch.where(size > amount, 1 - amount / size, 0))
+        return self
+
+    def num_functions(self) -> int:
+        """Functions that are not zero."""
+        return int(sum((norms > 0).sum() for norms in self.norms().values()))
+
+    # ---------------------------------------------------------------- explanation
+    def feature_names(
+        self, edge_names: Sequence[str] | None = None, node_names: Sequence[str] | None = None
+    ) -> list[str]:
+        """A name of every feature: "edge 0", "source 3", "target age", ..."""
+        given = {"edge": edge_names, "source": node_names, "target": node_names}
+        return [
+            f"{part} {d if given[part] is None else given[part][d]}"
+            for part, functions in self.functions.items()
+            for d in range(functions.features)
+        ]
+
+    @torch.no_grad()
+    def explain(
+        self,
+        x: Tensor | Pair | None,
+        graph: Graph,
+        edge_attr: Tensor | None = None,
+        edge_names: Sequence[str] | None = None,
+        node_names: Sequence[str] | None = None,
+    ) -> Contributions:
+        """What every function adds to the score of every edge.
+
+        Args:
+            x: (N, F_in) signal; may be None where only edge features are read.
+            graph, edge_attr: as of ``forward``; a layer that adds self-loops weighs more edges than it was given.
+            edge_names, node_names: of the features.
+        """
+        features = self._features(x, graph, edge_attr)
+        self._fit(features, graph, False)
+        parts = []
+        for part, values in features.items():
+            if values.dim() != 2:
+                raise ShapeError(f"explain takes one signal at a time, (N, F_in), got {tuple(values.shape)}.")
+            each = self.functions[part].each(values)  # (M, K, H, D)
+            if part != "edge":
+                each = each.index_select(0, graph.source if part == "source" else graph.target)
+            parts.append(each)
+        values = torch.cat(parts, -1).transpose(0, 1)
+        intercept = values.new_zeros(len(values), self.heads) if self.intercept is None else self.intercept.detach()
+        return Contributions(values, intercept, self.feature_names(edge_names, node_names))
+
+    @torch.no_grad()
+    def plot(
+        self,
+        edge_names: Sequence[str] | None = None,
+        node_names: Sequence[str] | None = None,
+        largest: int = 12,
+        points: int = 200,
+    ) -> Any:
+        """Draw the functions that are not zero, a feature to an axis, a hop and head to a line.
+
+        Args:
+            edge_names, node_names: of the features.
+            largest: how many features at most, those with the largest functions.
+            points: of a curve, over the range of the data that the basis was fitted to.
+
+        Returns:
+            A matplotlib figure.
+
+        Raises:
+            ShapeError: if no data have been met.
+        """
+        from matplotlib.figure import Figure
+
+        curves: list[tuple[float, Tensor, Tensor]] = []  # size, (P,) feature, (P, K, H) function
+        for functions in self.functions.values():
+            if not functions.is_fitted:
+                raise ShapeError("the functions have no basis yet: run the layer, or fit_basis, once.")
+            at = torch.lerp(functions.low, functions.high, torch.linspace(0, 1, points).to(functions.low)[:, None])
+            each, sizes = functions.each(at), functions.norms().amax((0, 1))
+            curves += [(float(sizes[d]), at[:, d], each[..., d]) for d in range(functions.features)]
+        names = self.feature_names(edge_names, node_names)
+        shown = sorted((d for d in range(len(curves)) if curves[d][0] > 0), key=lambda d: -curves[d][0])[:largest]
+        across = max(1, min(4, len(shown)))
+        down = max(1, math.ceil(len(shown) / across))
+        figure = Figure(figsize=(3.2 * across, 2.6 * down), layout="constrained")
+        for place, d in enumerate(shown, 1):
+            axis = figure.add_subplot(down, across, place)
+            _, at, values = curves[d]
+            axis.plot(at.cpu(), values.flatten(1).cpu())
+            axis.set_xlabel(names[d])
+            axis.spines[["top", "right"]].set_visible(False)
+        if not shown:
+            figure.text(0.5, 0.5, "all functions are zero", ha="center", va="center")
+        return figure
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}, heads={self.heads}, link={self.link!r}, share_hops={self.share_hops}"
