@@ -56,9 +56,9 @@ def measure(job: Job) -> dict[str, Any]:
         _, build = PEER_LAYERS[job["shape"]["layer"]][job["implementation"] - 1]
         implementation = problem.peer(build(problem.shape, Edges(problem.graph)))
     name, size = implementation.name, found.facts()
-    before = _settled()
+    before = settled()
     results = implementation.calls[BOTH]()
-    growth = None if before is None else _memory("VmHWM") - before
+    growth = None if before is None else high_water() - before
     del results
     wrong = errors(implementation.results(), problem.reference())
     row = {"name": name, "bytes": growth, "times": {}, "errors": wrong, "error": max(wrong.values()), "failed": None}
@@ -67,7 +67,7 @@ def measure(job: Job) -> dict[str, Any]:
     return {"graph": size, "rows": [row]}
 
 
-def _settled() -> int | None:
+def settled() -> int | None:
     """Bytes in use, with memory that was freed handed back and the peak set to now; None where the system has no such
     thing."""
     gc.collect()
@@ -78,6 +78,11 @@ def _settled() -> int | None:
         return _memory("VmRSS")
     except (OSError, TypeError):
         return None
+
+
+def high_water() -> int:
+    """Bytes that the process had at most since ``settled``."""
+    return _memory("VmHWM")
 
 
 def _memory(name: str) -> int:
