@@ -6,6 +6,7 @@ Data sets come in here only to freeze attention on, to judge by and to fine-tune
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 from collections.abc import Iterator
@@ -89,9 +90,10 @@ def compress(arguments: argparse.Namespace) -> int:
     model = read_model(arguments.model)
     judge = Judge(_dataset(arguments.data, arguments)) if arguments.data else None
     before = None if judge is None else judge.score(model, "test")
+    teacher = copy.deepcopy(model)
 
     def fine_tune(model: nn.Module) -> None:
-        judge.fine_tune(model, arguments.fine_tune, arguments.lr)
+        judge.fine_tune(model, teacher, arguments.fine_tune, arguments.lr)
 
     if arguments.plan:
         report = compress_(model, Plan.from_toml(arguments.plan), progress=True)
@@ -227,23 +229,21 @@ class Judge:
                 tally.add(scores, target, 0.0)
         return tally.metric()
 
-    def fine_tune(self, model: nn.Module, epochs: int, lr: float) -> None:
-        """Train in place; the epoch of the best validation score is kept, the untrained model among them."""
+    def fine_tune(self, model: nn.Module, teacher: nn.Module, epochs: int, lr: float) -> None:
+        """Train in place on the labels, and on what the teacher says of every node; without dropout, for small models
+        have nothing to spare. The epoch of the best validation score is kept, the untrained model among them."""
         import torch
-        import torch.nn.functional as F
         from tqdm import tqdm
 
-        losses = {"class": F.cross_entropy, "multilabel": F.binary_cross_entropy_with_logits, "value": F.mse_loss}
+        with torch.no_grad():
+            told = [scores for scores, _, _ in self._outputs(teacher.eval(), "train")]
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
         best, kept = self.quality(model), _copied(model)
         for _ in tqdm(range(epochs), desc="fine-tune", leave=False):
-            model.train()
-            for scores, target in self._answers(model, "train"):
+            model.eval()
+            for (scores, target, mask), soft in zip(self._outputs(model, "train"), told, strict=True):
                 optimizer.zero_grad()
-                if self.dataset.target == "value":
-                    scores = scores.squeeze(-1)
-                wanted = target if self.dataset.target == "class" else target.to(scores)
-                losses[self.dataset.target](scores, wanted).backward()
+                self._loss(scores, target, mask, soft).backward()
                 optimizer.step()
             quality = self.quality(model)
             if quality >= best:
@@ -251,16 +251,33 @@ class Judge:
         model.load_state_dict(kept)
         model.eval()
 
+    def _loss(self, scores: Tensor, target: Tensor, mask: Tensor | None, soft: Tensor) -> Tensor:
+        import torch.nn.functional as F
+
+        from edgenet.compress import distillation
+
+        own, labels = (scores, target) if mask is None else (scores[mask], target[mask])
+        if self.dataset.target == "class":
+            return F.cross_entropy(own, labels) + distillation(scores, soft)
+        if self.dataset.target == "multilabel":
+            loss = F.binary_cross_entropy_with_logits
+            return loss(own, labels.to(own)) + loss(scores, soft.sigmoid())
+        return F.mse_loss(own.squeeze(-1), labels.to(own)) + F.mse_loss(scores, soft)
+
     def _answers(self, model: nn.Module, split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """(scores, target) of every batch of a split."""
+        """(scores, target) of every batch of a split, of its own nodes alone."""
+        for scores, target, mask in self._outputs(model, split):
+            yield (scores, target) if mask is None else (scores[mask], target[mask])
+
+    def _outputs(self, model: nn.Module, split: str) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """(scores, target, mask of the split's nodes) of every batch."""
         for data in getattr(self.dataset, split):
             if self.dataset.task == "signal":
                 for start in range(0, len(data.y), _AT_ONCE):
                     few = slice(start, start + _AT_ONCE)
-                    yield _called(model, _inputs(model, data, data.x[few]), self.dataset.name), data.y[few]
+                    yield _called(model, _inputs(model, data, data.x[few]), self.dataset.name), data.y[few], None
                 continue
-            scores, mask = _called(model, _inputs(model, data), self.dataset.name), data.get(f"{split}_mask")
-            yield (scores, data.y) if mask is None else (scores[mask], data.y[mask])
+            yield _called(model, _inputs(model, data), self.dataset.name), data.y, data.get(f"{split}_mask")
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:
@@ -298,9 +315,10 @@ def _picture(report: Report, path: Path) -> None:
 
 
 def _say(model: nn.Module, out: Path) -> None:
+    from edgenet.compress import report
     from edgenet.pretrained.folder import CONFIG, TENSORS
 
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = report(model).total.parameters
     tables = json.loads((out / CONFIG).read_text(encoding="utf-8"))["graphs"]
     bound = f", {len(tables)} of its tables bound to a graph" if tables else ""
     size = (out / TENSORS).stat().st_size
