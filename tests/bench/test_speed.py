@@ -198,12 +198,12 @@ def test_a_job_is_measured_in_another_process_and_one_that_fails_says_why(tmp_pa
 def test_peak_memory_is_what_a_call_takes_beyond_what_was_there():
     import torch
 
-    before = memory._settled()
+    before = memory.settled()
     if before is None:
         pytest.skip("this system does not tell a process its peak memory")
     kept = torch.ones(5_000_000, dtype=torch.float64)
     del kept
-    assert 39e6 < memory._memory("VmHWM") - before < 60e6
+    assert 39e6 < memory.high_water() - before < 60e6
 
 
 def test_cells_have_three_digits():
