@@ -6,6 +6,7 @@ from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.distill import distillation
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
+from edgenet.compress.proximal import GroupLasso, GroupRow, Groups, L1Inf
 from edgenet.compress.refit import refit_
 from edgenet.compress.report import Report, Row, report, stored
 from edgenet.compress.schedules import Anneal, cubic_density
@@ -17,6 +18,10 @@ __all__ = [
     "Anneal",
     "Budget",
     "Callback",
+    "GroupLasso",
+    "GroupRow",
+    "Groups",
+    "L1Inf",
     "Loop",
     "Plan",
     "Point",

@@ -1,0 +1,255 @@
+"""Proximal callbacks: gradient training that sets whole groups of weights to zero (rows, heads, hops, functions)."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from edgenet.compress.callbacks import Callback, Run
+from edgenet.errors import PlanError
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which entries of a tensor make a group: those that agree in their places along some axes.
+
+    Attributes:
+        axes: the axes along which groups are told apart.
+        shape: the tensor is viewed in this shape first; one size may be -1. None leaves it.
+    """
+
+    axes: tuple[int, ...]
+    shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, spec: str | tuple[str, int] | Groups, shape: tuple[int, ...]) -> Groups:
+        """The groups that a short form means for a tensor of a shape.
+
+        "rows", "columns": each row, each column is a group; ("rows", n), ("columns", n): each of n equal runs of
+        consecutive ones; "functions": everything that agrees but in the last axis.
+
+        Raises:
+            PlanError: if it means nothing for this shape.
+        """
+        if isinstance(spec, Groups):
+            groups = spec
+        elif spec == "functions":
+            groups = cls(tuple(range(len(shape) - 1)))
+        else:
+            name, count = (spec, None) if isinstance(spec, str) else spec
+            axis = {"rows": 0, "columns": 1}.get(name)
+            if axis is None:
+                raise PlanError(f"groups are 'rows', 'columns', 'functions', pairs of them and how many; got {spec!r}.")
+            if axis >= len(shape):
+                raise PlanError(f"a tensor of shape {shape} has no {name}.")
+            if count is None:
+                groups = cls((axis,))
+            elif count < 1 or shape[axis] % count:
+                raise PlanError(f"{shape[axis]} {name} do not divide into {count} equal runs; the tensor is {shape}.")
+            else:
+                groups = cls((axis,), (*shape[:axis], count, shape[axis] // count, *shape[axis + 1 :]))
+        groups.flat(torch.empty(shape, device="meta"))
+        return groups
+
+    def flat(self, tensor: Tensor) -> Tensor:
+        """(groups, entries of each).
+
+        Raises:
+            PlanError: if the shape or an axis does not fit.
+        """
+        try:
+            view = tensor if self.shape is None else tensor.reshape(self.shape)
+            front = view.movedim(self.axes, tuple(range(len(self.axes))))
+            groups = math.prod(front.shape[: len(self.axes)])
+            return front.reshape(groups, math.prod(front.shape[len(self.axes) :]))
+        except (RuntimeError, IndexError) as error:
+            raise PlanError(f"{self} does not fit a tensor of shape {tuple(tensor.shape)}: {error}") from error
+
+    def unflat(self, flat: Tensor, like: Tensor) -> Tensor:
+        """The tensor of which ``flat`` has the groups, of the shape of ``like``."""
+        view = like if self.shape is None else like.reshape(self.shape)
+        order = [*self.axes, *(axis for axis in range(view.dim()) if axis not in self.axes)]
+        moved = flat.reshape([view.shape[axis] for axis in order])
+        return moved.movedim(tuple(range(len(order))), tuple(order)).reshape(like.shape)
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """How sparse one tensor is.
+
+    Attributes:
+        name: its path.
+        groups: how many it has.
+        kept: (groups,) whether any entry is other than zero.
+        entries: of each group.
+    """
+
+    name: str
+    kept: Tensor
+    entries: int
+
+    @property
+    def groups(self) -> int:
+        return len(self.kept)
+
+    @property
+    def zeros(self) -> int:
+        """Groups that are zero."""
+        return self.groups - int(self.kept.sum())
+
+
+class Proximal(Callback):
+    """After every optimizer step, W <- prox of lr * penalty * sum over groups of weight * norm(group).
+
+    With plain gradient descent this is the proximal gradient method, which minimises loss + penalty * sum of norms and
+    reaches exact zeros. Optimizers that scale entries, such as Adam, have another minimum with the same groups at zero
+    in practice: the step of the penalty is not scaled along.
+
+    Args:
+        groups: {pattern: groups}; patterns are matched to the names of parameters by ``re.match``, the first that
+            matches counts. Groups in short form, see ``Groups.of``: heads of a lift (H C, F) are ("rows", H), hops of
+            linear taps (F_out, (K + 1) F) are ("columns", K + 1), hops of an edge table (E, K H) ("columns", K), and
+            the functions of ``phi.Additive`` are "functions" of its coefficients.
+        penalty: at least 0.
+        by_size: weigh each group by the root of the number of its entries, so that tensors with groups of different
+            sizes are treated alike.
+        start: optimizer steps to leave alone at the beginning.
+
+    Raises:
+        PlanError: if the penalty is out of range; in ``on_start``, if a pattern matches no parameter or groups do not
+            fit, or if a parameter has no size yet, is frozen, or is not in the optimizer.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, str | tuple[str, int] | Groups],
+        penalty: float,
+        by_size: bool = True,
+        start: int = 0,
+    ) -> None:
+        if not (penalty >= 0 and math.isfinite(penalty)) or start < 0:
+            raise PlanError(f"a penalty and a start are at least 0, got {penalty} and {start}.")
+        self.groups, self.strength, self.by_size, self.start = dict(groups), penalty, by_size, start
+        self._found: list[tuple[str, nn.Parameter, Groups]] = []
+
+    @abstractmethod
+    def prox(self, flat: Tensor, amount: float) -> Tensor:
+        """(groups, entries) -> the same: argmin_x 1/2 ||x - v||^2 + amount * norm(x) for every row v."""
+
+    @abstractmethod
+    def norm(self, flat: Tensor) -> Tensor:
+        """(groups, entries) -> (groups,)."""
+
+    def on_start(self, run: Run) -> None:
+        self._found, rates = list(self._assigned(run.model)), _rates(run.optimizer)
+        for name, parameter, _ in self._found:
+            if not parameter.requires_grad or id(parameter) not in rates:
+                raise PlanError(f"{name} is not trained by this optimizer, so that no penalty can act on it.")
+
+    @torch.no_grad()
+    def after_step(self, run: Run) -> None:
+        if run.step <= self.start:
+            return
+        rates = _rates(run.optimizer)  # a schedule may have changed them, and a resumed optimizer has other groups
+        for _, parameter, groups in self._found:
+            flat = groups.flat(parameter)
+            amount = rates[id(parameter)] * self.strength * self._weight(flat)
+            wide = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
+            parameter.copy_(groups.unflat(self.prox(wide, amount).to(flat.dtype), parameter))
+
+    def value(self, model: nn.Module) -> Tensor:
+        """penalty * sum of weighted norms: what is added to the objective. Differentiable where no group is zero."""
+        terms = [
+            self._weight(flat) * self.norm(flat).sum()
+            for flat in (groups.flat(parameter) for _, parameter, groups in self._assigned(model))
+        ]
+        return self.strength * sum(terms)
+
+    @torch.no_grad()
+    def sparsity(self, model: nn.Module) -> list[GroupRow]:
+        """Which groups are left, tensor by tensor."""
+        rows = []
+        for name, parameter, groups in self._assigned(model):
+            flat = groups.flat(parameter)
+            rows.append(GroupRow(name, (flat != 0).any(1), flat.shape[1]))
+        return rows
+
+    def report(self, model: nn.Module) -> str:
+        """A table of ``sparsity`` in markdown."""
+        lines = ["| parameter | groups | of entries | zero |", "|---|---|---|---|"]
+        rows = self.sparsity(model)
+        lines += [f"| {r.name} | {r.groups} | {r.entries} | {r.zeros} ({r.zeros / r.groups:.0%}) |" for r in rows]
+        groups, zeros = sum(r.groups for r in rows), sum(r.zeros for r in rows)
+        lines.append(f"| all | {groups} | | {zeros} ({zeros / groups:.0%}) |")
+        return "\n".join(lines)
+
+    def _weight(self, flat: Tensor) -> float:
+        return math.sqrt(flat.shape[1]) if self.by_size else 1.0
+
+    def _assigned(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Groups]]:
+        parameters = dict(model.named_parameters())
+        for pattern in self.groups:
+            if not any(re.match(pattern, name) for name in parameters):
+                near = difflib.get_close_matches(pattern.replace("\\", ""), parameters, n=3, cutoff=0.3)
+                known = ", ".join(near or list(parameters)[:8]) or "none"
+                raise PlanError(f"the pattern {pattern!r} matches no parameter; there are {known}.")
+        for name, parameter in parameters.items():
+            spec = next((groups for pattern, groups in self.groups.items() if re.match(pattern, name)), None)
+            if spec is None:
+                continue
+            if is_lazy(parameter):
+                raise PlanError(f"the size of {name} is not known yet: run the model once first.")
+            yield name, parameter, Groups.of(spec, tuple(parameter.shape))
+
+
+def _rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:
+    """The learning rate of every parameter, by its id."""
+    return {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
+
+
+class GroupLasso(Proximal):
+    """Sum of Euclidean norms (Yuan and Lin 2006): every group is shortened by the same amount, or set to zero.
+
+    Of the functions of ``phi.Additive`` it is the functional soft threshold of sparse additive models.
+    """
+
+    def prox(self, flat: Tensor, amount: float) -> Tensor:
+        size = self.norm(flat).unsqueeze(1)
+        return torch.where(size > amount, flat * (1 - amount / size), 0)
+
+    def norm(self, flat: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(flat, dim=1)
+
+
+class L1Inf(Proximal):
+    """Sum of largest magnitudes, the l1,inf norm: the largest entries of a group are cut to a common magnitude, and the
+    group is zero once the amount exceeds the sum of its magnitudes. The penalty of ``estimators.QuantilePath``.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, str | tuple[str, int] | Groups],
+        penalty: float,
+        by_size: bool = False,
+        start: int = 0,
+    ) -> None:
+        super().__init__(groups, penalty, by_size, start)
+
+    def prox(self, flat: Tensor, amount: float) -> Tensor:
+        # v less its projection onto the l1 ball of that radius (Moreau): v cut at the magnitude theta
+        magnitude = flat.abs()
+        falling = magnitude.sort(1, descending=True).values
+        excess = (falling.cumsum(1) - amount) / torch.arange(1, flat.shape[1] + 1, device=flat.device)
+        cut = excess.amax(1, keepdim=True).clamp(min=0)
+        return torch.where(magnitude > cut, flat * (cut / magnitude), flat)
+
+    def norm(self, flat: Tensor) -> Tensor:
+        return torch.linalg.vector_norm(flat, ord=math.inf, dim=1)
