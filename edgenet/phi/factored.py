@@ -213,6 +213,8 @@ class EdgeFactored(Phi):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw all anew."""
+        if next(self.channels.parameters()).is_meta:  # for numbers that a file has
+            return
         for part in self.channels:
             # the sum over r of a factor in [0.5, 1.5] times C_r has Glorot's variance
             part.draw_(glorot((part.in_channels, part.out_channels)) / (1 if self.base == "shared" else self._spread()))
@@ -365,7 +367,9 @@ class EdgeFactored(Phi):
         """
         where = self.corrected if self.corrected is not None else getattr(self.coefficients, "where", self.where)
         if where is None or where.edge_rows is None:
-            raise SupportError("how many weights there are is known when the layer is bound to its graph.")
+            raise SupportError(
+                f"how many weights there are is known when they are bound to the edges of a graph; got {self}."
+            )
         rows = where.edge_rows + self.self_loops * where.node_rows
         return rows * sum(part.in_channels * part.out_channels for part in self.channels)
 

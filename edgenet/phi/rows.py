@@ -257,7 +257,8 @@ class TypeRows(Rows):
 
     def __init__(self, num_types: int) -> None:
         super().__init__()
-        self.edge_rows, self.node_rows = num_types, 1
+        self.num_types = self.edge_rows = num_types
+        self.node_rows = 1
 
     def of_edges(self, graph: Graph, edge_attr: Tensor | None) -> Tensor:
         if edge_attr is None or edge_attr.is_floating_point() or edge_attr.numel() != graph.num_edges:
@@ -289,7 +290,7 @@ class HashRows(Rows):
 
     def __init__(self, buckets: int) -> None:
         super().__init__()
-        self.edge_rows = self.node_rows = buckets
+        self.buckets = self.edge_rows = self.node_rows = buckets
 
     def of_edges(self, graph: Graph, edge_attr: Tensor | None) -> Tensor:
         need_node_id(graph)

@@ -530,3 +530,12 @@ def test_the_narrow_side_is_walked(monkeypatch):
         conv = layer({"form": "cp"}, widths)
         conv(torch.randn(13, widths[0]), GRAPH)
     assert widest == [3, 3]
+
+
+@forms
+@pytest.mark.parametrize("bank", ["mimo", "siso"])
+def test_a_saved_layer_is_made_again_from_its_file(options, bank, tmp_path):
+    conv = layer(options, order=2, bank=bank)
+    conv.save_pretrained(tmp_path)
+    x = torch.randn(13, 5)
+    assert_near(EdgeNetConv.from_pretrained(tmp_path)(x, GRAPH), conv(x, GRAPH), tolerance=1e-13)
