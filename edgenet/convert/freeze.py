@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from edgenet.convert.converted import Converted
+from edgenet.convert.model import copied
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
@@ -33,10 +33,10 @@ def freeze_attention(model: nn.Module, *inputs: Any, inplace: bool = False, **na
 
     Raises:
         ConversionError: if there is no attention, a layer runs more or less than once in a pass, or its graph cannot
-            have a table: bipartite, a sampled piece, a batch of signals.
+            have a table (bipartite, a sampled piece, a batch of signals), or its attention is not finite.
     """
     if not inplace:
-        model = copy.deepcopy(model)
+        model = copied(model)
     layers = {
         name: module
         for name, module in model.named_modules()
@@ -115,6 +115,8 @@ def _table(name: str, calls: list[Call]) -> EdgeVarying:
             f"{where} runs on a batch of {weight.shape[-1] // heads} signals, each with an attention of its own; "
             f"freeze on one."
         )
+    if not weight.isfinite().all():
+        raise ConversionError(f"the attention of {where} is not finite on these inputs; look for NaN or inf in them.")
     order = weight.shape[0]
     with torch.random.fork_rng(devices=[]):  # the table is filled at once
         phi = EdgeVarying(order, heads, self_loops=False).to(weight)

@@ -10,7 +10,7 @@ from torch import nn
 from torch_geometric.nn import MessagePassing
 
 from edgenet.convert.converted import Converted
-from edgenet.convert.pyg import converted
+from edgenet.convert.pyg import CONVERTERS, converted
 from edgenet.convert.source import Source
 from edgenet.errors import ConversionError
 from edgenet.nn import EdgeNetConv
@@ -36,8 +36,14 @@ def to_edgenet(model: nn.Module, inplace: bool = False) -> nn.Module:
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise ConversionError("a scripted model has no layers to replace; convert it before torch.jit.script.")
+    for place, part in model.named_modules():
+        if isinstance(part, torch.jit.ScriptModule) and part.original_name in {cls.__name__ for cls in CONVERTERS}:
+            raise ConversionError(
+                f"{place} is a scripted {part.original_name}, which cannot be replaced from within; put the layer that "
+                f"it was made of in its place."
+            )
     if not inplace:
-        model = copy.deepcopy(model)
+        model = copied(model)
     others: set[nn.Module] = set()
     found = dict(_layers(model, others))
     if not found and not any(isinstance(module, EdgeNetConv) for module in model.modules()):
@@ -54,6 +60,27 @@ def to_edgenet(model: nn.Module, inplace: bool = False) -> nn.Module:
             if child in new:
                 parent._modules[name] = new[child]
     return model
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy.
+
+    Raises:
+        ConversionError: if the model holds computed tensors, which pruning and the old ``weight_norm`` leave.
+    """
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        places = [
+            f"{place}.{name}".lstrip(".")
+            for place, part in model.named_modules()
+            for name, value in vars(part).items()
+            if isinstance(value, torch.Tensor) and not value.is_leaf
+        ]
+        raise ConversionError(
+            f"the model cannot be copied ({', '.join(places) or 'somewhere'} is computed of other tensors); make "
+            f"pruning and weight norms permanent first: torch.nn.utils.prune.remove, remove_weight_norm."
+        ) from error
 
 
 def _layers(module: nn.Module, others: set[nn.Module], path: str = "") -> list[tuple[str, nn.Module]]:

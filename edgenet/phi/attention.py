@@ -27,6 +27,10 @@ class SoftmaxPhi(Phi):
         super().__init__()
         self.order, self.heads, self.channels = order, heads, channels
         self.shares_hops = share_hops
+        if min(order, heads, channels) < 1:
+            raise ShapeError(
+                f"attention has an order, heads and channels of 1 at least, got {order}, {heads} and {channels}."
+            )
         if not 0 <= dropout <= 1:
             raise ShapeError(f"dropout is a probability in [0, 1], got {dropout}.")
         self.negative_slope, self.dropout = negative_slope, dropout
@@ -92,7 +96,8 @@ class Attention(SoftmaxPhi):
         score_bias: whether the scores have a bias b a head, as in the code of the paper's authors; zeros at first.
 
     Raises:
-        ShapeError: in ``forward``, if edge features come that ``edge_dim`` did not announce, or of another length.
+        ShapeError: if order, heads or channels are below 1, or dropout is no probability; in ``forward``, if edge
+            features come that ``edge_dim`` did not announce, or of another length.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ class BlockTerm(ModeMatrix):
         """
         weight = checked(weight)
         modes = {"out_modes": out_modes, "in_modes": in_modes, "dims": dims}
-        matrix = cls._empty_like(weight, blocks=blocks, rank=rank, **modes)
+        matrix = cls._empty_like(double(weight), blocks=blocks, rank=rank, **modes)
         sizes = list(zip(matrix.out_modes, matrix.in_modes, strict=True))
         tensor = padded(double(weight), math.prod(matrix.out_modes), math.prod(matrix.in_modes))
         core, factors = _fit(rearranged(tensor, sizes), tuple(matrix.core.shape[1:]), matrix.blocks)
@@ -117,8 +117,8 @@ class BlockTerm(ModeMatrix):
             matrix.core.copy_(core)
             for own, found, (m, n) in zip(matrix.factors, factors, sizes, strict=True):
                 own.copy_(found.view(matrix.blocks, m, n, -1))
-        matrix._spread()
-        return matrix
+        matrix._spread()  # before the cast: the core holds the size of the whole weight until then
+        return matrix._apply(lambda t: t.to(weight.dtype))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

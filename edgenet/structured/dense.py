@@ -11,7 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from edgenet import ops
 from edgenet.errors import ShapeError
-from edgenet.structured.base import StructuredMatrix, glorot
+from edgenet.structured.base import StructuredMatrix, checked, glorot
 
 
 class Dense(StructuredMatrix):
@@ -70,7 +70,7 @@ class Dense(StructuredMatrix):
 
     @classmethod
     def from_dense(cls, weight: Tensor) -> Self:
-        return cls(weight)
+        return cls(checked(weight, empty=True))
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:

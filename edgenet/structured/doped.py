@@ -137,6 +137,11 @@ class Doped(StructuredMatrix):
 
 def _maker(base: Mapping[str, Any] | Structure | None) -> Structure:
     if base is not None and not isinstance(base, Mapping):
+        if not callable(base):
+            raise PlanError(
+                f"the base of a doped matrix is {{'structure': name, **options}}, or makes a matrix of a weight; got "
+                f"{base!r}."
+            )
         return base
     name, options = _named(base or _BASE)
     return structure(name, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from edgenet.errors import ShapeError
 from edgenet.structured.base import StructuredMatrix
 
 
@@ -12,12 +13,19 @@ class StructuredEmbedding(nn.Module):
 
     Args:
         weight: the structured matrix W, (entries, channels). Read by ``rows``, so most families never build it.
-        padding_idx: the entry that is all zeros and gets no gradient, as in ``torch.nn.Embedding``.
+        padding_idx: the entry that is all zeros and gets no gradient, as in ``torch.nn.Embedding``; negative ones count
+            from the end.
+
+    Raises:
+        ShapeError: if there is no such entry.
     """
 
     def __init__(self, weight: StructuredMatrix, padding_idx: int | None = None) -> None:
         super().__init__()
-        self.weight, self.padding_idx = weight, padding_idx
+        entries = weight.shape[0]
+        if padding_idx is not None and not -entries <= padding_idx < entries:
+            raise ShapeError(f"padding_idx is one of {entries} entries, got {padding_idx}.")
+        self.weight, self.padding_idx = weight, None if padding_idx is None else padding_idx % entries
 
     def forward(self, index: Tensor) -> Tensor:
         """(...) whole numbers -> (..., channels)."""

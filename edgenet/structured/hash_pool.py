@@ -148,7 +148,7 @@ def budget(size: int, parameters: int | None, ratio: float | None) -> int:
     if (parameters is None) == (ratio is None):
         raise RankError(f"say either parameters= or ratio=, got parameters={parameters} and ratio={ratio}.")
     if ratio is not None:
-        if not 0 < ratio < math.inf:
+        if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio < math.inf:
             raise RankError(f"a ratio says how many times fewer parameters are wanted, got {ratio!r}. Try 10.")
         return math.floor(size / ratio)
     if isinstance(parameters, bool) or not isinstance(parameters, int):

@@ -44,7 +44,7 @@ class Kept:
             key: what is computed, and for which options.
             tensors: what it is computed of.
         """
-        if module.training or not backend.eager() or any(t.is_inference() for t in tensors):
+        if torch.compiler.is_compiling() or module.training:
             return compute()
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
             return compute()
@@ -55,6 +55,8 @@ class Kept:
                     break
             else:
                 return entry[2]
+        if not backend.eager() or any(t.is_inference() for t in tensors):
+            return compute()
         device = tensors[0].device.type
         # kept values must serve outside inference mode and autocast too
         full = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

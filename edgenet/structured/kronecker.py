@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import RankError
-from edgenet.structured.base import checked, clipped
+from edgenet.structured.base import checked, clipped, sizes_of
 from edgenet.structured.contraction import ModeMatrix
 from edgenet.structured.padding import padded, suggest_modes
 from edgenet.structured.svd import double, truncated_svd
@@ -124,9 +124,13 @@ def _sizes(
     """(p, q) of every factor."""
     m, n = shape
     if factors is not None:
-        sizes = [(int(p), int(q)) for p, q in factors]
+        if isinstance(factors, str) or not isinstance(factors, Sequence):
+            raise RankError(f"Kronecker factors are a list of (p, q), got {factors!r}.")
+        sizes = [sizes_of(size, "the size of a Kronecker factor") for size in factors]
+        if any(len(size) != 2 for size in sizes):
+            raise RankError(f"Kronecker factors are a list of (p, q), got {factors!r}.")
         rows, columns = math.prod(p for p, _ in sizes), math.prod(q for _, q in sizes)
-        if len(sizes) < 2 or min(min(size) for size in sizes) < 1 or rows < m or columns < n:
+        if len(sizes) < 2 or rows < m or columns < n:
             raise RankError(
                 f"Kronecker factors {sizes} make a ({rows}, {columns}) matrix; two factors or more that reach ({m}, "
                 f"{n}) are wanted. Try factor=({suggest_modes(m, 2)[1]}, {suggest_modes(n, 2)[0]})."
@@ -134,9 +138,10 @@ def _sizes(
         return sizes
     if factor is None:  # rows split into large and small, columns into small and large: two factors of one size
         factor = (suggest_modes(m, 2)[1], suggest_modes(n, 2)[0])
-    if len(factor) != 2 or not (1 <= factor[0] <= m and 1 <= factor[1] <= n):
-        raise RankError(f"a Kronecker factor is (p, q) with p from 1 to {m} and q from 1 to {n}, got {tuple(factor)}.")
-    p, q = int(factor[0]), int(factor[1])
+    factor = sizes_of(factor, "a Kronecker factor (p, q)")
+    if len(factor) != 2 or not (factor[0] <= m and factor[1] <= n):
+        raise RankError(f"a Kronecker factor is (p, q) with p from 1 to {m} and q from 1 to {n}, got {factor}.")
+    p, q = factor
     return [(p, q), (-(-m // p), -(-n // q))]
 
 

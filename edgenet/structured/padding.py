@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from numbers import Integral
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet.errors import RankError
+from edgenet.structured.base import sizes_of
 
+_MOST = 32  # modes: twos for any size that there is
 _CANDIDATES = 2000  # sizes above n that are looked at
 
 
@@ -68,19 +71,24 @@ def matched_modes(
     of like size.
 
     Raises:
-        RankError: if given modes are fewer than two, differ in number, or multiply to less than the size.
+        RankError: if given modes are no whole numbers from 1, fewer than two or more than 32, differ in number, or
+            multiply to less than the size.
     """
     m, n = shape
+    if out_modes is not None:
+        out_modes = sizes_of(out_modes, "out_modes")
+    if in_modes is not None:
+        in_modes = sizes_of(in_modes, "in_modes")
     for given in (out_modes, in_modes):
         if given is not None and dims is None:
             dims = len(given)
     dims = default_dims(shape) if dims is None else dims
-    if not isinstance(dims, int) or dims < 2:
-        raise RankError(f"a tensorised matrix has 2 modes or more, got dims={dims!r}.")
-    out_modes = suggest_modes(m, dims)[::-1] if out_modes is None else tuple(int(k) for k in out_modes)
-    in_modes = suggest_modes(n, dims) if in_modes is None else tuple(int(k) for k in in_modes)
+    if not isinstance(dims, Integral) or not 2 <= dims <= _MOST:
+        raise RankError(f"a tensorised matrix has 2 modes or more, {_MOST} at most, got dims={dims!r}.")
+    out_modes = suggest_modes(m, dims)[::-1] if out_modes is None else out_modes
+    in_modes = suggest_modes(n, dims) if in_modes is None else in_modes
     for name, modes, size in (("out_modes", out_modes, m), ("in_modes", in_modes, n)):
-        if len(modes) != dims or min(modes) < 1:
+        if len(modes) != dims:
             raise RankError(f"{name} wants {dims} numbers from 1, as many as there are modes, got {modes}.")
         if math.prod(modes) < size:
             raise RankError(

@@ -88,8 +88,8 @@ class TensorTrain(ModeMatrix):
         weight = checked(weight)
         out_modes, in_modes = matched_modes(tuple(weight.shape), out_modes, in_modes, dims)
         ranks = _ranks(out_modes, in_modes, rank)
-        if tolerance is not None and not 0 <= tolerance < 1:
-            raise RankError(f"tolerance is a share of the weight's norm, in [0, 1), got {tolerance}.")
+        if tolerance is not None and not (isinstance(tolerance, int | float) and 0 <= tolerance < 1):
+            raise RankError(f"tolerance is a share of the weight's norm, in [0, 1), got {tolerance!r}.")
         sizes = list(zip(out_modes, in_modes, strict=True))
         rest = rearranged(padded(double(weight), math.prod(out_modes), math.prod(in_modes)), sizes)
         spare = 0.0 if tolerance is None else tolerance**2 * float(rest.abs().square().sum()) / (len(sizes) - 1)
@@ -105,9 +105,9 @@ class TensorTrain(ModeMatrix):
             cores.append(u.reshape(before, m, n, -1))
             rest, before = s[:, None].to(vh.dtype) * vh, len(s)
         cores.append(rest.reshape(before, *sizes[-1], 1))
-        matrix = cls([core.to(weight.dtype) for core in cores], tuple(weight.shape))
-        matrix._spread()
-        return matrix
+        matrix = cls(cores, tuple(weight.shape))
+        matrix._spread()  # before the cast: one core holds the size of the whole weight until then
+        return matrix._apply(lambda t: t.to(weight.dtype))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -155,7 +155,7 @@ def _ranks(out_modes: Sequence[int], in_modes: Sequence[int], rank: int | Sequen
     useful = [min(math.prod(sizes[:cut]), math.prod(sizes[cut:])) for cut in range(1, len(sizes))]
     if rank is None:
         return useful
-    if isinstance(rank, int):  # one for all: short cuts take less without a word
+    if isinstance(rank, str) or not isinstance(rank, Sequence):  # one for all: short cuts take less without a word
         most = max(useful)
         rank = clipped(rank, most, "a TT rank")
         return [min(rank, most) for most in useful]

@@ -204,6 +204,8 @@ def test_what_has_no_table_is_refused():
         freeze(layer, torch.randn(4, 13, 5), GRAPH)
     with pytest.raises(ConversionError, match="sampled piece"):
         freeze(layer, x, GRAPH, n_id=torch.arange(13))
+    with pytest.raises(ConversionError, match="not finite on these inputs"):
+        freeze(layer, torch.full((13, 5), torch.nan), GRAPH)
     pair = nets.gat((5, 5), 3, add_self_loops=False)
     with pytest.raises(ConversionError, match="bipartite graph of 13 sources and 2 targets"):
         freeze(pair, (x, torch.randn(2, 5)), Graph(torch.tensor([[12, 3], [1, 0]]), 2, 13))

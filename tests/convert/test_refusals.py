@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.utils.prune
 import torch_geometric.nn as pyg
 from cases import GRAPHS
 from torch import nn
 
-from edgenet import to_edgenet
+from edgenet import freeze_attention, to_edgenet
 from edgenet.errors import ConversionError, ShapeError
 
 GRAPH = GRAPHS["directed"]
@@ -239,3 +240,18 @@ def test_what_a_sparse_adjacency_would_mean_otherwise_is_refused():
         to_edgenet(pyg.TAGConv(5, 3))(x, loops, torch.ones(47))
     with pytest.raises(ShapeError, match="edge list"):
         to_edgenet(pyg.GATConv(5, 3))(x, adjacency(edges=BARE), return_attention_weights=True)
+
+
+@pytest.mark.parametrize("turn", [to_edgenet, lambda model: freeze_attention(model, torch.randn(13, 5), EDGES)])
+def test_a_model_that_cannot_be_copied_is_refused_by_name(turn):
+    model = nn.Sequential(nn.Linear(5, 5), to_edgenet(pyg.GATConv(5, 3)))
+    torch.nn.utils.prune.l1_unstructured(model[0], "weight", 0.5)
+    with pytest.raises(ConversionError, match=r"\(0\.weight is computed of other tensors\).*prune\.remove"):
+        turn(model)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit.script
+def test_a_scripted_layer_in_a_model_is_refused():
+    model = nn.ModuleList([pyg.GATConv(5, 3), torch.jit.script(pyg.GCNConv(3, 3))])
+    with pytest.raises(ConversionError, match=r"^1 is a scripted GCNConv"):
+        to_edgenet(model)

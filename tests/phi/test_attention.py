@@ -205,3 +205,10 @@ def test_attention_vectors_are_slots_that_any_structure_may_fill(name):
     near(layer(x, GRAPH), layer(x, GRAPH, return_attention_weights=True)[0])
     layer(x, GRAPH).sum().backward()
     assert all(p.grad is not None for p in layer.parameters())
+
+
+@pytest.mark.parametrize("kind", [Attention, AttentionV2, DotProduct])
+@pytest.mark.parametrize("option", [{"order": 0}, {"heads": 0}, {"channels": 0}, {"heads": -1}])
+def test_sizes_below_1_are_refused(kind, option):
+    with pytest.raises(ShapeError, match="1 at least"):
+        kind(**option)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from cases import STRUCTURE_CASES
 
+from edgenet.errors import ShapeError
 from edgenet.structured import STRUCTURES, Sparse, StructuredLinear, project
 
 cases = pytest.mark.parametrize("case", STRUCTURE_CASES, ids=str)
@@ -79,6 +80,48 @@ def test_a_dense_weight_is_met_exactly_at_full_rank(case):
         pytest.skip(f"{case.name} has no full rank: no member equals every matrix")
     weight = case.weight()
     near(case.structure(weight).to_dense(), weight)
+
+
+@cases
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda w: w.index_fill(0, torch.tensor([0]), torch.nan),
+        lambda w: w.index_fill(0, torch.tensor([0]), torch.inf),
+        lambda w: w[0],
+        lambda w: w.to_sparse(),
+        lambda w: w.real.long(),
+        lambda w: w.real.to(torch.float8_e4m3fn),
+        lambda w: w.numpy(),
+    ],
+)
+def test_what_is_no_matrix_of_finite_numbers_is_refused(case, spoil):
+    with pytest.raises(ShapeError):
+        case.structure(spoil(case.weight()))
+
+
+@cases
+def test_a_weight_without_entries_is_refused_or_met(case):
+    for weight in (case.weight()[:0], case.weight()[:, :0]):
+        if case.name == "dense":  # the table of a graph without edges
+            assert case.structure(weight).shape == tuple(weight.shape)
+        else:
+            with pytest.raises(ShapeError, match="no entries"):
+                case.structure(weight)
+
+
+@cases
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("end", ["largest", "smallest"])
+def test_weights_at_the_ends_of_a_dtype_are_fitted(case, dtype, end):
+    if case.dtype is not None and case.dtype.is_complex:
+        pytest.skip("a unitary matrix has a size of its own")
+    info = torch.finfo(dtype)
+    weight = torch.randn(case.m, case.n).clamp(-2, 2) * (info.max / 4 if end == "largest" else 64 * info.tiny)
+    dense = case.structure(weight.to(dtype)).to_dense()
+    assert dense.dtype == dtype and dense.isfinite().all()
+    error = (dense.double() - weight).norm() / weight.norm()
+    assert error <= (0.02 if case.exact else 1)
 
 
 @cases
