@@ -76,9 +76,8 @@ class Corrections(nn.Module):
     def wires(self, source: Tensor, target: Tensor, row: Tensor, num_nodes: int) -> tuple[Graph, Tensor]:
         """The sparse product on edges that have these rows (-1 for none): a bipartite graph from numbers of the signal
         to numbers of the next, and which value each of its edges has."""
-        first = torch.searchsorted(self.position, row * self.width)
+        first = torch.searchsorted(self.position, row * self.width)  # row -1 lies before all positions
         count = torch.searchsorted(self.position, (row + 1) * self.width) - first
-        count = torch.where(row < 0, 0, count)
         edge = torch.repeat_interleave(torch.arange(len(row), device=row.device), count)
         began = torch.repeat_interleave(count.cumsum(0) - count, count)
         which = first[edge] + torch.arange(len(edge), device=row.device) - began
