@@ -236,8 +236,8 @@ def _settings(confidence: float) -> str:
         f"linear warm-up and a cosine to zero, without dropout or weight decay, on the distillation loss of Hinton, "
         f"Vinyals, Dean 2015 at a share of the nodes drawn anew each step. The scores of the published model lie close "
         f"together (the class it finds has a probability of {confidence:.2f} on average), hence a temperature below "
-        f"1. The recipe was chosen by the share of nodes, test nodes among them, that get the published model's class: by "
-        f"no class of a test node, but not without the scores that the last column withholds.\n\n"
+        f"1. The recipe was chosen by the share of nodes, test nodes among them, that get the published model's class: "
+        f"by no class of a test node, but not without the scores that the last column withholds.\n\n"
         f"```json\n{text}\n```"
     )
 
