@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators import SpAM
-from edgenet.estimators.backfitting import Logistic, Squared, backfit, largest_penalty
+from edgenet.estimators.backfitting import Fit, Logistic, Squared, _Newton, backfit, largest_penalty
 from edgenet.estimators.smoother import KernelSmoother, SplineSmoother
 
 from estimators.spam_simulation import RELEVANT, draw  # isort: skip
@@ -103,6 +103,24 @@ def test_plain_sweeps_reach_the_same_minimum_as_newton_steps(monkeypatch):
     np.testing.assert_allclose(quick.total, plain.total, atol=1e-6)
 
 
+@pytest.mark.parametrize("far", [1, 30, 300])
+def test_a_newton_step_from_anywhere_does_not_raise_the_objective(far):
+    x, y = draw(80, 6, 1)
+    y = (y > np.median(y)) * 1.0
+    smoother, rng = SplineSmoother(x), np.random.default_rng(far)
+    coefficients = {j: far * rng.normal(size=6) for j in range(6)}
+    values = {j: smoother.values(j, c) for j, c in coefficients.items()}
+    fit = Fit(0.0, sum(values.values()), coefficients, values)
+
+    def objective():
+        return Logistic.value(y, fit.total) + 0.05 * sum(fit.norms().values())
+
+    before = objective()
+    _Newton(smoother, y, Logistic, 0.05).step(fit)
+    assert objective() <= before
+    np.testing.assert_allclose(fit.total, fit.intercept + sum(fit.values.values()), atol=1e-9)
+
+
 def test_no_penalty_is_least_squares():
     x, y = draw(80, 4, 2)
     model = SpAM(penalty=0.0, df=5, tol=1e-10).fit(x, y)
@@ -150,6 +168,8 @@ def test_a_kernel_fit_is_a_fixed_point_of_backfitting(loss):
         p = smoother.matrices[j] @ (f + r)
         new = max(0, 1 - penalty / loss.bound / np.sqrt(np.mean(p**2))) * p
         np.testing.assert_allclose(new, f, atol=1e-6)
+    assert abs(r.mean()) < 1e-8
+    np.testing.assert_allclose(fit.total, fit.intercept + sum(fit.values.values()), atol=1e-9)
 
 
 # ------------------------------------------------------------------- predictions
