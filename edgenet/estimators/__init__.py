@@ -5,8 +5,10 @@ from typing import Any
 
 #: name -> the module it is in; loaded when it is first asked for, since scikit-learn takes its time
 _MODULES = {
+    "QuantilePath": "quantile",
     "SpAM": "spam",
     "SpAMPath": "spam",
+    "prox_linf": "linf",
 }
 
 __all__ = list(_MODULES)

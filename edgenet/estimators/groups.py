@@ -1,0 +1,63 @@
+"""Groups of columns, given as a label for each column or as the columns of each group."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgenet.errors import ConfigError
+from edgenet.estimators.columns import column_name
+
+
+def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = None) -> tuple[list[Hashable], np.ndarray]:
+    """The groups' labels, and for each column the number of its group.
+
+    Args:
+        groups: None, each column by itself; or ``num_columns`` labels, one for each column; or the columns of each
+            group, as a list of lists, or as a mapping from labels to lists.
+        num_columns: p.
+        names: of the columns, for messages.
+
+    Returns:
+        G labels, sorted if one was given for each column and else in the order given; (p,) numbers below G.
+
+    Raises:
+        ConfigError: if there are not p labels, a group is empty, two overlap, or a column is in none.
+    """
+    if groups is None:
+        return list(range(num_columns)), np.arange(num_columns)
+    if not isinstance(groups, Mapping):
+        groups = list(groups)
+        if not any(isinstance(group, list | tuple | range | set | np.ndarray) for group in groups):
+            if len(groups) != num_columns:
+                raise ConfigError(f"groups has {len(groups)} labels for {num_columns} columns; give one for each.")
+            labels, index = np.unique(np.asarray(groups), return_inverse=True)
+            return labels.tolist(), index
+        groups = dict(enumerate(groups))
+    owner: dict[int, Hashable] = {}
+    for label, columns in groups.items():
+        columns = np.atleast_1d(list(columns) if isinstance(columns, set) else columns).tolist()
+        if not columns:
+            raise ConfigError(f"group {label!r} is empty. Remove it, or give it columns.")
+        for j in columns:
+            if not isinstance(j, int) or not 0 <= j < num_columns:
+                raise ConfigError(
+                    f"group {label!r} holds {j!r}, which is no column: they go from 0 to {num_columns - 1}."
+                )
+            if j in owner:
+                same = "twice in it" if owner[j] == label else f"in group {owner[j]!r} too"
+                raise ConfigError(
+                    f"{column_name(j, names)} of group {label!r} is {same}. Groups do not overlap: leave it in one."
+                )
+            owner[j] = label
+    missing = [column_name(j, names) for j in range(num_columns) if j not in owner]
+    if missing:
+        raise ConfigError(
+            f"{missing[0]} is in no group{f', nor are {len(missing) - 1} more columns' if missing[1:] else ''}. "
+            "Give each column a group; one by itself is penalised by its own absolute value."
+        )
+    labels = list(groups)
+    number = {label: g for g, label in enumerate(labels)}
+    return labels, np.array([number[owner[j]] for j in range(num_columns)], dtype=int)
