@@ -5,9 +5,12 @@ from typing import Any
 
 #: name -> the module it is in; loaded when it is first asked for, since scikit-learn takes its time
 _MODULES = {
+    "ConformalInterval": "conformal",
     "QuantilePath": "quantile",
     "SpAM": "spam",
     "SpAMPath": "spam",
+    "conformal_margin": "conformal",
+    "coverage_range": "conformal",
     "prox_linf": "linf",
 }
 
