@@ -8,12 +8,11 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from edgenet.bench.spam import RELEVANT, draw
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators import SpAM
 from edgenet.estimators.backfitting import Fit, Logistic, Squared, _Newton, backfit, largest_penalty
 from edgenet.estimators.smoother import KernelSmoother, SplineSmoother
-
-from estimators.spam_simulation import RELEVANT, draw  # isort: skip
 
 QUICK = {"penalties": 12, "min_ratio": 0.05}
 
@@ -228,6 +227,7 @@ def test_a_penalty_that_is_given_is_the_one_on_the_path():
     path = SpAM(**QUICK, tol=1e-9).fit(x, y)
     alone = SpAM(penalty=path.path_.penalties[5], tol=1e-9).fit(x, y)
     assert alone.penalty_ == path.path_.penalties[5] and alone.scores_ is None
+    assert (np.diff(alone.path_.penalties) < 0).all()
     np.testing.assert_allclose(alone.predict(x), path.predict_path(x)[5], atol=1e-6)
     assert len(SpAM(penalty=1e9).fit(x, y).support_) == 0
 
