@@ -2,7 +2,8 @@
 
 The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operators), ``ops`` (what walks them),
 ``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``compress`` (structured
-matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``data``, ``train``.
+matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``estimators`` (sparse additive models and
+quantile paths, in numpy), ``data``, ``train``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgenet._version import __version__
 
 if TYPE_CHECKING:
-    from edgenet import compress, convert, data, gso, models, nn, ops, phi, structured
+    from edgenet import compress, convert, data, estimators, gso, models, nn, ops, phi, structured
     from edgenet.convert import freeze_attention, to_edgenet
     from edgenet.graph import Graph
     from edgenet.malloc import tune_malloc
@@ -30,6 +31,7 @@ __all__ = [
     "compress",
     "convert",
     "data",
+    "estimators",
     "freeze_attention",
     "from_pretrained",
     "gso",
