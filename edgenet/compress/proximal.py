@@ -171,7 +171,7 @@ class Proximal(Callback):
             self._weight(flat) * self.norm(flat).sum()
             for flat in (groups.flat(parameter) for _, parameter, groups in self._assigned(model))
         ]
-        return self.strength * sum(terms)
+        return self.strength * torch.stack(terms).sum()
 
     @torch.no_grad()
     def sparsity(self, model: nn.Module) -> list[GroupRow]:

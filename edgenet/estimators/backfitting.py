@@ -207,7 +207,7 @@ class _Newton:
     def __init__(self, smoother: SplineSmoother, y: np.ndarray, loss: Loss, penalty: float) -> None:
         self.smoother, self.y, self.loss, self.penalty = smoother, y, loss, penalty
         self._support: list[int] = []
-        self._rows = self._gram = np.empty((0, 0))
+        self._rows, self._gram = np.empty((0, 0)), np.empty((0, 0))
 
     def step(self, fit: Fit) -> None:
         """One step with halving, unless it does not lower the objective."""
@@ -215,16 +215,17 @@ class _Newton:
         v = self.smoother.design.shape[1]
         if not support or len(support) * v > _NEWTON:
             return
+        weights = self.loss.curvature(fit.total)
         if support != self._support:
             rows = self.smoother.design[support].reshape(-1, n)
             self._support, self._rows = support, np.vstack([np.ones(n), rows])
-            self._gram = self._rows @ self._rows.T / n if self.loss.curvature(fit.total) is None else None
+            if weights is None:
+                self._gram = self._rows @ self._rows.T / n
         c = np.stack([fit.coefficients[j] for j in support])
         length = np.linalg.norm(c, axis=1, keepdims=True)
         unit = c / length
         gradient = -self._rows @ self.loss.residual(self.y, fit.total) / n
         gradient[1:] += self.penalty * unit.ravel()
-        weights = self.loss.curvature(fit.total)
         hessian = self._gram.copy() if weights is None else (self._rows * weights) @ self._rows.T / n
         own = self.penalty / length[:, :, None] * (np.eye(v) - unit[:, :, None] * unit[:, None, :])
         for i, block in enumerate(own):

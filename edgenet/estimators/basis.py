@@ -136,9 +136,10 @@ class SplineBasis:
 
     def column(self, j: int) -> SplineBasis:
         """The basis of one variable."""
-        parts = (part[j : j + 1] for part in (self.low, self.high, self.inner))
-        rest = (part[j : j + 1] for part in (self.mean, self.transform, self.rank))
-        return SplineBasis(*parts, self.degree, *rest)
+        at = slice(j, j + 1)
+        return SplineBasis(
+            self.low[at], self.high[at], self.inner[at], self.degree, self.mean[at], self.transform[at], self.rank[at]
+        )
 
 
 def _unit(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from edgenet.estimators.backfitting import Fit, Logistic, Loss, Squared, backfit
 from edgenet.estimators.columns import refuse_missing, useless_columns
 from edgenet.estimators.smoother import SMOOTHERS, KernelSmoother, Smoother, SplineSmoother
 
-TASKS = {"regression": Squared, "classification": Logistic}
+TASKS: dict[str, Loss] = {"regression": Squared, "classification": Logistic}
 CRITERIA = ("gcv", "cp", "cv")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ class Additive(Phi):
         order: K.
         heads: H.
         in_channels: F_in; a pair for the sources and targets of a bipartite graph; -1 reads it off the first input.
-        edge_dim: D, edge features; None for none.
+        edge_dim: D, edge features; -1 reads it off the first, None is for none.
         endpoints: whose features of x are read: "both", "source", "target" or "none".
         link: "identity", "sigmoid", "tanh", "softplus", or "softmax" over in-edges, for which functions of the receiver
             cancel and are refused.
@@ -100,6 +101,8 @@ class Additive(Phi):
         ):
             if value not in known:
                 raise ShapeError(f"{name} is one of {list(known)}, got {value!r}.")
+        if edge_dim is not None and edge_dim < 1 and edge_dim != -1:
+            raise ShapeError(f"edge_dim is how many features an edge has, -1 to read it off the first, got {edge_dim}.")
         if edge_dim is None and endpoints == "none":
             raise ShapeError("there is no feature to read: set edge_dim, or endpoints to 'both', 'source' or 'target'.")
         if link == "softmax" and "target" in ENDPOINTS[endpoints]:
@@ -113,7 +116,7 @@ class Additive(Phi):
         self.follows_signal = endpoints != "none"
         hops = 1 if self.shares_hops else order
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
-        sizes = {"edge": edge_dim, "source": widths[0], "target": widths[1]}
+        sizes = {"edge": edge_dim or 0, "source": widths[0], "target": widths[1]}
         self.functions = nn.ModuleDict(
             {
                 part: SplineFunctions(sizes[part], hops, heads, df, degree)
@@ -147,24 +150,24 @@ class Additive(Phi):
         hops = []
         for k in range(1 if self.shares_hops else self.order):
             score = self._score({part: values[..., k, :] for part, values in sums.items()}, k, graph, batch)
-            if self.link == "softmax":
-                weight = ops.segment_softmax(score, graph)
-            else:
-                weight = LINKS[self.link](score)
+            link = LINKS[self.link]
+            weight = ops.segment_softmax(score, graph) if link is None else link(score)
             hops.append(self._scaled(weight, graph, edge_weight))
         return hops[0].expand(self.order, -1, -1) if self.shares_hops else torch.stack(hops)
 
     def _score(self, sums: dict[str, Tensor], k: int, graph: Graph, batch: int) -> Tensor:
         """(E, [B *] H) before the link."""
-        score = 0 if self.intercept is None else self.intercept[k].repeat(max(batch, 1)).expand(graph.num_edges, -1)
+        terms = []
+        if self.intercept is not None:
+            terms.append(self.intercept[k].repeat(max(batch, 1)).expand(graph.num_edges, -1))
         for part, values in sums.items():
             if batch and values.dim() == 2:  # edge features are those of every signal
                 values = values.unsqueeze(1).expand(-1, batch, -1)
             values = values.flatten(1)
             if part != "edge":
                 values = values.index_select(0, graph.source if part == "source" else graph.target)
-            score = score + values
-        return score
+            terms.append(values)
+        return reduce(torch.add, terms)
 
     def _scaled(self, weight: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:
         if edge_weight is not None and edge_weight.dim() == 1:
@@ -190,7 +193,7 @@ class Additive(Phi):
         return weight * (factor if factor.shape == weight.shape else factor.repeat(1, weight.shape[1] // self.heads))
 
     # ---------------------------------------------------------------- features and basis
-    def _features(self, x: Tensor | Pair, graph: Graph, edge_attr: Tensor | None) -> dict[str, Tensor]:
+    def _features(self, x: Tensor | Pair | None, graph: Graph, edge_attr: Tensor | None) -> dict[str, Tensor]:
         """What the functions of each part are of: (E, D) for edges, (nodes, [B,] F) for their ends."""
         found: dict[str, Tensor] = {}
         if (edge_attr is None) != (self.edge_dim is None):

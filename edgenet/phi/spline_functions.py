@@ -32,6 +32,12 @@ class SplineFunctions(nn.Module):
         ConfigError: in ``forward``, if ``df`` and ``degree`` make no basis.
     """
 
+    low: Tensor
+    high: Tensor
+    inner: Tensor
+    mean: Tensor
+    transform: Tensor
+
     def __init__(self, features: int, hops: int, heads: int, df: int = 6, degree: int = 3) -> None:
         super().__init__()
         self.features, self.hops, self.heads, self.df, self.degree = features, hops, heads, df, degree

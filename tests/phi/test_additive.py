@@ -213,7 +213,9 @@ def test_many_edges_are_sampled():
     u = functions.forward(values)
     assert u.shape == (50_000, 1, 1)
     torch.nn.init.ones_(functions.coefficients)
-    assert abs(float(functions(values).detach().square().mean()) - 6) < 0.2  # six orthonormal functions, but for the sampling
+    assert (
+        abs(float(functions(values).detach().square().mean()) - 6) < 0.2
+    )  # six orthonormal functions, but for the sampling
 
 
 def test_a_checkpoint_from_before_the_first_data_waits_for_them():
@@ -240,6 +242,7 @@ def test_features_that_came_through_a_layer_get_gradients():
         ({"endpoints": "left"}, "endpoints is one of.*'left'"),
         ({"normalize": "l2"}, "normalize is one of.*'l2'"),
         ({"endpoints": "none"}, "no feature to read"),
+        ({"edge_dim": 0}, "edge_dim is how many"),
         ({"link": "softmax"}, "cancels"),
     ],
 )
