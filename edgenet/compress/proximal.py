@@ -16,6 +16,8 @@ from torch.nn.parameter import is_lazy
 from edgenet.compress.callbacks import Callback, Run
 from edgenet.errors import PlanError
 
+_NEWTON = 12  # steps, of which the last ones change nothing
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -109,9 +111,10 @@ class GroupRow:
 class Proximal(Callback):
     """After every optimizer step, W <- prox of lr * penalty * sum over groups of weight * norm(group).
 
-    With plain gradient descent this is the proximal gradient method, which minimises loss + penalty * sum of norms and
-    reaches exact zeros. Optimizers that scale entries, such as Adam, have another minimum with the same groups at zero
-    in practice: the step of the penalty is not scaled along.
+    With gradient descent this is the proximal gradient method, which minimises loss + penalty * sum of norms and reaches
+    exact zeros. Adam and AdamW divide the step of every entry by d = sqrt(v) + eps; the penalty's step is then taken in
+    the same scale, argmin_x sum_i d_i / 2 (x_i - w_i)^2 + lr * penalty * norm(x), so that the minimum is that of the
+    same objective (Yun, Lozano, Yang 2021). With other optimizers that scale entries it is not.
 
     Args:
         groups: {pattern: groups}; patterns are matched to the names of parameters by ``re.match``, the first that
@@ -141,8 +144,11 @@ class Proximal(Callback):
         self._found: list[tuple[str, nn.Parameter, Groups]] = []
 
     @abstractmethod
-    def prox(self, flat: Tensor, amount: float) -> Tensor:
-        """(groups, entries) -> the same: argmin_x 1/2 ||x - v||^2 + amount * norm(x) for every row v."""
+    def prox(self, flat: Tensor, amount: float, scale: Tensor | None = None) -> Tensor:
+        """(groups, entries) -> the same: argmin_x sum_i d_i / 2 |x_i - v_i|^2 + amount * norm(x) for every row v.
+
+        ``scale`` has the (groups, entries) d_i, above 0; None for ones.
+        """
 
     @abstractmethod
     def norm(self, flat: Tensor) -> Tensor:
@@ -163,7 +169,10 @@ class Proximal(Callback):
             flat = groups.flat(parameter)
             amount = rates[id(parameter)] * self.strength * self._weight(flat)
             wide = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
-            parameter.copy_(groups.unflat(self.prox(wide, amount).to(flat.dtype), parameter))
+            scale = _scale(run.optimizer, parameter)
+            if scale is not None:
+                scale = groups.flat(scale).to(wide.abs())
+            parameter.copy_(groups.unflat(self.prox(wide, amount, scale).to(flat.dtype), parameter))
 
     def value(self, model: nn.Module) -> Tensor:
         """penalty * sum of weighted norms: what is added to the objective. Differentiable where no group is zero."""
@@ -215,15 +224,40 @@ def _rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:
     return {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
 
 
+def _scale(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> Tensor | None:
+    """What Adam divides the step of every entry by; None for optimizers that do not."""
+    state = optimizer.state.get(parameter, {})
+    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) or "exp_avg_sq" not in state:
+        return None
+    setting = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+    square = state["max_exp_avg_sq"] if setting["amsgrad"] else state["exp_avg_sq"]
+    if square.dim() > parameter.dim() or parameter.is_complex():
+        raise PlanError(
+            "Adam scales the two parts of complex numbers apart, where no group norm has a closed form; use SGD."
+        )
+    return (square / (1 - setting["betas"][1] ** float(state["step"]))).sqrt() + setting["eps"]
+
+
 class GroupLasso(Proximal):
     """Sum of Euclidean norms (Yuan and Lin 2006): every group is shortened by the same amount, or set to zero.
 
     Of the functions of ``phi.Additive`` it is the functional soft threshold of sparse additive models.
     """
 
-    def prox(self, flat: Tensor, amount: float) -> Tensor:
-        size = self.norm(flat).unsqueeze(1)
-        return torch.where(size > amount, flat * (1 - amount / size), 0)
+    def prox(self, flat: Tensor, amount: float, scale: Tensor | None = None) -> Tensor:
+        if scale is None:
+            size = self.norm(flat).unsqueeze(1)
+            return torch.where(size > amount, flat * (1 - amount / size), 0)
+        # x_i = v_i r / (r + amount / d_i) with r = ||x||: the root of ||v / (r + amount / d)|| = 1. Its inverse is
+        # concave in r, so that Newton's method from 0 comes from the left and never oversteps
+        left, r = amount / scale, flat.new_zeros(len(flat), 1)
+        stays = self.norm(flat * scale).unsqueeze(1) > amount
+        for _ in range(_NEWTON if amount else 0):
+            terms = flat.square() / (r + left) ** 2
+            size = terms.sum(1, keepdim=True).sqrt()
+            slope = (terms / (r + left)).sum(1, keepdim=True) / size  # of -size
+            r = torch.where(stays, r + (size - 1) * size / slope, 0)
+        return torch.where(stays, flat * (r / (r + left)), 0) if amount else flat
 
     def norm(self, flat: Tensor) -> Tensor:
         return torch.linalg.vector_norm(flat, dim=1)
@@ -243,11 +277,12 @@ class L1Inf(Proximal):
     ) -> None:
         super().__init__(groups, penalty, by_size, start)
 
-    def prox(self, flat: Tensor, amount: float) -> Tensor:
-        # v less its projection onto the l1 ball of that radius (Moreau): v cut at the magnitude theta
+    def prox(self, flat: Tensor, amount: float, scale: Tensor | None = None) -> Tensor:
+        # v cut at the magnitude t where sum_i d_i (|v_i| - t)_+ = amount
         magnitude = flat.abs()
-        falling = magnitude.sort(1, descending=True).values
-        excess = (falling.cumsum(1) - amount) / torch.arange(1, flat.shape[1] + 1, device=flat.device)
+        falling, order = magnitude.sort(1, descending=True)
+        weight = torch.ones_like(magnitude) if scale is None else scale.gather(1, order)
+        excess = ((weight * falling).cumsum(1) - amount) / weight.cumsum(1)
         cut = excess.amax(1, keepdim=True).clamp(min=0)
         return torch.where(magnitude > cut, flat * (cut / magnitude), flat)
 

@@ -105,15 +105,34 @@ def test_groups_that_do_not_fit_are_refused(spec, says):
 
 
 # ------------------------------------------------------------------- training
-def regression(kind, penalty, steps=400, **options):
+@each_penalty
+@given(st.integers(0, 10_000), st.integers(1, 6), st.floats(1e-3, 3))
+def test_in_another_scale_no_point_near_is_better_either(kind, seed, size, amount):
+    torch.manual_seed(seed)
+    callback, v, scale = kind({}, 1.0), torch.randn(4, size), torch.exp(3 * torch.randn(4, size))
+    x = callback.prox(v, amount, scale)
+
+    def objective(x):
+        return (scale * (x - v).square()).sum(1) / 2 + amount * callback.norm(x)
+
+    for step in (1e-4, 1e-2, 1):
+        for other in (x + step * torch.randn(20, 4, size)).unbind(0):
+            assert (objective(other) >= objective(x) - 1e-11 * (1 + objective(x))).all()
+    near(callback.prox(v, amount, torch.ones(4, size)), callback.prox(v, amount), rtol=1e-8, atol=1e-9)
+    near(callback.prox(v, 0.0, scale), v)
+    assert (callback.prox(v, 1e9, scale) == 0).all()
+
+
+def regression(kind, penalty, steps=400, optimizer=torch.optim.SGD, lr=0.5, **options):
     """(weights, gradient of the loss at them) after training on least squares; rows 0 and 3 of 6 matter."""
     x, truth = torch.randn(200, 6), torch.zeros(6, 3)
     truth[[0, 3]] = torch.tensor([[2.0, -1.0, 0.5], [1.0, 1.0, 1.0]])
     y = x @ truth + 0.1 * torch.randn(200, 3)
     model = nn.Linear(6, 3, bias=False)
     callback = kind({"weight": "columns"}, penalty, **options)
-    loop = Loop(model, torch.optim.SGD(model.parameters(), lr=0.5), [callback])
-    for _ in range(steps):
+    loop = Loop(model, optimizer(model.parameters(), lr=lr), [callback])
+    for step in range(steps):
+        loop.optimizer.param_groups[0]["lr"] = lr if optimizer is torch.optim.SGD else lr * 0.5 ** (step // 200)
         loop.step_on((model(x) - y).square().sum(1).mean() / 2)
     (gradient,) = torch.autograd.grad((model(x) - y).square().sum(1).mean() / 2, model.weight)
     return callback, model, model.weight.detach().t(), gradient.t()
@@ -144,6 +163,18 @@ def test_l1_inf_training_ends_at_the_minimum():
             assert slope.abs().sum() <= 0.6
     assert (weight[3].abs().max() - weight[3].abs() < 1e-9).sum() >= 2  # magnitudes of a group are shared
     near(callback.value(model), 0.6 * weight.abs().amax(1).sum())
+
+
+@each_penalty
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.AdamW])
+def test_adam_ends_at_the_minimum_of_the_same_objective(kind, optimizer):
+    torch.manual_seed(7)
+    wanted = regression(kind, 0.4)[2]
+    torch.manual_seed(7)
+    options = {"optimizer": lambda p, lr: optimizer(p, lr=lr, weight_decay=0)}
+    got = regression(kind, 0.4, steps=3000, lr=0.05, **options)[2]
+    assert got.norm(dim=1).nonzero().flatten().tolist() == [0, 3]
+    near(got, wanted, rtol=0, atol=1e-3)  # steps of Adam never quite settle
 
 
 def test_heads_are_dropped_whole_and_the_report_says_which():
