@@ -125,7 +125,8 @@ def trace(
     scaled = x / x_scale, y / y_scale, tau, group, weight / weight_scale, intercept
     best, trouble = None, ""
     for seed in range(3):  # other noise is another order of events that coincide
-        path, trouble = _Simplex(*scaled, seed).run(lambda_min / lambda_scale, t_max / t_scale, max_groups)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # rates of 0 are left out afterwards
+            path, trouble = _Simplex(*scaled, seed).run(lambda_min / lambda_scale, t_max / t_scale, max_groups)
         if best is None or path.lambda_[-1] < best.lambda_[-1]:
             best = path
         if not trouble:
@@ -136,7 +137,7 @@ def trace(
             f"{best.lambda_[-1] * lambda_scale:.6g} only: {trouble}, where its events are as small as rounding errors. "
             "Columns of very different sizes or that nearly repeat each other cause this: rescale or remove some.",
             PathWarning,
-            stacklevel=2,
+            stacklevel=4,  # who called fit
         )
     return Trace(
         best.t * t_scale,
@@ -240,7 +241,6 @@ class _Simplex:
         self.theta = np.where(self.side > 0, self.tau, self.tau - 1.0)
         if self.intercept:
             self.theta[at] = min(max(self.theta[at] - self.theta.sum(), self.tau - 1.0), self.tau)
-        self.lambda_ = 0.0
         self.inverse.rebuild(self.z[self.elbow[: self.d], : self.d])
 
     def _solution(self):
@@ -281,9 +281,8 @@ class _Simplex:
         fall, event = self.lambda_ - floor, None
         usable = rate > 0
         while usable.any():
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                reach = np.where(usable, (slack + DUAL_TOLERANCE * size) / rate, np.inf).min()
-                tied = usable & (slack <= reach * rate)
+            reach = np.where(usable, (slack + DUAL_TOLERANCE * size) / rate, np.inf).min()
+            tied = usable & (slack <= reach * rate)
             best = int(np.argmax(np.where(tied, rate / size, -1.0)))  # the largest pivot, for the inverse's sake
             if best < d:
                 terms = np.abs(self.cost[:d]) @ np.abs(self.inverse.value[:, best])
@@ -307,8 +306,7 @@ class _Simplex:
             if not len(over):
                 break
             slope = np.add.reduceat(np.where(moved < 0, -rate_q, rate_q), self.first)[over] + self.weight[over]
-            with np.errstate(divide="ignore"):
-                roots = np.where(slope > 0, fall - excess[over] / slope, 0.0)
+            roots = np.where(slope > 0, fall - excess[over] / slope, 0.0)
             best = int(np.argmin(roots))
             event = ("enter", int(over[best]))
             if not 0.0 < roots[best] < fall:
@@ -390,11 +388,10 @@ class _Simplex:
         speed = NOISE * np.abs(v[first_coefficient:]).max(initial=0.0)
         usable = rate > np.where(np.arange(len(rate)) < len(meeting), 0.0, speed)
         while True:
-            if not usable.any():
+            reach = np.where(usable, (slack[:, 0] + tolerance) / rate, np.inf).min(initial=np.inf)
+            if not reach < np.inf:  # NaN, too
                 raise _Lost("an edge has no end")
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                reach = np.where(usable, (slack[:, 0] + tolerance) / rate, np.inf).min()
-                tied = np.flatnonzero(usable & (slack[:, 0] <= reach * rate))
+            tied = np.flatnonzero(usable & (slack[:, 0] <= reach * rate))
             best = int(tied[np.argmin(slack[tied, 1] / rate[tied])])
             if best < len(meeting):
                 i = meeting[best]
@@ -412,37 +409,45 @@ class _Simplex:
         self.residual += np.multiply.outer(rate_residual, step)
         if done:
             return True
-
         if best < len(meeting):
-            i = int(meeting[best])
-            self._note("meet", i)
-            self.inverse.replace_row(self.spot, self.z[i, :d])
-            self._put_row(self.spot, i)
-            self.residual[i] = self.side[i] = 0.0
+            self._meet(int(meeting[best]))
         elif best < len(meeting) + 2 * len(free):
-            best -= len(meeting)
-            at = int(free[best % len(free)])
-            j = int(what[at])
-            self._note("bound", j)
-            if best >= len(free):  # the other bound: z_g takes b_j with the other sign
-                at_group = int(self.where[p + self.group[j]])
-                self.z[:, at_group] -= 2 * self.sign[j] * self.x[:, j]
-                self.inverse.add_column(at_group, at, -2 * self.sign[j])
-                self.sign[j] = -self.sign[j]
-            self.bound[j] = True
-            self.num_bound[self.group[j]] += 1
-            self._remove_column(at)
+            other, at = divmod(best - len(meeting), len(free))
+            self._bind(int(free[at]), bool(other))
         else:
-            at = int(lone[best - len(meeting) - 2 * len(free)])
-            g = int(what[at]) - p
-            self._note("drop", g)
-            members = self.members[g]
-            self.sign[members] = 0.0
-            self.bound[members] = self.active[g] = False
-            self.num_bound[g] = 0
-            self._remove_column(at)
+            self._drop(int(lone[best - len(meeting) - 2 * len(free)]))
         self.spot = -1
         return False
+
+    def _meet(self, i: int) -> None:
+        """Observation i joins the elbow, in the row of the costs."""
+        self._note("meet", i)
+        self.inverse.replace_row(self.spot, self.z[i, : self.d])
+        self._put_row(self.spot, i)
+        self.residual[i] = self.side[i] = 0.0
+
+    def _bind(self, at: int, other: bool) -> None:
+        """The free coefficient in column ``at`` of Z is at its bound, on the side of s_j or on the other."""
+        j = int(self.what[at])
+        self._note("bound", j)
+        if other:  # z_g takes b_j with the other sign
+            owner = int(self.where[len(self.sign) + self.group[j]])
+            self.z[:, owner] -= 2 * self.sign[j] * self.x[:, j]
+            self.inverse.add_column(owner, at, -2 * self.sign[j])
+            self.sign[j] = -self.sign[j]
+        self.bound[j] = True
+        self.num_bound[self.group[j]] += 1
+        self._remove_column(at)
+
+    def _drop(self, at: int) -> None:
+        """The group in column ``at`` of Z is zero."""
+        g = int(self.what[at]) - len(self.sign)
+        self._note("drop", g)
+        members = self.members[g]
+        self.sign[members] = 0.0
+        self.bound[members] = self.active[g] = False
+        self.num_bound[g] = 0
+        self._remove_column(at)
 
     # --- bookkeeping --------------------------------------------------------------------------------------------------
     def _note(self, kind: str, index: int) -> None:
@@ -496,12 +501,14 @@ class _Simplex:
         at, what, inverse = self.elbow[:d], self.what[:d], self.inverse.value
         z_elbow = self.z[at, :d]
         gap = self.data[at] - z_elbow @ self.value[:d]
-        if (np.abs(gap) > 1e-3 * self.residual_tolerance[at, None]).any():
+        if not (np.abs(gap) <= 1e-3 * self.residual_tolerance[at, None]).all():  # NaN, too
             for _ in range(2):
                 self.value[:d] += inverse @ gap
                 gap = self.data[at] - z_elbow @ self.value[:d]
             self.residual = self.data - self.z[:, :d] @ self.value[:d]
             self.residual[at] = 0.0
+            if not np.isfinite(self.value[:d]).all():
+                raise _Lost("its equations have become singular")
 
         sums = np.add.reduceat(self.sign * self.q, self.first)
         groups, free = what >= p, (what >= 0) & (what < p)

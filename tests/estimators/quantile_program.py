@@ -74,6 +74,7 @@ KINDS = {
     "heavy columns": _changed(lambda rng, x, y: (rng.standard_cauchy(x.shape), y)),
     "whole numbers": _whole,
     "zeros and ones": lambda rng, n, p: (rng.integers(0, 2, (n, p)) * 1.0, rng.integers(0, 2, n) * 1.0),
+    "few ones": lambda rng, n, p: _few_ones((rng.random((n, p)) < 0.2) * 1.0, rng.random(n) < 0.1),
     "repeated columns": _changed(lambda rng, x, y: (x[:, rng.integers(0, len(x.T) // 2 + 1, len(x.T))], y)),
     "repeated rows": _changed(lambda rng, x, y: _rows(x, y, rng.integers(0, len(x) // 2 + 1, len(x)))),
     "repeated whole rows and columns": lambda rng, n, p: _rows(
@@ -81,6 +82,10 @@ KINDS = {
     ),
     "large and small units": _changed(lambda rng, x, y: (1e6 * x + 1e7, 1e-5 * y + 1e-3)),
 }
+
+
+def _few_ones(x, more):
+    return x, x[:, 0] + more
 
 
 def _rows(x, y, rows, columns=slice(None)):
