@@ -111,7 +111,7 @@ class GroupRow:
 class Proximal(Callback):
     """After every optimizer step, W <- prox of lr * penalty * sum over groups of weight * norm(group).
 
-    With gradient descent this is the proximal gradient method, which minimises loss + penalty * sum of norms and reaches
+    With gradient descent this is the proximal gradient method: it minimises loss + penalty * sum of norms, and reaches
     exact zeros. Adam and AdamW divide the step of every entry by d = sqrt(v) + eps; the penalty's step is then taken in
     the same scale, argmin_x sum_i d_i / 2 (x_i - w_i)^2 + lr * penalty * norm(x), so that the minimum is that of the
     same objective (Yun, Lozano, Yang 2021). With other optimizers that scale entries it is not.
@@ -231,10 +231,8 @@ def _scale(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> Tensor 
         return None
     setting = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
     square = state["max_exp_avg_sq"] if setting["amsgrad"] else state["exp_avg_sq"]
-    if square.dim() > parameter.dim() or parameter.is_complex():
-        raise PlanError(
-            "Adam scales the two parts of complex numbers apart, where no group norm has a closed form; use SGD."
-        )
+    if parameter.is_complex():
+        raise PlanError("Adam scales the two parts of complex numbers apart, and group norms do not; use SGD.")
     return (square / (1 - setting["betas"][1] ** float(state["step"]))).sqrt() + setting["eps"]
 
 
