@@ -446,9 +446,7 @@ COMMANDS: dict[str, Command] = {
     "compress": Command(
         "put structured matrices into a model", commands_model.compress_arguments, commands_model.compress
     ),
-    "report": Command(
-        "show what every slot of a model takes", commands_model.report_arguments, commands_model.report
-    ),
+    "report": Command("show what every slot of a model takes", commands_model.report_arguments, commands_model.report),
     "demo": Command("train an attention GNN, convert it, compress it, save it", _demo_arguments, _demo),
     "bench": Command("run an experiment of docs/results and write its page", bench.arguments, bench.run),
     "doctor": Command("show what runs on this machine: versions, kernels, backends", _doctor_arguments, _doctor),

@@ -207,7 +207,7 @@ def load_cases(root: Path) -> Any:
 
 
 def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
-    """The names (of classes, too) without a case. A case's name is its dict key, its ``name``, or else the start of its ``str``."""
+    """The names (of classes, too) without a case, whose name is its key, its ``name``, or the start of its ``str``."""
     names = [name if isinstance(name, str) else name.__name__ for name in names]
     labels = [case if isinstance(case, str) else str(getattr(case, "name", case)) for case in cases]
     return [name for name in names if not any(re.match(rf"{re.escape(name)}(?!\w)", label) for label in labels)]
