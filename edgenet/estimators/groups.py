@@ -33,8 +33,8 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
         if not any(isinstance(group, list | tuple | range | set | np.ndarray) for group in groups):
             if len(groups) != num_columns:
                 raise ConfigError(f"groups has {len(groups)} labels for {num_columns} columns; give one for each.")
-            labels, index = np.unique(np.asarray(groups), return_inverse=True)
-            return labels.tolist(), index
+            found, index = np.unique(np.asarray(groups), return_inverse=True)
+            return found.tolist(), index
         groups = dict(enumerate(groups))
     owner: dict[int, Hashable] = {}
     for label, columns in groups.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def prox_linf(v: np.ndarray, penalty: float) -> np.ndarray:
+def prox_linf(v: np.ndarray, penalty: float | np.ndarray) -> np.ndarray:
     """argmin_x 1/2 ||x - v||^2 + penalty * max_j |x_j|: the entries of ``v``, cut off at one height.
 
     By Moreau's decomposition it is v less its projection on the l1 ball of radius ``penalty``: the height h >= 0 takes
@@ -21,8 +21,8 @@ def prox_linf(v: np.ndarray, penalty: float) -> np.ndarray:
     """
     v = np.asarray(v, dtype=float)
     size = np.sort(np.abs(v), axis=-1)[..., ::-1]
-    penalty = np.broadcast_to(np.asarray(penalty, dtype=float)[..., None], (*v.shape[:-1], 1))
+    radius = np.broadcast_to(np.asarray(penalty, dtype=float)[..., None], (*v.shape[:-1], 1))
     # with the k largest entries cut, h = (their sum - penalty) / k; the true k gives the largest
-    heights = (np.cumsum(size, axis=-1) - penalty) / np.arange(1, v.shape[-1] + 1)
+    heights = (np.cumsum(size, axis=-1) - radius) / np.arange(1, v.shape[-1] + 1)
     height = np.maximum(heights.max(axis=-1, keepdims=True, initial=0.0), 0.0)
     return np.clip(v, -height, height)

@@ -162,7 +162,7 @@ class QuantilePath(RegressorMixin, BaseEstimator):
     def entry_order(self) -> list[Hashable]:
         """The groups' labels in the order in which they first become active; those that never do are left out."""
         check_is_fitted(self)
-        return list(dict.fromkeys(event.index for event in self.events_ if event.kind == "enter"))
+        return list(dict.fromkeys(event.which for event in self.events_ if event.kind == "enter"))
 
     # ---------------------------------------------------------------- picture
     def plot(self) -> Any:
@@ -235,7 +235,7 @@ class QuantilePath(RegressorMixin, BaseEstimator):
             y_centre = float(np.quantile(y, 0.5, method="lower"))
         x, y = x - x_centre, y - y_centre
         order = np.argsort(self.group_of_, kind="stable")
-        columns = order[x.any(axis=0)[order]]  # a column of zeros only
+        columns = order[(x[:, order] != 0).any(axis=0)]  # not those of zeros only
         present, group = np.unique(self.group_of_[columns], return_inverse=True)
         limits = self.lambda_min, np.inf if self.t_max is None else self.t_max, self.max_groups
         path = trace(
@@ -243,9 +243,13 @@ class QuantilePath(RegressorMixin, BaseEstimator):
         )
         coef = np.zeros((len(path.t), x.shape[1]))
         coef[:, columns] = path.coef
-        name = {"enter": lambda g: self.groups_[present[g]], "free": lambda j: int(columns[j]), "leave": int}
-        name |= {"drop": name["enter"], "bound": name["free"], "meet": int}
-        events = [Event(kind, name[kind](index), t, lambda_) for kind, index, t, lambda_ in path.events]
+        events = []
+        for kind, which, t, lambda_ in path.events:
+            if kind in ("enter", "drop"):
+                which = self.groups_[present[which]]
+            elif kind in ("free", "bound"):
+                which = int(columns[which])
+            events.append(Event(kind, which, t, lambda_))
         intercept = path.intercept + y_centre - coef @ x_centre
         return Trace(path.t, path.lambda_, intercept, coef, path.elbow, events)
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,13 +48,13 @@ REFRESH = 40
 class Event(NamedTuple):
     """What changed on the path.
 
-    ``kind`` is "enter" or "drop" (of group ``index``), "free" or "bound" (of column ``index``), "leave" or "meet" (the
-    elbow, by observation ``index``). The first, third and fifth happen at a vertex as lambda falls, the others end an
+    ``kind`` is "enter" or "drop" (of group ``which``), "free" or "bound" (of column ``which``), "leave" or "meet" (the
+    elbow, by observation ``which``). The first, third and fifth happen at a vertex as lambda falls, the others end an
     edge.
     """
 
     kind: str
-    index: int
+    which: Any  # a number; a label where ``QuantilePath`` tells of groups
     t: float
     lambda_: float
 
@@ -123,15 +123,15 @@ def trace(
     x_scale, y_scale, weight_scale = (2.0 ** np.round(np.log2(np.abs(a).mean() or 1.0)) for a in (x, y, weight))
     t_scale, lambda_scale = weight_scale * y_scale / x_scale, x_scale / weight_scale
     scaled = x / x_scale, y / y_scale, tau, group, weight / weight_scale, intercept
-    best, trouble = None, ""
+    paths = []
     for seed in range(3):  # other noise is another order of events that coincide
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # rates of 0 are left out afterwards
             path, trouble = _Simplex(*scaled, seed).run(lambda_min / lambda_scale, t_max / t_scale, max_groups)
-        if best is None or path.lambda_[-1] < best.lambda_[-1]:
-            best = path
+        paths.append(path)
         if not trouble:
             break
-    else:
+    best = paths[-1] if not trouble else min(paths, key=lambda path: path.lambda_[-1])
+    if trouble:
         warnings.warn(
             f"The path of {x.shape[0]} observations and {x.shape[1]} columns was followed down to lambda = "
             f"{best.lambda_[-1] * lambda_scale:.6g} only: {trouble}, where its events are as small as rounding errors. "
@@ -145,7 +145,7 @@ def trace(
         best.intercept * y_scale,
         best.coef * (y_scale / x_scale),
         best.elbow,
-        [Event(kind, index, t * t_scale, at * lambda_scale) for kind, index, t, at in best.events],
+        [Event(kind, which, t * t_scale, at * lambda_scale) for kind, which, t, at in best.events],
     )
 
 

@@ -128,7 +128,7 @@ def test_events_tell_the_active_groups_and_the_elbow():
             assert event.lambda_ == pytest.approx(path.path_lambda_[at])
             assert event.t == pytest.approx(path.path_t_[at], abs=1e-12)
             at += 1
-        active ^= {event.index} if event.kind in ("enter", "drop") else set()
+        active ^= {event.which} if event.kind in ("enter", "drop") else set()
         elbow += {"meet": 1, "leave": -1}.get(event.kind, 0)
     assert at == len(path.path_t_) - 1
     assert {event.kind for event in path.events_} >= {"enter", "free", "bound", "leave", "meet"}
