@@ -179,9 +179,6 @@ class ModeMatrix(StructuredMatrix):
                 way = self._known[key] = self.route(*key)
         if not way.cuts:
             return ops.linear(x, self.to_dense())
-        inner = math.prod(self.in_modes)
-        if inner != n:
-            flat = F.pad(flat, (0, inner - n))
         y = self.kept.get(self, way, self._tensors(), lambda: self._prepared(way))(flat)
         if y.shape[1] != m:
             y = y[:, :m]
@@ -255,7 +252,7 @@ class ModeMatrix(StructuredMatrix):
 
 
 def right_first(x: Tensor, b: Tensor, a: Tensor, n1: int) -> Tensor:
-    """x (rows, n1 n2) -> (rows, m1 m2), by B and then A.
+    """x (rows, up to n1 n2) -> (rows, m1 m2), by B and then A.
 
     Args:
         b: (R m2, n2).
@@ -265,17 +262,17 @@ def right_first(x: Tensor, b: Tensor, a: Tensor, n1: int) -> Tensor:
     m1, wide = a.shape
     m2 = b.shape[0] * n1 // wide
     if rows == 1:  # two calls and no more
-        return torch.mm(a, _times(x.view(n1, n2), b).view(wide, m2)).view(1, m1 * m2)
+        return torch.mm(a, _times(_padded(x, n1 * n2).reshape(n1, n2), b).view(wide, m2)).view(1, m1 * m2)
 
     def piece(x: Tensor) -> Tensor:
-        inner = ops.linear(x.reshape(-1, n2), b).view(-1, wide, m2)
+        inner = ops.linear(_padded(x, n1 * n2).reshape(-1, n2), b).view(-1, wide, m2)
         return _left(a, inner).reshape(-1, m1 * m2)
 
     return _in_pieces(x, piece, m1 * m2, wide * m2)
 
 
 def left_first(x: Tensor, a: Tensor, b: Tensor, n2: int) -> Tensor:
-    """x (rows, n1 n2) -> (rows, m1 m2), by A and then B.
+    """x (rows, up to n1 n2) -> (rows, m1 m2), by A and then B.
 
     Args:
         a: (m1 R, n1).
@@ -284,17 +281,17 @@ def left_first(x: Tensor, a: Tensor, b: Tensor, n2: int) -> Tensor:
     n1, (m2, wide) = a.shape[1], b.shape
     m1 = a.shape[0] * n2 // wide
     if x.shape[0] == 1:
-        return _times(torch.mm(a, x.view(n1, n2)).view(m1, wide), b).view(1, m1 * m2)
+        return _times(torch.mm(a, _padded(x, n1 * n2).reshape(n1, n2)).view(m1, wide), b).view(1, m1 * m2)
 
     def piece(x: Tensor) -> Tensor:
-        inner = _left(a, x.reshape(-1, n1, n2)).reshape(-1, wide)
+        inner = _left(a, _padded(x, n1 * n2).reshape(-1, n1, n2)).reshape(-1, wide)
         return ops.linear(inner, b).view(-1, m1 * m2)
 
     return _in_pieces(x, piece, m1 * m2, m1 * wide)
 
 
 def three(x: Tensor, a: Tensor, g: Tensor, b: Tensor, n1: int, m3: int) -> Tensor:
-    """x (rows, n1 n2 n3) -> (rows, m1 m2 m3), from the right to the left, block by block.
+    """x (rows, up to n1 n2 n3) -> (rows, m1 m2 m3), from the right to the left, block by block.
 
     Args:
         a: (blocks, m1, n1 r1).
@@ -304,9 +301,10 @@ def three(x: Tensor, a: Tensor, g: Tensor, b: Tensor, n1: int, m3: int) -> Tenso
     blocks, m1, wide = a.shape
     n3, r1_m2, n2_r2 = b.shape[2], *g.shape[1:]
     width = r1_m2 * n1 * m3 // wide  # m2 m3
+    whole = n1 * (n2_r2 * m3 // b.shape[1]) * n3
 
     def piece(x: Tensor) -> Tensor:
-        x, y = x.reshape(-1, n3), None
+        x, y = _padded(x, whole).reshape(-1, n3), None
         for z in range(blocks):
             inner = _left(g[z], ops.linear(x, b[z]).view(-1, n2_r2, m3))  # (rows n1, r1 m2, m3)
             inner = _left(a[z], inner.view(-1, wide, width))
@@ -314,6 +312,11 @@ def three(x: Tensor, a: Tensor, g: Tensor, b: Tensor, n1: int, m3: int) -> Tenso
         return y.reshape(-1, m1 * width)
 
     return _in_pieces(x, piece, m1 * width, n1 * max(n2_r2, r1_m2) * m3)
+
+
+def _padded(x: Tensor, width: int) -> Tensor:
+    """Zeros behind the columns; piece by piece, for a batch that is copied whole costs fresh memory."""
+    return x if x.shape[1] == width else F.pad(x, (0, width - x.shape[1]))
 
 
 def _times(x: Tensor, b: Tensor) -> Tensor:

@@ -36,6 +36,13 @@ def test_every_route_gives_the_product_and_its_gradients(name, cuts, right_first
 
 
 @pytest.mark.parametrize("name", MATRICES)
+def test_one_strided_signal_is_read(name):
+    matrix, x = MATRICES[name]().eval(), torch.randn(1, 44)[:, ::2]
+    with torch.no_grad():
+        torch.testing.assert_close(matrix(x), x @ matrix.to_dense().mT)
+
+
+@pytest.mark.parametrize("name", MATRICES)
 def test_merged_factors_are_kept_until_a_parameter_changes(name):
     matrix, x = MATRICES[name]().eval(), torch.randn(40, 22)
     with torch.no_grad():
