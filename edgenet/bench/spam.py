@@ -1,6 +1,6 @@
 """Sparse additive models: how often the relevant features are found, and how long a path takes.
 
-``python -m edgenet.bench.spam`` prints the tables of docs/results/estimators.md in markdown.
+``python -m edgenet.bench.spam`` prints both as tables in markdown.
 """
 
 from __future__ import annotations
