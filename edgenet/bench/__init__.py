@@ -16,6 +16,10 @@ BENCHES = {
     "edge_tensor": ("a matrix on every edge of Cora, 304 million weights, trained in factors of every form", 5),
     "ppi": ("the GAT form beside PyG's GATConv, trained the same way", 2),
 }
+#: name: what it shows, and how many seeds it takes by default. Each writes one section of docs/results/estimators.md
+ESTIMATES = {
+    "spam": ("sparse additive models: features found, and seconds beside other libraries", 50),
+}
 #: name: what is timed. Each writes one section of docs/results/performance.md
 SPEED = {
     "aggregation": "speed of one hop beside torch, torch_scatter and DGL, its floor, threads, growth with the edges",
@@ -25,23 +29,26 @@ SPEED = {
 }
 #: name: what is timed. Has options of its own, and writes docs/results/NAME.md
 PRODUCTS = {"structured": "forward time of structured matrices beside torch.nn.Linear, tensorly-torch and the floor"}
+ESTIMATES_PAGE = Path("docs/results/estimators.md")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``edgenet bench``: those of each experiment."""
     benches = parser.add_subparsers(dest="name", required=True, metavar="NAME")
     for name, (text, _) in BENCHES.items():
-        _training_arguments(benches.add_parser(name, help=text, description=text))
+        _training_arguments(benches.add_parser(name, help=text, description=text), "docs/results/NAME.md")
+    for name, (text, _) in ESTIMATES.items():
+        _training_arguments(benches.add_parser(name, help=text, description=text), str(ESTIMATES_PAGE))
     for name, text in SPEED.items():
         _speed_arguments(benches.add_parser(name, help=text, description=text))
     for name, text in PRODUCTS.items():
         _product_arguments(benches.add_parser(name, help=text, description=text))
 
 
-def _training_arguments(parser: argparse.ArgumentParser) -> None:
+def _training_arguments(parser: argparse.ArgumentParser, page: str) -> None:
     add = parser.add_argument
     add("--seeds", type=int, help="how many (default: as in docs/results)")
-    add("--out", type=Path, help="page to write (default: docs/results/NAME.md)")
+    add("--out", type=Path, help=f"page to write (default: {page})")
     add("--runs", type=Path, help="folder of the training runs, which go on where they were (default: runs/bench/NAME)")
     add("--processes", type=int, default=1, help="training runs at a time, one thread each")
     _common_arguments(parser)
@@ -96,9 +103,10 @@ def run(options: argparse.Namespace) -> int:
         return import_module(f"edgenet.bench.{options.name}").run(options)
     if options.name in SPEED:
         return import_module("edgenet.bench.speed").run(options.name, options)
-    out = options.out or Path("docs/results") / f"{options.name}.md"
+    default = ESTIMATES_PAGE if options.name in ESTIMATES else Path("docs/results") / f"{options.name}.md"
+    out = options.out or default
     runs = options.runs or Path("runs/bench") / options.name
-    seeds = BENCHES[options.name][1] if options.seeds is None else options.seeds
+    seeds = {**BENCHES, **ESTIMATES}[options.name][1] if options.seeds is None else options.seeds
     for name, number in (("seeds", seeds), ("processes", options.processes)):
         if number < 1:
             raise ConfigError(f"--{name} is at least 1, got {number}.")

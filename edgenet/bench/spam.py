@@ -1,16 +1,15 @@
-"""Sparse additive models: how often the relevant features are found, and how long a path takes.
-
-``python -m edgenet.bench.spam`` prints both as tables in markdown.
-"""
+"""``edgenet bench spam``: how often sparse additive models find the relevant features, and how long a path takes."""
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
+from edgenet.bench import report
+from edgenet.bench.estimates import write_estimate
 from edgenet.estimators import SpAM
 
 RELEVANT = [0, 1, 2, 3]
@@ -53,33 +52,28 @@ def seconds(n: int, p: int, repeats: int, **options: object) -> tuple[float, SpA
     return best, model
 
 
-def page(seeds: int, repeats: int) -> Iterator[str]:
-    """The lines of the tables."""
-    yield f"Exact relevant set on the path, share of {seeds} draws; and of GCV's choice, n = 150, p = 200:"
-    yield "| smoother | on the path | chosen contains it | features chosen |\n|---|---|---|---|"
+def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None) -> None:
+    """Draw, fit and time, and write the section of the page."""
+    write_estimate(out, "spam", "Sparse additive models", [*_found(seeds), _times()])
+
+
+def _found(seeds: int) -> list[str]:
+    rows = []
     for smoother in ("spline", "kernel"):
         exact, contains, size = recovery(150, 200, range(seeds), smoother=smoother)
-        yield f"| {smoother} | {exact:.2f} | {contains:.2f} | {size:.1f} |"
-    yield "\nThe same against n, splines:"
-    yield f"| p | {' | '.join(f'n = {n}' for n in SIZES)} |\n|---|{'---|' * len(SIZES)}"
-    for p in (128, 256):
-        yield f"| {p} | {' | '.join(f'{recovery(n, p, range(seeds))[0]:.2f}' for n in SIZES)} |"
-    yield f"\nSeconds for a path and its choice, best of {repeats}:"
-    yield "| task | n | p | penalties | seconds |\n|---|---|---|---|---|"
+        rows.append((smoother, f"{exact:.2f}", f"{contains:.2f}", f"{size:.1f}"))
+    curves = [(p, *(f"{recovery(n, p, range(seeds))[0]:.2f}" for n in SIZES)) for p in (128, 256)]
+    return [
+        f"Exact relevant set on the path, share of {seeds} draws; and of GCV's choice, n = 150, p = 200:",
+        report.table(("smoother", "on the path", "chosen contains it", "features chosen"), rows),
+        "The same against n, splines:",
+        report.table(("p", *(f"n = {n}" for n in SIZES)), curves),
+    ]
+
+
+def _times() -> str:
+    rows = []
     for task, n, p in (("regression", 150, 200), ("regression", 400, 1000), ("classification", 400, 1000)):
-        best, model = seconds(n, p, repeats, task=task)
-        yield f"| {task} | {n} | {p} | {len(model.path_.fits)} | {best:.2f} |"
-
-
-def main() -> None:
-    """Print the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=50, help="draws for every cell (default: 50)")
-    parser.add_argument("--repeats", type=int, default=3, help="fits that are timed (default: 3)")
-    options = parser.parse_args()
-    for line in page(options.seeds, options.repeats):
-        print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        best, model = seconds(n, p, 3, task=task)
+        rows.append((task, n, p, len(model.path_.fits), f"{best:.2f}"))
+    return report.table(("task", "n", "p", "penalties", "seconds"), rows)
