@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -45,6 +46,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
         bias: whether to learn an additive bias.
         self_tap: whether z^(0) is among the combined signals. Default: no for attention and for factored matrices on
             edges, whose loops have matrices of their own; else yes.
+        hops: which signals z^(k) are combined, rising and ending at K; says more than ``self_tap``. Default: all, z^(0)
+            if ``self_tap``.
         add_self_loops: give every node one self-loop before weighing. Default: yes for attention, else no. Of loops
             that the graph has already, the edge weight is kept and the edge feature is not.
         loop_weight: edge weight of the added loops, where edge weights are given.
@@ -77,6 +80,7 @@ class EdgeNetConv(MessagePassing, Pretrained):
         concat: bool = True,
         bias: bool = True,
         self_tap: bool | None = None,
+        hops: Sequence[int] | None = None,
         add_self_loops: bool | None = None,
         loop_weight: float = 1.0,
         fill_value: float | str = "mean",
@@ -106,7 +110,7 @@ class EdgeNetConv(MessagePassing, Pretrained):
         self.concat = concat
         self.phi = phi
         unlifted = isinstance(phi, EdgeFactored)  # its first hop leads from the features to the channels
-        if unlifted and (in_channels, out_channels, lift, bool(self_tap)) != (
+        if unlifted and (in_channels, out_channels, lift, bool(self_tap) or bool(hops and 0 in hops)) != (
             phi.in_channels,
             phi.out_channels,
             None,
@@ -116,9 +120,10 @@ class EdgeNetConv(MessagePassing, Pretrained):
                 f"factored matrices on edges lead from {phi.in_channels} to {phi.out_channels} channels without a lift "
                 f"or a self tap; got {in_channels} to {out_channels}, lift={lift}, self_tap={self_tap}."
             )
-        self.self_tap = not (phi.follows_signal or unlifted) if self_tap is None else self_tap
-        if order == 0 and not self.self_tap:
-            raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
+        if hops is None:
+            self_tap = not (phi.follows_signal or unlifted) if self_tap is None else self_tap
+            hops = range(0 if self_tap else 1, order + 1)
+        self.hops = _checked_hops(hops, order, self_tap)
         self.add_self_loops = phi.follows_signal if add_self_loops is None else add_self_loops
         self.loop_weight, self.fill_value = loop_weight, fill_value
 
@@ -145,6 +150,11 @@ class EdgeNetConv(MessagePassing, Pretrained):
             else out_channels
         )
         self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+
+    @property
+    def self_tap(self) -> bool:
+        """Whether z^(0) is among the combined signals."""
+        return self.hops[0] == 0
 
     # ---------------------------------------------------------------- set-up
     def reset_parameters(self) -> None:
@@ -381,7 +391,7 @@ class EdgeNetConv(MessagePassing, Pretrained):
             return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 
         shares_hops = self.phi.shares_hops and diagonal is None
-        y = self.taps.walk(z, tapping.Walk(graph, weights, hop, self.order, self.self_tap, shares_hops))
+        y = self.taps.walk(z, tapping.Walk(graph, weights, hop, self.order, self.hops, shares_hops))
         return y if lift_last is None or lift_last.heads > 1 else lift_last(y).flatten(-2)
 
     def _walk_pair(
@@ -481,10 +491,22 @@ def _taps(conv: EdgeNetConv, shifts: bool, in_channels: int, own_channels: int) 
     if isinstance(conv.phi, EdgeMatrix | EdgeFactored):
         return tapping.Sum("concat")
     if shifts:
-        width = conv.heads * (conv.order * in_channels + conv.self_tap * own_channels)
+        walked = len(conv.hops) - conv.self_tap
+        width = conv.heads * (walked * in_channels + conv.self_tap * own_channels)
         width = -1 if -1 in (in_channels, own_channels) else width
         return tapping.Linear(StructuredLinear.dense(width, conv.out_channels))
     return tapping.Sum("concat" if conv.concat else "mean")
+
+
+def _checked_hops(hops: Sequence[int], order: int, self_tap: bool | None) -> tuple[int, ...]:
+    hops = tuple(int(k) for k in hops)
+    if not hops:
+        raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
+    if list(hops) != sorted(set(hops)) or hops[0] < 0 or hops[-1] != order:
+        raise ShapeError(f"hops rise from 0 or more and end at the order {order}, got {list(hops)}.")
+    if self_tap is not None and self_tap != (hops[0] == 0):
+        raise ShapeError(f"self_tap={self_tap} contradicts hops={list(hops)}; leave it out.")
+    return hops
 
 
 def _loop_weights(graph: Graph, edge_weight: Tensor, fill: float) -> Tensor:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from edgenet.errors import ShapeError, SupportError
+from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.rows import important_nodes, need_node_id
 from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
+from edgenet.structured.dense import dense
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Walk:
             them on the way, which is only for taps that do not read them.
         hop: ``hop(k, z)`` is Phi^(k + 1) z, for k from 0; it keeps every axis of z, and C may be any number.
         order: K.
-        self_tap: whether z^(0) is among the signals to combine.
+        hops: which z^(k) are the signals to combine, rising and ending at K.
         shares_hops: whether Phi^(1) = ... = Phi^(K), which lets some taps walk in the narrower width.
     """
 
@@ -34,7 +35,7 @@ class Walk:
     weights: Tensor | None
     hop: Callable[[int, Tensor], Tensor]
     order: int
-    self_tap: bool
+    hops: tuple[int, ...]
     shares_hops: bool
 
 
@@ -52,7 +53,7 @@ class Taps(nn.Module, ABC):
         signals = [z]
         for k in range(walk.order):
             signals.append(walk.hop(k, signals[-1]))
-        return self(signals if walk.self_tap else signals[1:], walk.graph)
+        return self([signals[k] for k in walk.hops], walk.graph)
 
     @abstractmethod
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
@@ -63,6 +64,19 @@ class Taps(nn.Module, ABC):
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
+
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        """Keep what reads these signals, in place: others, and heads that nothing reads, will not come any more.
+
+        Args:
+            pairs: (t, h), the place of a signal among those combined so far and its head, rising.
+            taps: how many signals there were.
+            heads: H, so far.
+
+        Raises:
+            PlanError: if these taps cannot do without the rest, or are compressed.
+        """
+        raise PlanError(f"{type(self).__name__} taps need all their signals; nothing can be removed from them.")
 
 
 class Sum(Taps):
@@ -81,6 +95,11 @@ class Sum(Taps):
 
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
         return merged(signals[-1] if self.last else sum(signals[1:], signals[0]), self.merge)
+
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        signals, _ = grid(pairs)
+        if self.last and taps - 1 not in signals:
+            raise PlanError("these taps take the last hop alone, which cannot be removed.")
 
     def extra_repr(self) -> str:
         return f"merge={self.merge!r}" + (", last=True" if self.last else "")
@@ -108,6 +127,11 @@ class Scaled(Taps):
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
         return merged(sum(w * z for w, z in zip(self.weight, signals, strict=True)), self.merge)
 
+    @torch.no_grad()
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        signals, _ = grid(pairs)
+        self.weight = nn.Parameter(self.weight[signals].clone(), self.weight.requires_grad)
+
 
 class Linear(Taps):
     """A linear map of all hops, heads and channels at once: the taps of a graph convolutional filter (GCNN, TAG).
@@ -118,28 +142,66 @@ class Linear(Taps):
     follows Horner's rule in the output's width; the result is the same.
 
     Args:
-        linear: T * H * C -> F_out, with T signals (K + 1, or K without a self tap), hop-major, then head-major.
+        linear: T * H * C -> F_out, with T signals (those of the layer's ``hops``), hop-major, then head-major.
+        pairs: which are read, as pairs (t, h) of the place of a signal and a head, rising; ``linear`` then has a block
+            of C columns for each. None: all.
     """
 
-    def __init__(self, linear: StructuredLinear) -> None:
+    def __init__(self, linear: StructuredLinear, pairs: Sequence[tuple[int, int]] | None = None) -> None:
         super().__init__()
         self.linear = linear
+        self.pairs = None if pairs is None else [(int(t), int(h)) for t, h in pairs]
 
     def reset_parameters(self) -> None:
         self.linear.reset_parameters()
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
         matrix = self.linear.weight
-        taps, (heads, channels) = walk.order + walk.self_tap, z.shape[-2:]
+        taps, (heads, channels) = len(walk.hops), z.shape[-2:]
         if isinstance(matrix, Dense) and matrix.is_lazy:
-            matrix.materialise(matrix.shape[0], taps * heads * channels)
+            blocks = taps * heads if self.pairs is None else len(self.pairs)
+            matrix.materialise(matrix.shape[0], blocks * channels)
         if not (walk.shares_hops and isinstance(matrix, Dense) and matrix.shape[0] < channels):
             return super().walk(z, walk)
-        y = horner(z, matrix.weight.unflatten(1, (taps, heads, channels)), walk)
+        mix = matrix.weight.unflatten(1, (-1, channels))
+        if self.pairs is not None:
+            place = torch.tensor([t * heads + h for t, h in self.pairs], device=mix.device)
+            mix = mix.new_zeros(len(mix), taps * heads, channels).index_copy(1, place, mix)
+        y = horner(z, mix.unflatten(1, (taps, heads)), walk)
         return y if self.linear.bias is None else y + self.linear.bias
 
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
-        return self.linear(torch.cat([z.flatten(-2) for z in signals], dim=-1))
+        if self.pairs is None:
+            return self.linear(torch.cat([z.flatten(-2) for z in signals], dim=-1))
+        return self.linear(torch.cat([signals[t].select(-2, h) for t, h in self.pairs], dim=-1))
+
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        own, matrix = self._own(taps, heads), dense(self.linear.weight, "the taps")
+        columns = torch.arange(matrix.shape[1]).view(len(own), -1)[[own.index(pair) for pair in pairs]]
+        matrix.keep_(columns=columns.flatten())
+        signals, kept_heads = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
+        renumbered = [(signals.index(t), kept_heads.index(h)) for t, h in pairs]
+        self.pairs = None if len(pairs) == len(signals) * len(kept_heads) else renumbered
+
+    @torch.no_grad()
+    def fold_(self, signal: int, taps: int, heads: int, into: int) -> None:
+        """Give a signal that is the same for all heads one tap, the sum of its own, in place; it goes by head ``into``.
+
+        Args:
+            signal: its place.
+            taps, heads: how many signals and heads there are.
+        """
+        own, matrix = self._own(taps, heads), dense(self.linear.weight, "the taps")
+        alike = [place for place, (t, _) in enumerate(own) if t == signal]
+        blocks = matrix.weight.detach().unflatten(1, (len(own), -1))
+        folded = [blocks[:, alike].sum(1) if place == alike[0] else blocks[:, place] for place in range(len(own))]
+        kept = [place for place in range(len(own)) if place not in alike[1:]]
+        weight = torch.cat([folded[place] for place in kept], 1)
+        matrix.weight = nn.Parameter(weight, matrix.weight.requires_grad)
+        self.pairs = [own[place] if place != alike[0] else (signal, into) for place in kept]
+
+    def _own(self, taps: int, heads: int) -> list[tuple[int, int]]:
+        return [(t, h) for t in range(taps) for h in range(heads)] if self.pairs is None else self.pairs
 
 
 class Chebyshev(Taps):
@@ -162,8 +224,8 @@ class Chebyshev(Taps):
         self.linear.reset_parameters()
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
-        if not walk.self_tap or not (walk.shares_hops or walk.order < 2):
-            raise ShapeError("Chebyshev polynomials start from z^(0) and are of one operator: self_tap, shared hops.")
+        if walk.hops != tuple(range(walk.order + 1)) or not (walk.shares_hops or walk.order < 2):
+            raise ShapeError("Chebyshev polynomials are of one operator, and each needs those before it: all hops.")
         matrix, (heads, channels) = self.linear.weight, z.shape[-2:]
         if isinstance(matrix, Dense) and matrix.is_lazy:
             matrix.materialise(matrix.shape[0], (walk.order + 1) * heads * channels)
@@ -289,6 +351,13 @@ class NodeVarying(Taps):
         mix = self.table.rows(group).unflatten(1, (self.out_channels, z.shape[-1]))
         return torch.einsum("nc,noc->no" if z.dim() == 2 else "nbc,noc->nbo", z, mix)
 
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        signals, kept = grid(pairs)
+        table = dense(self.table, "the taps of nodes")
+        places = torch.arange(table.shape[1]).view(self.out_channels, taps, heads, -1)
+        table.keep_(columns=places[:, signals][:, :, kept].flatten())
+        self.taps, self.channels = len(signals), self.channels // heads * len(kept)
+
     def _group_of(self, graph: Graph, channels: int) -> Tensor:
         """(N,) group of every node of this graph."""
         if not self.is_bound:
@@ -341,6 +410,10 @@ class SumFan(Taps):
         total = sum(signals[1:], signals[0])
         return total.squeeze(-1).unflatten(-1, (self.out_channels, -1)).sum(-1)
 
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        if len(grid(pairs)[1]) < heads:
+            raise PlanError("every pair of channels has a head here, and none can be removed; remove hops only.")
+
     def extra_repr(self) -> str:
         return f"out_channels={self.out_channels}"
 
@@ -350,15 +423,29 @@ def horner(z: Tensor, mix: Tensor, walk: Walk) -> Tensor:
 
     Args:
         z: (N, [B,] H, C).
-        mix: (F_out, T, H, C), with T = K + 1, or K without a self tap.
+        mix: (F_out, T, H, C), for the T hops of the walk that are combined.
     """
-    mixed = [torch.einsum("...hc,ohc->...ho", z, mix[:, t]) for t in range(mix.shape[1])]
-    y = mixed.pop()
+    mixed = {k: torch.einsum("...hc,ohc->...ho", z, mix[:, t]) for t, k in enumerate(walk.hops)}
+    y = mixed.pop(walk.order)
     for k in reversed(range(walk.order)):
         y = walk.hop(k, y)
-        if mixed:
-            y = y + mixed.pop()
+        if k in mixed:
+            y = y + mixed.pop(k)
     return y.sum(-2)
+
+
+def grid(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """The signals and the heads of pairs (t, h) that are all pairs of the two.
+
+    Raises:
+        PlanError: if some are missing.
+    """
+    signals, heads = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
+    if len(set(pairs)) != len(signals) * len(heads):
+        raise PlanError(
+            f"these taps treat all heads alike, so that a hop goes for all of them or for none; got {sorted(pairs)}."
+        )
+    return signals, heads
 
 
 def merged(z: Tensor, merge: str) -> Tensor:

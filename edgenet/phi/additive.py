@@ -11,9 +11,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from edgenet import gso, ops
-from edgenet.errors import ShapeError
+from edgenet.errors import PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, source_and_target
 from edgenet.phi.spline_functions import SplineFunctions
@@ -253,6 +254,19 @@ class Additive(Phi):
     def num_functions(self) -> int:
         """Functions that are not zero."""
         return int(sum((norms > 0).sum() for norms in self.norms().values()))
+
+    @torch.no_grad()
+    def _keep(self, order: int, heads: Tensor) -> None:
+        hops = 1 if self.shares_hops else order
+        owners = [(functions, "coefficients") for functions in self.functions.values()]
+        for owner, name in owners + [(self, "intercept")] * (self.intercept is not None):
+            old = getattr(owner, name)
+            if isinstance(old, UninitializedParameter):
+                raise PlanError("the number of features is not known yet: run the model once first.")
+            setattr(owner, name, nn.Parameter(old[:hops, heads.to(old.device)].clone(), old.requires_grad))
+        for functions in self.functions.values():
+            functions.hops, functions.heads = hops, len(heads)
+        self.share_hops = self.shares_hops = self.shares_hops or order == 1
 
     # ---------------------------------------------------------------- explanation
     def feature_names(

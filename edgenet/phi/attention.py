@@ -14,6 +14,7 @@ from edgenet.graph import Graph
 from edgenet.phi.base import Hop, Pair, Phi, source_and_target
 from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
 from edgenet.structured.base import glorot
+from edgenet.structured.dense import dense
 
 
 class SoftmaxPhi(Phi):
@@ -69,6 +70,15 @@ class SoftmaxPhi(Phi):
                 f"{tuple(edge_attr.shape)}."
             )
         return lift(edge_attr).unflatten(-1, (self.heads, self.channels))
+
+    def keep_rows_(self, heads: Tensor, *parts: StructuredLinear | StructuredMatrix | None) -> None:
+        """Keep the rows of these heads in lifts (H C, F), and in vectors (H, C)."""
+        channel = torch.arange(self.channels)
+        for part in parts:
+            if isinstance(part, StructuredLinear):
+                part.keep_(rows=(heads.unsqueeze(1) * self.channels + channel).flatten())
+            elif part is not None:
+                dense(part, "the vectors of attention").keep_(rows=heads)
 
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}, share_hops={self.shares_hops}, dropout={self.dropout}"
@@ -202,6 +212,22 @@ class Attention(SoftmaxPhi):
         z_source = lift(source).unflatten(-1, (self.heads, self.channels))
         return z_source, z_source if target is source else lift(target).unflatten(-1, (self.heads, self.channels))
 
+    def keep_inputs_(self, channels: Tensor) -> None:
+        for lift in self.lifts:
+            lift.keep_(columns=channels)
+
+    @torch.no_grad()
+    def _keep(self, order: int, heads: Tensor) -> None:
+        scored = 1 if self.shares_hops else order
+        self.lifts = self.lifts[: scored - 1]
+        self.keep_rows_(heads, *self.lifts, self.lift_edge, self.att_edge)
+        rows = (torch.arange(scored).unsqueeze(1) * self.heads + heads).flatten()
+        self.keep_rows_(rows, self.att_source, self.att_target)
+        if self.score_bias is not None:
+            kept = self.score_bias[:scored, heads.to(self.score_bias.device)]
+            self.score_bias = nn.Parameter(kept.clone(), self.score_bias.requires_grad)
+        self.shares_hops = self.shares_hops or order == 1
+
 
 class AttentionV2(SoftmaxPhi):
     """Edge weights by dynamic attention (Brody, Alon, Yahav 2022): softmax over each node's in-edges of
@@ -268,6 +294,13 @@ class AttentionV2(SoftmaxPhi):
             att, z_target = att.repeat(z_target.shape[1], 1), z_target.flatten(1, 2)
         dropout = self.dropout if self.training else 0.0
         return [lambda z: ops.attention_v2(graph, z, z_target, att, self.negative_slope, dropout)]
+
+    def keep_inputs_(self, channels: Tensor) -> None:
+        if self.target is not None:
+            self.target.keep_(columns=channels)
+
+    def _keep(self, order: int, heads: Tensor) -> None:
+        self.keep_rows_(heads, self.target, self.lift_edge, self.att)
 
     def _ends(self, x: Tensor | Pair, z: Tensor | Pair) -> Pair:
         """What is scored at the sources and at the targets."""

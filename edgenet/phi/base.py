@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from edgenet import ops
+from edgenet.errors import PlanError
 from edgenet.graph import Graph
 
 Pair = tuple[Tensor, Tensor]
@@ -95,6 +96,41 @@ class Phi(nn.Module, ABC):
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
+
+    def keep_(self, order: int, heads: Sequence[int]) -> None:
+        """Keep the first hops and some heads, in place; they weigh edges as before. Parameters are new ones.
+
+        Args:
+            order: how many hops.
+            heads: numbers of the heads, rising.
+
+        Raises:
+            PlanError: if they are not there, or this phi cannot do without the rest, or a matrix of it is compressed.
+        """
+        kept = list(heads)
+        if not 0 <= order <= self.order or not kept or kept != sorted(set(kept) & set(range(self.heads))):
+            raise PlanError(
+                f"hops to keep are 0 to {self.order} of {type(self).__name__}, heads some of 0 to {self.heads - 1}, "
+                f"rising; got {order} and {kept}."
+            )
+        if order == 0 and self.follows_signal:
+            raise PlanError(f"{type(self).__name__} weighs one hop at least; use a layer without it.")
+        if (order, len(kept)) != (self.order, self.heads):
+            self._keep(order, torch.tensor(kept))
+            self.order, self.heads = order, len(kept)
+
+    def keep_inputs_(self, channels: Tensor) -> None:
+        """Keep some channels of the input x, in place: the others will not come any more.
+
+        Raises:
+            PlanError: if this phi reads x and cannot do without them.
+        """
+        if self.follows_signal:
+            raise PlanError(f"no input channels can be taken from {type(self).__name__}.")
+
+    def _keep(self, order: int, heads: Tensor) -> None:
+        """``keep_``, with numbers that are fine; ``order`` and ``heads`` are still those from before."""
+        raise PlanError(f"no hops or heads can be removed from {type(self).__name__}.")
 
 
 def source_and_target(value: Tensor | Pair) -> Pair:

@@ -56,6 +56,13 @@ class DotProduct(SoftmaxPhi):
         self.key.reset_parameters()
         self.query.reset_parameters()
 
+    def keep_inputs_(self, channels: Tensor) -> None:
+        for lift in (self.key, self.query):
+            lift.keep_(columns=channels)
+
+    def _keep(self, order: int, heads: Tensor) -> None:
+        self.keep_rows_(heads, self.key, self.query)
+
     def forward(
         self,
         x: Tensor | Pair,

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from edgenet import gso, ops
-from edgenet.errors import ShapeError, SupportError
+from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, Spmm, source_and_target
 from edgenet.phi.channels import made
 from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows, TypeRows
 from edgenet.structured import Dense, StructuredMatrix
+from edgenet.structured.dense import dense
 
 _REMEMBERED = 32  # tables a graph keeps the rows of
 _ROWS = {"edge": "row", "node": "node_row"}  # the buffers of ``EdgeRows`` that say which row of each table is used
@@ -249,6 +250,39 @@ class EdgeVarying(Phi):
         row = self._remembered(graph, "node rows", rows)
         return _read(self.node_table, *row).unflatten(1, (-1, self.heads)).movedim(1, 0)
 
+    # ---------------------------------------------------------------- removing
+    def _keep(self, order: int, heads: Tensor) -> None:
+        def columns(hops: int) -> Tensor:
+            return (torch.arange(hops).unsqueeze(1) * self.heads + heads).flatten()
+
+        dense(self.edge_table, "the weights of edges").keep_(columns=columns(order))
+        if self.node_table is not None:
+            dense(self.node_table, "the weights of nodes").keep_(
+                columns=columns(order * self.has_diagonal + self.has_initial)
+            )
+
+    def remove_edges_(self, source: Tensor, target: Tensor) -> int:
+        """Take edges out of the table, in place: they weigh 0 from then on, and are not trained. They stay in the
+        support, so that edge lists which have them are still accepted.
+
+        Args:
+            source, target: (R,) ends of the edges, by number in the bound graph.
+
+        Returns:
+            How many rows the table has lost.
+
+        Raises:
+            PlanError: if weights are not kept for each edge of one graph, or are compressed.
+            SupportError: if an edge is not in the support.
+        """
+        if not isinstance(self.where, EdgeRows) or not self.is_bound:
+            raise PlanError("only weights of the edges of one graph can be removed: share='edge', after bind.")
+        table = dense(self.edge_table, "the weights of edges")
+        rows = table.shape[0]
+        table.keep_(rows=self.where.remove_(Graph(torch.stack([source, target]), self.where._num_nodes)))
+        self._token = new_token()
+        return rows - table.shape[0]
+
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}, share={self.share!r}"
 
@@ -307,6 +341,11 @@ class EdgeMatrix(Phi):
 
     def diagonal(self, graph: Graph) -> Tensor | None:
         return self.entries.diagonal(graph)
+
+    def _keep(self, order: int, heads: Tensor) -> None:
+        if len(heads) < self.heads:
+            raise PlanError("the heads of matrices on edges are channels, which mix at every hop; remove hops only.")
+        self.entries.keep_(order, range(self.entries.heads))
 
     def hop(
         self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm = ops.spmm, k: int = 0

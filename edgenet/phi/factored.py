@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet import gso, ops
-from edgenet.errors import ShapeError, SupportError
+from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, Spmm
 from edgenet.phi.channels import ChannelKronecker, ChannelTable
@@ -457,6 +457,9 @@ class EdgeFactored(Phi):
             position = rest.abs().topk(len(part.position)).indices
             part.place_(position, rest[position])
         self._token = new_token()
+
+    def keep_inputs_(self, channels: Tensor) -> None:
+        raise PlanError("the first hop of factored matrices leads from the input channels; none can be taken.")
 
     def extra_repr(self) -> str:
         return (

@@ -211,6 +211,19 @@ class EdgeRows(_Bound):
         row = self.row[found]
         return torch.where(target == source, -1, row) if self.self_loops else row
 
+    def remove_(self, graph: Graph) -> Tensor:
+        """Take the rows of the edges of ``graph``, a part of the bound one, away; the numbers of those that stay.
+
+        Raises:
+            SupportError: if an edge has no key.
+        """
+        gone = self.of_edges(graph, None)
+        stays = torch.ones(self.edge_rows, dtype=torch.bool, device=self.row.device)
+        stays[gone[gone >= 0]] = False
+        self.row = torch.where(self.row < 0, -1, _numbered(stays)[self.row]) if self.edge_rows else self.row
+        self._sizes()
+        return stays.nonzero().squeeze(1)
+
     def of_nodes(self, graph: Graph) -> Tensor:
         if graph.node_id is None and graph.edge_id is not None and not torch.compiler.is_compiling():
             # a piece with all nodes may hold them in another order

@@ -63,6 +63,9 @@ class ShiftOperator(Phi):
                 weight = normalise(graph, flat).unsqueeze(-1)
         return weight.expand(self.order, -1, -1)
 
+    def _keep(self, order: int, heads: Tensor) -> None:
+        """Nothing is stored; the edge weights that are given must then have the columns of these heads."""
+
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}, normalize={self.normalize!r}"
 
@@ -109,6 +112,11 @@ class ShiftProduct(Phi):
 
     def diagonal(self, graph: Graph) -> Tensor:
         return self.weight[:, :1].expand(-1, graph.num_nodes, -1)
+
+    @torch.no_grad()
+    def _keep(self, order: int, heads: Tensor) -> None:
+        kept = self.weight[:order, :, heads.to(self.weight.device)]
+        self.weight = torch.nn.Parameter(kept.clone(), self.weight.requires_grad)
 
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}"

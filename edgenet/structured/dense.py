@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from edgenet import ops
-from edgenet.errors import ShapeError
+from edgenet.errors import PlanError, ShapeError
 from edgenet.structured.base import StructuredMatrix, checked, glorot
 
 
@@ -83,6 +83,15 @@ class Dense(StructuredMatrix):
     def rows(self, index: Tensor) -> Tensor:
         return self.weight.index_select(0, index)
 
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Keep these rows and columns, in this order, in place. The parameter is a new one."""
+        weight = self.weight
+        for axis, index in enumerate((rows, columns)):
+            if index is not None:
+                weight = weight.index_select(axis, index.to(weight.device))
+        self.weight = nn.Parameter(weight.detach().clone(), self.weight.requires_grad)
+
     def num_parameters(self) -> int:
         return 0 if self.is_lazy else self.weight.numel()
 
@@ -109,3 +118,22 @@ class Dense(StructuredMatrix):
                 return
             self.materialise(*stored.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def dense(matrix: StructuredMatrix, what: str) -> Dense:
+    """The matrix, which must be dense and have a size.
+
+    Args:
+        what: its name, for the message.
+
+    Raises:
+        PlanError: if it is not.
+    """
+    if not isinstance(matrix, Dense):
+        raise PlanError(
+            f"{what} hold a {type(matrix).__name__} matrix, of which no rows or columns can be taken; remove first and "
+            f"compress then, or call edgenet.compress.decompress_."
+        )
+    if matrix.is_lazy:
+        raise PlanError(f"the size of {what} is not known yet: run the model once first.")
+    return matrix

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.dense import Dense
+from edgenet.structured.dense import Dense, dense
 from edgenet.structured.sparse_signal import SparseSignal
 
 
@@ -41,6 +41,17 @@ class StructuredLinear(nn.Module):
         else:
             y = self.weight(x)
         return y if self.bias is None else y + self.bias
+
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Keep these outputs and inputs, in place. The parameters are new ones.
+
+        Raises:
+            PlanError: if the weight is compressed, or has no size yet.
+        """
+        dense(self.weight, "the weights of this layer").keep_(rows, columns)
+        if self.bias is not None and rows is not None:
+            self.bias = nn.Parameter(self.bias[rows.to(self.bias.device)].clone(), self.bias.requires_grad)
 
     def reset_parameters(self) -> None:
         self.weight.reset_parameters()

@@ -278,7 +278,7 @@ def test_a_hybrid_of_which_all_nodes_are_important_is_edge_varying_plus_gcnn(gra
     free.load_state_dict(hybrid.convs[1].state_dict())
     x = torch.randn(graph.num_nodes, 3)
     if bank != "siso":  # the polynomial part has the self tap
-        free.self_tap = False
+        free.hops = free.hops[1:]
     close(hybrid(x, graph), gcnn(x, graph) + free(x, graph))
 
 
