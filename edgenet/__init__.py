@@ -3,7 +3,8 @@
 The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operators), ``ops`` (what walks them),
 ``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``compress`` (structured
 matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``estimators`` (sparse additive models and
-quantile paths, in numpy), ``data``, ``train``.
+quantile paths, in numpy), ``selection`` (EdgeNets without the hops, heads and edges that do not matter), ``data``,
+``train``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgenet._version import __version__
 
 if TYPE_CHECKING:
-    from edgenet import compress, convert, data, estimators, gso, models, nn, ops, phi, structured
+    from edgenet import compress, convert, data, estimators, gso, models, nn, ops, phi, selection, structured
     from edgenet.convert import freeze_attention, to_edgenet
     from edgenet.graph import Graph
     from edgenet.malloc import tune_malloc
@@ -40,6 +41,7 @@ __all__ = [
     "ops",
     "phi",
     "save_pretrained",
+    "selection",
     "structured",
     "to_edgenet",
     "tune_malloc",

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "compress": "errors graph gso ops structured",  # never nn: it works on any nn.Module
     "convert": f"{LOW} nn models",
     "models": f"{LOW} nn hub",
+    "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} nn models compress convert checkpoint _version",
     "estimators": "errors",
     "data": "errors",
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "testing": LOW,  # anything below nn
     "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} nn models compress convert data config checkpoint plots",
-    "bench": f"{LOW} nn models compress convert data config presets checkpoint plots train estimators testing _version",
+    "bench": f"{LOW} nn models compress selection convert data config presets checkpoint plots train estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": f"{LOW} nn models compress convert data pretrained plots",

@@ -381,10 +381,12 @@ class EdgeNetConv(MessagePassing, Pretrained):
             z = z * (initial.unsqueeze(-1) if batch is None else initial[:, None, :, None])
         spmm = self._propagated if self.explain else ops.spmm
 
-        def hop(k: int, z: Tensor) -> Tensor:
+        def hop(k: int, z: Tensor, edges: Tensor | None = None) -> Tensor:
             y = self._packed(z, batch)
             if fused:
                 y = fused[k](y)
+            elif edges is not None:
+                y = self.phi.hop(graph, weights[k] * edges.unsqueeze(1), None, y, spmm, k)
             else:
                 y = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], y, spmm, k)
             y = self._unpacked(y, batch, y.shape[-1] // batch if batch else z.shape[-1])

@@ -25,7 +25,8 @@ class Walk:
         graph: the graph.
         weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them; None where the hops make
             them on the way, which is only for taps that do not read them.
-        hop: ``hop(k, z)`` is Phi^(k + 1) z, for k from 0; it keeps every axis of z, and C may be any number.
+        hop: ``hop(k, z)`` is Phi^(k + 1) z, for k from 0; it keeps every axis of z, and C may be any number. With (E,)
+            ``edges`` as a third argument, where there are ``weights``, edges count that often, and diagonals not.
         order: K.
         hops: which z^(k) are the signals to combine, rising and ending at K.
         shares_hops: whether Phi^(1) = ... = Phi^(K), which lets some taps walk in the narrower width.
@@ -33,7 +34,7 @@ class Walk:
 
     graph: Graph
     weights: Tensor | None
-    hop: Callable[[int, Tensor], Tensor]
+    hop: Callable[..., Tensor]
     order: int
     hops: tuple[int, ...]
     shares_hops: bool

@@ -1,0 +1,155 @@
+"""Removal plans: which taps and blocks of edges stay in which layers."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgenet.errors import PlanError
+from edgenet.selection.blocks import block_names
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What stays of one layer.
+
+    Attributes:
+        taps: (hop, head) of the signals that are still combined.
+        blocks: of edges that stay; None: all edges.
+    """
+
+    taps: tuple[tuple[int, int], ...]
+    blocks: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        pairs = [tuple(pair) for pair in self.taps]
+        if not pairs or not all(len(p) == 2 and all(type(n) is int and n >= 0 for n in p) for p in pairs):
+            raise PlanError(f"taps to keep are pairs (hop, head) from (0, 0), one at least, got {list(self.taps)}.")
+        object.__setattr__(self, "taps", tuple(sorted(set(pairs))))
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", tuple(str(name) for name in self.blocks))
+
+    @property
+    def hops(self) -> list[int]:
+        return sorted({hop for hop, _ in self.taps})
+
+    @property
+    def heads(self) -> list[int]:
+        """Of those at hops from 1; in a plan that keeps the input alone, those at hop 0."""
+        return sorted({head for hop, head in self.taps if hop}) or sorted({head for _, head in self.taps})
+
+    def edges(self, labels: Any) -> Tensor:
+        """(E,) which edges stay, given the labels that the blocks were made of: filter edge lists and weights by it.
+
+        Raises:
+            PlanError: if no edge has the label of a block that is kept.
+        """
+        names, code = block_names(labels)
+        if self.blocks is None:
+            return torch.ones(len(code), dtype=torch.bool)
+        unknown = [name for name in self.blocks if name not in names]
+        if unknown:
+            raise PlanError(f"no edge has the label {unknown[0]!r} of a block to keep; there are {', '.join(names)}.")
+        return torch.as_tensor(np.isin(code.numpy(), [names.index(name) for name in self.blocks]))
+
+
+@dataclass(frozen=True)
+class RemovalPlan:
+    """What stays, layer by layer; ``remove_`` carries it out. Layers that it does not name stay as they are.
+
+    In TOML::
+
+        [[layer]]
+        name = "convs.0"
+        taps = [[0, 0], [2, 0]]
+        blocks = ["near"]
+
+    Attributes:
+        layers: path in the model -> ``Kept``; "" for the layer itself.
+
+    Raises:
+        PlanError: if there is no layer.
+    """
+
+    layers: Mapping[str, Kept]
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise PlanError("a plan without layers removes nothing; name one.")
+
+    def __or__(self, other: RemovalPlan) -> RemovalPlan:
+        """Both plans; of layers in both, what either keeps."""
+        layers = dict(self.layers)
+        for name, kept in other.layers.items():
+            layers[name] = kept if name not in layers else _either(layers[name], kept)
+        return RemovalPlan(layers)
+
+    def __str__(self) -> str:
+        lines = []
+        for name, kept in self.layers.items():
+            text = f"{name or 'layer'}: hops {kept.hops}, heads {kept.heads}, {len(kept.taps)} taps"
+            lines.append(text + ("" if kept.blocks is None else f", edges of {', '.join(kept.blocks) or 'no block'}"))
+        return "\n".join(lines)
+
+    @property
+    def kept(self) -> Kept:
+        """What stays of the only layer.
+
+        Raises:
+            PlanError: if there are more.
+        """
+        if len(self.layers) > 1:
+            raise PlanError(f"this plan has {len(self.layers)} layers; ask for one: plan.layers[name].")
+        return next(iter(self.layers.values()))
+
+    def to_toml(self) -> str:
+        """The text that ``from_toml`` reads."""
+        tables = []
+        for name, kept in self.layers.items():
+            lines = ["[[layer]]", f"name = {json.dumps(name)}", f"taps = {[list(pair) for pair in kept.taps]}"]
+            if kept.blocks is not None:
+                lines.append(f"blocks = {json.dumps(list(kept.blocks), ensure_ascii=False)}")
+            tables.append("\n".join(lines))
+        return "\n\n".join(tables) + "\n"
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> RemovalPlan:
+        """The plan in a TOML file.
+
+        Raises:
+            PlanError: if the file is missing, no TOML, or has anything else in it; with its name.
+        """
+        try:
+            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise PlanError(f"{path}: cannot be read as a plan: {error}.") from error
+        tables = content.pop("layer", None)
+        if content or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise PlanError(f"{path}: a removal plan holds [[layer]] tables with name, taps and blocks alone.")
+        layers = {}
+        for number, table in enumerate(tables, 1):
+            name, unknown = table.get("name"), sorted(set(table) - {"name", "taps", "blocks"})
+            if not isinstance(name, str) or unknown or name in layers:
+                wrong = f"has an unknown key {unknown[0]!r}" if unknown else "has no name of its own"
+                raise PlanError(f"{path}: layer {number} {wrong}; it has a name, taps and blocks.")
+            try:
+                blocks = table.get("blocks")
+                layers[name] = Kept(tuple(tuple(p) for p in table["taps"]), None if blocks is None else tuple(blocks))
+            except (KeyError, TypeError, PlanError) as error:
+                raise PlanError(f"{path}: layer {number}, {name!r}: {error}") from error
+        return cls(layers)
+
+
+def _either(one: Kept, other: Kept) -> Kept:
+    blocks = None
+    if one.blocks is not None and other.blocks is not None:
+        blocks = tuple(dict.fromkeys((*one.blocks, *other.blocks)))
+    return Kept((*one.taps, *other.taps), blocks)

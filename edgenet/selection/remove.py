@@ -1,0 +1,189 @@
+"""remove_: carry out a removal plan on a model. zeros_of: the plan of a model whose weights have zeros already."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgenet.errors import PlanError
+from edgenet.graph import Graph
+from edgenet.models import NodeClassifier
+from edgenet.nn import EdgeNetConv
+from edgenet.nn.keep import combined, keep_inputs_, keep_taps_
+from edgenet.nn.lift import LinearLift
+from edgenet.nn.taps import Linear, Scaled
+from edgenet.phi import EdgeVarying
+from edgenet.selection.plan import Kept, RemovalPlan
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What has become of one layer; numbers are pairs (before, after).
+
+    Attributes:
+        name: of the layer.
+        hops: that are combined.
+        heads: that are walked.
+        taps: signals (hop, head) that are combined.
+        parameters: trainable numbers.
+        edges: rows of its table of edge weights; None if it has none.
+    """
+
+    name: str
+    hops: tuple[int, int]
+    heads: tuple[int, int]
+    taps: tuple[int, int]
+    parameters: tuple[int, int]
+    edges: tuple[int, int] | None
+
+    def __str__(self) -> str:
+        parts = [
+            f"{what} {pair[0]:,} -> {pair[1]:,}"
+            for what in ("hops", "heads", "taps", "edges", "parameters")
+            if (pair := getattr(self, what)) is not None
+        ]
+        return f"{self.name or 'layer'}: {', '.join(parts)}"
+
+
+def remove_(
+    model: nn.Module,
+    plan: RemovalPlan,
+    *,
+    readers: Mapping[str, str | None] | None = None,
+    edge_index: Any = None,
+    blocks: Any = None,
+) -> list[Removed]:
+    """Remove from the layers of a model what a plan does not keep, in place: all of it, or nothing.
+
+    Taps, hops and heads go as ``edgenet.nn.keep.keep_taps_`` says. Where heads stand side by side, their channels leave
+    the output, and what reads it loses those inputs. Of a table of edge weights (``EdgeVarying``), the rows of other
+    blocks go, and these edges weigh 0 from then on. Other phis weigh what they are given: hand them the edges
+    ``plan.layers[name].edges(labels)`` alone; a softmax over in-edges and a normalisation then see those only.
+    Parameters are new ones: make the optimizer afterwards.
+
+    Args:
+        model: with the ``EdgeNetConv`` layers that the plan names, or such a layer.
+        readers: layer -> the module that reads its output through functions of single channels (activation, dropout),
+            by path; None where nothing in the model does. Of ``NodeClassifier`` they are known.
+        edge_index: (2, E) the edges of the graph that tables are bound to.
+        blocks: (E,) their labels.
+
+    Returns:
+        What has become of each layer.
+
+    Raises:
+        PlanError: if there is no such layer, a part cannot do without what is to go, or is compressed; if heads go from
+            an output of which the reader is not known; if edges of a table are to go, and there are no labels.
+    """
+    _carry_out(copy.deepcopy(model), plan, readers, edge_index, blocks)  # what fails, fails here
+    return _carry_out(model, plan, readers, edge_index, blocks)
+
+
+def _carry_out(
+    model: nn.Module, plan: RemovalPlan, readers: Mapping[str, str | None] | None, edge_index: Any, blocks: Any
+) -> list[Removed]:
+    report = []
+    for name, kept in plan.layers.items():
+        conv = _layer(model, name)
+        before = _sizes(conv)
+        try:
+            channels = keep_taps_(conv, kept.taps)
+            _remove_edges(conv, kept, edge_index, blocks)
+        except PlanError as error:
+            raise PlanError(f"{name or 'the layer'}: {error}") from error
+        if channels is not None and conv is not model:
+            for reader in _readers(model, name, readers):
+                keep_inputs_(model.get_submodule(reader), channels)
+        report.append((name, conv, before))
+    # readers lose inputs after their own turn
+    return [Removed(name, *zip(before, _sizes(conv), strict=True)) for name, conv, before in report]
+
+
+def _layer(model: nn.Module, name: str) -> EdgeNetConv:
+    try:
+        layer = model.get_submodule(name)
+    except AttributeError as error:
+        raise PlanError(f"{name!r} is no module of this {type(model).__name__}: {error}.") from error
+    if not isinstance(layer, EdgeNetConv):
+        known = [path for path, module in model.named_modules() if isinstance(module, EdgeNetConv)]
+        raise PlanError(f"{name!r} is a {type(layer).__name__}; layers with taps are {', '.join(map(repr, known))}.")
+    return layer
+
+
+def _readers(model: nn.Module, name: str, readers: Mapping[str, str | None] | None) -> list[str]:
+    if readers is not None and name in readers:
+        reader = readers[name]
+        return [] if reader is None else [reader]
+    if isinstance(model, NodeClassifier) and name.startswith("convs."):
+        depth = int(name.removeprefix("convs."))
+        if f"skips.{depth}" in dict(model.named_modules()):
+            raise PlanError(f"{name}: what a skip connection adds to its heads cannot be removed with them.")
+        following = [f"convs.{depth + 1}", f"skips.{depth + 1}"]
+        return [path for path in following if path in dict(model.named_modules())]
+    raise PlanError(
+        f"{name}: heads leave its output, and what reads that must lose inputs; name it: readers={{{name!r}: path}}, "
+        f"or None if nothing in the model reads it."
+    )
+
+
+def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -> None:
+    if kept.blocks is None or not isinstance(conv.phi, EdgeVarying):
+        return
+    if edge_index is None or blocks is None:
+        raise PlanError("its table loses blocks of edges: pass edge_index and the labels, blocks, of its edges.")
+    if not conv.phi.is_bound:
+        raise PlanError("its table of edge weights has no graph yet: bind it, or run the model once.")
+    stay = kept.edges(blocks)
+    nodes = int(conv.phi.where.num_nodes)
+    graph, _ = Graph.of(edge_index, nodes)
+    if len(stay) != graph.num_edges:
+        raise PlanError(f"there are {len(stay)} labels for {graph.num_edges} edges; give one for each.")
+    graph = graph.transpose() if conv.flow == "target_to_source" else graph
+    key, stay = graph.target * nodes + graph.source, stay.to(graph.target.device)
+    gone = ~torch.isin(key, key[stay])  # a repeated edge stays if one of its labels does
+    conv.phi.remove_edges_(graph.source[gone], graph.target[gone])
+
+
+def _sizes(conv: EdgeNetConv) -> tuple[int, int, int, int, int | None]:
+    parameters = sum(p.numel() for p in conv.parameters() if p.requires_grad)
+    edges = conv.phi.edge_table.shape[0] if isinstance(conv.phi, EdgeVarying) else None
+    return len(conv.hops), conv.heads, len(combined(conv)), parameters, edges
+
+
+@torch.no_grad()
+def zeros_of(layer: EdgeNetConv, name: str = "") -> RemovalPlan:
+    """The plan that keeps what is not zero: of taps whose weights are all 0, and of heads whose lift is.
+
+    After training with ``compress.GroupLasso`` or ``compress.L1Inf`` on columns of linear taps, or on rows of a lift,
+    that is what the penalty has left.
+
+    Args:
+        layer: whose sizes are known.
+        name: of the layer in its model.
+
+    Raises:
+        PlanError: if nothing is left.
+    """
+    pairs = combined(layer)
+    stays = torch.ones(len(pairs), dtype=torch.bool)
+    if isinstance(layer.taps, Linear):
+        stays &= _any(layer.taps.linear.weight.to_dense().unflatten(1, (len(pairs), -1)).movedim(1, 0))
+    elif isinstance(layer.taps, Scaled):
+        stays &= _any(layer.taps.weight.unsqueeze(1)).repeat_interleave(layer.heads)
+    if isinstance(layer.lift, LinearLift) and layer.lift.linear.bias is None:
+        lifted = _any(layer.lift.linear.weight.to_dense().unflatten(0, (layer.lift.heads, -1)))
+        if len(lifted) == layer.heads:
+            stays &= lifted[[h for _, h in pairs]]
+    if not stays.any():
+        raise PlanError(f"all taps of {name or 'the layer'} are zero, so that nothing would be left of it.")
+    return RemovalPlan({name: Kept(tuple(pair for pair, stay in zip(pairs, stays.tolist(), strict=True) if stay))})
+
+
+def _any(groups: Tensor) -> Tensor:
+    """(G, ...) -> (G,) whether any entry is other than zero."""
+    return (groups != 0).flatten(1).any(1).cpu()
