@@ -29,8 +29,9 @@ class QuantilePath(RegressorMixin, BaseEstimator):
     ``fit`` follows the exact path from the empty model to the full one. In the radius t = sum_g w_g max |b_j| the
     coefficients are piecewise linear; in lambda they are piecewise constant, for lambda is constant along each piece.
     The algorithm is that of ``quantile_simplex``; ties, whole numbers, repeated rows and columns are no trouble to it.
-    Where a problem has many solutions, the path holds one of them. With columns whose condition number is above some
-    10^6, the solutions at the smallest penalties (below 10^-7 of the largest) lose digits.
+    Where a problem has many solutions, the path holds one of them. Every solution is checked by its dual variables, to
+    10^-8 of its objective: where columns nearly repeat each other, or those of one group differ in size by more than
+    10^6, the path may end above its end, with a warning.
 
     One solution is chosen for ``coef_`` and ``predict``: at ``penalty``; or, if ``cv`` is given, where the mean loss on
     held-out folds is least, over all penalties and not a grid, as it is a step function too (penalties are taken

@@ -7,8 +7,8 @@ lambda is constant and t = sum_g w_g ||b_g||_inf grows; at a vertex it waits whi
 
     elbow    the observations with residual 0; their duals theta are free in [tau - 1, tau]
     active   the groups with a radius m_g > 0. Within one, a coefficient is *bound* (|b_j| = m_g) or *free* (below)
-    Z        (n, d): the intercept's ones, z_g = sum_{j in g} s_j x_j for active groups, x_j for free coefficients,
-             whose values are (b0, m_g, b_j - s_j m_g); c (d,) holds the costs (0, w_g, 0)
+    Z        (n, d): the intercept's ones, z_g = sum of s_j x_j over the bound j of each active group, x_j for free
+             coefficients; their values are (b0, m_g, b_j), and c (d,) holds the costs (0, w_g, 0)
 
 and is optimal while, with q = X' theta, all theta_i of the elbow lie in [tau - 1, tau], q_j = 0 for free j,
 s_j q_j >= 0 for bound j with sum_{j in g} |q_j| = lambda w_g, and ||q_g||_1 <= lambda w_g for the other groups.
@@ -20,7 +20,8 @@ radius meets 0. The inverse of Z_E, on edges with c as one more row, is updated 
 Degenerate data (ties in y, integers, repeated rows) put several events at one point, and a simplex method that settles
 them by rounding errors may go round in circles. Here y stands for y + epsilon * noise with an infinitely small epsilon:
 solutions carry a second component, the factor of epsilon, which decides between events that coincide in the first. No
-two coincide in both, so t grows with every step and none comes back. The solutions returned are those of y itself.
+two coincide in both, so t grows with every step and none comes back. The solutions returned are those of y itself,
+each checked by a ``Certificate``: what rounding errors spoil is left off, with a warning.
 
 The derivation is our own; for the l1 penalty (groups of one column) it is the path of Li and Zhu 2008, "L1-norm
 quantile regression".
@@ -29,20 +30,24 @@ quantile regression".
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .bordered import BorderedInverse
+from .quantile_certificate import Certificate
 
 #: Slacks below this, relative to the data, are 0: well above rounding errors, well below what is asked of objectives.
 TOLERANCE = 1e-11
 DUAL_TOLERANCE = 1e-13
 #: A rate this small beside the terms it is the sum of is a rounding error, and no event follows from it.
 NOISE = 1e-12
-#: Edges between two inversions from scratch, which end the growth of rounding errors.
+#: Edges between two inversions from scratch, which end the growth of rounding errors; after trouble, after every edge.
 REFRESH = 40
+#: Solutions that are proved at a time.
+BATCH = 64
 
 
 class Event(NamedTuple):
@@ -126,7 +131,8 @@ def trace(
     paths = []
     for seed in range(3):  # other noise is another order of events that coincide
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # rates of 0 are left out afterwards
-            path, trouble = _Simplex(*scaled, seed).run(lambda_min / lambda_scale, t_max / t_scale, max_groups)
+            simplex = _Simplex(*scaled, seed, REFRESH if seed == 0 else 1)
+            path, trouble = simplex.run(lambda_min / lambda_scale, t_max / t_scale, max_groups)
         paths.append(path)
         if not trouble:
             break
@@ -150,7 +156,7 @@ def trace(
 
 
 class _Simplex:
-    def __init__(self, x, y, tau, group, weight, intercept, seed):
+    def __init__(self, x, y, tau, group, weight, intercept, seed, refresh):
         n, p = x.shape
         self.x, self.y, self.tau, self.intercept = x, y, tau, intercept
         self.noise = np.random.default_rng(seed).uniform(-1.0, 1.0, n)
@@ -164,14 +170,13 @@ class _Simplex:
         self.lengths = np.diff(self.first, append=p)
         self.column_size = np.abs(x).sum(0)
         self.group_size = np.add.reduceat(self.column_size, self.first)
-        self.size = np.concatenate([self.column_size, self.group_size, [n]])  # of what ``what`` names
 
         capacity = min(n, p + intercept) + 2
         self.z = np.zeros((n, capacity), order="F")
         self.cost = np.zeros(capacity)
         self.what = np.full(capacity, -1)  # of every column of z: -1 the intercept, j a free coefficient, p + g a group
         self.where = np.full(p + len(weight), -1)  # the other way round
-        self.value = np.zeros((capacity, 2))  # of b0, m_g, b_j - s_j m_g, and what epsilon adds to it
+        self.value = np.zeros((capacity, 2))  # of b0, m_g, b_j, and what epsilon adds to it
         self.elbow = np.full(capacity, -1)
         self.x_elbow = np.zeros((capacity, p))
         self.inverse = BorderedInverse(capacity)
@@ -181,7 +186,15 @@ class _Simplex:
         self.bound = np.zeros(p, dtype=bool)
         self.num_bound = np.zeros(len(weight), dtype=int)
         self.active = np.zeros(len(weight), dtype=bool)
+        self.moved = False  # whether the last edge changed a residual
         self.events: list[Event] = []
+        self.refresh = refresh
+        # the path so far; the duals of solutions from the last proved one on
+        self.vertices: list[tuple[float, float, np.ndarray, int, bool]] = []
+        self.lambdas: list[float] = []
+        self.duals: list[np.ndarray] = []
+        self.proved = 0
+        self.certificate = Certificate(x, y, tau, self.first, weight)
 
     # --- the path -----------------------------------------------------------------------------------------------------
     def run(self, lambda_min, t_max, max_groups) -> tuple[Trace, str]:
@@ -189,38 +202,76 @@ class _Simplex:
         self._start()
         self.q = self.theta @ self.x
         self.lambda_ = float((np.add.reduceat(np.abs(self.q), self.first) / self.weight).max())
-        vertices, lambdas, trouble = [self._solution()], [self.lambda_], ""
-        floor = max(lambda_min, NOISE * self.lambda_)
+        floor = max(lambda_min, NOISE * min(self.lambda_, float((self.group_size / self.weight).min())))
+        start, trouble = self.lambda_, ""
         mark, patience = (0.0, np.inf), 0
+        self.vertices.append(self._solution())
         try:
             while True:
                 event = self._fall(floor)
-                lambdas[-1] = self.lambda_
+                self.lambdas.append(self.lambda_)
+                self.duals.append(self.theta.copy())
+                if len(self.duals) > BATCH:
+                    self._prove()
                 if event is None:
-                    lambdas[-1] = lambda_min  # floor is a rounding error away
                     break
                 if event[0] == "enter" and max_groups is not None and self.active.sum() >= max_groups:
                     break
                 self._open(*event)
                 done = self._advance(t_max)
                 if not done:
-                    if len(vertices) % REFRESH == 0:
+                    if len(self.vertices) % self.refresh == 0:
                         self._refresh()
                     self._polish()
-                vertices.append(self._solution())
-                lambdas.append(self.lambda_)
+                solution = self._solution()
+                t = solution[0]
+                if t < mark[0] * (1 - 1e-8):
+                    raise _Lost("its radius falls")
+                self.vertices.append(solution)
                 if done:
                     break
-                t = vertices[-1][0]
                 if t > mark[0] * (1 + 1e-9) or self.lambda_ < mark[1] * (1 - 1e-9):
                     mark, patience = (t, self.lambda_), 100 + 5 * sum(self.x.shape)
                 patience -= 1
                 if patience < 0:
                     raise _Lost("its events repeat")
+            self._prove()
+            if event is None:
+                if not self.certificate.ends(*self.vertices[-1][1:3], self.lambda_ - lambda_min):
+                    raise _Lost("its last penalty is not small for all groups")
+                self.lambdas[-1] = lambda_min
         except (_Lost, np.linalg.LinAlgError) as error:
             trouble = str(error)
-            lambdas[-1] = self.lambda_
-        return self._trace(vertices, lambdas), trouble
+            with suppress(_Lost):  # it cuts off what is wrong
+                self._prove()
+        lambdas = self.lambdas
+        if len(lambdas) < len(self.vertices):  # the last is the end of an edge
+            lambdas.append(lambdas[-1] if lambdas else start)
+        return self._trace(self.vertices, lambdas), trouble
+
+    def _prove(self) -> None:
+        """Check the solutions since the last time by their duals; leave off the first that is wrong, and all after it.
+
+        Raises:
+            _Lost: if one is.
+        """
+        _, intercept, coef, _, _ = (np.array(column) for column in zip(*self.vertices[self.proved :], strict=True))
+        theta, lambda_ = np.array(self.duals), np.array(self.lambdas[self.proved :])
+        if not len(theta):
+            return
+        right = self.certificate.holds(intercept, coef, theta, lambda_)
+        wrong = np.flatnonzero(~right.all(1))
+        if not len(wrong):
+            del self.duals[:-1]
+            self.proved = len(self.lambdas) - 1
+            return
+        k = self.proved + int(wrong[0])
+        end = self.lambdas[max(k - 1, 0)]
+        if right[wrong[0], 1]:  # as the end of its edge it is right
+            k += 1
+        del self.vertices[k:], self.lambdas[k:], self.duals[:]
+        self.lambdas[-1] = end
+        raise _Lost("its solutions are no longer optimal to 8 digits")
 
     def _start(self) -> None:
         """b = 0 and b0 the tau-quantile of y, the observation that has ceil(n tau) - 1 below it."""
@@ -244,20 +295,22 @@ class _Simplex:
         self.inverse.rebuild(self.z[self.elbow[: self.d], : self.d])
 
     def _solution(self):
-        """(t, b0, b, elbow size)."""
+        """(t, b0, b, elbow size, whether the edge before it has changed a residual)."""
         what, value = self.what[: self.d], self.value[: self.d, 0]
         radius = np.zeros(len(self.weight))
         groups = what >= len(self.sign)
         radius[what[groups] - len(self.sign)] = value[groups]
         b = self.sign * radius[self.group]
         free = (what >= 0) & ~groups
-        b[what[free]] += value[free]
+        b[what[free]] = value[free]
         elbow = self.d - (self.spot >= 0)
-        return float(self.weight @ radius), float(value[0]) if self.intercept else 0.0, b, elbow
+        return float(self.weight @ radius), float(value[0]) if self.intercept else 0.0, b, elbow, self.moved
 
     def _trace(self, vertices, lambdas) -> Trace:
-        t, intercept, coef, elbow = (np.array(column) for column in zip(*vertices, strict=True))
-        long = np.diff(t) > NOISE * t[-1]  # edges without length join two copies of one vertex
+        t, intercept, coef, elbow, moved = (np.array(column) for column in zip(*vertices, strict=True))
+        t = np.maximum.accumulate(t)  # it falls by rounding errors only, see ``run``
+        coef[t == 0] = 0.0
+        long = (np.diff(t) > NOISE * t[1:]) | moved[1:]  # edges without length join two copies of one vertex
         ends = np.flatnonzero(np.concatenate([long, [True]]))  # the last copy of every vertex
         return Trace(t[ends], np.array(lambdas)[ends], intercept[ends], coef[ends], elbow[ends], self.events)
 
@@ -282,7 +335,7 @@ class _Simplex:
         usable = rate > 0
         while usable.any():
             reach = np.where(usable, (slack + DUAL_TOLERANCE * size) / rate, np.inf).min()
-            tied = usable & (slack <= reach * rate)
+            tied = usable & (slack / rate <= reach)
             best = int(np.argmax(np.where(tied, rate / size, -1.0)))  # the largest pivot, for the inverse's sake
             if best < d:
                 terms = np.abs(self.cost[:d]) @ np.abs(self.inverse.value[:, best])
@@ -343,6 +396,7 @@ class _Simplex:
             self.bound[index] = False
             self.num_bound[self.group[index]] -= 1
             column, cost, name = self.x[:, index], 0.0, index
+            owner, s = int(self.where[p + self.group[index]]), self.sign[index]
         else:
             members = self.members[index]
             self.sign[members] = extra
@@ -353,6 +407,9 @@ class _Simplex:
         self._append_column(column, cost, name)
         self.elbow[d], self.spot = -1, d
         self.x_elbow[d] = 0.0
+        if kind == "free":
+            self.value[d] = s * self.value[owner]
+            self._share(owner, d, -s)
 
     # --- on an edge: t grows ------------------------------------------------------------------------------------------
     def _advance(self, t_max: float) -> bool:
@@ -370,28 +427,28 @@ class _Simplex:
         groups = np.flatnonzero(what >= p)
         lone = groups[self.num_bound[what[groups] - p] == self.lengths[what[groups] - p]]
         # |b_j| <= m_g seen from the side of s_j, from the other side, and m_g >= 0 where no free b_j is met before
-        depth, depth_rate = s[:, None] * value[free], s * v[free]
+        height, height_rate = s[:, None] * value[free], s * v[free]
         slack = np.concatenate(
             [
                 self.side[meeting, None] * self.residual[meeting],
-                -depth,
-                2 * value[owner] + depth,
+                value[owner] - height,
+                value[owner] + height,
                 value[lone],
             ]
         )
-        rate = np.concatenate([approach[meeting], depth_rate, -2 * v[owner] - depth_rate, -v[lone]])
+        rate = np.concatenate([approach[meeting], height_rate - v[owner], -v[owner] - height_rate, -v[lone]])
+        # rounding errors of a coefficient are small beside what the largest of all does to the fit, and no smaller
+        worth = self._sizes()
         first_coefficient = int(self.intercept)
-        size = np.abs(value[first_coefficient:, 0]).max(initial=0.0)
-        tolerance = np.concatenate(
-            [self.residual_tolerance[meeting], np.full(len(rate) - len(meeting), TOLERANCE * size)]
-        )
-        speed = NOISE * np.abs(v[first_coefficient:]).max(initial=0.0)
-        usable = rate > np.where(np.arange(len(rate)) < len(meeting), 0.0, speed)
+        error, speed = ((np.abs(a) * worth)[first_coefficient:].max(initial=0.0) / worth for a in (value[:, 0], v))
+        columns = np.concatenate([free, free, lone])
+        tolerance = np.concatenate([self.residual_tolerance[meeting], TOLERANCE * error[columns]])
+        usable = rate > np.concatenate([np.zeros(len(meeting)), NOISE * speed[columns]])
         while True:
             reach = np.where(usable, (slack[:, 0] + tolerance) / rate, np.inf).min(initial=np.inf)
             if not reach < np.inf:  # NaN, too
                 raise _Lost("an edge has no end")
-            tied = np.flatnonzero(usable & (slack[:, 0] <= reach * rate))
+            tied = np.flatnonzero(usable & (slack[:, 0] / rate <= reach))
             best = int(tied[np.argmin(slack[tied, 1] / rate[tied])])
             if best < len(meeting):
                 i = meeting[best]
@@ -401,6 +458,7 @@ class _Simplex:
             break
         step = slack[best] / rate[best]
         step[0] = max(step[0], 0.0)
+        self.moved = bool((np.abs(rate_residual) * step[0] > self.residual_tolerance).any())
         t = float(self.cost[:d] @ value[:, 0])
         done = t + step[0] >= t_max
         if done:
@@ -430,14 +488,17 @@ class _Simplex:
         """The free coefficient in column ``at`` of Z is at its bound, on the side of s_j or on the other."""
         j = int(self.what[at])
         self._note("bound", j)
-        if other:  # z_g takes b_j with the other sign
-            owner = int(self.where[len(self.sign) + self.group[j]])
-            self.z[:, owner] -= 2 * self.sign[j] * self.x[:, j]
-            self.inverse.add_column(owner, at, -2 * self.sign[j])
+        if other:
             self.sign[j] = -self.sign[j]
+        self._share(int(self.where[len(self.sign) + self.group[j]]), at, self.sign[j])
         self.bound[j] = True
         self.num_bound[self.group[j]] += 1
         self._remove_column(at)
+
+    def _share(self, owner: int, at: int, sign: float) -> None:
+        """z_g in column ``owner`` of Z takes ``sign`` times the column ``at``, of a coefficient of the group."""
+        self.z[:, owner] += sign * self.z[:, at]
+        self.inverse.add_column(owner, at, sign)
 
     def _drop(self, at: int) -> None:
         """The group in column ``at`` of Z is zero."""
@@ -453,6 +514,11 @@ class _Simplex:
     def _note(self, kind: str, index: int) -> None:
         t = float(self.cost[: self.d] @ self.value[: self.d, 0])
         self.events.append(Event(kind, int(index), t, self.lambda_))
+
+    def _sizes(self) -> np.ndarray:
+        """(d,) sums of the absolute data that the columns of Z are made of."""
+        bound = np.add.reduceat(np.where(self.bound, self.column_size, 0.0), self.first)
+        return np.concatenate([self.column_size, bound, [len(self.y)]])[self.what[: self.d]]
 
     def _append_column(self, column: np.ndarray, cost: float, name: int) -> None:
         d = self.d
@@ -483,7 +549,7 @@ class _Simplex:
         d, p = self.d, len(self.sign)
         for at in np.flatnonzero(self.what[:d] >= p):
             members = self.members[self.what[at] - p]
-            self.z[:, at] = self.x[:, members] @ self.sign[members]
+            self.z[:, at] = self.x[:, members] @ np.where(self.bound[members], self.sign[members], 0.0)
         at = self.elbow[:d]
         self.inverse.rebuild(self.z[at, :d])
         self.value[:d] = self.inverse.value @ self.data[at]
@@ -510,14 +576,14 @@ class _Simplex:
             if not np.isfinite(self.value[:d]).all():
                 raise _Lost("its equations have become singular")
 
-        sums = np.add.reduceat(self.sign * self.q, self.first)
+        sums = np.add.reduceat(np.where(self.bound, self.sign * self.q, 0.0), self.first)
         groups, free = what >= p, (what >= 0) & (what < p)
         gap = self.lambda_ * self.cost[:d]
         gap[groups] -= sums[what[groups] - p]
         gap[free] -= self.q[what[free]]
         if self.intercept:
             gap[0] -= self.theta.sum()
-        if (np.abs(gap) > 1e-2 * DUAL_TOLERANCE * self.size[what]).any():
+        if (np.abs(gap) > 1e-2 * DUAL_TOLERANCE * self._sizes()).any():
             change = gap @ inverse
             self.theta[at] += change
             self.q += change @ self.x_elbow[:d]

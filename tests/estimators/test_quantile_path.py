@@ -1,13 +1,17 @@
 """Every solution on the path of QuantilePath is that of the linear program, whatever the data."""
 
 import time
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linprog
 
 from edgenet.estimators import QuantilePath
+from edgenet.estimators.quantile_certificate import Certificate
+from edgenet.estimators.quantile_simplex import PathWarning, _Simplex
 
 from estimators.quantile_program import KINDS, least, loss, radius  # isort: skip
 
@@ -197,3 +201,94 @@ def test_the_whole_path_takes_less_time_than_twenty_programs_at_larger_sizes(n, 
     taken, programs, vertices = compare_times(n, p, size)
     print(f"\n{n} x {p}, groups of {size}: {vertices} vertices in {taken:.2f} s; 20 programs {programs:.2f} s")
     assert taken < programs
+
+
+# --- what rounding errors may not do ----------------------------------------------------------------------------------
+def reached(x, y, tau, groups, weight, penalty):
+    """An objective that HiGHS reaches, or inf: what it claims of badly scaled problems may lie below the least."""
+    (n, p), g = x.shape, len(weight)
+    unit = np.array([np.abs(x[:, groups == k]).mean() or 1.0 for k in range(g)])
+    fits = np.hstack([np.ones((n, 1)), x / unit[groups], np.zeros((n, g)), np.eye(n), -np.eye(n)])
+    owner = np.eye(g)[groups]
+    within = [np.hstack([np.zeros((p, 1)), s * np.eye(p), -owner, np.zeros((p, 2 * n))]) for s in (1, -1)]
+    cost = np.concatenate([np.zeros(1 + p), penalty * weight / unit, np.full(n, tau), np.full(n, 1 - tau)])
+    bounds = [(None, None)] * (1 + p) + [(0, None)] * (g + 2 * n)
+    result = linprog(cost, np.vstack(within), np.zeros(2 * p), fits, y, bounds)
+    if result.status:
+        return np.inf
+    coef = result.x[1 : 1 + p] / unit[groups]
+    return loss(y - result.x[0] - x @ coef, tau) + penalty * radius(coef, groups, weight)
+
+
+def assert_no_worse(path, x, y, shares):
+    groups, weight = path.group_of_, np.array(path.group_weights)
+    for penalty in path.path_lambda_[0] * np.array(shares):
+        if penalty >= path.path_lambda_[-1]:
+            coef = path.coef(penalty)
+            got = loss(y - path.intercept(penalty) - x @ coef, path.tau) + penalty * radius(coef, groups, weight)
+            other = reached(x, y, path.tau, groups, weight, penalty)
+            assert got <= other * (1 + 1e-8) + 1e-12 * np.abs(y).sum(), f"at {penalty}"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("size", [1, 3])
+def test_columns_of_very_different_sizes_get_the_least_objective(seed, size):
+    """Edges that are short beside the last radius, which the smallest columns make, are edges all the same."""
+    rng = np.random.default_rng(seed)
+    x, groups, weight = rng.standard_normal((60, 12)), np.arange(12) // size, np.ones(12 // size)
+    y = 2 * x[:, 0] + rng.standard_t(3, 60)
+    x = x * 10.0 ** rng.uniform(-6, 6, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PathWarning)  # within a group of them, the smallest penalties are out of reach
+        path = QuantilePath(0.5, groups, group_weights=weight).fit(x, y)
+    assert path.path_lambda_[-1] < 1e-9 * path.path_lambda_[0] and len(path.path_t_) > 80
+    radii = [radius(coef, groups, weight) for coef in path.path_coef_]
+    np.testing.assert_allclose(radii, path.path_t_, rtol=1e-7)
+    assert (np.diff(path.path_t_) > 0).all()
+    assert_no_worse(path, x, y, [0.9, 0.5, 0.2, 0.1, 0.04, 1e-3, 1e-5, 1e-8])
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_nothing_is_wrong_without_a_warning_on_data_made_to_be_lost(seed):
+    rng = np.random.default_rng(seed)
+    n, p = 30, 12
+    x, y = KINDS[["repeated rows", "repeated whole rows and columns", "zeros and ones"][seed % 3]](rng, n, p)
+    x = x * 10.0 ** rng.uniform(-6, 6, p) if seed % 2 else x
+    x[:, 0] = x[:, -1] * (1 + 1e-9 * rng.standard_normal(n))
+    groups = np.unique(rng.integers(0, 5, p), return_inverse=True)[1]
+    weight = 10.0 ** rng.uniform(-4, 4, groups.max() + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PathWarning)
+        path = QuantilePath(0.5, groups, group_weights=weight).fit(x, y)
+    assert_no_worse(path, x, y, [0.999, 0.5, 0.1, 1e-2, 1e-3, 1e-5, 1e-7])
+
+
+def test_a_solution_gone_wrong_is_noticed_by_its_duals(monkeypatch):
+    x, y, groups, weight = problem("random", 9, 40, 12, 5)
+    whole = QuantilePath(0.5, groups, group_weights=weight).fit(x, y)
+    solution = _Simplex._solution
+
+    def shifted(self):
+        t, intercept, coef, *more = solution(self)
+        return t, intercept, coef * (1 + 1e-4 * (len(self.vertices) == 30)), *more
+
+    monkeypatch.setattr(_Simplex, "_solution", shifted)
+    with pytest.warns(PathWarning, match="no longer optimal to 8 digits"):
+        path = QuantilePath(0.5, groups, group_weights=weight).fit(x, y)
+    assert 10 < len(path.path_t_) < len(whole.path_t_) and path.path_lambda_[-1] > 0
+    np.testing.assert_allclose(path.path_coef_, whole.coef(t=path.path_t_), atol=1e-10)
+
+
+def test_a_certificate_holds_for_solutions_alone():
+    x, y = np.array([[-1.0], [0.0], [2.0], [3.0]]), np.array([-1.0, 0.0, 1.0, 2.0])
+    certificate = Certificate(x, y, 0.5, np.array([0]), np.ones(1))
+    theta = np.array([[-0.5, -0.5, 0.5, 0.5]])  # of b = 0 with an observation for intercept; x' theta = 3
+    nothing, one = np.zeros((1, 1)), np.ones(1)
+
+    def holds(intercept, coef, penalty):
+        return bool(certificate.holds(intercept * one, coef, theta, penalty * one)[0, 0])
+
+    assert holds(0.0, nothing, 3.0) and holds(0.5, nothing, 4.0)
+    assert not holds(0.0, nothing, 2.9) and not holds(1.5, nothing, 3.0) and not holds(0.0, nothing + 0.1, 3.5)
+    assert not holds(np.nan, nothing, 3.0)
+    assert not certificate.ends(0.0, nothing[0], 1e-3) and certificate.ends(0.0, nothing[0], 1e-12)
