@@ -245,11 +245,11 @@ class GroupLasso(Proximal):
     def prox(self, flat: Tensor, amount: float, scale: Tensor | None = None) -> Tensor:
         if scale is None:
             size = self.norm(flat).unsqueeze(1)
-            return torch.where(size > amount, flat * (1 - amount / size), 0)
+            return torch.where(size <= amount, 0, flat * (1 - amount / size))  # NaN stays NaN
         # x_i = v_i r / (r + amount / d_i) with r = ||x||: the root of ||v / (r + amount / d)|| = 1. Its inverse is
         # concave in r, so that Newton's method from 0 comes from the left and never oversteps
         left, r = amount / scale, flat.new_zeros(len(flat), 1)
-        stays = self.norm(flat * scale).unsqueeze(1) > amount
+        stays = ~(self.norm(flat * scale).unsqueeze(1) <= amount)  # NaN stays NaN
         for _ in range(_NEWTON if amount else 0):
             terms = flat.square() / (r + left) ** 2
             size = terms.sum(1, keepdim=True).sqrt()

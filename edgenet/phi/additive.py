@@ -248,7 +248,7 @@ class Additive(Phi):
         """f <- (1 - amount / ||f||)_+ f for every function."""
         for functions in self.functions.values():
             size = functions.norms().unsqueeze(-1)
-            functions.coefficients.mul_(torch.where(size > amount, 1 - amount / size, 0))
+            functions.coefficients.mul_(torch.where(size <= amount, 0, 1 - amount / size))  # NaN stays NaN
         return self
 
     def num_functions(self) -> int:

@@ -62,6 +62,13 @@ def test_complex_and_half_precision_weights_are_shrunk_too(kind):
     near(model.weight.detach().float(), callback.prox(before, 0.1), rtol=1e-2, atol=1e-2)
 
 
+@each_penalty
+@pytest.mark.parametrize("scale", [None, torch.ones(2, 2)], ids=["plain", "scaled"])
+def test_weights_that_are_lost_are_not_hidden_by_zeros(kind, scale):
+    got = kind({}, 1.0).prox(torch.tensor([[float("nan"), 1.0], [3.0, 4.0]]), 1.0, scale)
+    assert got[0].isnan().any() and got[1].isfinite().all()
+
+
 # ------------------------------------------------------------------- groups
 @pytest.mark.parametrize(
     "spec, shape, members",

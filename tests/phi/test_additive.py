@@ -121,6 +121,9 @@ def test_the_soft_threshold_shortens_every_function_and_drops_the_short_ones():
     with torch.no_grad():
         phi.functions["edge"].coefficients.zero_()
     assert phi.soft_threshold_(0.0).norms()["edge"].isfinite().all()
+    with torch.no_grad():
+        phi.functions["edge"].coefficients[0, 0, 1, 2] = float("nan")
+    assert phi.soft_threshold_(0.1).norms()["edge"].isnan().sum() == 1  # a loss is not hidden by a zero
 
 
 def test_gradient_steps_with_the_soft_threshold_reach_the_fit_of_the_sparse_additive_model():
