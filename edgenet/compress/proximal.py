@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +27,7 @@ class Groups:
     """Which entries of a tensor make a group: those that agree in their places along some axes.
 
     Attributes:
-        axes: the axes along which groups are told apart.
+        axes: the axes along which groups are told apart; below 0 they count from the last.
         shape: the tensor is viewed in this shape first; one size may be -1. None leaves it.
     """
 
@@ -46,8 +49,8 @@ class Groups:
         elif spec == "functions":
             groups = cls(tuple(range(len(shape) - 1)))
         else:
-            name, count = (spec, None) if isinstance(spec, str) else spec
-            axis = {"rows": 0, "columns": 1}.get(name)
+            name, count = (spec, None) if isinstance(spec, str) else spec if _is_pair(spec) else (None, None)
+            axis = {"rows": 0, "columns": 1}.get(name) if isinstance(name, str) else None
             if axis is None:
                 raise PlanError(f"groups are 'rows', 'columns', 'functions', pairs of them and how many; got {spec!r}.")
             if axis >= len(shape):
@@ -78,9 +81,14 @@ class Groups:
     def unflat(self, flat: Tensor, like: Tensor) -> Tensor:
         """The tensor of which ``flat`` has the groups, of the shape of ``like``."""
         view = like if self.shape is None else like.reshape(self.shape)
-        order = [*self.axes, *(axis for axis in range(view.dim()) if axis not in self.axes)]
+        axes = [axis % view.dim() for axis in self.axes]
+        order = [*axes, *(axis for axis in range(view.dim()) if axis not in axes)]
         moved = flat.reshape([view.shape[axis] for axis in order])
         return moved.movedim(tuple(range(len(order))), tuple(order)).reshape(like.shape)
+
+
+def _is_pair(spec: Any) -> bool:
+    return isinstance(spec, tuple | list) and len(spec) == 2 and isinstance(spec[1], int)
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,14 @@ class Proximal(Callback):
     """After every optimizer step, W <- prox of lr * penalty * sum over groups of weight * norm(group).
 
     With gradient descent this is the proximal gradient method: it minimises loss + penalty * sum of norms, and reaches
-    exact zeros. Adam and AdamW divide the step of every entry by d = sqrt(v) + eps; the penalty's step is then taken in
-    the same scale, argmin_x sum_i d_i / 2 (x_i - w_i)^2 + lr * penalty * norm(x), so that the minimum is that of the
-    same objective (Yun, Lozano, Yang 2021). With other optimizers that scale entries it is not.
+    exact zeros. With momentum m and dampening a, steps add up to (1 - a) / (1 - m) times those of a gradient that
+    stays, and lr is taken that often, so that the minimum is the same. Adam and AdamW divide the step of every entry by
+    d = sqrt(v) + eps; the penalty's step is then taken in the same scale, argmin_x sum_i d_i / 2 (x_i - w_i)^2 +
+    lr * penalty * norm(x), so that the minimum is that of the same objective (Yun, Lozano, Yang 2021). Of other
+    optimizers a warning says that it is not.
+
+    A parameter that has no gradient in a step is shortened too: the gradient of its loss is zero. A step that
+    ``torch.amp.GradScaler`` leaves out is none: leave out ``after_step`` with it.
 
     Args:
         groups: {pattern: groups}; patterns are matched to the names of parameters by ``re.match``, the first that
@@ -138,8 +151,9 @@ class Proximal(Callback):
         by_size: bool = True,
         start: int = 0,
     ) -> None:
-        if not (penalty >= 0 and math.isfinite(penalty)) or start < 0:
-            raise PlanError(f"a penalty and a start are at least 0, got {penalty} and {start}.")
+        known = isinstance(penalty, Real) and isinstance(start, Integral)
+        if not known or not (penalty >= 0 and math.isfinite(penalty)) or start < 0:
+            raise PlanError(f"a penalty and a start are numbers, at least 0, got {penalty!r} and {start!r}.")
         self.groups, self.strength, self.by_size, self.start = dict(groups), penalty, by_size, start
         self._found: list[tuple[str, nn.Parameter, Groups]] = []
 
@@ -156,6 +170,12 @@ class Proximal(Callback):
 
     def on_start(self, run: Run) -> None:
         self._found, rates = list(self._assigned(run.model)), _rates(run.optimizer)
+        if not isinstance(run.optimizer, torch.optim.SGD | torch.optim.Adam):  # AdamW is an Adam
+            warnings.warn(
+                f"{type(run.optimizer).__name__} takes steps of its own size, of which the penalty's know nothing: "
+                f"groups become zero, but not those of penalty={self.strength}. Use SGD, Adam or AdamW for these.",
+                stacklevel=2,
+            )
         for name, parameter, _ in self._found:
             if not parameter.requires_grad or id(parameter) not in rates:
                 raise PlanError(f"{name} is not trained by this optimizer, so that no penalty can act on it.")
@@ -180,7 +200,7 @@ class Proximal(Callback):
             self._weight(flat) * self.norm(flat).sum()
             for flat in (groups.flat(parameter) for _, parameter, groups in self._assigned(model))
         ]
-        return self.strength * torch.stack(terms).sum()
+        return self.strength * torch.stack(terms).sum() if terms else torch.zeros(())
 
     @torch.no_grad()
     def sparsity(self, model: nn.Module) -> list[GroupRow]:
@@ -197,7 +217,7 @@ class Proximal(Callback):
         rows = self.sparsity(model)
         lines += [f"| {r.name} | {r.groups} | {r.entries} | {r.zeros} ({r.zeros / r.groups:.0%}) |" for r in rows]
         groups, zeros = sum(r.groups for r in rows), sum(r.zeros for r in rows)
-        lines.append(f"| all | {groups} | | {zeros} ({zeros / groups:.0%}) |")
+        lines.append(f"| all | {groups} | | {zeros} ({zeros / max(groups, 1):.0%}) |")
         return "\n".join(lines)
 
     def _weight(self, flat: Tensor) -> float:
@@ -206,6 +226,10 @@ class Proximal(Callback):
     def _assigned(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Groups]]:
         parameters = dict(model.named_parameters())
         for pattern in self.groups:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
             if not any(re.match(pattern, name) for name in parameters):
                 near = difflib.get_close_matches(pattern.replace("\\", ""), parameters, n=3, cutoff=0.3)
                 known = ", ".join(near or list(parameters)[:8]) or "none"
@@ -220,8 +244,13 @@ class Proximal(Callback):
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:
-    """The learning rate of every parameter, by its id."""
-    return {id(p): float(group["lr"]) for group in optimizer.param_groups for p in group["params"]}
+    """The learning rate of every parameter, by its id; with momentum, what a gradient that stays adds up to."""
+    return {id(p): _rate(group) for group in optimizer.param_groups for p in group["params"]}
+
+
+def _rate(group: dict[str, Any]) -> float:
+    rate, momentum = float(group["lr"]), float(group.get("momentum", 0.0))
+    return rate * (1 - group.get("dampening", 0.0)) / (1 - momentum) if 0 < momentum < 1 else rate
 
 
 def _scale(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> Tensor | None:

@@ -82,6 +82,7 @@ def test_weights_that_are_lost_are_not_hidden_by_zeros(kind, scale):
         ("rows", (3,), [[0], [1], [2]]),
         (Groups((1,), (2, 2, 2)), (2, 4), [[0, 1, 4, 5], [2, 3, 6, 7]]),
         (Groups((2,), (2, 2, -1)), (2, 4), [[0, 2, 4, 6], [1, 3, 5, 7]]),
+        (Groups((-1,)), (2, 3), [[0, 3], [1, 4], [2, 5]]),
         (Groups((2, 0)), (2, 2, 2), [[0, 2], [4, 6], [1, 3], [5, 7]]),
     ],
     ids=str,
@@ -98,6 +99,9 @@ def test_groups_are_the_entries_they_say(spec, shape, members):
     "spec, says",
     [
         ("heads", "'rows', 'columns', 'functions'"),
+        (3, "'rows', 'columns', 'functions'.*got 3"),
+        (("rows", 2, 2), "'rows', 'columns', 'functions'"),
+        (("rows", 2.0), "'rows', 'columns', 'functions'"),
         (("rows", 3), "4 rows do not divide into 3"),
         (("columns", 0), "into 0 equal runs"),
         (Groups((2,)), "does not fit"),
@@ -182,6 +186,25 @@ def test_adam_ends_at_the_minimum_of_the_same_objective(kind, optimizer):
     got = regression(kind, 0.4, steps=1500, lr=0.05, **options)[2]
     assert got.norm(dim=1).nonzero().flatten().tolist() == [0, 3]
     near(got, wanted, rtol=0, atol=1e-3)  # steps of Adam never quite settle
+
+
+@each_penalty
+@pytest.mark.parametrize(
+    "options", [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.5, "dampening": 0.5}], ids=str
+)
+def test_momentum_ends_at_the_minimum_of_the_same_objective(kind, options):
+    torch.manual_seed(7)
+    wanted = regression(kind, 0.4)[2]
+    torch.manual_seed(7)
+    got = regression(kind, 0.4, steps=1500, lr=0.05, optimizer=lambda p, lr: torch.optim.SGD(p, lr=lr, **options))[2]
+    near(got, wanted, rtol=0, atol=1e-4)  # steps fall by half every hundred
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.NAdam])
+def test_optimizers_whose_steps_are_not_known_are_told(optimizer):
+    model = nn.Linear(3, 2)
+    with pytest.warns(UserWarning, match=f"{optimizer.__name__} takes steps of its own size.*Use SGD, Adam or AdamW"):
+        Loop(model, optimizer(model.parameters()), [GroupLasso({"weight": "rows"}, 0.1)])
 
 
 def test_heads_are_dropped_whole_and_the_report_says_which():
@@ -275,16 +298,25 @@ def test_learning_rates_are_those_of_the_step_and_the_first_steps_may_be_left_al
 
 # ------------------------------------------------------------------- refusals
 @each_penalty
-@pytest.mark.parametrize("penalty, start", [(-0.1, 0), (float("nan"), 0), (float("inf"), 0), (1.0, -1)])
+@pytest.mark.parametrize(
+    "penalty, start", [(-0.1, 0), (float("nan"), 0), (float("inf"), 0), (1.0, -1), ("1", 0), (1.0, None)]
+)
 def test_numbers_out_of_range_are_refused(kind, penalty, start):
     with pytest.raises(PlanError, match="at least 0"):
         kind({}, penalty, start=start)
+
+
+def test_no_groups_weigh_nothing():
+    assert GroupLasso({}, 1.0).value(nn.Linear(2, 2)) == 0
+    assert GroupLasso({}, 1.0).report(nn.Linear(2, 2)).endswith("| all | 0 | | 0 (0%) |")
 
 
 def test_parameters_that_cannot_be_penalised_are_refused():
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     with pytest.raises(PlanError, match=r"'2\.weight' matches no parameter.*0\.weight"):
         Loop(model, torch.optim.SGD(model.parameters()), [GroupLasso({"2.weight": "rows"}, 1.0)])
+    with pytest.raises(PlanError, match=r"'\(' is no regular expression: missing \)"):
+        GroupLasso({"(": "rows"}, 1.0).report(model)
     with pytest.raises(PlanError, match=r"1\.weight is not trained"):
         Loop(model, torch.optim.SGD(model[0].parameters()), [GroupLasso({r"\d\.weight": "rows"}, 1.0)])
     turned = nn.Linear(2, 2, dtype=torch.complex128)
