@@ -272,8 +272,17 @@ class Additive(Phi):
     def feature_names(
         self, edge_names: Sequence[str] | None = None, node_names: Sequence[str] | None = None
     ) -> list[str]:
-        """A name of every feature: "edge 0", "source 3", "target age", ..."""
+        """A name of every feature: "edge 0", "source 3", "target age", ...
+
+        Raises:
+            ShapeError: if there are more or fewer names than features.
+        """
         given = {"edge": edge_names, "source": node_names, "target": node_names}
+        sizes = {part: functions.features for part, functions in self.functions.items()}
+        for kind, names, parts in (("edge", edge_names, ("edge",)), ("node", node_names, ("source", "target"))):
+            most = max(sizes.get(part, 0) for part in parts)
+            if names is not None and len(names) != most:  # the ends of a bipartite graph share the longer list
+                raise ShapeError(f"{len(names)} names came for {most} {kind} features: give one for each.")
         return [
             f"{part} {d if given[part] is None else given[part][d]}"
             for part, functions in self.functions.items()

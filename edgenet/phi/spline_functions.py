@@ -57,6 +57,7 @@ class SplineFunctions(nn.Module):
         return self.low is not None
 
     @torch.compiler.disable
+    @torch.inference_mode(False)  # a basis met in evaluation is for training, too
     @torch.no_grad()
     def fit(self, values: Tensor) -> None:
         """Make the basis of (M, D) data; of 20,000 rows, evenly spaced, where there are more."""
@@ -85,19 +86,29 @@ class SplineFunctions(nn.Module):
         return total.unflatten(-1, (self.hops, self.heads))
 
     def each(self, values: Tensor) -> Tensor:
-        """(M, ..., D) features -> (M, ..., hops, heads, D) values of every function."""
+        """(M, ..., D) features -> (M, ..., hops, heads, D) values of every function; zeros before there is a basis."""
+        if not self.is_fitted:
+            self._materialise(values.shape[-1])
+            return self.coefficients.new_zeros(*values.shape[:-1], self.hops, self.heads, self.features)
         parts = torch.einsum("...db,dbq->...qd", self._splines(values) - self.mean, self._weight())
         return parts.unflatten(-2, (self.hops, self.heads))
 
     def norms(self) -> Tensor:
-        """(hops, heads, D) sqrt(mean f^2) of every function, over the data of the basis."""
+        """(hops, heads, D) sqrt(mean f^2) of every function, over the data of the basis.
+
+        Raises:
+            ShapeError: if D is not known yet.
+        """
+        if isinstance(self.coefficients, UninitializedParameter):
+            raise ShapeError("how many features there are is not known yet: run the layer, or fit_basis, once.")
         return torch.linalg.vector_norm(self.coefficients, dim=-1)
 
     def _materialise(self, features: int) -> None:
         if isinstance(self.coefficients, UninitializedParameter):
             self.features = features
-            self.coefficients.materialize((self.hops, self.heads, features, self.df))
-            self.reset_parameters()
+            with torch.inference_mode(False):
+                self.coefficients.materialize((self.hops, self.heads, features, self.df))
+                self.reset_parameters()
 
     def _weight(self) -> Tensor:
         return torch.einsum("dbv,khdv->dbkh", self.transform, self.coefficients).flatten(2)
@@ -111,14 +122,28 @@ class SplineFunctions(nn.Module):
         unit = ((values - self.low) / width).clamp(0, 1)
         return torch.stack(bsplines(unit, self.inner, self.degree), -1)
 
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        if isinstance(self.coefficients, UninitializedParameter):  # a mark in place of numbers
+            destination[prefix + "coefficients"] = torch.empty(0)
+        else:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         coefficients = state_dict.get(prefix + "coefficients")
-        if coefficients is not None and not isinstance(coefficients, UninitializedParameter):
-            self._materialise(coefficients.shape[2])
-        for name in _BASIS:  # the basis is what is stored, or none
-            stored = state_dict.get(prefix + name)
-            own = self.coefficients
-            setattr(self, name, None if stored is None else torch.empty_like(stored, device=own.device).to(own.dtype))
+        if coefficients is not None:
+            for name in _BASIS:  # the basis is what is stored, or none
+                stored, own = state_dict.get(prefix + name), self.coefficients
+                setattr(
+                    self, name, None if stored is None else torch.empty_like(stored, device=own.device).to(own.dtype)
+                )
+            lazy = isinstance(self.coefficients, UninitializedParameter)
+            if lazy and coefficients.dim() == 1:  # saved before it had a size
+                return
+            if coefficients.dim() == 4:
+                self._materialise(coefficients.shape[2])
+        elif isinstance(self.coefficients, UninitializedParameter):
+            args[2].append(prefix + "coefficients")  # among the missing keys, which a strict load reports
+            return
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:

@@ -230,6 +230,51 @@ def test_a_checkpoint_from_before_the_first_data_waits_for_them():
     assert not any(functions.is_fitted for functions in phi.functions.values())
 
 
+def test_a_checkpoint_from_before_the_sizes_are_known_waits_for_them():
+    file = io.BytesIO()
+    layer = EdgeNetConv(-1, 4, phi="additive", edge_dim=-1)
+    torch.save(layer.state_dict(), file)
+    file.seek(0)
+    other = EdgeNetConv(-1, 4, phi="additive", edge_dim=-1)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    x, attr = torch.randn(13, 5), torch.randn(47, 3)
+    assert other(x, GRAPH, edge_attr=attr).shape == (13, 4)
+    layer.load_state_dict(other.state_dict())
+    near(layer(x, GRAPH, edge_attr=attr), other(x, GRAPH, edge_attr=attr))
+    with pytest.raises(RuntimeError, match=r"Missing key.*functions\.source\.coefficients"):
+        Additive(1, 1).load_state_dict({"intercept": torch.ones(1, 1)})
+
+
+def test_a_part_of_a_checkpoint_leaves_the_basis_and_a_basis_without_a_size_is_refused():
+    phi = drawn(Additive(1, 2, 5), torch.randn(13, 5), None, GRAPH)
+    phi.load_state_dict({"intercept": torch.zeros(1, 2)}, strict=False)
+    assert all(functions.is_fitted for functions in phi.functions.values())
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        phi.load_state_dict(Additive(1, 2).state_dict())
+
+
+def test_a_basis_met_in_inference_serves_training():
+    phi = Additive(1, 2, edge_dim=-1)
+    inputs = signals()
+    with torch.inference_mode():
+        phi(*inputs)
+    phi(*inputs).sum().backward()
+    assert all(parameter.grad is not None for parameter in phi.parameters())
+
+
+def test_before_sizes_are_known_nothing_is_said_of_functions():
+    phi = Additive(1, 2)
+    for ask in (phi.penalty, phi.norms, phi.num_functions, lambda: phi.soft_threshold_(0.1)):
+        with pytest.raises(ShapeError, match="not known yet: run the layer"):
+            ask()
+    graph = GRAPHS["no_edges"]
+    assert phi.explain(torch.randn(graph.num_nodes, 5), graph).values.shape == (1, 0, 2, 10)
+    phi(torch.randn(13, 5), None, GRAPH)
+    for names in (["a"], list("abcdef")):
+        with pytest.raises(ShapeError, match=f"{len(names)} names came for 5 source features"):
+            phi.plot(node_names=names)
+
+
 def test_features_that_came_through_a_layer_get_gradients():
     x = torch.randn(13, 5, requires_grad=True)
     phi = drawn(Additive(1, 2, 5), x, None, GRAPH)
