@@ -271,7 +271,7 @@ def test_before_sizes_are_known_nothing_is_said_of_functions():
     assert phi.explain(torch.randn(graph.num_nodes, 5), graph).values.shape == (1, 0, 2, 10)
     phi(torch.randn(13, 5), None, GRAPH)
     for names in (["a"], list("abcdef")):
-        with pytest.raises(ShapeError, match=f"{len(names)} names came for 5 source features"):
+        with pytest.raises(ShapeError, match=f"{len(names)} names came for 5 node features"):
             phi.plot(node_names=names)
 
 
