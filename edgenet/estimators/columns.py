@@ -1,8 +1,9 @@
-"""Columns of data that cannot be used, told by number and name."""
+"""Columns and rows of data that cannot be used, told by number and name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,26 @@ def refuse_missing(x: np.ndarray, names: Sequence[str] | None = None) -> None:
         f"{column_name(j, names)} has {kind} in {len(rows)} of {len(x)} rows, first in row {rows[0]}{more}. "
         f"Fill the values in, or remove the rows or the column."
     )
+
+
+def refuse_missing_response(y: Any) -> None:
+    """Raise where responses are numbers, of which some are not finite.
+
+    Raises:
+        ShapeError: naming the first row.
+    """
+    if y is None or np.iscomplexobj(y):
+        return
+    try:
+        values = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError):  # no numbers
+        return
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        raise ShapeError(
+            f"y has {values[tuple(bad[0])]} in row {bad[0][0]}, where neither NaN nor infinity can be used. "
+            "Fill it in, or remove the row."
+        )
 
 
 def useless_columns(x: np.ndarray, names: Sequence[str] | None = None) -> dict[int, str]:

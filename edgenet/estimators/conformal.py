@@ -113,7 +113,8 @@ class ConformalInterval(BaseEstimator):
             (QuantilePath(tau) if model is None else clone(model)).fit(X, y)
             for tau, model in zip(tails, (self.lower, self.upper), strict=True)
         )
-        self.__dict__.pop("margin_", None)
+        for name in ("margin_", "coverage_"):
+            self.__dict__.pop(name, None)
         return self
 
     def calibrate(self, X: Any, y: Any) -> ConformalInterval:

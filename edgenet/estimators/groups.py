@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
         names: of the columns, for messages.
 
     Returns:
-        G labels, sorted if one was given for each column and else in the order given; (p,) numbers below G.
+        G labels, sorted if one was given for each column (and they can be) and else in the order given; (p,) numbers
+        below G.
 
     Raises:
         ConfigError: if there are not p labels, a group is empty, two overlap, or a column is in none.
@@ -29,20 +32,29 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
     if groups is None:
         return list(range(num_columns)), np.arange(num_columns)
     if not isinstance(groups, Mapping):
+        if not isinstance(groups, Iterable):
+            raise ConfigError(f"groups are a label for each column, or the columns of each group, got {groups!r}.")
         groups = list(groups)
-        if not any(isinstance(group, list | tuple | range | set | np.ndarray) for group in groups):
+        if not any(isinstance(group, list | tuple | range | set | frozenset | np.ndarray) for group in groups):
             if len(groups) != num_columns:
                 raise ConfigError(f"groups has {len(groups)} labels for {num_columns} columns; give one for each.")
-            found, index = np.unique(np.asarray(groups), return_inverse=True)
-            return found.tolist(), index
+            groups = [label.item() if isinstance(label, np.generic) else label for label in groups]
+            missing = [label for label in groups if label is None or (isinstance(label, float) and math.isnan(label))]
+            if missing:
+                raise ConfigError(f"a column's group is {missing[0]!r}, which is no label. Give each column a group.")
+            labels = list(dict.fromkeys(groups))
+            with suppress(TypeError):  # labels of several types keep the order in which they come
+                labels.sort()
+            number = {label: g for g, label in enumerate(labels)}
+            return labels, np.array([number[label] for label in groups])
         groups = dict(enumerate(groups))
     owner: dict[int, Hashable] = {}
     for label, columns in groups.items():
-        columns = np.atleast_1d(list(columns) if isinstance(columns, set) else columns).tolist()
+        columns = np.atleast_1d(list(columns) if isinstance(columns, set | frozenset) else columns).tolist()
         if not columns:
             raise ConfigError(f"group {label!r} is empty. Remove it, or give it columns.")
         for j in columns:
-            if not isinstance(j, int) or not 0 <= j < num_columns:
+            if not isinstance(j, int) or isinstance(j, bool) or not 0 <= j < num_columns:
                 raise ConfigError(
                     f"group {label!r} holds {j!r}, which is no column: they go from 0 to {num_columns - 1}."
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from edgenet.errors import ConfigError, ShapeError
-from edgenet.estimators.columns import refuse_missing
+from edgenet.errors import ConfigError
+from edgenet.estimators.columns import refuse_missing, refuse_missing_response
 from edgenet.estimators.groups import read_groups
 from edgenet.estimators.quantile_simplex import Event, Trace, trace
 
@@ -101,11 +102,14 @@ class QuantilePath(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> QuantilePath:
         """Follow the path for (n, p) features and an (n,) response, and choose on it."""
         self._check_options()
+        for name in ("cv_lambda_", "cv_loss_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         try:
             x, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite=False, y_numeric=True)
         except ValueError:
-            _refuse_missing_response(y)  # with the row, which scikit-learn does not say
+            refuse_missing_response(y)  # with the row, which scikit-learn does not say
             raise
+        refuse_missing_response(y)
         y = np.asarray(y, dtype=np.float64)
         names = getattr(self, "feature_names_in_", None)
         refuse_missing(x, names)
@@ -195,12 +199,18 @@ class QuantilePath(RegressorMixin, BaseEstimator):
 
     # ---------------------------------------------------------------- inside
     def _check_options(self) -> None:
+        for name in ("tau", "penalty", "lambda_min", "t_max", "max_groups"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) and (value is not None or name in ("tau", "lambda_min")):
+                raise ConfigError(f"{name} is a number, got {value!r}.")
         if not 0 < self.tau < 1:
             raise ConfigError(f"tau lies between 0 and 1, neither included, got {self.tau}.")
         for name in ("penalty", "lambda_min", "t_max"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ConfigError(f"{name} is at least 0, got {value}.")
+        if not self.lambda_min < np.inf:
+            raise ConfigError(f"lambda_min is finite, got {self.lambda_min}.")
         if self.penalty is not None and self.cv is not None:
             raise ConfigError(f"penalty={self.penalty} leaves nothing for cv={self.cv} to choose; give one of them.")
         if self.penalty is not None and self.penalty < self.lambda_min:
@@ -217,7 +227,10 @@ class QuantilePath(RegressorMixin, BaseEstimator):
             if unknown or missing:
                 raise ConfigError(f"group_weights wants the labels {self.groups_}, got {list(given)}.")
             given = [given[label] for label in self.groups_]
-        weight = np.asarray(given, dtype=float)
+        try:
+            weight = np.asarray(given, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"group_weights are numbers, got {given!r}.") from error
         if weight.shape != (len(self.groups_),):
             raise ConfigError(f"group_weights has shape {weight.shape}; there are {len(self.groups_)} groups.")
         wrong = np.flatnonzero(~((weight > 0) & np.isfinite(weight)))
@@ -314,13 +327,3 @@ class QuantilePath(RegressorMixin, BaseEstimator):
         if best == 0:
             return float(max(self.cv_lambda_[0], self.path_lambda_[0]))
         return float((self.cv_lambda_[best] + self.cv_lambda_[best - 1]) / 2)
-
-
-def _refuse_missing_response(y: Any) -> None:
-    values = np.asarray(y)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise ShapeError(
-            f"y has {values[row]} in row {row}, where neither NaN nor infinity can be used. "
-            "Fill it in, or remove the row."
-        )

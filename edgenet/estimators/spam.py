@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators.backfitting import Fit, Logistic, Loss, Squared, backfit, largest_penalty
-from edgenet.estimators.columns import refuse_missing, useless_columns
+from edgenet.estimators.columns import refuse_missing, refuse_missing_response, useless_columns
 from edgenet.estimators.smoother import SMOOTHERS, KernelSmoother, Smoother, SplineSmoother
 
 TASKS: dict[str, Loss] = {"regression": Squared, "classification": Logistic}
@@ -255,8 +256,22 @@ class SpAM(BaseEstimator):
             ("criterion", CRITERIA),
             ("degenerate", ("raise", "drop")),
         ):
-            if getattr(self, name) not in known:
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in known:
                 raise ConfigError(f"{name} is one of {list(known)}, got {getattr(self, name)!r}.")
+        for name, kind, word in (
+            ("penalty", Real, "number"),
+            ("min_ratio", Real, "number"),
+            ("tol", Real, "number"),
+            ("bandwidth", Real, "number"),
+            ("df", Integral, "whole number"),
+            ("degree", Integral, "whole number"),
+            ("max_iter", Integral, "whole number"),
+            ("cv", Integral, "whole number"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind) and not (name == "penalty" and value is None):
+                raise ConfigError(f"{name} is a {word}, got {value!r}.")
         if self.penalty is not None and not (np.isfinite(self.penalty) and self.penalty >= 0):
             raise ConfigError(f"penalty is a number from 0, or None to choose one, got {self.penalty}.")
         if not 0 < self.min_ratio < 1:
@@ -265,8 +280,16 @@ class SpAM(BaseEstimator):
             if self.penalties < 1:
                 raise ConfigError(f"a path has at least 1 penalty, got {self.penalties}.")
         else:
-            grid = np.asarray(self.penalties, dtype=float)
-            if grid.ndim != 1 or not len(grid) or not (grid >= 0).all() or not (np.diff(grid) < 0).all():
+            try:
+                grid = np.asarray(self.penalties, dtype=float)
+            except (TypeError, ValueError):
+                grid = np.empty(0)
+            if (
+                grid.ndim != 1
+                or not len(grid)
+                or not ((grid >= 0) & np.isfinite(grid)).all()
+                or not (np.diff(grid) < 0).all()
+            ):
                 raise ConfigError(f"penalties are falling numbers from 0, or how many, got {self.penalties}.")
         if self.cv < 2 or self.max_iter < 1 or not self.tol > 0:
             raise ConfigError(
@@ -280,18 +303,16 @@ class SpAM(BaseEstimator):
     def _data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Checked features and response; classes as 0 and 1."""
         classifies = self._classifies()
-        x, y = validate_data(
-            self,
-            X,
-            y,
-            dtype=np.float64,
-            ensure_all_finite=False,
-            ensure_min_samples=2,
-            y_numeric=not classifies,
-        )
+        options = {"dtype": np.float64, "ensure_all_finite": False, "ensure_min_samples": 2}
+        try:
+            x, y = validate_data(self, X, y, y_numeric=not classifies, **options)
+        except ValueError:
+            refuse_missing_response(y)  # with the row, which scikit-learn does not say
+            raise
         names = getattr(self, "feature_names_in_", None)
         refuse_missing(x, names)
         if not classifies:
+            refuse_missing_response(y)
             return x, np.asarray(y, dtype=np.float64)
         check_classification_targets(y)
         self.classes_, encoded = np.unique(y, return_inverse=True)

@@ -186,6 +186,17 @@ def test_repeated_columns_share_a_group_s_radius(data):
         ({"penalty": 1.0, "cv": 3}, "leaves nothing for cv=3"),
         ({"penalty": 1.0, "lambda_min": 2.0}, "below the end of the path"),
         ({"max_groups": 0}, "max_groups is at least 1"),
+        ({"max_groups": "a"}, "max_groups is a number, got 'a'"),
+        ({"tau": "0.5"}, "tau is a number, got '0.5'"),
+        ({"tau": None}, "tau is a number, got None"),
+        ({"penalty": "1"}, "penalty is a number"),
+        ({"lambda_min": None}, "lambda_min is a number"),
+        ({"lambda_min": float("inf")}, "lambda_min is finite"),
+        ({"groups": 3}, "label for each column, or the columns of each group, got 3"),
+        ({"groups": [None, *GROUPS[1:]]}, "None, which is no label"),
+        ({"groups": [float("nan"), *GROUPS[1:]]}, "nan, which is no label"),
+        ({"groups": [np.arange(12) < 6, np.arange(12) >= 6]}, "group 0 holds True, which is no column"),
+        ({"groups": GROUPS, "group_weights": ["x", 1.0, 1.0]}, "group_weights are numbers"),
         ({"t_max": float("nan")}, "t_max is at least 0"),
     ],
     ids=str,
@@ -193,6 +204,21 @@ def test_repeated_columns_share_a_group_s_radius(data):
 def test_options_out_of_range_are_refused(data, options, says):
     with pytest.raises(ConfigError, match=says):
         QuantilePath(**options).fit(*data)
+
+
+def test_labels_may_be_of_several_types_and_groups_frozen_sets(data):
+    labels = ["a", 1, "b", 2, 3.5, True] * 2  # True is 1
+    path = QuantilePath(0.5, labels).fit(*data)
+    assert path.groups_ == ["a", 1, "b", 2, 3.5] and path.group_of_.tolist() == [0, 1, 2, 3, 4, 1] * 2
+    sets = [frozenset(range(4)), frozenset(range(4, 8)), frozenset(range(8, 12))]
+    again = QuantilePath(0.5, sets).fit(*data)
+    np.testing.assert_array_equal(again.path_coef_, QuantilePath(0.5, GROUPS).fit(*data).path_coef_)
+
+
+def test_a_fit_leaves_nothing_of_the_one_before(data):
+    x, y = data
+    path = QuantilePath(cv=3).fit(x, y).set_params(cv=None).fit(x[:, :5], y)
+    assert vars(path).keys() == vars(QuantilePath().fit(x[:, :5], y)).keys()
 
 
 def test_missing_values_are_refused_by_column_and_row(data):
@@ -205,8 +231,9 @@ def test_missing_values_are_refused_by_column_and_row(data):
         QuantilePath().fit(x, y).predict(bad)
     y = y.copy()
     y[7] = np.inf
-    with pytest.raises(ShapeError, match="row 7"):
-        QuantilePath().fit(x, y)
+    for missing in (y, y.tolist(), y.astype(object), [None if v == np.inf else v for v in y]):
+        with pytest.raises(ShapeError, match="row 7"):
+            QuantilePath().fit(x, missing)
 
 
 def test_a_penalty_below_the_end_of_a_limited_path_is_refused(data):

@@ -329,6 +329,15 @@ def test_useless_columns_can_be_dropped_instead():
     assert len(SpAM(degenerate="drop").fit(np.ones((9, 2)), y[:9]).support_) == 0
 
 
+@pytest.mark.parametrize("change", [list, np.asarray, lambda y: np.asarray(y, dtype=object)])
+@pytest.mark.parametrize("missing", [None, float("nan"), float("inf")])
+def test_responses_that_are_missing_are_refused_by_row(missing, change):
+    x, y = draw(30, 4, 18)
+    y = [*y[:7], missing, *y[8:]]
+    with pytest.raises(ShapeError, match=r"y has (nan|inf) in row 7"):
+        SpAM().fit(x, change(y))
+
+
 def test_classes_must_be_two():
     x, _ = draw(30, 4, 18)
     with pytest.raises(ShapeError, match="single class, 'a'"):
@@ -349,6 +358,14 @@ def test_classes_must_be_two():
         ({"penalties": 0}, "at least 1"),
         ({"penalties": [1.0, 2.0]}, "falling"),
         ({"penalties": [1.0, -1.0]}, "falling"),
+        ({"penalties": [float("inf"), 1.0]}, "falling"),
+        ({"penalties": "a"}, "falling"),
+        ({"penalty": "1"}, "penalty is a number, got '1'"),
+        ({"df": 6.5}, r"df is a whole number, got 6\.5"),
+        ({"max_iter": 1.5}, "max_iter is a whole number"),
+        ({"cv": None, "criterion": "cv"}, "cv is a whole number"),
+        ({"task": ["regression"]}, "task is one of"),
+        ({"bandwidth": "a", "smoother": "kernel"}, "bandwidth is a number"),
         ({"min_ratio": 1.0}, "min_ratio"),
         ({"cv": 1}, "cv >= 2"),
         ({"tol": 0}, "tol > 0"),
