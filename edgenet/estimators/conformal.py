@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -47,15 +48,15 @@ def conformal_margin(lower: np.ndarray, upper: np.ndarray, y: np.ndarray, covera
 
 
 def calibration_rank(n: int, coverage: float) -> int:
-    """ceil((n + 1) * coverage): which of n sorted scores is the margin.
+    """ceil((n + 1) * coverage), at least 1: which of n sorted scores is the margin.
 
     Raises:
         ConfigError: if ``coverage`` is not in (0, 1).
         ShapeError: if the rank exceeds n.
     """
-    if not 0 < coverage < 1:
-        raise ConfigError(f"coverage lies between 0 and 1, neither included, got {coverage}.")
-    rank = math.ceil((n + 1) * coverage - 1e-9)  # 0.9 * 10 is 9
+    if not isinstance(coverage, Real) or not 0 < coverage < 1:
+        raise ConfigError(f"coverage lies between 0 and 1, neither included, got {coverage!r}.")
+    rank = max(math.ceil((n + 1) * coverage - 1e-9), 1)  # 0.9 * 10 is 9
     if rank > n:
         needed = math.ceil(coverage / (1 - coverage) - 1e-9)
         raise ShapeError(f"{n} calibration points are too few for a coverage of {coverage}: {needed} are needed.")
@@ -106,8 +107,8 @@ class ConformalInterval(BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> ConformalInterval:
         """Fit both models to (n, p) features and an (n,) response. An earlier margin is forgotten."""
-        if not 0 < self.coverage < 1:
-            raise ConfigError(f"coverage lies between 0 and 1, neither included, got {self.coverage}.")
+        if not isinstance(self.coverage, Real) or not 0 < self.coverage < 1:
+            raise ConfigError(f"coverage lies between 0 and 1, neither included, got {self.coverage!r}.")
         tails = (1 - self.coverage) / 2, (1 + self.coverage) / 2
         self.lower_, self.upper_ = (
             (QuantilePath(tau) if model is None else clone(model)).fit(X, y)

@@ -39,9 +39,9 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
             if len(groups) != num_columns:
                 raise ConfigError(f"groups has {len(groups)} labels for {num_columns} columns; give one for each.")
             groups = [label.item() if isinstance(label, np.generic) else label for label in groups]
-            missing = [label for label in groups if label is None or (isinstance(label, float) and math.isnan(label))]
-            if missing:
-                raise ConfigError(f"a column's group is {missing[0]!r}, which is no label. Give each column a group.")
+            unknown = [label for label in groups if label is None or (isinstance(label, float) and math.isnan(label))]
+            if unknown:
+                raise ConfigError(f"a column's group is {unknown[0]!r}, which is no label. Give each column a group.")
             labels = list(dict.fromkeys(groups))
             with suppress(TypeError):  # labels of several types keep the order in which they come
                 labels.sort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
@@ -104,6 +106,10 @@ class SpAM(BaseEstimator):
         ConfigError: in ``fit``, if an argument is out of range.
         ShapeError: in ``fit``, naming the column, if there are constant or repeated columns or missing values; if there
             is a single class.
+
+    Warns:
+        ConvergenceWarning: in ``fit``, if ``max_iter`` sweeps did not do; if classes are told apart without an error
+            and without a penalty, where there is no minimum.
     """
 
     def __init__(
@@ -162,6 +168,13 @@ class SpAM(BaseEstimator):
         self.penalty_, best = float(self.path_.penalties[chosen]), self.path_.fits[chosen]
         if self.refit:
             best = self._backfit(smoother, target, 0.0, best, best.support)
+        if self._classifies() and (self.refit or self.penalty_ == 0) and ((2 * target - 1) * best.total > 0).all():
+            warnings.warn(
+                "the functions tell the classes apart without an error, and no penalty holds the log odds: they grow "
+                "without end, and stop where the tolerance is met. Give a penalty, and refit=False.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         smoother.forget()
         self._x, self._smoother, self._best = x, smoother, best
         self._residual = self._loss.residual(target, best.total)
@@ -217,16 +230,22 @@ class SpAM(BaseEstimator):
         """Draw the functions, each over the range of its data, with the data's places and partial residuals.
 
         Args:
-            columns: which; by default those of ``support_``.
+            columns: which, by number; by default those of ``support_``.
             points: at which a curve is drawn.
 
         Returns:
             A matplotlib figure, one axis for each function. In classification there are no residuals.
+
+        Raises:
+            ConfigError: if there is no such column.
         """
         from matplotlib.figure import Figure
 
         check_is_fitted(self)
         columns = list(self.support_ if columns is None else columns)
+        for j in columns:
+            if not isinstance(j, Integral) or not 0 <= j < self._x.shape[1]:
+                raise ConfigError(f"columns go from 0 to {self._x.shape[1] - 1}, got {j!r}.")
         across = max(1, min(4, len(columns)))
         down = max(1, -(-len(columns) // across))
         figure = Figure(figsize=(3.2 * across, 2.6 * down), layout="constrained")
@@ -313,7 +332,11 @@ class SpAM(BaseEstimator):
         refuse_missing(x, names)
         if not classifies:
             refuse_missing_response(y)
-            return x, np.asarray(y, dtype=np.float64)
+            y = np.asarray(y, dtype=np.float64)
+            spread = float(np.abs(y).max())
+            if spread and not 1e-150 < spread < 1e150:
+                raise ShapeError(f"y goes up to {spread:.3g}, of which the square is no number: give it another unit.")
+            return x, y
         check_classification_targets(y)
         self.classes_, encoded = np.unique(y, return_inverse=True)
         if len(self.classes_) > 2:

@@ -21,6 +21,7 @@ def test_margin_by_hand():
     assert conformal_margin(lower, upper, y, 0.9) == 3.0  # the 9th of 9
     assert conformal_margin(lower, upper, y, 0.8) == 1.0  # the 8th
     assert conformal_margin(lower, upper, y, 0.5) == pytest.approx(scores[4])
+    assert conformal_margin(lower, upper, y, 1e-12) == scores[0]
     assert conformal_margin(lower - 5, upper + 5, y, 0.5) == pytest.approx(scores[4] - 5)  # too wide: negative
 
 
@@ -89,5 +90,11 @@ def test_what_cannot_be_stated_is_refused():
         conformal_margin(np.zeros(3), np.zeros(3), np.zeros(4))
     with pytest.raises(ShapeError, match="point 1 has NaN"):
         conformal_margin(np.zeros(20), np.ones(20), np.where(np.arange(20) == 1, np.nan, 0.5))
+    for coverage in ("0.9", None):
+        with pytest.raises(ConfigError, match=f"coverage lies between 0 and 1, neither included, got {coverage!r}"):
+            ConformalInterval(coverage).fit(x, y)
+        with pytest.raises(ConfigError, match="coverage"):
+            conformal_margin(y, y, y, coverage)
+    assert not hasattr(model, "coverage_")
     with pytest.raises(ConfigError, match="probability"):
         coverage_range(50, 0.9, 1.0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators import QuantilePath, prox_linf
 
 from estimators.quantile_program import loss, radius  # isort: skip
@@ -89,3 +90,16 @@ def test_prox_is_the_minimum_and_takes_penalty_off(penalty):
 def test_prox_with_a_penalty_for_each_group():
     v = np.array([[3.0, -1.0, 2.0], [3.0, -1.0, 2.0]])
     np.testing.assert_allclose(prox_linf(v, np.array([1.0, 6.0])), [[2.0, -1.0, 2.0], [0.0, 0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    "v, penalty, error, says",
+    [
+        (np.ones(3), -0.5, ConfigError, r"at least 0, got -0\.5"),
+        (3.0, 0.5, ShapeError, r"got \(\) and \(\)"),
+        (np.ones((2, 3)), np.ones(3), ShapeError, r"got \(2, 3\) and \(3,\)"),
+    ],
+)
+def test_prox_refuses_what_makes_no_sense(v, penalty, error, says):
+    with pytest.raises(error, match=says):
+        prox_linf(v, penalty)

@@ -285,6 +285,9 @@ def test_the_picture_shows_every_function_that_is_not_zero(task):
     parts = model.contributions(pd.DataFrame(at, columns=frame.columns))
     np.testing.assert_allclose(curve.get_ydata(), parts[:, 0], atol=1e-12)
     assert len(model.plot([4, 1]).axes) == 2
+    for column in (5, -1, "age"):
+        with pytest.raises(ConfigError, match=f"columns go from 0 to 4, got {column!r}"):
+            model.plot([column])
     assert SpAM(penalty=1e9).fit(frame.to_numpy(), x[:, 0]).plot().axes == []
     with pytest.raises(NotFittedError):
         SpAM().plot()
@@ -382,6 +385,20 @@ def test_folds_without_enough_samples_are_refused():
     x, _ = draw(30, 4, 20)
     with pytest.raises(ShapeError, match="5 folds"):
         SpAM("classification", criterion="cv").fit(x, np.arange(30) < 3)
+
+
+@pytest.mark.parametrize("options", [{"penalty": 0.0}, {"refit": True, **QUICK}], ids=str)
+def test_classes_told_apart_without_a_penalty_have_no_minimum_and_it_says_so(options):
+    x, _ = draw(100, 4, 0)
+    with pytest.warns(ConvergenceWarning, match="grow without end"):
+        SpAM("classification", **options).fit(x, x[:, 0] > 0)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_responses_whose_squares_are_no_numbers_are_refused(unit):
+    x, y = draw(30, 4, 0)
+    with pytest.raises(ShapeError, match="another unit"):
+        SpAM().fit(x, unit * y)
 
 
 def test_a_fit_that_was_cut_short_says_so():
