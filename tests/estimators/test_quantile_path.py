@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from edgenet.estimators import QuantilePath
+from edgenet.estimators.bordered import BorderedInverse
 from edgenet.estimators.quantile_certificate import Certificate
 from edgenet.estimators.quantile_simplex import PathWarning, _Simplex
 
@@ -82,7 +83,7 @@ PROBLEMS = {
     "n": st.integers(1, 30),
     "p": st.integers(1, 14),
     "num_groups": st.integers(1, 8),
-    "tau": st.sampled_from([0.05, 0.1, 0.25, 0.5, 0.618, 0.9]),
+    "tau": st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.5, 0.618, 0.9, 0.99]),
     "intercept": st.booleans(),
     "weighted": st.booleans(),
 }
@@ -163,6 +164,14 @@ def test_a_path_that_ends_early_is_the_beginning_of_the_whole(limit, last):
     np.testing.assert_allclose(path.path_coef_, whole.coef(t=path.path_t_), atol=1e-12)
     t = np.linspace(0, path.path_t_[-1], 7)
     np.testing.assert_allclose(path.coef(t=t), whole.coef(t=t), atol=1e-12)
+
+
+def test_the_inverse_is_updated_from_edge_to_edge_and_rebuilt_once_in_forty(monkeypatch):
+    x, y, groups, weight = problem("random", 11, 60, 30, 10)
+    rebuild, calls = BorderedInverse.rebuild, []
+    monkeypatch.setattr(BorderedInverse, "rebuild", lambda self, matrix: (calls.append(1), rebuild(self, matrix)))
+    path = QuantilePath(0.5, groups, group_weights=weight).fit(x, y)
+    assert len(path.path_t_) > 100 and len(calls) <= 2 + len(path.path_t_) / 40
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
