@@ -1,50 +1,10 @@
-"""The linear program that one penalty or one radius stands for, solved by HiGHS, and data on which it is awkward."""
+"""The linear program that one penalty or one radius stands for, and data on which it is awkward."""
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.optimize import linprog
 
+from edgenet.bench.quantile_program import least, loss, radius
 
-def loss(residual, tau):
-    return np.maximum(tau * residual, (tau - 1) * residual).sum()
-
-
-def radius(coef, groups, weight):
-    """t = sum_g w_g max |b_j|; ``groups`` (p,) numbers."""
-    return sum(w * np.abs(coef[groups == g]).max() for g, w in enumerate(weight))
-
-
-def least(x, y, tau, groups, weight, *, penalty=None, t=None, intercept=True):
-    """The least loss + penalty * radius, or the least loss with the radius at most ``t``."""
-    n, p = x.shape
-    # tolerances of HiGHS are absolute: solve the same problem in other units
-    if intercept:
-        x, y = x - np.median(x, axis=0), y - np.median(y)
-    x_unit, y_unit = np.abs(x).mean() or 1.0, np.abs(y).mean() or 1.0
-    x, y = x / x_unit, y / y_unit
-    penalty, t = penalty and penalty / x_unit, t and t * x_unit / y_unit
-    num_groups, k = len(weight), int(intercept)
-    # b0, b, m, positive and negative parts of the residuals
-    fits = sp.hstack([np.ones((n, k)), x, sp.csr_matrix((n, num_groups)), sp.identity(n), -sp.identity(n)])
-    owner = sp.csr_matrix((np.ones(p), (np.arange(p), groups)), shape=(p, num_groups))
-    none = sp.csr_matrix((p, k)), sp.csr_matrix((p, 2 * n))
-    within = sp.vstack([sp.hstack([none[0], s * sp.identity(p), -owner, none[1]]) for s in (1, -1)])
-    limits = np.zeros(2 * p)
-    if t is not None:
-        within = sp.vstack([within, sp.csr_matrix(np.concatenate([np.zeros(k + p), weight, np.zeros(2 * n)]))])
-        limits = np.append(limits, t)
-    result = linprog(
-        np.concatenate([np.zeros(k + p), (penalty or 0) * weight, np.full(n, tau), np.full(n, 1 - tau)]),
-        A_ub=within.tocsr(),
-        b_ub=limits,
-        A_eq=fits.tocsr(),
-        b_eq=y,
-        bounds=[(None, None)] * (k + p) + [(0, None)] * (num_groups + 2 * n),
-        method="highs",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
-    assert result.status == 0, result.message
-    return result.fun * y_unit
+__all__ = ["KINDS", "least", "loss", "radius"]
 
 
 def _whole(rng, n, p):

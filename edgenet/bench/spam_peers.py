@@ -1,0 +1,250 @@
+"""Sparse additive models beside skglm, which solves the same problem, and pyGAM, which fits all functions at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from edgenet.bench import report
+from edgenet.bench.spam import draw
+from edgenet.bench.timing import Implementation, timed
+from edgenet.bench.worker import Job, in_its_own_process
+from edgenet.estimators import SpAM
+from edgenet.estimators.backfitting import Fit, backfit
+from edgenet.estimators.smoother import SplineSmoother
+from edgenet.estimators.spam import TASKS
+
+#: (task, n, p) beside skglm
+PROBLEMS = [("regression", 150, 200), ("regression", 400, 1000), ("classification", 400, 1000)]
+#: (task, n, p) beside pyGAM
+GAMS = [(task, 400, p) for task in ("regression", "classification") for p in (20, 100, 1000)]
+ROUNDS, TOLERANCE, LOOSE = 3, 1e-6, 1e-4
+LIMIT = 120  # seconds of processor time of a pyGAM
+HELD_OUT = 2000
+
+
+def missing(package: str) -> str | None:
+    """The sentence on a package that does not import; None if it does."""
+    try:
+        import_module(package)
+    except Exception as error:  # a package built for others raises what it likes
+        return f"{package} is left out: {type(error).__name__}: {str(error).partition(chr(10))[0]}."
+    return None
+
+
+# ---------------------------------------------------------------- skglm
+class Problem:
+    """A group lasso on the splines of ``SpAM``, the penalties of its path, and ways to solve it at all of them.
+
+    Attributes:
+        penalties: (m,), falling.
+        answers: by the name of a way, the solutions of its last call: (m, p v) coefficients and (m,) intercepts.
+    """
+
+    def __init__(self, task: str, x: np.ndarray, y: np.ndarray) -> None:
+        self.task, self.y, self.loss = task, y.astype(float), TASKS[task]
+        self.penalties = SpAM(task).fit(x, y).path_.penalties
+        self.smoother = SplineSmoother(x)
+        self.columns = np.asfortranarray(self.smoother.design.transpose(2, 0, 1).reshape(len(x), -1))  # (n, p v)
+        self.answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def ours(self, name: str) -> None:
+        """Backfitting, as ``SpAM`` calls it."""
+        fits: list[Fit] = []
+        for penalty in self.penalties:
+            start = fits[-1] if fits else None
+            fits.append(backfit(self.smoother, self.y, self.loss, penalty, start, tolerance=TOLERANCE))
+        p, v = self.smoother.design.shape[:2]
+        w = np.zeros((len(fits), p, v))
+        for row, fit in zip(w, fits, strict=True):
+            for j, c in fit.coefficients.items():
+                row[j] = c
+        self.answers[name] = w.reshape(len(fits), -1), np.array([fit.intercept for fit in fits])
+
+    def skglm(self, name: str, known: bool, tolerance: float) -> None:
+        """The same by skglm, every penalty begun at the solution before.
+
+        Args:
+            known: whether to tell it the bounds of curvature of the blocks, all 1 (1/4 in classification), which else
+                it finds at every penalty by a singular value decomposition of every block. With them,
+                classification runs by the quicker of its two solvers.
+            tolerance: of the distance from stationarity, relative to the largest penalty.
+        """
+        from skglm.penalties import WeightedGroupL2
+        from skglm.solvers import GroupBCD, GroupProxNewton
+
+        n, width = self.columns.shape
+        p, v = self.smoother.design.shape[:2]
+        blocks = np.arange(0, width + 1, v).astype(np.int32), np.arange(width).astype(np.int32)
+        classifies = self.task == "classification"
+        datafit = _datafits()[self.task, known](*blocks)
+        kind = GroupProxNewton if classifies and not known else GroupBCD
+        # the columns have mean zero: in regression the intercept is the mean
+        solver = kind(max_iter=1000, tol=tolerance * self.penalties[0], fit_intercept=classifies)
+        intercept = self.loss.intercept(self.y)
+        target = 2 * self.y - 1 if classifies else self.y - intercept
+        w, total = np.zeros(width + classifies), np.zeros(n)
+        if classifies:
+            w[-1] = intercept
+            total += intercept
+        found = np.empty((len(self.penalties), len(w)))
+        for row, penalty in zip(found, self.penalties, strict=True):
+            shrinks = WeightedGroupL2(penalty, np.ones(p), *blocks)
+            row[:] = w = solver.solve(self.columns, target, datafit, shrinks, w, total)[0]  # moves w and total
+        self.answers[name] = found[:, :width], found[:, -1] if classifies else np.full(len(found), intercept)
+
+    def objectives(self, name: str) -> np.ndarray:
+        """(m,) at the solutions of the last call."""
+        found = []
+        for w, intercept, penalty in zip(*self.answers[name], self.penalties, strict=True):
+            norms = np.linalg.norm(w.reshape(len(self.smoother.design), -1), axis=1)
+            found.append(self.loss.value(self.y, self.columns @ w + intercept) + penalty * norms.sum())
+        return np.array(found)
+
+
+@cache
+def _datafits() -> dict[tuple[str, bool], Any]:
+    """By (task, whether the constants are known), a class of skglm's."""
+    from skglm.datafits import LogisticGroup, QuadraticGroup
+
+    class KnownQuadratic(QuadraticGroup):
+        def get_lipschitz(self, X, y):
+            return np.ones(len(self.grp_ptr) - 1)
+
+    class KnownLogistic(LogisticGroup):
+        def initialize(self, X, y):
+            self.lipschitz = np.full(len(self.grp_ptr) - 1, 0.25)
+
+        def get_lipschitz(self, X, y):
+            return np.full(len(self.grp_ptr) - 1, 0.25)
+
+        def intercept_update_step(self, y, Xw):  # the inverse of the bound is 4; skglm takes 1/4
+            return 4 * np.mean(-y / (1 + np.exp(y * Xw)))
+
+    return {
+        ("regression", False): QuadraticGroup, ("regression", True): KnownQuadratic,
+        ("classification", False): LogisticGroup, ("classification", True): KnownLogistic,
+    }  # fmt: skip
+
+
+def beside_skglm() -> list[str]:
+    """The paragraphs and the table."""
+    reason = missing("skglm")
+    ways: dict[str, Callable[[Problem, str], None]] = {"edgenet": Problem.ours}
+    if reason is None:
+        ways |= {
+            "skglm": lambda problem, name: problem.skglm(name, False, TOLERANCE),
+            "skglm, bounds given": lambda problem, name: problem.skglm(name, True, TOLERANCE),
+            f"skglm, bounds given, {LOOSE:.0e}": lambda problem, name: problem.skglm(name, True, LOOSE),
+        }
+    rows = []
+    for task, n, p in PROBLEMS:
+        problem = Problem(task, *data(task, n, p, 0))
+        calls = [Implementation(name, {"path": partial(way, problem, name)}, dict) for name, way in ways.items()]
+        with threadpool_limits(1):
+            timed_rows = timed(calls, ROUNDS)
+        objectives = {name: problem.objectives(name) for name in problem.answers}
+        least = np.min(list(objectives.values()), axis=0)
+        for row in timed_rows:
+            name = row["name"]
+            if row["failed"] is not None:
+                rows.append((f"{task}, {n} x {p}", name, row["failed"], "-", "-"))
+                continue
+            seconds = row["times"]["path"]["minimum"]
+            excess = float((objectives[name] / least - 1).max())
+            ours = timed_rows[0]["times"]["path"]["minimum"]
+            rows.append((f"{task}, {n} x {p}", name, f"{seconds:.3f}", f"{seconds / ours:.1f}", f"{excess:.0e}"))
+    text = (
+        f"The path beside skglm{'' if reason else ' ' + version('skglm')}, which solves the same group lasso by block "
+        "coordinate descent in code compiled by numba (compiling is not counted): the same orthonormal splines, 6 a "
+        "feature, and the penalties of `SpAM`'s path, each begun at the solution before. Building the splines and "
+        "choosing on the path are counted for neither. *Excess*: by how much an objective lies above the lowest of "
+        "all rows, relative to it, at the worst penalty."
+    )
+    note = (
+        f"skglm stops where the distance from stationarity is {TOLERANCE:.0e} of the largest penalty ({LOOSE:.0e} in "
+        "its last row); our sweeps stop where no function moves by more than that share. As it comes, skglm finds "
+        "bounds on the curvature of every block anew at each penalty. Orthonormal blocks have known ones, and with "
+        "*bounds given* it is told them, through a class of ours: a favour its users do not have."
+    )
+    table = report.table(("problem", "", "seconds", "times ours", "excess"), rows)
+    return [text, table, reason or note]
+
+
+def data(task: str, n: int, p: int, seed: int, middle: float | None = None) -> tuple[np.ndarray, Any]:
+    """A draw; in classification whether the response lies above ``middle``, its median by default."""
+    x, y = draw(n, p, seed)
+    if task == "classification":
+        return x, y > (np.median(y) if middle is None else middle)
+    return x, y
+
+
+# ---------------------------------------------------------------- pyGAM
+def measure(job: Job) -> dict[str, Any]:
+    """One model of all features, its quality on ``HELD_OUT`` other draws, and its seconds of processor time.
+
+    The process is ended when it has used up its time.
+    """
+    import resource
+    import time
+
+    resource.setrlimit(resource.RLIMIT_CPU, (job["limit"], job["limit"] + 5))
+    task, n, p = job["task"], job["n"], job["p"]
+    x, y = data(task, n, p, 0)
+    middle = float(np.median(draw(n, p, 0)[1]))
+    x_new, y_new = data(task, HELD_OUT, p, 1, middle)
+    with threadpool_limits(1):
+        if job["library"] == "edgenet":
+            model, kept = SpAM(task), lambda: len(model.support_)
+        else:
+            import pygam
+
+            kind = pygam.LinearGAM if task == "regression" else pygam.LogisticGAM
+            terms = sum((pygam.s(j, n_splines=7) for j in range(1, p)), start=pygam.s(0, n_splines=7))
+            model, kept = kind(terms), lambda: p
+        began = time.process_time()
+        model.fit(x, y)
+        seconds = time.process_time() - began
+        if seconds < 1:  # once more, warm
+            began = time.process_time()
+            model.fit(x, y)
+            seconds = time.process_time() - began
+        predicted = model.predict(x_new)
+    if task == "regression":
+        quality = 1 - float(np.mean((y_new - predicted) ** 2) / np.var(y_new))
+    else:
+        quality = float(np.mean(predicted == y_new))
+    return {"seconds": seconds, "quality": quality, "kept": kept()}
+
+
+def beside_pygam() -> list[str]:
+    """The paragraphs and the table."""
+    reason = missing("pygam")
+    rows = []
+    for task, n, p in GAMS:
+        for library in ("edgenet",) if reason else ("edgenet", "pyGAM"):
+            job = {"measure": "spam_peers", "title": f"{library}, {task}, {n} x {p}", "malloc": "default", "threads": 1,
+                   "library": library, "task": task, "n": n, "p": p, "limit": LIMIT}  # fmt: skip
+            result = in_its_own_process(job)
+            if "failed" in result:
+                ended = "SIGXCPU" in result["failed"]
+                cells = (f"ended after {LIMIT}" if ended else result["failed"], "-", "-")
+            else:
+                cells = (f"{result['seconds']:.2f}", f"{result['quality']:.3f}", result["kept"])
+            rows.append((f"{task}, {n} x {p}", library, *cells))
+    text = (
+        f"Beside pyGAM{'' if reason else ' ' + version('pygam')}, another problem: it has no penalty that sets "
+        "functions to zero, and its seconds are those of one model with the default smoothness (0.6) and as many "
+        "splines a feature (7, of which centring takes one), where ours are those of a whole path and the choice on it "
+        f"by GCV. Every fit has a process of its own, ended after {LIMIT} seconds of processor time. *Held-out*: R^2, "
+        f"or accuracy, on {HELD_OUT} other draws. Four features matter: this is what `SpAM` is made for, and truths in "
+        "which most features matter were not compared."
+    )
+    table = report.table(("problem", "", "seconds", "held-out", "features used"), rows)
+    return [text, table, *([reason] if reason else [])]
