@@ -295,11 +295,42 @@ def spectral_product(
     return EdgeNetConv(in_channels, out_channels, order, heads, "shift_product", normalize=normalize, bias=bias)
 
 
+def additive(
+    in_channels: Channels,
+    out_channels: int,
+    order: int = 1,
+    heads: int = 1,
+    concat: bool = True,
+    edge_dim: int | None = None,
+    endpoints: str = "both",
+    link: str = "identity",
+    df: int = 6,
+    share_hops: bool = True,
+    normalize: str | None = "sym",
+    add_self_loops: bool = True,
+    fill_value: float | str = "mean",
+    bias: bool = True,
+) -> EdgeNetConv:
+    """Edge weights that are a link of a sum of smooth functions of edge features and of the features of both ends.
+
+    Starts as the shift operator that ``normalize`` names. As a callback of training,
+    ``compress.GroupLasso({r".*coefficients": "functions"}, 0.03)`` sets whole functions to zero.
+
+    Args:
+        edge_dim, endpoints, link, df, share_hops, normalize: of ``phi.Additive``.
+    """
+    return EdgeNetConv(
+        in_channels, out_channels, order, heads, "additive", concat=concat, bias=bias, self_tap=False,
+        add_self_loops=add_self_loops, fill_value=fill_value, edge_dim=edge_dim, endpoints=endpoints, link=link, df=df,
+        share_hops=share_hops, normalize=normalize,
+    )  # fmt: skip
+
+
 #: The layers, by the name that models, configurations and the command line use.
 SPECIALIZATIONS: dict[str, Callable[..., nn.Module]] = {
     function.__name__: function
     for function in (
         gcnn, gcn, tag, sgc, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying, hybrid, arma, spectral,
-        spectral_product,
+        spectral_product, additive,
     )
 }  # fmt: skip

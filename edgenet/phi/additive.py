@@ -147,7 +147,7 @@ class Additive(Phi):
         self._fit(features, graph, False)
         sums = {part: self.functions[part](values) for part, values in features.items()}  # (M, [B,] hops, H)
         signal = next(reversed(sums.values()))  # the last part is an end of the edges, if any is
-        batch = signal.shape[1] if signal.dim() == 4 else 0
+        batch = signal.shape[1] if signal.dim() == 4 else None
         hops = []
         for k in range(1 if self.shares_hops else self.order):
             score = self._score({part: values[..., k, :] for part, values in sums.items()}, k, graph, batch)
@@ -156,13 +156,13 @@ class Additive(Phi):
             hops.append(self._scaled(weight, graph, edge_weight))
         return hops[0].expand(self.order, -1, -1) if self.shares_hops else torch.stack(hops)
 
-    def _score(self, sums: dict[str, Tensor], k: int, graph: Graph, batch: int) -> Tensor:
+    def _score(self, sums: dict[str, Tensor], k: int, graph: Graph, batch: int | None) -> Tensor:
         """(E, [B *] H) before the link."""
         terms = []
         if self.intercept is not None:
-            terms.append(self.intercept[k].repeat(max(batch, 1)).expand(graph.num_edges, -1))
+            terms.append(self.intercept[k].repeat(1 if batch is None else batch).expand(graph.num_edges, -1))
         for part, values in sums.items():
-            if batch and values.dim() == 2:  # edge features are those of every signal
+            if batch is not None and values.dim() == 2:  # edge features are those of every signal
                 values = values.unsqueeze(1).expand(-1, batch, -1)
             values = values.flatten(1)
             if part != "edge":
@@ -232,7 +232,8 @@ class Additive(Phi):
             if part != "edge":  # weighed by edges: that is where the functions are used
                 index = graph.source if part == "source" else graph.target
                 values = values.index_select(0, index).flatten(0, -2)
-            functions.fit(values)
+            if len(values):  # a batch may be empty
+                functions.fit(values)
 
     # ---------------------------------------------------------------- sparsity
     def norms(self) -> dict[str, Tensor]:

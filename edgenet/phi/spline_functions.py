@@ -79,7 +79,8 @@ class SplineFunctions(nn.Module):
         """(M, ..., D) features -> (M, ..., hops, heads) sums of functions; zeros before there is a basis."""
         if not self.is_fitted:
             self._materialise(values.shape[-1])
-            return self.coefficients.new_zeros(*values.shape[:-1], self.hops, self.heads)
+            zero = self.coefficients.sum() * 0  # a graph without edges has gradients too, of 0
+            return zero.expand(*values.shape[:-1], self.hops, self.heads)
         splines = self._splines(values)
         weight = self._weight()  # (D, b, hops * heads)
         total = splines.flatten(-2) @ weight.flatten(0, 1) - (self.mean.unsqueeze(1) @ weight).sum(0)

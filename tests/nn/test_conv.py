@@ -76,6 +76,7 @@ LAYERS: dict[str, Callable[[int, int], nn.Module]] = {
     "arma": partial(specializations.arma, poles=2),
     "spectral": specializations.spectral,
     "spectral_product": partial(specializations.spectral_product, heads=2),
+    "additive": partial(specializations.additive, heads=2),
 }
 layers = pytest.mark.parametrize("layer", LAYERS)
 
@@ -1079,3 +1080,11 @@ def test_a_sparse_adjacency_says_its_own_direction():
 def test_a_convolution_is_one_of_pygs():
     assert isinstance(specializations.edge_varying(3, 4), MessagePassing)
     assert isinstance(specializations.gcnn(3, 4).phi, ShiftOperator)
+
+
+def test_additive_edge_weights_start_as_the_shift_operator():
+    graph = undirected()
+    conv = specializations.additive(3, 4, bias=False)
+    with_loops = graph.with_self_loops()[0]
+    x = torch.randn(graph.num_nodes, 3)
+    close(conv(x, graph), dense(with_loops, gso.symmetric(with_loops)) @ conv.lift(x).flatten(1))
