@@ -215,7 +215,7 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
-PAGES = ("README.md", "docs/structures.md", "docs/compression.md")  # whose Python runs
+PAGES = ("README.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md")  # whose Python runs
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
 )

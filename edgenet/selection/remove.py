@@ -101,7 +101,7 @@ def _carry_out(
                 keep_inputs_(model.get_submodule(reader), channels)
         report.append((name, conv, before))
     # readers lose inputs after their own turn
-    return [Removed(name, *zip(before, _sizes(conv), strict=True)) for name, conv, before in report]
+    return [_removed(name, before, _sizes(conv)) for name, conv, before in report]
 
 
 def _layer(model: nn.Module, name: str) -> EdgeNetConv:
@@ -147,6 +147,10 @@ def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -
     key, stay = graph.target * nodes + graph.source, stay.to(graph.target.device)
     gone = ~torch.isin(key, key[stay])  # a repeated edge stays if one of its labels does
     conv.phi.remove_edges_(graph.source[gone], graph.target[gone])
+
+
+def _removed(name: str, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> Removed:
+    return Removed(name, *(None if pair[0] is None else pair for pair in zip(before, after, strict=True)))
 
 
 def _sizes(conv: EdgeNetConv) -> tuple[int, int, int, int, int | None]:

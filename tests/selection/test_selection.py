@@ -164,6 +164,7 @@ def test_a_quantile_path_finds_the_hops_and_the_layer_without_the_rest_predicts_
     near(layer(x, edges)[:, 0].detach(), two.predict(features.values))
     (report,) = remove_(layer, plan)
     assert (report.hops, report.taps, report.parameters) == ((6, 2), (6, 2), (19, 7)) and layer.order == 2
+    assert report.edges is None and str(report) == "layer: hops 6 -> 2, heads 1 -> 1, taps 6 -> 2, parameters 19 -> 7"
     near(layer(x, edges)[:, 0].detach(), two.predict(features.values))
 
 
