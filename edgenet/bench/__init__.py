@@ -21,6 +21,7 @@ ESTIMATES = {
     "spam": ("sparse additive models: features found, and seconds beside other libraries", 50),
     "additive": ("edge weights that are sums of functions one can read, on Cora and on a graph where they matter", 10),
     "quantile_path": ("the whole path of l1,inf quantile regression beside single linear programs", 3),
+    "intervals": ("intervals for node regression: how often they cover, and how wide they are", 50),
     "tap_selection": (
         "hops, shift operators, edges and heads that a quantile path keeps, and EdgeNets without the rest",
         50,
