@@ -156,26 +156,32 @@ def _verdict(attention: dict[str, Any], found: Mapping[Any, Results], best: floa
     sentences = []
     for penalty in dict.fromkeys((best, sparse)):
         tests = [one["test"] for one in found[penalty]]
-        within = abs(fmean(tests) - fmean(gat)) <= spread
         gain = [a - b for a, b in zip(tests, plain, strict=True)]
         error = stdev(gain) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
         if abs(fmean(gain)) <= 2 * error:
             adds = "no more than chance, beside none at all"
         else:
             adds = f"{100 * fmean(gain):+.1f} points, more than two standard errors ({100 * error:.2f} each)"
+        noise = fmean(_noise(one) for one in found[penalty])
         sentences.append(
-            f"With penalty {penalty:g} the accuracy is {'within' if within else 'NOT within'} one standard deviation "
-            f"of GAT's; the functions add {adds}."
+            f"With penalty {penalty:g} the mean is {100 * (fmean(tests) - fmean(gat)):+.2f} points from GAT's, whose "
+            f"standard deviation is {100 * spread:.2f}; the functions add {adds}, and {noise:.1f} of the {NOISE} of "
+            f"noise are among them."
         )
     return [" ".join(sentences)]
+
+
+def _noise(result: dict[str, Any]) -> int:
+    """How many functions of noise a network has."""
+    return sum(name.startswith("noise") for name in result["sizes"])
 
 
 def _path(path: Mapping[float, Results], free: Results, none: Results) -> list[str]:
     rows = []
     for title, results in [("no functions", none), ("0", free), *((f"{p:g}", path[p]) for p in path)]:
-        noise = [sum(name.startswith("noise") for name in one["sizes"]) for one in results]
+        noise = fmean(_noise(one) for one in results)
         kept = fmean(len(one["sizes"]) for one in results)
-        rows.append((title, report.spread([one["val"] for one in results], digits=2), f"{kept:.1f}", fmean(noise)))
+        rows.append((title, report.spread([one["val"] for one in results], digits=2), f"{kept:.1f}", f"{noise:.1f}"))
     return [
         "The path from which penalties were chosen, on validation nodes alone:",
         report.table(("penalty", "validation", "functions", f"of them noise, of {NOISE}"), rows),
@@ -241,7 +247,7 @@ def _edge(parts: Contributions, attr: Tensor, names: Sequence[str], source: Tens
     return [
         f"The edge from document {j} to document {i}, of all the one that its functions set most apart from the other "
         f"{int(entering.sum()) - 1} that enter its target, by `explain(...).of_edge({edge})`. Its weight is "
-        f"{weight:.3f}, where the mean of all would give it {1 / int(entering.sum()):.3f}:",
+        f"{weight:.2g}, where the mean of all would give it {1 / int(entering.sum()):.2g}:",
         report.table(
             ("feature", "of this edge", "its function adds", "mean over the edges into its target"),
             [*rows, ("sum", "", *total)],
