@@ -45,8 +45,8 @@ MAY_IMPORT = {
     "testing": LOW,  # anything below nn
     "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} nn models compress convert data config checkpoint plots",
-    "bench": f"{LOW} nn models compress selection convert data config presets checkpoint plots train estimators testing "
-    "_version",
+    "bench": f"{LOW} nn models compress selection convert data config presets checkpoint plots train estimators "
+    "testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": f"{LOW} nn models compress convert data pretrained plots",
