@@ -19,22 +19,24 @@ def edge_blocks(values: Any, count: int = 4) -> list[str]:
         count: how many blocks, at least 1; fewer come out where numbers are equal.
 
     Returns:
-        (E,) labels, "low to high" with four digits. Blocks are closed at the lower end, the last at both.
+        (E,) labels, "low to high" with four digits, or as many as tell the blocks apart. Blocks are closed at the
+        lower end, the last at both.
 
     Raises:
         ShapeError: if there is not one finite number an edge, or no edge, or no block.
     """
     numbers = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=float)
-    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all() or count < 1:
+    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all() or count < 1 or count != int(count):
         raise ShapeError(
             f"blocks are made of (E,) finite numbers, {count} of them; got {numbers.shape} with "
             f"{int((~np.isfinite(numbers)).sum())} that are not finite."
         )
-    ends = np.unique(np.quantile(numbers, np.linspace(0, 1, count + 1)))
+    ends = np.unique(np.quantile(numbers, np.linspace(0, 1, int(count) + 1)))
+    digits = next((count for count in range(4, 17) if len({f"{end:.{count}g}" for end in ends}) == len(ends)), 17)
     if len(ends) == 1:
         ends = np.repeat(ends, 2)
     place = np.clip(np.searchsorted(ends, numbers, side="right") - 1, 0, len(ends) - 2)
-    return [f"{ends[p]:.4g} to {ends[p + 1]:.4g}" for p in place]
+    return [f"{ends[p]:.{digits}g} to {ends[p + 1]:.{digits}g}" for p in place]
 
 
 def block_names(labels: Any) -> tuple[list[str], Tensor]:

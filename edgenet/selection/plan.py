@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import operator
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,26 @@ class Kept:
     Attributes:
         taps: (hop, head) of the signals that are still combined.
         blocks: of edges that stay; None: all edges.
+
+    Raises:
+        PlanError: if there is no tap, or something else stands where taps and blocks belong.
     """
 
     taps: tuple[tuple[int, int], ...]
     blocks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        pairs = [tuple(pair) for pair in self.taps]
-        if not pairs or not all(len(p) == 2 and all(type(n) is int and n >= 0 for n in p) for p in pairs):
-            raise PlanError(f"taps to keep are pairs (hop, head) from (0, 0), one at least, got {list(self.taps)}.")
+        try:
+            pairs = [(_number(hop), _number(head)) for hop, head in self.taps]
+        except (TypeError, ValueError):
+            pairs = []
+        if not pairs:
+            raise PlanError(f"taps to keep are pairs (hop, head) from (0, 0), one at least, got {self.taps!r}.")
         object.__setattr__(self, "taps", tuple(sorted(set(pairs))))
         if self.blocks is not None:
-            object.__setattr__(self, "blocks", tuple(str(name) for name in self.blocks))
+            if isinstance(self.blocks, str) or not isinstance(self.blocks, Iterable):
+                raise PlanError(f"blocks to keep are a list of names, got {self.blocks!r}.")
+            object.__setattr__(self, "blocks", tuple(dict.fromkeys(str(name) for name in self.blocks)))
 
     @property
     def hops(self) -> list[int]:
@@ -76,7 +85,7 @@ class RemovalPlan:
         layers: path in the model -> ``Kept``; "" for the layer itself.
 
     Raises:
-        PlanError: if there is no layer.
+        PlanError: if there is no layer, or its part of the plan is no ``Kept``.
     """
 
     layers: Mapping[str, Kept]
@@ -84,6 +93,9 @@ class RemovalPlan:
     def __post_init__(self) -> None:
         if not self.layers:
             raise PlanError("a plan without layers removes nothing; name one.")
+        for name, kept in self.layers.items():
+            if not isinstance(name, str) or not isinstance(kept, Kept):
+                raise PlanError(f"a plan maps the paths of layers to Kept(taps, blocks), got {name!r}: {kept!r}.")
 
     def __or__(self, other: RemovalPlan) -> RemovalPlan:
         """Both plans; of layers in both, what either keeps."""
@@ -114,9 +126,9 @@ class RemovalPlan:
         """The text that ``from_toml`` reads."""
         tables = []
         for name, kept in self.layers.items():
-            lines = ["[[layer]]", f"name = {json.dumps(name)}", f"taps = {[list(pair) for pair in kept.taps]}"]
+            lines = ["[[layer]]", f"name = {_quoted(name)}", f"taps = {[list(pair) for pair in kept.taps]}"]
             if kept.blocks is not None:
-                lines.append(f"blocks = {json.dumps(list(kept.blocks), ensure_ascii=False)}")
+                lines.append(f"blocks = [{', '.join(map(_quoted, kept.blocks))}]")
             tables.append("\n".join(lines))
         return "\n\n".join(tables) + "\n"
 
@@ -132,20 +144,37 @@ class RemovalPlan:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise PlanError(f"{path}: cannot be read as a plan: {error}.") from error
         tables = content.pop("layer", None)
-        if content or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        if (
+            content
+            or not tables
+            or not isinstance(tables, list)
+            or not all(isinstance(table, dict) for table in tables)
+        ):
             raise PlanError(f"{path}: a removal plan holds [[layer]] tables with name, taps and blocks alone.")
         layers = {}
         for number, table in enumerate(tables, 1):
             name, unknown = table.get("name"), sorted(set(table) - {"name", "taps", "blocks"})
             if not isinstance(name, str) or unknown or name in layers:
-                wrong = f"has an unknown key {unknown[0]!r}" if unknown else "has no name of its own"
+                wrong = f"has an unknown key {unknown[0]!r}" if unknown else f"has no name of its own, but {name!r}"
                 raise PlanError(f"{path}: layer {number} {wrong}; it has a name, taps and blocks.")
             try:
-                blocks = table.get("blocks")
-                layers[name] = Kept(tuple(tuple(p) for p in table["taps"]), None if blocks is None else tuple(blocks))
-            except (KeyError, TypeError, PlanError) as error:
+                layers[name] = Kept(table.get("taps", ()), table.get("blocks"))
+            except PlanError as error:
                 raise PlanError(f"{path}: layer {number}, {name!r}: {error}") from error
         return cls(layers)
+
+
+def _number(value: Any) -> int:
+    """A hop or head as a plain number; floats and truth values are none."""
+    number = -1 if isinstance(value, bool | np.bool_) else operator.index(value)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _quoted(text: str) -> str:
+    """A TOML string. Of what JSON leaves as it is, TOML forbids one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _either(one: Kept, other: Kept) -> Kept:

@@ -133,6 +133,14 @@ def test_blocks_by_a_number_are_of_equal_size():
     assert set(edge_blocks(torch.tensor([0.0, 0.0, 0.0, 5.0]), 2)) == {"0 to 5"}
     with pytest.raises(ShapeError, match="1 that are not finite"):
         edge_blocks([1.0, np.nan])
+    with pytest.raises(ShapeError, match=r"2\.5 of them"):
+        edge_blocks([1.0, 2.0], 2.5)
+
+
+@pytest.mark.parametrize("values", [np.linspace(0.999991, 0.999999, 40), np.linspace(10_000.0, 10_001.0, 40)])
+def test_blocks_of_numbers_that_are_near_each_other_stay_apart(values):
+    labels = edge_blocks(values, 4)
+    assert sorted(labels.count(label) for label in set(labels)) == [10] * 4
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -216,7 +224,11 @@ def test_estimators_that_make_no_plan_are_refused(estimator, text):
         ('[[layer]]\nname = "a"', "taps"),
         ('[[layer]]\nname = "a"\ntaps = [[0, -1]]', "pairs"),
         ('[[layer]]\nname = "a"\ntaps = []', "pairs"),
-        ('[[layer]]\nname = "a"\ntaps = 3', "not iterable"),
+        ('[[layer]]\nname = "a"\ntaps = 3', "pairs"),
+        ('[[layer]]\nname = "a"\ntaps = [0, 0]', "pairs"),
+        ('[[layer]]\nname = "a"\ntaps = [[0, true]]', "pairs"),
+        ('[[layer]]\nname = "a"\ntaps = [[0, 0]]\nblocks = "near"', "list of names, got 'near'"),
+        ("layer = []", "layer.*tables"),
     ],
 )
 def test_files_that_hold_no_plan_say_so(tmp_path, text, message):
@@ -228,7 +240,8 @@ def test_files_that_hold_no_plan_say_so(tmp_path, text, message):
 
 
 def test_a_plan_is_written_and_read_with_names_of_any_kind(tmp_path):
-    plan = RemovalPlan({'a "b"': Kept(((2, 1), (0, 0)), ("near", "0 to 1", "größer")), "": Kept(((1, 0),))})
+    names = ("near", "0 to 1", "größer", 'x"]\ny = "\x7f\t')
+    plan = RemovalPlan({'a "b" \U0001f600': Kept(((2, 1), (0, 0)), names), "": Kept(((1, 0),))})
     (tmp_path / "plan.toml").write_text(plan.to_toml(), encoding="utf-8")
     assert RemovalPlan.from_toml(tmp_path / "plan.toml") == plan
     assert "größer" in str(plan) and "hops [0, 2]" in str(plan)
@@ -236,6 +249,22 @@ def test_a_plan_is_written_and_read_with_names_of_any_kind(tmp_path):
         plan.kept  # noqa: B018
     with pytest.raises(PlanError, match="removes nothing"):
         RemovalPlan({})
+
+
+def test_what_is_kept_is_said_in_numbers_and_names():
+    assert Kept([(np.int64(1), torch.tensor(2))], ["a", "a"]) == Kept(((1, 2),), ("a",))
+    for taps, blocks, text in (
+        (3, None, "pairs"),
+        ([(0, 1, 2)], None, "pairs"),
+        ([(0, True)], None, "pairs"),
+        ([(0, 1.0)], None, "pairs"),
+        ([(0, 0)], "near", "list of names, got 'near'"),
+        ([(0, 0)], 3, "list of names, got 3"),
+    ):
+        with pytest.raises(PlanError, match=text):
+            Kept(taps, blocks)
+    with pytest.raises(PlanError, match="to Kept"):
+        RemovalPlan({"a": ((0, 0),)})
 
 
 # --- removing ---------------------------------------------------------------------------------------------------------
