@@ -50,7 +50,6 @@ def freeze_attention(model: nn.Module, *inputs: Any, inplace: bool = False, **na
     tables = {name: _table(name, seen[name]) for name in layers}
     for name, conv in layers.items():
         conv.phi = tables[name].train(conv.training)
-        conv._lifts_target = conv.self_tap
         if not conv.self_tap:
             conv.lift_target = None
     for module in model.modules():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -109,8 +110,9 @@ class EdgeNetConv(MessagePassing, Pretrained):
         self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, order, heads
         self.concat = concat
         self.phi = phi
+        hops = None if hops is None else _whole_numbers(hops)
         unlifted = isinstance(phi, EdgeFactored)  # its first hop leads from the features to the channels
-        if unlifted and (in_channels, out_channels, lift, bool(self_tap) or bool(hops and 0 in hops)) != (
+        if unlifted and (in_channels, out_channels, lift, bool(self_tap) or 0 in (hops or ())) != (
             phi.in_channels,
             phi.out_channels,
             None,
@@ -133,11 +135,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
             lift = lifts.Identity(heads) if plain else _linear_lift(source_channels, phi, heads, out_channels)
         self.lift = lift
         self.lift_target: nn.Module | None = None
-        scores_twice = isinstance(phi, DotProduct) or (isinstance(phi, AttentionV2) and phi.target is not None)
-        # the targets' signal is read by a self tap, and by attention that has no second lift of its own
-        self._lifts_target = self.self_tap or (phi.follows_signal and not scores_twice)
-        if isinstance(in_channels, tuple) and isinstance(lift, lifts.LinearLift) and self._lifts_target:
-            if not isinstance(phi, AttentionV2) or scores_twice:
+        if isinstance(in_channels, tuple) and isinstance(lift, lifts.LinearLift) and self.lifts_target:
+            if not isinstance(phi, AttentionV2) or phi.target is not None:
                 self.lift_target = _linear_lift(target_channels, phi, heads, out_channels)
             elif source_channels != target_channels:
                 raise ShapeError(f"share_weights lifts both ends alike, but they have {in_channels} channels.")
@@ -155,6 +154,13 @@ class EdgeNetConv(MessagePassing, Pretrained):
     def self_tap(self) -> bool:
         """Whether z^(0) is among the combined signals."""
         return self.hops[0] == 0
+
+    @property
+    def lifts_target(self) -> bool:
+        """Whether targets of a bipartite graph are lifted: for a self tap, or attention without a second lift."""
+        phi = self.phi
+        scores_twice = isinstance(phi, DotProduct) or (isinstance(phi, AttentionV2) and phi.target is not None)
+        return self.self_tap or (phi.follows_signal and not scores_twice)
 
     # ---------------------------------------------------------------- set-up
     def reset_parameters(self) -> None:
@@ -260,7 +266,7 @@ class EdgeNetConv(MessagePassing, Pretrained):
             z_target = None
             if target is not None:
                 self._check_signal(target, 1)
-                if self._lifts_target:
+                if self.lifts_target:
                     z_target = (self.lift_target or self.lift)(target)
             z, source = (z, z_target), (source, target)
         fused = self.phi.fused(source, z, graph, self.lift) if fusable else None
@@ -500,8 +506,15 @@ def _taps(conv: EdgeNetConv, shifts: bool, in_channels: int, own_channels: int) 
     return tapping.Sum("concat" if conv.concat else "mean")
 
 
+def _whole_numbers(hops: Any) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(k) for k in hops)
+    except TypeError:
+        raise ShapeError(f"hops are a list of whole numbers, got {hops!r}.") from None
+
+
 def _checked_hops(hops: Sequence[int], order: int, self_tap: bool | None) -> tuple[int, ...]:
-    hops = tuple(int(k) for k in hops)
+    hops = tuple(hops)
     if not hops:
         raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
     if list(hops) != sorted(set(hops)) or hops[0] < 0 or hops[-1] != order:

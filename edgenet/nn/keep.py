@@ -7,14 +7,17 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from edgenet.errors import PlanError
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.nn.conv import EdgeNetConv
 from edgenet.phi import EdgeFactored, EdgeMatrix
-from edgenet.structured import StructuredLinear
+from edgenet.structured import Dense, StructuredLinear
 from edgenet.structured.dense import dense
+
+_HOOKS = "_forward_", "_backward_"  # how the names of their dictionaries begin in torch
 
 
 def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | None:
@@ -23,7 +26,7 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
     Hops behind the last that is combined are not walked any more, hops that are not combined have no taps, and heads
     that nothing reads are neither lifted nor weighed. Edge weights that are given for each head (several shift
     operators) must then have the columns of those kept. Where heads are averaged, it is over those kept. The rest
-    computes what it did. Parameters are new ones: make the optimizer afterwards.
+    computes what it did, hooks included. Parameters are new ones: make the optimizer afterwards.
 
     Args:
         conv: the layer.
@@ -34,28 +37,34 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
         Which of its output channels the layer still has, (F',); None if all. Heads side by side take theirs along.
 
     Raises:
-        PlanError: if a pair is not there, or a part cannot do without the rest, or is compressed.
+        PlanError: if a pair is not there, or a part cannot do without the rest, or is compressed or pruned, or has no
+            size yet.
     """
     wanted = sorted({(int(k), int(h)) for k, h in pairs})
     there = combined(conv)
-    # heads of shift operators carry copies of the input, so that z^(0) is one signal with one tap, the sum of theirs
-    copies = isinstance(conv.lift, lifts.Identity) and conv.self_tap and type(conv.taps) is tapping.Linear
-    known = {*there, *((0, h) for h in range(conv.heads) if copies)}
+    all_heads = conv.phi.heads  # of a Fan, they may not have been known when the layer was made
+    copied = conv.self_tap and input_copies(conv)
+    copies = copied and type(conv.taps) is tapping.Linear  # z^(0) is then one signal with one tap, the sum of theirs
+    known = {*there, *((0, h) for h in range(all_heads) if copies)}
     missing = [pair for pair in wanted if pair not in known]
     if missing or not wanted:
         what = f"no (hop, head) {missing[0]}" if missing else "nothing to keep"
         raise PlanError(f"{what}: this layer combines the signals (hop, head) {there}. It keeps one at least.")
+    if isinstance(conv.in_channels, tuple):
+        _check_pair(conv, wanted)
     walked = sorted({h for k, h in wanted if k > 0 or not copies}) or [wanted[0][1]]
+    if copied and not copies and wanted[0][0] == 0:  # these taps have one a head, and the input may be named once
+        wanted = sorted({*wanted, *((0, h) for h in walked)})
     hops = tuple(sorted({k for k, _ in wanted}))
 
-    phi, lift, lift_target, taps = (copy.deepcopy(p) for p in (conv.phi, conv.lift, conv.lift_target, conv.taps))
+    phi, lift, lift_target, taps = (copied_module(p) for p in (conv.phi, conv.lift, conv.lift_target, conv.taps))
     if copies:
-        taps.fold_(0, len(conv.hops), conv.heads, walked[0])
+        taps.fold_(0, len(conv.hops), all_heads, walked[0])
         wanted = sorted({(k, h if k else walked[0]) for k, h in wanted})
     side_by_side = getattr(taps, "merge", None) == "concat" and not isinstance(phi, EdgeMatrix | EdgeFactored)
     phi.keep_(hops[-1], walked)
-    taps.keep_([(conv.hops.index(k), h) for k, h in wanted], len(conv.hops), conv.heads)
-    gone = len(walked) < conv.heads
+    taps.keep_([(conv.hops.index(k), h) for k, h in wanted], len(conv.hops), all_heads)
+    gone = len(walked) < all_heads
     if gone:
         for part in (lift, lift_target):
             if part is not None:
@@ -63,12 +72,14 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
 
     kept = None
     if gone and side_by_side:
-        channels = torch.arange(conv.heads * conv.out_channels).view(conv.heads, -1)
+        channels = torch.arange(all_heads * conv.out_channels).view(all_heads, -1)
         kept = channels[walked].flatten()
         if conv.bias is not None:
             conv.bias = nn.Parameter(conv.bias.detach()[kept.to(conv.bias.device)].clone(), conv.bias.requires_grad)
     conv.phi, conv.lift, conv.lift_target, conv.taps = phi, lift, lift_target, taps
     conv.hops, conv.order, conv.heads = hops, hops[-1], len(walked)
+    if not conv.lifts_target:
+        conv.lift_target = None
     return kept
 
 
@@ -76,8 +87,36 @@ def combined(conv: EdgeNetConv) -> list[tuple[int, int]]:
     """The (hop, head) of the signals that a layer combines, in the order of its taps."""
     places = getattr(conv.taps, "pairs", None)
     if places is None:
-        places = [(t, h) for t in range(len(conv.hops)) for h in range(conv.heads)]
+        heads = conv.phi.heads
+        if heads == -1:
+            raise PlanError("how many heads this layer has is not known yet: run it once first.")
+        first = len(conv.hops) - 1 if getattr(conv.taps, "last", False) else 0
+        places = [(t, h) for t in range(first, len(conv.hops)) for h in range(heads)]
     return [(conv.hops[t], h) for t, h in places]
+
+
+def input_copies(conv: EdgeNetConv) -> bool:
+    """Whether z^(0) is the same for all heads: the input, as shift operators walk it."""
+    return isinstance(conv.lift, lifts.Identity) and not getattr(conv.phi, "has_initial", False)
+
+
+def copied_module(module: nn.Module | None) -> nn.Module | None:
+    """A copy with parameters of its own, and with the same hooks: what looks on or changes weights goes on doing so.
+
+    Raises:
+        PlanError: if it cannot be copied, as a module that is being pruned.
+    """
+    try:
+        other = copy.deepcopy(module)
+    except RuntimeError as error:  # of torch: tensors that are no leaves
+        raise PlanError(
+            "a module whose parameters are computed from others cannot be made smaller; make that permanent first "
+            f"(torch.nn.utils.prune.remove, parametrize.remove_parametrizations): {error}"
+        ) from error
+    if module is not None:
+        for old, new in zip(module.modules(), other.modules(), strict=True):
+            new.__dict__.update({name: value for name, value in vars(old).items() if name.startswith(_HOOKS)})
+    return other
 
 
 def keep_inputs_(module: nn.Module, channels: Sequence[int] | Tensor) -> None:
@@ -88,9 +127,10 @@ def keep_inputs_(module: nn.Module, channels: Sequence[int] | Tensor) -> None:
         channels: numbers of the channels, in the order in which they will come.
 
     Raises:
-        PlanError: if the layer cannot do without the rest, or is compressed.
+        PlanError: if the layer cannot do without the rest, or is compressed, or has no size yet, or has no such
+            channels.
     """
-    index = torch.as_tensor(channels, dtype=torch.long)
+    index = _checked_channels(channels, _width(module))
     if isinstance(module, nn.Linear):
         weight = module.weight
         module.weight = nn.Parameter(weight.detach()[:, index.to(weight.device)].clone(), weight.requires_grad)
@@ -98,19 +138,60 @@ def keep_inputs_(module: nn.Module, channels: Sequence[int] | Tensor) -> None:
     elif isinstance(module, StructuredLinear):
         module.keep_(columns=index)
     elif isinstance(module, EdgeNetConv) and isinstance(module.in_channels, int):
-        phi, lift, taps = (copy.deepcopy(part) for part in (module.phi, module.lift, module.taps))
+        phi, lift, taps = (copied_module(part) for part in (module.phi, module.lift, module.taps))
         phi.keep_inputs_(index)
         if isinstance(lift, lifts.LinearLift):
             lift.linear.keep_(columns=index)
         elif isinstance(lift, lifts.Identity) and type(taps) is tapping.Linear:
-            width = dense(taps.linear.weight, "the taps").shape[1]
-            blocks = torch.arange(width).view(-1, module.in_channels)
+            blocks = torch.arange(dense(taps.linear.weight, "the taps").shape[1]).view(len(combined(module)), -1)
             taps.linear.keep_(columns=blocks[:, index].flatten())
         else:
             raise PlanError(f"no input channels can be taken from {module}: it has no linear lift and no linear taps.")
         module.phi, module.lift, module.taps, module.in_channels = phi, lift, taps, len(index)
     else:
         raise PlanError(f"{type(module).__name__} is no layer of which input channels can be taken.")
+
+
+def _width(module: nn.Module) -> int | None:
+    """How many input channels there are; None where the module says what is wrong itself."""
+    if isinstance(module, nn.Linear):
+        if is_lazy(module.weight):
+            raise PlanError("the size of this linear layer is not known yet: run the model once first.")
+        return module.in_features
+    if isinstance(module, StructuredLinear):
+        return None if isinstance(module.weight, Dense) and module.weight.is_lazy else module.weight.shape[1]
+    if not isinstance(module, EdgeNetConv) or module.in_channels != -1:
+        return getattr(module, "in_channels", None)
+    if isinstance(module.lift, lifts.LinearLift):
+        return dense(module.lift.linear.weight, "the lift").shape[1]
+    if isinstance(module.taps, tapping.Linear):
+        return dense(module.taps.linear.weight, "the taps").shape[1] // len(combined(module))
+    return None
+
+
+def _checked_channels(channels: Sequence[int] | Tensor, width: int | None) -> Tensor:
+    index = torch.as_tensor(channels)
+    whole = not (index.dtype.is_floating_point or index.dtype.is_complex or index.dtype == torch.bool)
+    least, most = (int(n) for n in index.aminmax()) if whole and index.numel() else (0, -1)
+    beyond = isinstance(width, int) and most >= width
+    if index.dim() != 1 or least < 0 or most < 0 or beyond or len(index.unique()) < len(index):
+        last = "F - 1" if width is None else width - 1
+        raise PlanError(
+            f"input channels to keep are numbers from 0 to {last}, each once, one at least; got {index.tolist()}."
+        )
+    return index.long()
+
+
+def _check_pair(conv: EdgeNetConv, wanted: list[tuple[int, int]]) -> None:
+    """What cannot be taken from a layer between two sets of nodes."""
+    if wanted[-1][0] == 0:
+        raise PlanError("without its hop, a layer between two sets of nodes walks nothing; keep a pair of hop 1.")
+    source, target = conv.in_channels
+    if isinstance(conv.lift, lifts.Identity) and conv.self_tap and source != target:
+        raise PlanError(
+            f"taps of sources with {source} channels and of targets with {target} stand in one matrix, of which none "
+            "can be taken; lift both to one width first."
+        )
 
 
 def _keep_lifted(lift: nn.Module, heads: Sequence[int]) -> None:

@@ -258,7 +258,7 @@ class Additive(Phi):
 
     @torch.no_grad()
     def _keep(self, order: int, heads: Tensor) -> None:
-        hops = 1 if self.shares_hops else order
+        hops = 1 if self.shares_hops else max(1, order)  # functions of no hop are those of one that is not walked
         owners = [(functions, "coefficients") for functions in self.functions.values()]
         for owner, name in owners + [(self, "intercept")] * (self.intercept is not None):
             old = getattr(owner, name)
@@ -267,7 +267,7 @@ class Additive(Phi):
             setattr(owner, name, nn.Parameter(old[:hops, heads.to(old.device)].clone(), old.requires_grad))
         for functions in self.functions.values():
             functions.hops, functions.heads = hops, len(heads)
-        self.share_hops = self.shares_hops = self.shares_hops or order == 1
+        self.share_hops = self.shares_hops = self.shares_hops or order <= 1
 
     # ---------------------------------------------------------------- explanation
     def feature_names(

@@ -279,7 +279,8 @@ class EdgeVarying(Phi):
             raise PlanError("only weights of the edges of one graph can be removed: share='edge', after bind.")
         table = dense(self.edge_table, "the weights of edges")
         rows = table.shape[0]
-        table.keep_(rows=self.where.remove_(Graph(torch.stack([source, target]), self.where._num_nodes)))
+        edges = torch.stack([source, target]).to(self.where.key.device)
+        table.keep_(rows=self.where.remove_(Graph(edges, self.where._num_nodes)))
         self._token = new_token()
         return rows - table.shape[0]
 

@@ -7,12 +7,14 @@ import pytest
 import torch
 from cases import GRAPHS
 from torch import nn
+from torch.nn.utils import prune
 
 from edgenet.errors import PlanError, ShapeError
 from edgenet.nn import SPECIALIZATIONS, EdgeNetConv, specializations
-from edgenet.nn.keep import keep_inputs_, keep_taps_
+from edgenet.nn.keep import combined, keep_inputs_, keep_taps_
 from edgenet.nn.lift import Identity
-from edgenet.nn.taps import Chebyshev, Taps
+from edgenet.nn.taps import Chebyshev, Linear, NodeVarying, Scaled, Sum, Taps
+from edgenet.phi import EdgeVarying
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import LowRank, StructuredLinear
 
@@ -221,11 +223,121 @@ def test_hops_are_chosen_when_a_layer_is_made():
         ({"hops": [1, 0, 2]}, "rise"),
         ({"hops": []}, "no signal"),
         ({"hops": [0, 2], "self_tap": False}, "contradicts"),
+        ({"hops": 2}, "whole numbers, got 2"),
+        ({"hops": [0.7, 2]}, "whole numbers"),
+        ({"hops": "02"}, "whole numbers"),
     ],
 )
 def test_hops_that_make_no_layer_are_refused(options, text):
     with pytest.raises(ShapeError, match=text):
         EdgeNetConv(5, 3, 2, phi="shift", **options)
+
+
+# --- parts that are easily forgotten ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("make", [partial(NodeVarying, 5, 3), partial(Scaled, 3), Sum], ids=["nodes", "scaled", "sum"])
+def test_copies_of_the_input_may_be_named_once_where_each_has_a_tap(make):
+    layer = EdgeNetConv(5, 5, 2, 2, phi="shift", taps=make(), bias=False)
+    x, weight = torch.randn(GRAPH.num_nodes, 5), torch.rand(GRAPH.num_edges, 2)
+    layer(x, GRAPH, weight)
+    want = copy.deepcopy(layer)
+    keep_taps_(want, [(0, 0), (0, 1), (2, 0), (2, 1)])
+    keep_taps_(layer, [(0, 0), (2, 0), (2, 1)])
+    torch.testing.assert_close(layer(x, GRAPH, weight), want(x, GRAPH, weight))
+
+
+def test_inputs_that_are_scaled_head_by_head_are_no_copies():
+    phi, taps = EdgeVarying(1, 2, initial=True), Linear(StructuredLinear.dense(20, 3))
+    layer, x = EdgeNetConv(5, 3, phi=phi, lift=Identity(2), taps=taps), torch.randn(GRAPH.num_nodes, 5)
+    before, weight = layer(x, GRAPH), taps.linear.weight.weight.clone()
+    keep_taps_(layer, [(0, 0), (0, 1), (1, 0), (1, 1)])
+    assert torch.equal(layer(x, GRAPH), before)
+    keep_taps_(layer, [(0, 1), (1, 0), (1, 1)])
+    with torch.no_grad():
+        weight[:, :5] = 0
+        taps.linear.weight.weight.copy_(weight)
+    layer.taps, kept = taps, layer.taps
+    want = layer(x, GRAPH)
+    layer.taps = kept
+    torch.testing.assert_close(layer(x, GRAPH), want)
+
+
+def test_edge_features_may_be_read_by_a_layer_that_walks_no_more():
+    options = {"endpoints": "none", "edge_dim": 2, "share_hops": False}
+    layer = EdgeNetConv(5, 4, 2, 2, "additive", **options)
+    x, edge_attr = torch.randn(GRAPH.num_nodes, 5), torch.randn(GRAPH.num_edges, 2)
+    layer(x, GRAPH, None, edge_attr)
+    keep_taps_(layer, [(0, 0), (0, 1)])
+    torch.testing.assert_close(layer(x, GRAPH, None, edge_attr), layer.lift(x).flatten(-2) + layer.bias)
+
+
+def test_channels_that_were_not_known_at_first_are_counted():
+    x = torch.randn(GRAPH.num_nodes, 5)
+    fan = specializations.edge_varying(-1, 2, order=2)
+    with pytest.raises(PlanError, match="run it once"):
+        keep_taps_(fan, [(1, 0)])
+    fan(x, GRAPH)
+    with pytest.raises(PlanError, match="pair of channels"):
+        keep_taps_(fan, [(k, h) for k in range(3) for h in range(9)])
+    keep_taps_(fan, [(k, h) for k in range(2) for h in range(10)])
+    assert (fan.order, fan.heads) == (1, 10) and fan(x, GRAPH).shape == (GRAPH.num_nodes, 2)
+    gcnn = specializations.gcnn(-1, 2, order=2)
+    with pytest.raises(PlanError, match="not known yet"):
+        keep_inputs_(gcnn, [0, 2])
+    gcnn(x, GRAPH)
+    kept = torch.tensor([3, 0])
+    want = gcnn(torch.zeros_like(x).index_copy(1, kept, x[:, kept]), GRAPH)
+    keep_inputs_(gcnn, kept)
+    torch.testing.assert_close(gcnn(x[:, kept], GRAPH), want)
+
+
+def test_the_last_hop_alone_is_combined_where_it_alone_counts():
+    layer, x = specializations.sgc(5, 3, order=3), torch.randn(GRAPH.num_nodes, 5)
+    assert combined(layer) == [(3, 0)]
+    before = layer(x, GRAPH)
+    keep_taps_(layer, [(3, 0)])
+    torch.testing.assert_close(layer(x, GRAPH), before)
+
+
+def test_hooks_go_on_looking_at_what_is_left():
+    class Watch:
+        def __init__(self):
+            self.shapes = []
+
+        def look(self, module, inputs, output):
+            self.shapes.append(tuple(output.shape[1:]))
+
+    (layer, x, *_), watch = ready("gat"), Watch()
+    handle = layer.lift.register_forward_hook(watch.look)
+    keep_taps_(layer, [(1, 0), (1, 2)])
+    layer(x, GRAPH)
+    assert watch.shapes == [(2, 4)]
+    handle.remove()
+    layer(x, GRAPH)
+    assert len(watch.shapes) == 1
+
+
+def test_pruned_weights_are_made_permanent_first():
+    layer, x, *_ = ready("gcnn")
+    prune.l1_unstructured(layer.taps.linear.weight, "weight", 0.5)
+    with pytest.raises(PlanError, match=r"prune\.remove"):
+        keep_taps_(layer, [(0, 0), (2, 0)])
+    prune.remove(layer.taps.linear.weight, "weight")
+    keep_taps_(layer, [(0, 0), (2, 0)])
+    assert layer(x, GRAPH).shape == (GRAPH.num_nodes, 3)
+
+
+def test_two_sets_of_nodes_lose_the_self_tap_with_its_lift_and_nothing_else():
+    edges = torch.tensor([[0, 1, 2, 3], [0, 1, 1, 2]])
+    x = torch.randn(4, 5), torch.randn(3, 5)
+    layer = EdgeNetConv((5, 5), 2, phi=EdgeVarying(1, 2, share="hash", buckets=7, self_loops=False))
+    layer(x, edges)
+    with pytest.raises(PlanError, match="keep a pair of hop 1"):
+        keep_taps_(layer, [(0, 0), (0, 1)])
+    keep_taps_(layer, [(1, 0), (1, 1)])
+    layer(x, edges).sum().backward()
+    assert layer.lift_target is None and all(p.grad is not None for p in layer.parameters())
+    with pytest.raises(PlanError, match="sources with 5 channels and of targets with 3"):
+        keep_taps_(EdgeNetConv((5, 3), 2, phi="shift"), [(1, 0)])
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -253,6 +365,19 @@ def test_a_linear_layer_loses_inputs(linear):
     want = linear(zeros)
     keep_inputs_(linear, kept)
     torch.testing.assert_close(linear(x[:, kept]), want)
+
+
+@pytest.mark.parametrize("channels", [[], [5], [-1], [1, 1], [True, False, True, False, True], [0.0], [[0]]])
+@pytest.mark.parametrize(
+    "module", [nn.Linear(5, 3), StructuredLinear.dense(5, 3), specializations.gat(5, 2), specializations.gcnn(5, 2)]
+)
+def test_channels_that_are_not_there_are_refused(module, channels):
+    before = dict(module.named_parameters())
+    with pytest.raises(PlanError, match="numbers from 0 to 4, each once"):
+        keep_inputs_(module, channels)
+    assert all(parameter is before[name] for name, parameter in module.named_parameters())
+    with pytest.raises(PlanError, match="run the model once"):
+        keep_inputs_(nn.LazyLinear(3), [0])
 
 
 @pytest.mark.parametrize("name", ["additive", "edge_varying siso", "node_varying"])
