@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
-from edgenet.nn import EdgeNetConv, lift
-from edgenet.nn.keep import combined
-from edgenet.nn.taps import Taps, Walk
+from edgenet.nn import EdgeNetConv
+from edgenet.nn.arma import Jacobi
+from edgenet.nn.keep import combined, input_copies
+from edgenet.nn.taps import Chebyshev, Taps, Walk
 from edgenet.phi import EdgeFactored, EdgeMatrix
 from edgenet.selection.blocks import block_names
 from edgenet.selection.plan import Kept, RemovalPlan
@@ -36,7 +38,7 @@ class Tap(NamedTuple):
     block: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TapFeatures:
     """The signals that a layer's taps combine, with what they come from.
 
@@ -72,10 +74,12 @@ class TapFeatures:
         ]
 
     def scaled(self) -> TapFeatures:
-        """The same with every column divided by its standard deviation, which penalties treat alike; constant columns
-        stay. ``fill_`` undoes it."""
+        """The same with every column divided by its standard deviation, which penalties treat alike; columns that are
+        constant up to rounding stay. ``fill_`` undoes it."""
+        in_float32 = np.array_equal(self.values, self.values.astype(np.float32))
+        rounding = 8 * np.finfo(np.float32 if in_float32 else np.float64).eps
         size = self.values.std(0)
-        size = np.where(size > 0, size, 1.0)
+        size = np.where(size > rounding * np.abs(self.values).max(0, initial=0), size, 1.0)
         return dataclasses.replace(self, values=self.values / size, scale=self.scale * size)
 
     def plan(self, *estimators: Any) -> RemovalPlan:
@@ -86,7 +90,7 @@ class TapFeatures:
 
         Args:
             estimators: fitted on ``values``, or on some of their rows: ``QuantilePath``, ``SpAM``, or any with
-                ``support_`` (numbers of columns) or ``coef_``. Or (p,) masks of columns.
+                ``get_support``, ``support_`` (numbers of columns, or a mask) or ``coef_``. Or (p,) masks of columns.
 
         Raises:
             ConfigError: if an estimator has neither, or is of other columns, or none uses anything.
@@ -104,15 +108,26 @@ class TapFeatures:
 
     def _used(self, estimator: Any) -> np.ndarray:
         p = len(self.taps)
-        if hasattr(estimator, "support_"):
+        support = getattr(estimator, "support_", None)
+        if isinstance(estimator, type):
+            raise ConfigError(f"{estimator.__name__} is a class: make an estimator and fit it first.")
+        if hasattr(estimator, "get_support"):  # of the selectors of scikit-learn
+            used = np.asarray(estimator.get_support(), dtype=bool)
+        elif support is not None and not hasattr(estimator, "support_vectors_"):  # those support_ are numbers of rows
+            support = np.asarray(support)
             used = np.zeros(int(getattr(estimator, "n_features_in_", p)), dtype=bool)
-            used[np.asarray(estimator.support_, dtype=int)] = True
+            used[support if support.dtype == bool else support.astype(int)] = True
         elif hasattr(estimator, "coef_"):
             used = (np.asarray(estimator.coef_) != 0).reshape(-1, np.shape(estimator.coef_)[-1]).any(0)
         elif isinstance(estimator, np.ndarray | list | tuple | Tensor):
-            used = np.asarray(estimator, dtype=bool)
+            used = np.asarray(estimator)
+            if used.dtype != bool:
+                raise ConfigError(f"a mask says True or False for each of {p} columns, got {used.dtype} {used.shape}.")
         else:
-            raise ConfigError(f"{type(estimator).__name__} has no support_ and no coef_: fit it first.")
+            raise ConfigError(
+                f"{type(estimator).__name__} has no support_ and no coef_: fit it first; of a pipeline or a search "
+                f"pass the estimator in it."
+            )
         if used.shape != (p,):
             raise ConfigError(f"there are {p} columns of features, and the estimator is of {used.shape[-1]}.")
         return used
@@ -143,8 +158,13 @@ def tap_features(
         name: of the layer in its model, for plans.
 
     Raises:
-        ShapeError: if the graph is bipartite, the phi mixes channels at every hop, or the labels do not fit.
+        ShapeError: if this is no ``EdgeNetConv``, the graph is bipartite, the phi mixes channels at every hop, the taps
+            are of other signals than z^(k) (Chebyshev, ARMA), or the labels do not fit.
     """
+    if not isinstance(layer, EdgeNetConv):
+        raise ShapeError(f"taps are those of an EdgeNetConv, got a {type(layer).__name__}; pass the one inside it.")
+    if isinstance(layer.taps, Chebyshev | Jacobi):
+        raise ShapeError(f"{type(layer.taps).__name__} taps combine other signals than powers of one operator.")
     if isinstance(layer.in_channels, tuple) or isinstance(x, tuple):
         raise ShapeError("tap features are of layers with one set of nodes, not of bipartite graphs.")
     if isinstance(layer.phi, EdgeMatrix | EdgeFactored):
@@ -153,6 +173,7 @@ def tap_features(
     probe = copy.copy(layer)  # with dictionaries of its own, so that the layer never sees the recorder
     probe._modules, probe._parameters = dict(layer._modules), dict(layer._parameters)
     probe._modules["taps"], probe._parameters["bias"] = recorder, None
+    probe._forward_hooks = OrderedDict()  # they would see the last hop in place of the output
     names = None
     if blocks is not None:
         names, code = block_names(blocks)
@@ -179,7 +200,7 @@ def tap_features(
 def _collected(layer: EdgeNetConv, recorder: _Recorder, names: list[str] | None, name: str) -> TapFeatures:
     taps, columns, channels = [], [], recorder.signals[0].shape[-1]
     pairs = combined(layer)
-    if isinstance(layer.lift, lift.Identity):
+    if input_copies(layer):
         pairs = [pair for place, pair in enumerate(pairs) if pair[0] > 0 or place == 0]
     for k, h in pairs:
         if names is None or k == 0:

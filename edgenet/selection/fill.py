@@ -9,22 +9,24 @@ import torch
 from torch import nn
 
 from edgenet.errors import ConfigError, PlanError
-from edgenet.nn import EdgeNetConv, lift
-from edgenet.nn.keep import combined
+from edgenet.nn import EdgeNetConv
+from edgenet.nn.keep import combined, input_copies
 from edgenet.nn.taps import Linear
 from edgenet.selection.features import TapFeatures
+from edgenet.structured import Dense
 from edgenet.structured.dense import dense
 
 
 @torch.no_grad()
 def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNetConv:
-    """Write the coefficients of linear estimators into the taps of a layer, in place: channel f of its output is then
-    what estimator f predicts from the layer's tap features.
+    """Write the coefficients of linear estimators into the taps of a layer, in place, all or nothing: channel f of its
+    output is then what estimator f predicts from the layer's tap features.
 
     Args:
         layer: with linear taps and a bias, from which the features were taken.
         features: of ``tap_features``, whole edges; ``scaled`` ones are scaled back.
-        estimators: with ``coef_`` (p,) and ``intercept_``, one for each output channel.
+        estimators: with ``coef_`` (p,) and ``intercept_``, one for each output channel; or with ``coef_`` (q, p) and
+            ``intercept_`` (q,), for q channels.
 
     Returns:
         The layer.
@@ -32,7 +34,8 @@ def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNe
     Raises:
         PlanError: if its taps are not linear or compressed, it has no bias, or features come in blocks of edges, which
             share their taps in a layer.
-        ConfigError: if there is not one estimator a channel, or one is not linear or of other columns.
+        ConfigError: if there is not one estimator a channel, one is not linear or of other columns, or the features are
+            of another layer; a layer that has lost taps has features of its own.
     """
     if not isinstance(layer.taps, Linear):
         raise PlanError(f"coefficients are linear taps, and this layer has {type(layer.taps).__name__} taps.")
@@ -43,35 +46,53 @@ def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNe
             "blocks of edges have coefficients of their own, and share their taps in a layer: remove the blocks, and "
             "fit again on tap_features of what is left."
         )
-    pairs = combined(layer)
+    pairs, matrix = combined(layer), layer.taps.linear.weight
     width = len(features.taps) // len({tap[:2] for tap in features.taps})
-    weight = layer.taps.linear.weight
-    if layer.taps.linear.weight.shape[1] == -1 or getattr(weight, "is_lazy", False):
-        weight.materialise(weight.shape[0], len(pairs) * width)
-    matrix = dense(weight, "the taps")
-    if len(estimators) != matrix.shape[0]:
-        raise ConfigError(f"the layer has {matrix.shape[0]} output channels, and {len(estimators)} estimators came.")
-    coefficients = np.stack([_coefficients(estimator, features) for estimator in estimators])
-    table = np.zeros((len(estimators), len(pairs), width))
-    copies = isinstance(layer.lift, lift.Identity)
+    lazy = isinstance(matrix, Dense) and matrix.is_lazy
+    if not lazy and dense(matrix, "the taps").shape[1] != len(pairs) * width:
+        raise ConfigError(
+            f"the layer has {matrix.shape[1] // len(pairs)} channels a tap, and the features have {width}: they are of "
+            f"another layer."
+        )
+    parts = [_linear(estimator, features) for estimator in estimators]
+    if sum(len(intercepts) for _, intercepts in parts) != matrix.shape[0]:
+        raise ConfigError(
+            f"the layer has {matrix.shape[0]} output channels, and {len(parts)} estimators came, with coefficients for "
+            f"{[len(intercepts) for _, intercepts in parts]}."
+        )
+    coefficients, intercepts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    table = np.zeros((len(coefficients), len(pairs), width))
+    copies = input_copies(layer)
     for start in range(0, len(features.taps), width):
         hop, head, _ = features.taps[start]
         place = next((p for p, pair in enumerate(pairs) if pair == (hop, head) or (copies and hop == pair[0] == 0)), -1)
         if place < 0:
-            raise ConfigError(f"the layer has no tap (hop {hop}, head {head}); these features are of another.")
+            raise ConfigError(
+                f"the layer has no tap (hop {hop}, head {head}); these features are of another, or from before taps "
+                f"were removed: fill first, and remove then."
+            )
         table[:, place] = coefficients[:, start : start + width]
+    if lazy:
+        matrix.materialise(matrix.shape[0], len(pairs) * width)
     matrix.weight.copy_(torch.as_tensor(table.reshape(len(table), -1)))
-    intercepts = torch.tensor([float(np.squeeze(estimator.intercept_)) for estimator in estimators])
-    layer.bias.copy_(intercepts)
+    layer.bias.copy_(torch.as_tensor(intercepts))
     if layer.taps.linear.bias is not None:
         nn.init.zeros_(layer.taps.linear.bias)
     return layer
 
 
-def _coefficients(estimator: Any, features: TapFeatures) -> np.ndarray:
-    if not hasattr(estimator, "coef_"):
-        raise ConfigError(f"{type(estimator).__name__} has no coef_: it is not linear, or not fitted.")
-    coefficients = np.asarray(estimator.coef_, dtype=float).reshape(-1)
-    if len(coefficients) != len(features.taps):
-        raise ConfigError(f"there are {len(features.taps)} columns of features, and {len(coefficients)} coefficients.")
-    return coefficients / features.scale
+def _linear(estimator: Any, features: TapFeatures) -> tuple[np.ndarray, np.ndarray]:
+    """(q, p) coefficients of the columns that are not scaled, and (q,) intercepts."""
+    if not hasattr(estimator, "coef_") or not hasattr(estimator, "intercept_"):
+        raise ConfigError(f"{type(estimator).__name__} has no coef_ and intercept_: it is not linear, or not fitted.")
+    coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=float))
+    if coefficients.ndim != 2 or coefficients.shape[1] != len(features.taps):
+        raise ConfigError(
+            f"there are {len(features.taps)} columns of features, and coefficients {np.shape(estimator.coef_)}."
+        )
+    intercepts = np.ravel(np.asarray(estimator.intercept_, dtype=float))
+    if len(intercepts) not in (1, len(coefficients)):
+        raise ConfigError(
+            f"{len(coefficients)} channels have an intercept each, or one for all; got {len(intercepts)}."
+        )
+    return coefficients / features.scale, np.broadcast_to(intercepts, len(coefficients))

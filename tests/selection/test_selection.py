@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 from cases import GRAPHS
+from sklearn.feature_selection import RFE, SelectFromModel
+from sklearn.linear_model import Lasso, LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVR
 from torch import nn
 
 from edgenet.compress import GroupLasso, Loop
@@ -13,8 +17,12 @@ from edgenet.errors import ConfigError, PlanError, ShapeError
 from edgenet.estimators import QuantilePath, SpAM
 from edgenet.models import NodeClassifier
 from edgenet.nn import EdgeNetConv, specializations
+from edgenet.nn.lift import Identity
+from edgenet.nn.taps import Chebyshev, Linear
+from edgenet.phi import EdgeVarying
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.selection import Kept, RemovalPlan, edge_blocks, fill_, remove_, tap_features, zeros_of
+from edgenet.structured import StructuredLinear
 
 GRAPH = GRAPHS["directed"]
 NODES, EDGES = GRAPH.num_nodes, GRAPH.num_edges
@@ -104,6 +112,9 @@ def test_a_block_of_a_shift_operator_is_the_graph_with_its_edges_alone():
 
 def test_looking_at_a_layer_leaves_it_as_it_is():
     layer, x = random_(specializations.gcnn(3, 2, order=2)), torch.randn(NODES, 3)
+    layer.register_forward_hook(
+        lambda module, inputs, output: pytest.fail("no output") if output.shape[1] != 2 else None
+    )
     before, state = layer(x, GRAPH), {name: value.clone() for name, value in layer.state_dict().items()}
     taps, bias = layer.taps, layer.bias
     tap_features(layer, x, GRAPH, blocks=[0] * EDGES)
@@ -117,6 +128,9 @@ def test_looking_at_a_layer_leaves_it_as_it_is():
         (lambda: specializations.gat((3, 3), 2), None, "bipartite"),
         (lambda: specializations.edge_varying(3, 2, bank="mimo", order=1), None, "mixes channels"),
         (lambda: specializations.gcnn(3, 2), [0, 1], "label for each of"),
+        (lambda: specializations.hybrid(3, 2), None, "got a Parallel"),
+        (lambda: specializations.arma(3, 2).convs[1], None, "Jacobi taps"),
+        (lambda: EdgeNetConv(3, 2, phi="shift", taps=Chebyshev(StructuredLinear.dense(6, 2))), None, "Chebyshev taps"),
         (lambda: specializations.gcnn(3, 2), ["own"] * EDGES, "another name"),
         (lambda: specializations.gcnn(3, 2), [0.5] * EDGES, "texts or whole numbers"),
     ],
@@ -198,8 +212,41 @@ def test_several_estimators_keep_what_any_of_them_uses():
 
 
 @pytest.mark.parametrize(
+    "estimator",
+    [Lasso(0.1), RFE(LinearRegression(), n_features_to_select=6), SelectFromModel(Lasso(0.1)), SVR(kernel="linear")],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_estimators_of_scikit_learn_make_plans(estimator):
+    _, _, _, features, _ = recovered(0.5)
+    y = features.values[:, :3].sum(1) + 2 * features.values[:, 6:9].sum(1)
+    hops = features.plan(estimator.fit(features.values, y)).kept.hops
+    assert hops == (list(range(6)) if isinstance(estimator, SVR) else [0, 2])
+
+
+@pytest.mark.float32
+def test_columns_that_are_constant_but_for_rounding_are_not_blown_up():
+    layer = specializations.gcnn(1, 1, order=2, normalize="rw")
+    n, some = 50, torch.randint(50, (2, 400))
+    edges = torch.cat([some, torch.arange(n).expand(2, -1)], 1)
+    features = tap_features(layer, torch.full((n, 1), 0.1), edges)
+    assert features.values.std(0).max() > 0 and (features.scaled().scale == 1).all()
+    varied = tap_features(layer, torch.randn(n, 1), edges).scaled()
+    np.testing.assert_allclose(varied.values.std(0), 1)
+
+
+def test_the_heads_of_a_bank_are_known_after_a_signal():
+    layer, x = specializations.edge_varying(-1, 2, order=1), torch.randn(NODES, 3)
+    features = tap_features(layer, x, GRAPH)
+    assert features.groups(("hop", "head"))[-1] == "hop 1, head 5" and features.values.shape == (NODES, 12)
+
+
+@pytest.mark.parametrize(
     ("estimator", "text"),
     [
+        (Lasso, "Lasso is a class"),
+        (make_pipeline(Lasso()), "pass the estimator in it"),
+        ([0, 10], "True or False for each of 18"),
+        (np.arange(18), "True or False for each of 18"),
         (np.zeros(18, bool), "nothing would be left"),
         (np.ones(17, bool), "18 columns"),
         (object(), "no support_ and no coef_"),
@@ -416,3 +463,63 @@ def test_what_cannot_be_filled_is_refused():
         fill_(layer, features, SpAM())
     with pytest.raises(ConfigError, match="of another"):
         fill_(specializations.gcnn(3, 1, order=2), features, path)
+    smaller = specializations.gcnn(3, 1, order=5)
+    remove_(smaller, features.plan(path))
+    if len(smaller.hops) < 6:
+        with pytest.raises(ConfigError, match="fill first"):
+            fill_(smaller, features, path)
+
+
+def linear_(coefficients, intercept):
+    model = LinearRegression()
+    model.coef_, model.intercept_ = np.asarray(coefficients), intercept
+    return model
+
+
+def test_several_targets_of_one_regression_fill_a_channel_each():
+    _, x, edges, features, _ = recovered(0.5)
+    y = np.random.default_rng(0).normal(size=(len(features.values), 2))
+    model, layer = LinearRegression().fit(features.values, y), specializations.gcnn(-1, 2, order=5, normalize="rw")
+    near(fill_(layer, features, model)(x, edges).detach(), model.predict(features.values))
+
+
+@pytest.mark.float32
+def test_a_layer_takes_coefficients_in_its_own_precision():
+    layer, features = (
+        specializations.gcnn(3, 1, order=1).double(),
+        tap_features(specializations.gcnn(3, 1, order=1), torch.randn(NODES, 3), GRAPH),
+    )
+    fill_(layer, features, linear_(np.full(6, 0.1), 0.1))
+    assert layer.bias.item() == 0.1 and (layer.taps.linear.weight.weight == 0.1).all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "estimator", "text"),
+    [
+        (lambda: specializations.gcnn(3, 1, order=5), linear_(np.ones(18), np.zeros(2)), "an intercept each"),
+        (lambda: specializations.gcnn(3, 1, order=5), linear_(np.ones((2, 18)), 0.0), r"coefficients for \[2\]"),
+        (lambda: specializations.gcnn(3, 1, order=5), linear_(np.ones(17), 0.0), r"coefficients \(17,\)"),
+        (lambda: specializations.gcnn(4, 1, order=5), linear_(np.ones(18), 0.0), "4 channels a tap"),
+        (lambda: specializations.gcnn(-1, 2, order=5), linear_(np.ones(18), 0.0), "2 output channels"),
+    ],
+)
+def test_coefficients_that_do_not_fit_change_nothing(layer, estimator, text):
+    _, _, _, features, _ = recovered(0.5)
+    layer = layer()
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    with pytest.raises(ConfigError, match=text):
+        fill_(layer, features, estimator)
+    assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+
+
+def test_inputs_that_are_scaled_head_by_head_are_features_of_their_own():
+    phi, taps = EdgeVarying(1, 2, initial=True), Linear(StructuredLinear.dense(12, 2))
+    layer, x = EdgeNetConv(3, 2, phi=phi, lift=Identity(2), taps=taps), torch.randn(NODES, 3)
+    layer(x, GRAPH)
+    random_(layer)
+    features = tap_features(layer, x, GRAPH)
+    weight, bias = taps.linear.weight.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()
+    want = layer(x, GRAPH).detach()
+    near(features.values @ weight.T + bias, want)
+    random_(taps)
+    near(fill_(layer, features, linear_(weight, bias))(x, GRAPH).detach(), want)
