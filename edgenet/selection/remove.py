@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from edgenet.errors import PlanError
 from edgenet.graph import Graph
 from edgenet.models import NodeClassifier
 from edgenet.nn import EdgeNetConv
-from edgenet.nn.keep import combined, keep_inputs_, keep_taps_
+from edgenet.nn.keep import combined, copied_module, keep_inputs_, keep_taps_
 from edgenet.nn.lift import LinearLift
+from edgenet.nn.parallel import Parallel
 from edgenet.nn.taps import Linear, Scaled
-from edgenet.phi import EdgeVarying
+from edgenet.phi import EdgeMatrix, EdgeVarying
+from edgenet.phi.rows import EdgeRows
 from edgenet.selection.plan import Kept, RemovalPlan
 
 
@@ -61,8 +63,9 @@ def remove_(
     """Remove from the layers of a model what a plan does not keep, in place: all of it, or nothing.
 
     Taps, hops and heads go as ``edgenet.nn.keep.keep_taps_`` says. Where heads stand side by side, their channels leave
-    the output, and what reads it loses those inputs. Of a table of edge weights (``EdgeVarying``), the rows of other
-    blocks go, and these edges weigh 0 from then on. Other phis weigh what they are given: hand them the edges
+    the output, and what reads it loses those inputs. Of a table with a row for every edge (``EdgeVarying``,
+    ``EdgeMatrix``), the rows of other blocks go, and these edges weigh 0 from then on; loops that the layer adds itself
+    stay, as the graph's own that they replace. Other phis weigh what they are given: hand them the edges
     ``plan.layers[name].edges(labels)`` alone; a softmax over in-edges and a normalisation then see those only.
     Parameters are new ones: make the optimizer afterwards.
 
@@ -77,10 +80,11 @@ def remove_(
         What has become of each layer.
 
     Raises:
-        PlanError: if there is no such layer, a part cannot do without what is to go, or is compressed; if heads go from
-            an output of which the reader is not known; if edges of a table are to go, and there are no labels.
+        PlanError: if there is no such layer, or two names are of one; if a part cannot do without what is to go, is
+            compressed or pruned, or has no size yet; if heads go from an output of which the reader is not known, or to
+            which something else is added; if edges of a table are to go, and there are no labels.
     """
-    _carry_out(copy.deepcopy(model), plan, readers, edge_index, blocks)  # what fails, fails here
+    _carry_out(copied_module(model), plan, readers, edge_index, blocks)  # what fails, fails here
     return _carry_out(model, plan, readers, edge_index, blocks)
 
 
@@ -88,8 +92,15 @@ def _carry_out(
     model: nn.Module, plan: RemovalPlan, readers: Mapping[str, str | None] | None, edge_index: Any, blocks: Any
 ) -> list[Removed]:
     report = []
+    layers = {name: _layer(model, name) for name in plan.layers}
+    for name, conv in layers.items():
+        alike = [other for other in layers if layers[other] is conv]
+        if len(alike) > 1:
+            raise PlanError(f"{' and '.join(map(repr, alike))} are one layer: leave all but one name out of the plan.")
+        if any(is_lazy(parameter) for parameter in conv.parameters()):
+            raise PlanError(f"{name or 'the layer'}: its size is not known yet: run the model once first.")
     for name, kept in plan.layers.items():
-        conv = _layer(model, name)
+        conv = layers[name]
         before = _sizes(conv)
         try:
             channels = keep_taps_(conv, kept.taps)
@@ -98,7 +109,10 @@ def _carry_out(
             raise PlanError(f"{name or 'the layer'}: {error}") from error
         if channels is not None and conv is not model:
             for reader in _readers(model, name, readers):
-                keep_inputs_(model.get_submodule(reader), channels)
+                try:
+                    keep_inputs_(model.get_submodule(reader), channels)
+                except (AttributeError, PlanError) as error:  # torch says so where there is no such module
+                    raise PlanError(f"{reader!r}, which reads {name!r}, cannot lose inputs: {error}") from error
         report.append((name, conv, before))
     # readers lose inputs after their own turn
     return [_removed(name, before, _sizes(conv)) for name, conv, before in report]
@@ -116,11 +130,17 @@ def _layer(model: nn.Module, name: str) -> EdgeNetConv:
 
 
 def _readers(model: nn.Module, name: str, readers: Mapping[str, str | None] | None) -> list[str]:
+    around = [model.get_submodule(path) for path in _paths_above(name)]
+    if any(isinstance(module, Parallel) for module in around):
+        raise PlanError(f"{name}: other layers are added to its heads, which cannot be removed from the sum.")
+    if hasattr(around[0], "origin") and around[0].root is not None:  # a layer that convert has made
+        raise PlanError(f"{name}: a map of the input is added to its heads, which cannot be removed with them.")
     if readers is not None and name in readers:
         reader = readers[name]
         return [] if reader is None else [reader]
-    if isinstance(model, NodeClassifier) and name.startswith("convs."):
-        depth = int(name.removeprefix("convs."))
+    depth = name.removeprefix("convs.")
+    if isinstance(model, NodeClassifier) and depth.isdecimal():
+        depth = int(depth)
         if f"skips.{depth}" in dict(model.named_modules()):
             raise PlanError(f"{name}: what a skip connection adds to its heads cannot be removed with them.")
         following = [f"convs.{depth + 1}", f"skips.{depth + 1}"]
@@ -131,22 +151,31 @@ def _readers(model: nn.Module, name: str, readers: Mapping[str, str | None] | No
     )
 
 
+def _paths_above(name: str) -> list[str]:
+    """ "a.b" and "a" and "", of "a.b.c"."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in reversed(range(len(parts)))]
+
+
 def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -> None:
-    if kept.blocks is None or not isinstance(conv.phi, EdgeVarying):
+    table = conv.phi.entries if isinstance(conv.phi, EdgeMatrix) else conv.phi
+    if kept.blocks is None or not isinstance(table, EdgeVarying) or not isinstance(table.where, EdgeRows):
         return
     if edge_index is None or blocks is None:
         raise PlanError("its table loses blocks of edges: pass edge_index and the labels, blocks, of its edges.")
-    if not conv.phi.is_bound:
+    if not table.is_bound:
         raise PlanError("its table of edge weights has no graph yet: bind it, or run the model once.")
     stay = kept.edges(blocks)
-    nodes = int(conv.phi.where.num_nodes)
+    nodes = int(table.where.num_nodes)
     graph, _ = Graph.of(edge_index, nodes)
     if len(stay) != graph.num_edges:
         raise PlanError(f"there are {len(stay)} labels for {graph.num_edges} edges; give one for each.")
     graph = graph.transpose() if conv.flow == "target_to_source" else graph
     key, stay = graph.target * nodes + graph.source, stay.to(graph.target.device)
     gone = ~torch.isin(key, key[stay])  # a repeated edge stays if one of its labels does
-    conv.phi.remove_edges_(graph.source[gone], graph.target[gone])
+    if conv.add_self_loops:  # the loops are those that the layer adds, which have no labels
+        gone &= graph.source != graph.target
+    table.remove_edges_(graph.source[gone], graph.target[gone])
 
 
 def _removed(name: str, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> Removed:
@@ -155,13 +184,15 @@ def _removed(name: str, before: tuple[int | None, ...], after: tuple[int | None,
 
 def _sizes(conv: EdgeNetConv) -> tuple[int, int, int, int, int | None]:
     parameters = sum(p.numel() for p in conv.parameters() if p.requires_grad)
-    edges = conv.phi.edge_table.shape[0] if isinstance(conv.phi, EdgeVarying) else None
+    table = conv.phi.entries if isinstance(conv.phi, EdgeMatrix) else conv.phi
+    edges = table.edge_table.shape[0] if isinstance(table, EdgeVarying) else None
     return len(conv.hops), conv.heads, len(combined(conv)), parameters, edges
 
 
 @torch.no_grad()
 def zeros_of(layer: EdgeNetConv, name: str = "") -> RemovalPlan:
-    """The plan that keeps what is not zero: of taps whose weights are all 0, and of heads whose lift is.
+    """The plan that keeps what is not zero: a layer without taps whose weights are all 0, and heads whose lift is,
+    computes what it did. Heads that are averaged stay, as their number counts, and so do those that mix as they walk.
 
     After training with ``compress.GroupLasso`` or ``compress.L1Inf`` on columns of linear taps, or on rows of a lift,
     that is what the penalty has left.
@@ -171,15 +202,18 @@ def zeros_of(layer: EdgeNetConv, name: str = "") -> RemovalPlan:
         name: of the layer in its model.
 
     Raises:
-        PlanError: if nothing is left.
+        PlanError: if nothing is left, or sizes are not known.
     """
+    if any(is_lazy(parameter) for parameter in layer.parameters()):
+        raise PlanError(f"the size of {name or 'the layer'} is not known yet: run the model once first.")
     pairs = combined(layer)
     stays = torch.ones(len(pairs), dtype=torch.bool)
     if isinstance(layer.taps, Linear):
         stays &= _any(layer.taps.linear.weight.to_dense().unflatten(1, (len(pairs), -1)).movedim(1, 0))
     elif isinstance(layer.taps, Scaled):
         stays &= _any(layer.taps.weight.unsqueeze(1)).repeat_interleave(layer.heads)
-    if isinstance(layer.lift, LinearLift) and layer.lift.linear.bias is None:
+    apart = not isinstance(layer.phi, EdgeMatrix) and getattr(layer.taps, "merge", None) != "mean"
+    if apart and isinstance(layer.lift, LinearLift) and layer.lift.linear.bias is None:
         lifted = _any(layer.lift.linear.weight.to_dense().unflatten(0, (layer.lift.heads, -1)))
         if len(lifted) == layer.heads:
             stays &= lifted[[h for _, h in pairs]]

@@ -11,15 +11,19 @@ from sklearn.linear_model import Lasso, LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVR
 from torch import nn
+from torch.nn.utils import prune
+from torch_geometric.nn import GATConv
 
 from edgenet.compress import GroupLasso, Loop
+from edgenet.convert import to_edgenet
 from edgenet.errors import ConfigError, PlanError, ShapeError
 from edgenet.estimators import QuantilePath, SpAM
 from edgenet.models import NodeClassifier
 from edgenet.nn import EdgeNetConv, specializations
+from edgenet.nn.keep import combined
 from edgenet.nn.lift import Identity
 from edgenet.nn.taps import Chebyshev, Linear
-from edgenet.phi import EdgeVarying
+from edgenet.phi import EdgeMatrix, EdgeVarying
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.selection import Kept, RemovalPlan, edge_blocks, fill_, remove_, tap_features, zeros_of
 from edgenet.structured import StructuredLinear
@@ -112,13 +116,13 @@ def test_a_block_of_a_shift_operator_is_the_graph_with_its_edges_alone():
 
 def test_looking_at_a_layer_leaves_it_as_it_is():
     layer, x = random_(specializations.gcnn(3, 2, order=2)), torch.randn(NODES, 3)
-    layer.register_forward_hook(
-        lambda module, inputs, output: pytest.fail("no output") if output.shape[1] != 2 else None
-    )
+    outputs = []
+    layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     before, state = layer(x, GRAPH), {name: value.clone() for name, value in layer.state_dict().items()}
     taps, bias = layer.taps, layer.bias
     tap_features(layer, x, GRAPH, blocks=[0] * EDGES)
     assert layer.taps is taps and layer.bias is bias and list(layer.state_dict()) == list(state)
+    assert len(outputs) == 1  # nobody is shown what is no output
     assert torch.equal(layer(x, GRAPH), before)
 
 
@@ -426,6 +430,99 @@ def test_zero_heads_and_zero_weights_of_hops_are_seen():
         gat.lift.linear.weight.weight.zero_()
     with pytest.raises(PlanError, match="all taps"):
         zeros_of(gat)
+
+
+@pytest.mark.parametrize("share", [{"share": "hash", "buckets": 5}, {"share": "node"}])
+def test_weights_that_edges_share_stay_and_edges_are_filtered(share):
+    layer, x = EdgeNetConv(3, 2, phi=EdgeVarying(1, 1, **share)), torch.randn(NODES, 3)
+    before = layer(x, GRAPH)
+    labels = ["near", "far"] * (EDGES // 2) + ["near"] * (EDGES % 2)
+    (report,) = remove_(layer, RemovalPlan({"": Kept(((0, 0), (1, 0)), ("near",))}), edge_index=GRAPH, blocks=labels)
+    assert report.edges[0] == report.edges[1] and torch.equal(layer(x, GRAPH), before)
+
+
+@pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: EdgeNetConv(3, 2, phi=EdgeVarying(1, 1, self_loops=False), add_self_loops=True, **options),
+        lambda **options: EdgeNetConv(3, 2, phi=EdgeMatrix(1, 2), **options),
+    ],
+    ids=["added loops", "matrices"],
+)
+def test_a_table_without_blocks_is_the_layer_on_the_other_edges(make, flow):
+    layer, x, labels = make(flow=flow), torch.randn(NODES, 3), ["near" if e % 3 else "far" for e in range(EDGES)]
+    edges = torch.cat([GRAPH.edge_index, torch.arange(3).expand(2, -1)], 1)  # loops that have a label
+    labels += ["far"] * 3
+    layer(x, edges)
+    random_(layer)
+    whole, plan = copy.deepcopy(layer), RemovalPlan({"": Kept(tuple(combined(layer)), ("near",))})
+    (report,) = remove_(layer, plan, edge_index=edges, blocks=labels)
+    assert report.edges[1] < report.edges[0]
+    pairs, stay = edges[0] * NODES + edges[1], plan.kept.edges(labels)
+    near(layer(x, edges).detach(), whole(x, edges[:, torch.isin(pairs, pairs[stay])]).detach())
+
+
+def test_what_is_added_to_heads_stops_their_removal():
+    hybrid = NodeClassifier(
+        3, 2, layer="hybrid", bank="heads", hidden_channels=6, heads=3, out_heads=1, order=1, nodes=3
+    )
+    hybrid(torch.randn(NODES, 3), GRAPH)
+    with pytest.raises(PlanError, match="other layers are added"):
+        remove_(hybrid, RemovalPlan({"convs.0.convs.1": Kept(((1, 0),))}))
+    model = to_edgenet(nn.ModuleDict({"conv": GATConv(3, 4, heads=2, residual=True)}))
+    with pytest.raises(PlanError, match="map of the input is added"):
+        remove_(model, RemovalPlan({"conv.conv": Kept(((1, 0),))}), readers={"conv.conv": None})
+    model = to_edgenet(nn.ModuleDict({"conv": GATConv(3, 4, heads=2)}))
+    x = torch.randn(NODES, 3)
+    want = model["conv"](x, GRAPH.edge_index)[:, 4:]
+    remove_(model, RemovalPlan({"conv.conv": Kept(((1, 1),))}), readers={"conv.conv": None})
+    near(model["conv"](x, GRAPH.edge_index).detach(), want.detach())
+
+
+def test_layers_of_two_names_of_no_size_and_of_no_reader_are_refused():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = specializations.gat(3, 4, heads=2)
+            self.b, self.head = self.a, nn.Linear(6, 2)
+
+    kept = Kept(((1, 1),))
+    with pytest.raises(PlanError, match="'a' and 'b' are one layer"):
+        remove_(Twice(), RemovalPlan({"a": kept, "b": kept}))
+    for reader, text in (("nowhere", "'nowhere', which reads 'a'"), ("head", "'head', which reads 'a'.*0 to 5")):
+        with pytest.raises(PlanError, match=text):
+            remove_(Twice(), RemovalPlan({"a": kept}), readers={"a": reader})
+    for layer in (specializations.gat(-1, 4, heads=2), specializations.edge_varying(3, 2, bank="heads", heads=2)):
+        with pytest.raises(PlanError, match="run the model once"):
+            remove_(layer, RemovalPlan({"": kept}))
+        with pytest.raises(PlanError, match="run the model once"):
+            zeros_of(layer)
+    pruned = specializations.gcnn(3, 2)
+    prune.l1_unstructured(pruned.taps.linear.weight, "weight", 0.5)
+    with pytest.raises(PlanError, match=r"prune\.remove"):
+        remove_(pruned, RemovalPlan({"": Kept(((1, 0),))}))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: specializations.gat(3, 4, heads=3, concat=False),
+        lambda: specializations.gat(3, 4, heads=3),
+        lambda: specializations.edge_varying(3, 4, order=1, bank="mimo"),
+    ],
+    ids=["averaged", "side by side", "mixed"],
+)
+def test_without_its_zeros_a_layer_computes_what_it_did(make):
+    layer, x = make(), torch.randn(NODES, 3)
+    layer(x, GRAPH)
+    with torch.no_grad():
+        rows = layer.lift.linear.weight.weight.unflatten(0, (layer.heads, -1))
+        rows[1] = 0
+    before = layer(x, GRAPH)
+    remove_(layer, zeros_of(layer))
+    after = layer(x, GRAPH)
+    near(after.detach(), (before if after.shape == before.shape else before[:, [0, 1, 2, 3, 8, 9, 10, 11]]).detach())
 
 
 # --- filling ----------------------------------------------------------------------------------------------------------
