@@ -55,7 +55,9 @@ def test_the_two_hops_that_made_the_data_are_found():
     assert all(bench.recovered(seed) for seed in range(3))
 
 
-def test_the_week_is_read_and_checked(tmp_path):
+def test_the_week_is_read_and_checked(tmp_path, monkeypatch):
+    monkeypatch.delenv("EDGENET_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DatasetNotFoundError, match="DCRNN"):
         traffic(tmp_path / "nowhere")
     np.savez(tmp_path / FILE, speed_mph=np.ones((4, 2)), adj_dcrnn=np.eye(2))
