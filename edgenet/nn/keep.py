@@ -63,7 +63,10 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
         wanted = sorted({(k, h if k else walked[0]) for k, h in wanted})
     side_by_side = getattr(taps, "merge", None) == "concat" and not isinstance(phi, EdgeMatrix | EdgeFactored)
     phi.keep_(hops[-1], walked)
-    taps.keep_([(conv.hops.index(k), h) for k, h in wanted], len(conv.hops), all_heads)
+    try:
+        taps.keep_([(conv.hops.index(k), h) for k, h in wanted], len(conv.hops), all_heads)
+    except PlanError as error:
+        raise PlanError(f"(hop, head) {wanted} cannot be all that stays: {error}") from error
     gone = len(walked) < all_heads
     if gone:
         for part in (lift, lift_target):

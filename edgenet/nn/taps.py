@@ -444,7 +444,8 @@ def grid(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
     signals, heads = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
     if len(set(pairs)) != len(signals) * len(heads):
         raise PlanError(
-            f"these taps treat all heads alike, so that a hop goes for all of them or for none; got {sorted(pairs)}."
+            f"these taps treat all heads alike, so that a hop goes for all of them or for none; of {len(signals)} hops "
+            f"and {len(heads)} heads, {len(set(pairs))} pairs were to stay."
         )
     return signals, heads
 

@@ -82,7 +82,8 @@ class _Bound(Rows):
                 self.register_buffer(name, getattr(self, name).new_empty(value.shape))
         elif "num_nodes" in stored:
             nodes = int(stored["num_nodes"])
-            if nodes != self._num_nodes or any(getattr(self, name).shape != v.shape for name, v in stored.items()):
+            sizes = any(getattr(self, name).shape != v.shape for name, v in stored.items())
+            if nodes != self._num_nodes or sizes or self._other_rows(stored):
                 # all or nothing: keys of one graph with the node count of another would name wrong edges
                 args[-1].append(
                     f"{prefix[:-1] or type(self).__name__} is bound to a graph of {self._num_nodes} nodes and cannot "
@@ -94,6 +95,10 @@ class _Bound(Rows):
         for name, value in own.items():
             self.register_buffer(name, value)
         self._sizes()
+
+    def _other_rows(self, stored: dict[str, Tensor]) -> bool:
+        """Whether stored buffers of the same sizes are of a table with more or fewer rows."""
+        return False
 
     def _kept(self, state_dict: dict, prefix: str) -> dict[str, Tensor]:
         """Buffers that stay as they are, whatever is loaded."""
@@ -160,6 +165,10 @@ class EdgeRows(_Bound):
             self.node_row = _renumbered(self.node_row, rank)
         self.num_nodes = torch.tensor(graph.num_nodes, device=key.device)
         self._sizes()
+
+    def _other_rows(self, stored: dict[str, Tensor]) -> bool:
+        rows = (("row", self.edge_rows), ("node_row", self.node_rows))
+        return any(name in stored and int((stored[name] >= 0).sum()) != count for name, count in rows)
 
     def _kept(self, state_dict: dict, prefix: str) -> dict[str, Tensor]:
         # edge ids count in the order of the edge list that this table was bound to, not of the stored table's

@@ -46,7 +46,7 @@ def block_names(labels: Any) -> tuple[list[str], Tensor]:
         ShapeError: if the labels are no list of texts or whole numbers.
     """
     array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
-    if array.ndim != 1 or array.dtype.kind not in "iubUOS":
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iubUOS"):
         raise ShapeError(f"labels of edges are (E,) texts or whole numbers, got {array.shape} of {array.dtype}.")
     found, code = np.unique(array.astype(str) if array.dtype.kind in "OS" else array, return_inverse=True)
     return [str(label) for label in found], torch.as_tensor(code.reshape(-1))

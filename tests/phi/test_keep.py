@@ -141,6 +141,16 @@ def test_a_table_without_edges_is_saved_and_loaded():
     whole.reset_parameters()
 
 
+@pytest.mark.parametrize("nodes", [None, 3])
+def test_a_table_that_cannot_take_anothers_rows_stays_as_it_is(nodes):
+    whole, z = table(nodes=nodes), torch.randn(DIRECTED.num_nodes, 2, 1)
+    before, smaller = whole(z, z, DIRECTED), copy.deepcopy(whole)
+    assert smaller.remove_edges_(DIRECTED.source, DIRECTED.target) > 0
+    with pytest.raises(RuntimeError, match="new, unbound layer"):
+        whole.load_state_dict(smaller.state_dict())
+    torch.testing.assert_close(whole(z, z, DIRECTED), before)
+
+
 def test_edges_are_removed_only_where_each_has_a_weight_of_its_own():
     with pytest.raises(PlanError, match="share='edge'"):
         EdgeVarying(1, 1, share="hash", buckets=4).remove_edges_(*DIRECTED.edge_index)

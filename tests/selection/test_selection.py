@@ -343,6 +343,7 @@ def test_edges_of_a_shift_operator_are_filtered_by_the_plan():
     kept = Kept(((1, 0),), ("1",))
     assert kept.edges([0, 1, 1]).tolist() == [False, True, True]
     assert Kept(((1, 0),)).edges(["a", "b"]).tolist() == [True, True]
+    assert Kept(((1, 0),)).edges([]).tolist() == Kept(((1, 0),), ()).edges([]).tolist() == []
     with pytest.raises(PlanError, match="'1' of a block"):
         kept.edges(["a", "b"])
 
