@@ -152,7 +152,8 @@ def tap_features(
 
     Args:
         layer: of any phi, with one set of nodes.
-        x, edge_index, edge_weight, edge_attr: as of ``layer.forward``; in eval mode.
+        x, edge_index, edge_weight, edge_attr: as of ``layer.forward``; in eval mode. Of a sampled piece, a ``Graph``
+            with its ids.
         blocks: (E,) label of every edge, text or whole numbers. Every signal then comes in parts, one for the edges of
             each block at its last hop, and one, "own", of what a node has from itself; they sum up to it.
         name: of the layer in its model, for plans.

@@ -84,6 +84,7 @@ def remove_(
             compressed or pruned, or has no size yet; if heads go from an output of which the reader is not known, or to
             which something else is added; if edges of a table are to go, and there are no labels.
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     _carry_out(copied_module(model), plan, readers, edge_index, blocks)  # what fails, fails here
     return _carry_out(model, plan, readers, edge_index, blocks)
 

@@ -372,6 +372,15 @@ def test_heads_leave_a_classifier_and_the_next_layer_reads_the_rest(skip, tmp_pa
     near(from_pretrained(tmp_path)(x, GRAPH).detach(), model(x, GRAPH).detach())
 
 
+def test_a_compiled_model_is_made_smaller_as_the_model_in_it():
+    model = random_(NodeClassifier(3, 2, layer="gat", hidden_channels=4, heads=3, dropout=0.0)).eval()
+    compiled, x = torch.compile(model, backend="eager"), torch.randn(NODES, 3)
+    compiled(x, GRAPH.edge_index)
+    remove_(compiled, RemovalPlan({"convs.0": Kept(((1, 0), (1, 2)))}))
+    near(compiled(x, GRAPH.edge_index).detach(), model(x, GRAPH.edge_index).detach())
+    assert model.convs[0].heads == 2
+
+
 def test_readers_of_other_models_are_named():
     class Two(nn.Module):
         def __init__(self):
