@@ -12,6 +12,7 @@ from edgenet.convert.model import copied
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
+from edgenet.nn.evaluating import evaluating
 from edgenet.phi import EdgeVarying
 from edgenet.structured import Dense
 
@@ -79,18 +80,14 @@ def _watched(
 
         return hook
 
-    modes = {module: module.training for module in model.modules()}
     # a layer whose phi has a hook computes its weights in the open, instead of on the way
     hooks = [conv.phi.register_forward_hook(watch(name, conv.phi.heads)) for name, conv in layers.items()]
     try:
-        model.eval()
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             model(*inputs, **named_inputs)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return seen
 
 

@@ -17,6 +17,7 @@ from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.arma import Jacobi
+from edgenet.nn.evaluating import evaluating
 from edgenet.nn.keep import combined, input_copies
 from edgenet.nn.taps import Chebyshev, Taps, Walk
 from edgenet.phi import EdgeFactored, EdgeMatrix
@@ -187,14 +188,9 @@ def tap_features(
             _, stay = graph.with_self_loops()
             code = torch.cat([code.to(stay.device)[stay], torch.full((graph.num_nodes,), len(names))])
         recorder.code, recorder.blocks = code, len(names)
-    modes = {module: module.training for module in layer.modules()}
-    try:
-        layer.eval()
-        probe.training = False
+    probe.training = False
+    with evaluating(layer):
         probe(x, edge_index, edge_weight, edge_attr)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     return _collected(layer, recorder, names, name)
 
 

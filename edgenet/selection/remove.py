@@ -18,7 +18,7 @@ from edgenet.nn.keep import combined, copied_module, keep_inputs_, keep_taps_
 from edgenet.nn.lift import LinearLift
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.taps import Linear, Scaled
-from edgenet.phi import EdgeMatrix, EdgeVarying
+from edgenet.phi import EdgeMatrix, EdgeVarying, Phi
 from edgenet.phi.rows import EdgeRows
 from edgenet.selection.plan import Kept, RemovalPlan
 
@@ -159,7 +159,7 @@ def _paths_above(name: str) -> list[str]:
 
 
 def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -> None:
-    table = conv.phi.entries if isinstance(conv.phi, EdgeMatrix) else conv.phi
+    table = _table(conv)
     if kept.blocks is None or not isinstance(table, EdgeVarying) or not isinstance(table.where, EdgeRows):
         return
     if edge_index is None or blocks is None:
@@ -179,13 +179,18 @@ def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -
     table.remove_edges_(graph.source[gone], graph.target[gone])
 
 
+def _table(conv: EdgeNetConv) -> Phi:
+    """The phi that holds the table of edge weights, where there is one."""
+    return conv.phi.entries if isinstance(conv.phi, EdgeMatrix) else conv.phi
+
+
 def _removed(name: str, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> Removed:
     return Removed(name, *(None if pair[0] is None else pair for pair in zip(before, after, strict=True)))
 
 
 def _sizes(conv: EdgeNetConv) -> tuple[int, int, int, int, int | None]:
     parameters = sum(p.numel() for p in conv.parameters() if p.requires_grad)
-    table = conv.phi.entries if isinstance(conv.phi, EdgeMatrix) else conv.phi
+    table = _table(conv)
     edges = table.edge_table.shape[0] if isinstance(table, EdgeVarying) else None
     return len(conv.hops), conv.heads, len(combined(conv)), parameters, edges
 
