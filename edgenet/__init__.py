@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgenet.models import GraphClassifier, NodeClassifier
     from edgenet.nn import EdgeNetConv
     from edgenet.pretrained import from_pretrained, save_pretrained
+    from edgenet.shortcuts import kept
 
 __all__ = [
     "EdgeNetConv",
@@ -36,6 +37,7 @@ __all__ = [
     "freeze_attention",
     "from_pretrained",
     "gso",
+    "kept",
     "models",
     "nn",
     "ops",
@@ -54,6 +56,7 @@ _FROM = {
     "NodeClassifier": "edgenet.models",
     "freeze_attention": "edgenet.convert",
     "from_pretrained": "edgenet.pretrained",
+    "kept": "edgenet.shortcuts",
     "save_pretrained": "edgenet.pretrained",
     "to_edgenet": "edgenet.convert",
     "tune_malloc": "edgenet.malloc",

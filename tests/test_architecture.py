@@ -20,19 +20,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Which part of edgenet may import which. A part is a module or a folder, and a name stands for everything in it.
 # Imports inside functions and under TYPE_CHECKING count like any other.
-LOW = "errors graph gso ops structured phi"  # what every layer is made of
+LOW = "errors shortcuts text graph gso ops structured phi"  # what every layer is made of
 MAY_IMPORT = {
     "_version": "",
     "errors": "",
+    "shortcuts": "",
+    "text": "errors",
     "malloc": "",
     "graph": "errors",
     "gso": "errors graph",
-    "ops": "errors graph gso",
-    "structured": "errors graph gso ops",
-    "phi": "errors graph gso ops structured estimators.basis",
+    "ops": "errors shortcuts graph gso",
+    "structured": "errors shortcuts text graph gso ops",
+    "phi": "errors shortcuts text graph gso ops structured estimators.basis",
     "hub": "errors",
     "nn": f"{LOW} estimators.basis hub",
-    "compress": "errors graph gso ops structured",  # never nn: it works on any nn.Module
+    "compress": "errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
     "convert": f"{LOW} nn models",
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted

@@ -92,6 +92,38 @@ class StructuredMatrix(nn.Module, ABC):
         sizes that a search tries. Empty where the family has one size only, or does not fit the shape."""
         return []
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether its size, or part of it, is not known yet: ``materialise`` gives it one. Most are never lazy."""
+        return False
+
+    def materialise(self, rows: int, columns: int) -> None:
+        """Give a lazy matrix its size, and its start.
+
+        Raises:
+            ShapeError: if it was declared to have another.
+        """
+        raise ShapeError(f"a {type(self).__name__} has a size already, {self.shape}, and is asked to be {rows, columns}.")
+
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Keep these rows and columns, in this order, in place. Parameters are new ones.
+
+        Raises:
+            PlanError: if the family has no form for what is left, or there is no size yet.
+        """
+        raise PlanError(
+            f"of a {type(self).__name__} matrix no rows or columns can be taken; remove first and compress then, or "
+            f"call edgenet.compress.decompress_."
+        )
+
+    def mix_first(self, blocks: int) -> tuple[Tensor, Tensor | None]:
+        """(r, n) inner and (m, r) outer with W = outer inner; outer None where inner is W itself.
+
+        For walks that mix before they move (Horner's rule): the columns are ``blocks`` blocks of equal width, each of
+        which multiplies alone, and the walk then takes r numbers a node.
+        """
+        return self.to_dense(), None
+
     def forward(self, x: Tensor) -> Tensor:
         """Same as ``matmul``."""
         return self.matmul(x)

@@ -94,6 +94,9 @@ class LowRank(StructuredMatrix):
         ranks = (1 << k for k in range(12))
         return [{"rank": r} for r in ranks if r <= min(shape) and r * sum(shape) < math.prod(shape)]
 
+    def mix_first(self, blocks: int) -> tuple[Tensor, Tensor | None]:
+        return self.right, self.left
+
     def rows(self, index: Tensor) -> Tensor:
         return self.left.index_select(0, index) @ self.right
 

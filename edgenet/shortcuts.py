@@ -1,0 +1,79 @@
+"""Shortcuts past the modules that a layer is made of, and past computing things anew: when they are invisible."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+#: whose classes are known to compute what their names say
+_KNOWN = ("edgenet.", "torch.nn.modules.")
+
+_known: dict[type, bool] = {}
+_keeping = True
+
+
+class kept:
+    """Whether anything that was computed may be kept for the next call: merged matrices, sort orders, rows of tables.
+
+    ``edgenet.kept(False)`` turns keeping off, and ``with edgenet.kept(False):`` until the block ends. Everything is
+    then computed anew at each call, more slowly. A result that differs from the one with keeping on is a fault here.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        global _keeping
+        self._before, _keeping = _keeping, bool(mode)
+
+    def __enter__(self) -> kept:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        global _keeping
+        _keeping = self._before
+
+
+def keeping() -> bool:
+    """Whether computed things may be kept now."""
+    return _keeping
+
+
+def plain(*parts: nn.Module | None) -> bool:
+    """Whether a shortcut past these parts is invisible: fusion, another order of products, a walk before the lift.
+
+    True only if the parts are ``untouched`` and nothing watches the calls (``unwatched``). Otherwise they must be
+    called one by one, as modules. None counts as plain.
+    """
+    return unwatched() and untouched(*parts)
+
+
+def untouched(*parts: nn.Module | None) -> bool:
+    """Whether every part, and everything inside it, is of exactly a class of this library (or of torch's layers),
+    without a ``forward`` of its own, without hooks of any kind and without parametrizations."""
+    if torch_module._has_any_global_hook():
+        return False
+    stack: list[nn.Module | None] = list(parts)
+    while stack:
+        part = stack.pop()
+        if part is None:
+            continue
+        kind, own = type(part), part.__dict__
+        if kind not in _known:
+            _known[kind] = kind.__module__.startswith(_KNOWN)  # parametrised modules have classes of torch's making
+        if not _known[kind] or "forward" in own:
+            return False
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+            return False
+        stack.extend(own["_modules"].values())
+    return True
+
+
+def unwatched() -> bool:
+    """Whether modules that nobody looks at may be passed by at all: no functional transform, fake tensors, dispatch
+    mode, tracing or export is under way. ``torch.compile`` alone does not count."""
+    if torch.compiler.is_compiling():
+        return not torch.compiler.is_exporting()
+    return not (
+        torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._is_tracing()
+    )
