@@ -14,8 +14,18 @@ import torch_geometric.nn as pyg
 from torch import Tensor, nn
 
 from edgenet.graph import Graph
-from edgenet.nn.arma import Jacobi, Stacks
-from edgenet.nn.taps import Chebyshev, GraphIsomorphism, Linear, NodeVarying, Scaled, Sum, SumFan, Taps
+from edgenet.nn.taps import (
+    Chebyshev,
+    GraphIsomorphism,
+    Jacobi,
+    Linear,
+    NodeVarying,
+    Scaled,
+    Stacks,
+    Sum,
+    SumInputs,
+    Taps,
+)
 from edgenet.phi import (
     Additive,
     Attention,
@@ -271,7 +281,7 @@ TAPS_CASES: list[TapsCase] = [
     TapsCase("linear narrower than the signal", lambda: Linear(StructuredLinear.dense(-1, 3)), width=3),
     TapsCase("node_varying", partial(NodeVarying, 5, 3), width=5),
     TapsCase("node_varying groups", partial(NodeVarying, 5, 3, 8, groups=0.5), width=5),
-    TapsCase("sum_fan", partial(SumFan, 3), width=3, heads=6, channels=1),
+    TapsCase("sum_inputs", partial(SumInputs, 3), width=3, heads=6, channels=1),
     TapsCase("jacobi", partial(Jacobi, 2, 3), width=3, heads=6, channels=1),
     TapsCase("chebyshev", lambda: Chebyshev(StructuredLinear.dense(3 * 2 * 4, 5, bias=True)), width=5),
     TapsCase("graph_isomorphism", partial(GraphIsomorphism, 0.5, learned=True), width=8),

@@ -82,6 +82,10 @@ class Converted(MessagePassing):
     def add_self_loops(self) -> bool:
         return self.conv.add_self_loops
 
+    @property
+    def adds_to_heads(self) -> bool:
+        return self.root is not None
+
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as an EdgeNet layer does."""
         super().reset_parameters()

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
 
-from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.hub import Pretrained
-from edgenet.nn import lift as lifts
-from edgenet.nn import taps as tapping
-from edgenet.phi import PHIS, Additive, Attention, AttentionV2, DotProduct, EdgeFactored, EdgeMatrix, Phi, ShiftOperator
-from edgenet.phi.base import Hop
-from edgenet.structured import Dense, SparseSignal, StructuredLinear
+from edgenet.nn import pyg_door
+from edgenet.nn.batches import packed, unpacked
+from edgenet.nn.inputs import Inputs, plain_inputs
+from edgenet.nn.lift import LIFTS, Lift
+from edgenet.nn.pyg_door import PygDoor
+from edgenet.nn.shortcuts import Route, route
+from edgenet.nn.taps import TAPS, Walk
+from edgenet.nn.taps.base import all_hops
+from edgenet.phi import PHIS, Phi
+from edgenet.phi.base import Choice, Hop, LayerSpec
 
-_MESSAGE_PASSING_OPTIONS = ("flow", "decomposed_layers")
-_PROPAGATE = getattr(MessagePassing, "_orig_propagate", MessagePassing.propagate)  # PyG's own, before it is templated
 
-
-class EdgeNetConv(MessagePassing, Pretrained):
+class EdgeNetConv(PygDoor, Pretrained):
     r"""The EdgeNet layer of `"EdgeNets: Edge Varying Graph Neural Networks" <https://arxiv.org/abs/2001.07620>`_
     (Isufi, Gama, Ribeiro 2021, eq. 9-10).
 
@@ -53,7 +55,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
             that the graph has already, the edge weight is kept and the edge feature is not.
         loop_weight: edge weight of the added loops, where edge weights are given.
         fill_value: edge feature of the added loops: a number, or "mean", "min", "max", "add" of the node's in-edges'.
-        lift, taps: parts to use instead of the phi's usual ones.
+        lift, taps: parts to use instead of the phi's usual ones: modules, or names in ``edgenet.nn.lift.LIFTS`` and
+            ``edgenet.nn.taps.TAPS``.
         **options: of the phi (``dropout``, ``edge_dim``, ``negative_slope``, ``share``, ``normalize``, ...), and
             ``flow`` and ``decomposed_layers`` of ``MessagePassing``.
 
@@ -68,7 +71,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
         - **output:** (N, F_out) or (B, N, F_out), with F_out = H * out_channels where heads are concatenated
     """
 
-    propagate_type: ClassVar[dict[str, type]] = {"x": Tensor, "weight": Tensor}
+    #: Whether something else is added to the heads of the output, so that none can be taken from it alone.
+    adds_to_heads = False
 
     def __init__(
         self,
@@ -85,70 +89,47 @@ class EdgeNetConv(MessagePassing, Pretrained):
         add_self_loops: bool | None = None,
         loop_weight: float = 1.0,
         fill_value: float | str = "mean",
-        lift: nn.Module | None = None,
-        taps: tapping.Taps | None = None,
+        lift: str | nn.Module | None = None,
+        taps: str | nn.Module | None = None,
         **options: Any,
     ) -> None:
-        passing = {name: options.pop(name) for name in _MESSAGE_PASSING_OPTIONS if name in options}
-        super().__init__(aggr="add", node_dim=0, **passing)
-        # PyG takes the templated propagate of a base class for the original, and would not explain subclasses
-        type(self)._orig_propagate = _PROPAGATE
-        kept_width = out_channels == -1 and taps is not None
-        if order < 0 or heads < 1 or (out_channels < 1 and not kept_width):
+        super().__init__(**{name: options.pop(name) for name in pyg_door.OPTIONS if name in options})
+        if order < 0 or heads < 1 or (out_channels < 1 and not (out_channels == -1 and taps is not None)):
             raise ShapeError(
                 f"order >= 0, heads >= 1, out_channels >= 1 are wanted, got {order}, {heads}, {out_channels}."
             )
-        source_channels, target_channels = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
+        widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
+        spec = LayerSpec(*widths, out_channels, order, heads, bias, concat)
         if isinstance(phi, str):
-            phi = _phi(phi, (source_channels, target_channels), out_channels, order, heads, bias, options)
+            phi = _named(PHIS, phi, "phi").for_layer(spec, **options)
         elif options:
             raise ShapeError(
                 f"options {sorted(options)} are for a phi given by name; set them on the {type(phi).__name__}."
             )
         else:
-            order, heads = phi.order, phi.heads
-        self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, order, heads
-        self.concat = concat
-        self.phi = phi
-        hops = None if hops is None else _whole_numbers(hops)
-        unlifted = isinstance(phi, EdgeFactored)  # its first hop leads from the features to the channels
-        if unlifted and (in_channels, out_channels, lift, bool(self_tap) or 0 in (hops or ())) != (
-            phi.in_channels,
-            phi.out_channels,
-            None,
-            False,
-        ):
-            raise ShapeError(
-                f"factored matrices on edges lead from {phi.in_channels} to {phi.out_channels} channels without a lift "
-                f"or a self tap; got {in_channels} to {out_channels}, lift={lift}, self_tap={self_tap}."
-            )
-        if hops is None:
-            self_tap = not (phi.follows_signal or unlifted) if self_tap is None else self_tap
-            hops = range(0 if self_tap else 1, order + 1)
-        self.hops = _checked_hops(hops, order, self_tap)
+            spec = replace(spec, order=phi.order, heads=phi.heads)
+        spec = replace(spec, hops=_hops(spec.order, self_tap, hops, phi.taps_itself))
+        phi.check_layer(spec, lift)
+        self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, spec.order, spec.heads
+        self.concat, self.hops = concat, spec.hops
         self.add_self_loops = phi.follows_signal if add_self_loops is None else add_self_loops
         self.loop_weight, self.fill_value = loop_weight, fill_value
+        self.phi = phi
+        self.lift = _part(LIFTS, lift or phi.default_lift(spec), spec, "lift")
+        self.lift_target = self._second_lift(spec) if isinstance(in_channels, tuple) else None
+        self.taps = _part(TAPS, taps or phi.default_taps(spec), spec, "taps")
+        side_by_side = getattr(self.taps, "merge", None) == "concat" and not phi.mixes_channels
+        self.bias = nn.Parameter(torch.zeros(out_channels * (spec.heads if side_by_side else 1))) if bias else None
 
-        shifts = isinstance(phi, ShiftOperator)
-        if lift is None:
-            plain = shifts or unlifted
-            lift = lifts.Identity(heads) if plain else _linear_lift(source_channels, phi, heads, out_channels)
-        self.lift = lift
-        self.lift_target: nn.Module | None = None
-        if isinstance(in_channels, tuple) and isinstance(lift, lifts.LinearLift) and self.lifts_target:
-            if not isinstance(phi, AttentionV2) or phi.target is not None:
-                self.lift_target = _linear_lift(target_channels, phi, heads, out_channels)
-            elif source_channels != target_channels:
-                raise ShapeError(f"share_weights lifts both ends alike, but they have {in_channels} channels.")
-        if taps is None:
-            taps = _taps(self, shifts, source_channels, target_channels)
-        self.taps = taps
-        width = (
-            heads * out_channels
-            if getattr(taps, "merge", None) == "concat" and not isinstance(phi, EdgeMatrix)
-            else out_channels
-        )
-        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+    def _second_lift(self, spec: LayerSpec) -> Lift | None:
+        """The lift of the targets of a bipartite graph, where they have one of their own."""
+        if not self.lifts_target or not hasattr(self.lift, "for_targets"):
+            return None
+        if not self.phi.shares_lift:
+            return self.lift.for_targets(spec.target_channels)
+        if spec.in_channels != spec.target_channels:
+            raise ShapeError(f"share_weights lifts both ends alike, but they have {self.in_channels} channels.")
+        return None
 
     @property
     def self_tap(self) -> bool:
@@ -157,10 +138,8 @@ class EdgeNetConv(MessagePassing, Pretrained):
 
     @property
     def lifts_target(self) -> bool:
-        """Whether targets of a bipartite graph are lifted: for a self tap, or attention without a second lift."""
-        phi = self.phi
-        scores_twice = isinstance(phi, DotProduct) or (isinstance(phi, AttentionV2) and phi.target is not None)
-        return self.self_tap or (phi.follows_signal and not scores_twice)
+        """Whether targets of a bipartite graph are lifted: for a self tap, or for a phi that reads them."""
+        return self.self_tap or self.phi.reads_target
 
     # ---------------------------------------------------------------- set-up
     def reset_parameters(self) -> None:
@@ -182,11 +161,11 @@ class EdgeNetConv(MessagePassing, Pretrained):
             edges: a ``Graph``, a PyG ``Data``, or an edge list with ``num_nodes``.
         """
         graph = self._graph_of(edges, num_nodes)
-        lanes = self._lanes()
-        self.phi.bind(graph, lanes)
-        if isinstance(self.taps, tapping.NodeVarying):
-            known = isinstance(self.lift, lifts.Identity) and self.in_channels != -1
-            self.taps.bind(graph, self.in_channels * self.lift.heads if known else None)
+        width = self.in_channels if isinstance(self.in_channels, int) else -1
+        heads = self.lift.walked_heads(self.heads, width) if hasattr(self.lift, "walked_heads") else self.heads
+        self.phi.bind(graph, heads)
+        copies = getattr(self.lift, "copies_input", False) and width != -1
+        self.taps.bind(graph, width * self.lift.heads if copies else None)
         return self
 
     def _graph_of(self, edges: Any, num_nodes: int | None) -> Graph:
@@ -201,24 +180,20 @@ class EdgeNetConv(MessagePassing, Pretrained):
         graph = graph.transpose() if self.flow == "target_to_source" else graph
         return graph.with_self_loops()[0] if self.add_self_loops and not graph.is_bipartite else graph
 
-    def _lanes(self) -> int | None:
-        """Heads of the walk, where they are known before the first signal."""
-        if not isinstance(self.lift, lifts.Fan):
-            return self.heads
-        return None if self.in_channels == -1 else self.lift.fans * self.in_channels
-
     # ---------------------------------------------------------------- forward
     def forward(
         self,
         x: Tensor | tuple[Tensor, Tensor | None],
         edge_index: Any,
-        edge_weight: Tensor | None = None,
+        edge_values: Tensor | None = None,
         edge_attr: Tensor | None = None,
         size: tuple[int, int] | None = None,
         n_id: Tensor | None = None,
         e_id: Tensor | None = None,
         return_attention_weights: bool | None = None,
-    ) -> Tensor | tuple[Tensor, tuple[Tensor, Tensor]]:
+        *,
+        edge_weight: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Any]:
         """Run the layer.
 
         Args:
@@ -227,221 +202,98 @@ class EdgeNetConv(MessagePassing, Pretrained):
                 matrices on edges; others fill them up.
             edge_index: (2, E) edges, ``EdgeIndex``, a ``Graph``, or a transposed sparse adjacency, whose values are the
                 edge weights; attention reads them as edge features, if it was made for some, or not at all.
-            edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention.
+            edge_values: what a layer takes third: edge features, if it was made for them and none come by name, as
+                PyG's attention does; else edge weights.
             edge_attr: (E, D) edge features for attention; (E,) integer types for weights shared by type.
             size: (sources, targets) of a bipartite graph whose target signal is None.
             n_id, e_id: (N,), (E,) index of nodes and edges in the full graph, on a sampled piece.
             return_attention_weights: also return the edges, added self-loops included, and their weights: (E', H), or
                 (K, E', H) where hops differ. (In a batch, B * H.) Diagonals that live on nodes are not among them.
+            edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention. Integers count
+                as numbers of the signal's dtype.
 
         Returns:
             (N, F_out) or (B, N, F_out); with ``return_attention_weights``, a pair (output, (edge_index, weights)).
         """
-        if isinstance(self.in_channels, tuple):
-            x = x if isinstance(x, tuple) else (x, x)
-        elif isinstance(x, tuple) and x[0] is x[1]:
-            x = x[0]  # PyG's to_hetero hands a node type that is both source and target over as a pair
-        pair = isinstance(x, tuple)
-        if pair and any(side is not None and side.dim() != 2 for side in x):
-            raise ShapeError(f"signals on a bipartite graph are (nodes, features), got {[tuple(s.shape) for s in x]}.")
-        if pair and self.order != 1:
-            raise ShapeError(
-                f"a bipartite graph is walked once, from sources to targets; this layer has order {self.order}."
-            )
-        source, target = (self._readable(side) for side in x) if pair else (self._readable(x),) * 2
-        n_id, e_id = (ids[1] if isinstance(ids, tuple) else ids for ids in (n_id, e_id))  # likewise
-        self._check_signal(source, 0)
-        batched = not pair and source.dim() == 3
-        if batched:
-            source = target = source.transpose(0, 1)  # nodes first, inside
-        graph, edge_weight, edge_attr = self._prepared(
-            source, target if pair else source, edge_index, edge_weight, edge_attr, size, n_id, e_id
-        )
-
-        given = edge_weight is not None or edge_attr is not None
-        fusable = self._may_fuse() and not (given or return_attention_weights)
-        lift_last = not pair and self._narrower_before_lift(source, fusable and not batched)
-        z = source.unsqueeze(-2) if lift_last else self.lift(source)
-        if pair:
-            z_target = None
-            if target is not None:
-                self._check_signal(target, 1)
-                if self.lifts_target:
-                    z_target = (self.lift_target or self.lift)(target)
-            z, source = (z, z_target), (source, target)
-        fused = self.phi.fused(source, z, graph, self.lift) if fusable else None
-        weights = None if fused else self.phi(source, z, graph, edge_weight, edge_attr)
-        if pair:
-            y = self._walk_pair(z, fused, weights, graph)
-        else:
-            y = self._walk(z, fused, weights, graph, self.lift if lift_last else None)
+        given = plain_inputs(self, x, edge_index, edge_values, edge_weight, edge_attr, size, n_id, e_id)
+        way = self._route(given, bool(return_attention_weights))
+        z = given.source.unsqueeze(-2) if way.lift_last else self._lifted(given)
+        hops = self.phi.fused(given.x, z, given.graph, self.lift) if way.fuse else None
+        weights = None if hops else self._weights(given, z)
+        y = self._walked(given, z, weights, hops, way)
         if self.bias is not None:
             y = y + self.bias
-        elif fused:  # backward reads what attention gave; activations that work in place would change it
+        elif hops:  # backward reads what attention gave; activations that work in place would change it
             y = y.clone()
-        if batched:
-            y = y.transpose(0, 1)
-        if not return_attention_weights:
-            return y
-        walked = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index  # as they were given
-        alike = self.order == 1 or (self.phi.shares_hops and self.order > 0)
-        return y, (walked, weights[0] if alike else weights)
+        y = y.transpose(0, 1).contiguous() if given.is_batch else y
+        return (y, self._edges_and(given.graph, weights)) if return_attention_weights else y
 
-    def _readable(self, x: Tensor | SparseSignal | None) -> Tensor | SparseSignal | None:
-        """Sparse features stay sparse where a linear lift is all that reads them, or a first hop that can."""
-        if isinstance(x, Tensor) and x.layout != torch.strided:
-            x = SparseSignal.of(x)
-        if isinstance(x, SparseSignal) and not (isinstance(self.lift, lifts.LinearLift) or self.phi.reads_sparse):
-            return x.to_dense()
-        return x
+    def _route(self, given: Inputs, asked: bool) -> Route:
+        return route(
+            self.phi, self.lift, self.taps, given, looked_at=self.is_looked_at(), asked=asked, order=self.order,
+            self_tap=self.self_tap,
+        )  # fmt: skip
 
-    def _check_signal(self, x: Tensor, side: int) -> None:
-        wanted = self.in_channels[side] if isinstance(self.in_channels, tuple) else self.in_channels
-        if x.dim() not in (2, 3) or not x.is_floating_point():
-            raise ShapeError(
-                f"a signal is (nodes, features), or (batch, nodes, features) on one graph, of floats; got "
-                f"{tuple(x.shape)} {x.dtype}."
-            )
-        if wanted != -1 and x.shape[-1] != wanted:
-            raise ShapeError(
-                f"this layer was made for {wanted} input channels and got {x.shape[-1]} (x is {tuple(x.shape)})."
-            )
+    def _lifted(self, given: Inputs) -> Tensor | tuple[Tensor, Tensor | None]:
+        """z^(0) before Phi^(0); a pair on a bipartite graph, of which the second may be None."""
+        z = self.lift(given.source)
+        if not given.is_pair:
+            return z
+        lifts = given.target is not None and self.lifts_target
+        return z, (self.lift_target or self.lift)(given.target) if lifts else None
 
-    def _prepared(
-        self,
-        source: Tensor,
-        target: Tensor | None,
-        edges: Any,
-        edge_weight: Tensor | None,
-        edge_attr: Tensor | None,
-        size: tuple[int, int] | None,
-        n_id: Tensor | None,
-        e_id: Tensor | None,
-    ) -> tuple[Graph, Tensor | None, Tensor | None]:
-        """The graph that is walked, with its edge weights and features: sorted, turned round, given self-loops."""
-        if target is not None:
-            num_nodes = target.shape[0]
-        elif size is not None:
-            num_nodes = size[1]
-        else:
-            raise ShapeError("without a target signal, pass size=(sources, targets).")
-        counts = (source.shape[0], num_nodes) if self.flow == "target_to_source" else (num_nodes, source.shape[0])
-        graph, values = Graph.of(edges, *counts)
-        if self.flow == "target_to_source":
-            if values is not None:
-                raise ShapeError("a sparse adjacency says its own direction; use flow='source_to_target' with it.")
-            graph = graph.transpose()
-        graph = graph.with_ids(n_id, e_id) if n_id is not None or e_id is not None else graph
-        if graph.is_bipartite and graph.node_id is not None:
-            raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; leave it out.")
-        if values is not None and self.phi.follows_signal:  # as in PyG: edge features, or nothing
-            if edge_attr is None and getattr(self.phi, "lift_edge", None) is not None:
-                edge_attr = values
-        elif edge_weight is None:
-            edge_weight = values
-        if edge_attr is not None and not self.phi.reads_edge_attr:
-            raise ShapeError(
-                f"{type(self.phi).__name__} reads no edge features, and edge_attr {tuple(edge_attr.shape)} came; pass "
-                f"numbers that scale edges as edge_weight."
-            )
-        for name, value in (("edge_weight", edge_weight), ("edge_attr", edge_attr)):
-            if value is not None and value.shape[0] != graph.num_edges:
-                raise ShapeError(f"{name} wants one row for each of {graph.num_edges} edges, got {tuple(value.shape)}.")
-        if self.add_self_loops:
-            bare = graph
-            graph, kept = bare.with_self_loops()
-            if edge_weight is not None:
-                edge_weight = torch.cat([edge_weight[kept], _loop_weights(bare, edge_weight, self.loop_weight)])
-            if edge_attr is not None:
-                edge_attr = torch.cat([edge_attr[kept], _loop_features(bare, kept, edge_attr, self.fill_value)])
-        return graph, edge_weight, edge_attr
+    def _weights(self, given: Inputs, z: Any) -> Tensor:
+        """(K, E, H) Phi^(1), ..., Phi^(K)."""
+        weights = self.phi(given.x, z, given.graph, given.edge_weight, given.edge_attr)
+        return self.updated(weights, given.graph) if self.is_looked_at() else weights
 
-    def _may_fuse(self) -> bool:
-        """Whether weights may be made on the way: nobody looks at them, and no subclass or hook changes them."""
-        if self.explain or self.taps.reads_weights or type(self.phi) not in (Attention, AttentionV2):
-            return False
-        return not any(_is_hooked(module) for part in (self.phi, self.lift) for module in part.modules())
-
-    def _narrower_before_lift(self, x: Tensor | SparseSignal, fusable: bool) -> bool:
-        """Whether to walk the input and lift afterwards: it commutes, and the input is narrower than its lift."""
-        lift, width = self.lift, x.shape[-1]
-        linear = isinstance(lift, lifts.LinearLift) and lift.linear.bias is None
-        if not (linear and type(self.taps) is tapping.Sum) or isinstance(x, SparseSignal):
-            return False
-        if isinstance(self.phi, Attention):  # every head walks the input by its own weights
-            matrix = lift.linear.weight
-            return (
-                fusable and self.order == 1 and not self.self_tap and isinstance(matrix, Dense)
-                and not matrix.is_lazy and width * lift.heads < matrix.shape[0]
-            )  # fmt: skip
-        commutes = lift.heads == 1 and not self.phi.follows_signal and not isinstance(self.phi, EdgeMatrix)
-        return commutes and width < self.out_channels
-
-    def _walk(
-        self, z: Tensor, fused: list[Hop] | None, weights: Tensor | None, graph: Graph, lift_last: nn.Module | None
-    ) -> Tensor:
-        """(N, [B,] H, C) lifted signal, or with ``lift_last`` the input itself -> (N, [B,] F_out)."""
-        initial, diagonal = self.phi.initial(graph), self.phi.diagonal(graph)
-        batch = z.shape[1] if z.dim() == 4 else None  # a sparse signal has two axes
+    def _walked(self, given: Inputs, z: Any, weights: Tensor | None, fused: list[Hop] | None, way: Route) -> Tensor:
+        """(N, [B,] H, C) lifted signal, or before its lift -> (N, [B,] F_out)."""
+        graph, phi = given.graph, self.phi
+        initial, diagonal = phi.initial(graph), phi.diagonal(graph)
+        hop = partial(self._hop, graph, weights, diagonal, fused, self.spmm(), self.lift if way.lift_last else None)
+        if given.is_pair:
+            return self._walked_pair(z, hop, graph, initial, diagonal)
         if initial is not None:
-            z = z * (initial.unsqueeze(-1) if batch is None else initial[:, None, :, None])
-        spmm = self._propagated if self.explain else ops.spmm
+            z = z * (initial[:, None, :, None] if given.is_batch else initial.unsqueeze(-1))
+        alike = phi.shares_hops and diagonal is None
+        walk = Walk(graph, weights, hop, self.order, self.hops, alike, self.taps, way.mix_first)
+        y = self.taps.walk(z, walk) if hasattr(self.taps, "walk") else all_hops(z, walk)
+        return self.lift(y).flatten(-2) if way.lift_last and self.lift.heads == 1 else y
 
-        def hop(k: int, z: Tensor, edges: Tensor | None = None) -> Tensor:
-            y = self._packed(z, batch)
-            if fused:
-                y = fused[k](y)
-            elif edges is not None:
-                y = self.phi.hop(graph, weights[k] * edges.unsqueeze(1), None, y, spmm, k)
-            else:
-                y = self.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], y, spmm, k)
-            y = self._unpacked(y, batch, y.shape[-1] // batch if batch else z.shape[-1])
-            return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
-
-        shares_hops = self.phi.shares_hops and diagonal is None
-        y = self.taps.walk(z, tapping.Walk(graph, weights, hop, self.order, self.hops, shares_hops))
-        return y if lift_last is None or lift_last.heads > 1 else lift_last(y).flatten(-2)
-
-    def _walk_pair(
-        self, z: tuple[Tensor, Tensor | None], fused: list[Hop] | None, weights: Tensor | None, graph: Graph
-    ) -> Tensor:
+    def _walked_pair(self, z: Any, hop: Any, graph: Graph, initial: Any, diagonal: Any) -> Tensor:
         """One hop from the sources to the targets of a bipartite graph."""
-        z_source, z_target = z
-        if self.phi.diagonal(graph) is not None or self.phi.initial(graph) is not None:
+        source, target = z
+        if diagonal is not None or initial is not None:
             raise ShapeError("a bipartite graph has no diagonal: make the phi with self_loops=False and initial=False.")
-        if self.self_tap and z_target is None:
+        if self.self_tap and target is None:
             raise ShapeError(
                 "the self tap needs the targets' signal: pass (x_source, x_target), or set self_tap=False."
             )
+        walked = hop(0, source)
+        return self.taps([target, walked] if self.self_tap else [walked], graph)
+
+    def _hop(
+        self, graph: Graph, weights: Tensor | None, diagonal: Tensor | None, fused: list[Hop] | None, spmm: Any,
+        lift_last: Lift | None, k: int, z: Tensor, edges: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """z^(k + 1) = Phi^(k + 1) z^(k)."""
+        follows = self.phi.follows_signal
+        y = packed(z, follows)
         if fused:
-            walked = fused[0](z_source)
+            y = fused[k](y)
         else:
-            walked = self.phi.hop(graph, weights[0], None, z_source, self._propagated if self.explain else ops.spmm)
-        return self.taps([z_target, walked] if self.self_tap else [walked], graph)
+            weight = weights[k] if edges is None else weights[k] * edges.unsqueeze(1)
+            own = diagonal[k] if diagonal is not None and edges is None else None
+            y = self.phi.hop(graph, weight, own, y, spmm, k)
+        y = unpacked(y, z, follows)
+        return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 
-    def _packed(self, z: Tensor, batch: int | None) -> Tensor:
-        """A batch of signals becomes more heads where each has its own edge weights, and more channels where not."""
-        if batch is None:
-            return z
-        return z.flatten(1, 2) if self.phi.follows_signal else z.transpose(1, 2).flatten(2)
-
-    def _unpacked(self, z: Tensor, batch: int | None, channels: int) -> Tensor:
-        if batch is None:
-            return z
-        if self.phi.follows_signal:
-            return z.unflatten(1, (batch, self.phi.heads))
-        return z.unflatten(2, (batch, channels)).transpose(1, 2)
-
-    # ---------------------------------------------------------------- PyG's way of moving messages, for its explainers
-    def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
-        if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
-            return self.propagate(
-                graph.edge_index.flip(0), x=x, weight=weight, size=(graph.num_nodes, graph.num_sources)
-            )
-        return self.propagate(graph.edge_index, x=x, weight=weight, size=(graph.num_sources, graph.num_nodes))
-
-    def message(self, x_j: Tensor, weight: Tensor) -> Tensor:
-        return weight.unsqueeze(-1) * x_j
+    def _edges_and(self, graph: Graph, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The edges as they were given, and their weights; without a hop axis where all hops are alike."""
+        edges = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index
+        alike = self.order == 1 or (self.phi.shares_hops and self.order > 0)
+        return edges, weights[0] if alike else weights
 
     def __repr__(self) -> str:
         return (
@@ -451,70 +303,32 @@ class EdgeNetConv(MessagePassing, Pretrained):
         )
 
 
-def _is_hooked(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+def _named(table: dict[str, Any], name: str, kind: str) -> Any:
+    if name not in table:
+        raise ShapeError(f"no {kind} is called {name!r}; there are {', '.join(table)}.")
+    return table[name]
 
 
-def _phi(
-    name: str,
-    in_channels: tuple[int, int],
-    out_channels: int,
-    order: int,
-    heads: int,
-    bias: bool,
-    options: dict[str, Any],
-) -> Phi:
-    if name not in PHIS:
-        raise ShapeError(f"no phi is called {name!r}; there are {', '.join(PHIS)}.")
-    kind = PHIS[name]
-    if kind is Attention:
-        return Attention(order, heads, out_channels, in_channels=in_channels[1], **options)
-    if kind is AttentionV2:
-        return AttentionV2(order, heads, out_channels, in_channels=in_channels[1], bias=bias, **options)
-    if kind is DotProduct:
-        return DotProduct(order, heads, out_channels, in_channels=in_channels, bias=bias, **options)
-    if kind is Additive:
-        return Additive(order, heads, in_channels, **options)
-    if kind in (EdgeMatrix, EdgeFactored):
-        if heads != 1:
-            raise ShapeError(f"matrices mix all channels at every hop and have no heads; got heads={heads}.")
-        if kind is EdgeMatrix:
-            return EdgeMatrix(order, out_channels, **options)
-        return EdgeFactored(order, in_channels[0], out_channels, **options)
-    return kind(order, heads, **options)
+def _part(table: dict[str, Any], part: nn.Module | str | Choice, spec: LayerSpec, kind: str) -> nn.Module:
+    """A lift or taps, by name with options, or as they were handed in."""
+    if isinstance(part, nn.Module):
+        return part
+    name, options = (part, {}) if isinstance(part, str) else part
+    return _named(table, name, kind).for_layer(spec, **options)
 
 
-def _linear_lift(in_channels: int, phi: Phi, heads: int, out_channels: int) -> lifts.LinearLift:
-    if isinstance(phi, EdgeMatrix):  # every channel is a head of its own
-        return lifts.LinearLift(StructuredLinear.dense(in_channels, phi.channels), phi.channels)
-    # the lift of GATv2 is one of the two that make its scores, and has a bias where the other does; likewise the value
-    # map of a transformer
-    bias = isinstance(phi, AttentionV2 | DotProduct) and phi.lifts_have_bias
-    return lifts.LinearLift(StructuredLinear.dense(in_channels, heads * out_channels, bias=bias), heads)
+def _hops(order: int, self_tap: bool | None, hops: Sequence[int] | None, taps_itself: bool) -> tuple[int, ...]:
+    """Which z^(k) are combined.
 
-
-def _taps(conv: EdgeNetConv, shifts: bool, in_channels: int, own_channels: int) -> tapping.Taps:
-    if isinstance(conv.phi, EdgeFactored) and conv.phi.lanes:
-        return tapping.SumFan(conv.out_channels)
-    if isinstance(conv.phi, EdgeMatrix | EdgeFactored):
-        return tapping.Sum("concat")
-    if shifts:
-        walked = len(conv.hops) - conv.self_tap
-        width = conv.heads * (walked * in_channels + conv.self_tap * own_channels)
-        width = -1 if -1 in (in_channels, own_channels) else width
-        return tapping.Linear(StructuredLinear.dense(width, conv.out_channels))
-    return tapping.Sum("concat" if conv.concat else "mean")
-
-
-def _whole_numbers(hops: Any) -> tuple[int, ...]:
+    Raises:
+        ShapeError: if there are none, or they do not rise and end at the order.
+    """
+    if hops is None:
+        hops = range(0 if (taps_itself if self_tap is None else self_tap) else 1, order + 1)
     try:
-        return tuple(operator.index(k) for k in hops)
+        hops = tuple(operator.index(k) for k in hops)
     except TypeError:
         raise ShapeError(f"hops are a list of whole numbers, got {hops!r}.") from None
-
-
-def _checked_hops(hops: Sequence[int], order: int, self_tap: bool | None) -> tuple[int, ...]:
-    hops = tuple(hops)
     if not hops:
         raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
     if list(hops) != sorted(set(hops)) or hops[0] < 0 or hops[-1] != order:
@@ -522,22 +336,3 @@ def _checked_hops(hops: Sequence[int], order: int, self_tap: bool | None) -> tup
     if self_tap is not None and self_tap != (hops[0] == 0):
         raise ShapeError(f"self_tap={self_tap} contradicts hops={list(hops)}; leave it out.")
     return hops
-
-
-def _loop_weights(graph: Graph, edge_weight: Tensor, fill: float) -> Tensor:
-    """(N, ...) weights of the loops: those the graph has, and ``fill`` for the rest."""
-    weight = edge_weight.new_full((graph.num_nodes, *edge_weight.shape[1:]), fill)
-    loops = (graph.source == graph.target).nonzero().squeeze(1)
-    return weight.index_put((graph.source[loops],), edge_weight[loops])
-
-
-def _loop_features(graph: Graph, kept: Tensor, edge_attr: Tensor, fill: float | str) -> Tensor:
-    """(N, ...) features of the loops: ``fill``, or a reduction of those of the node's other in-edges."""
-    shape = (graph.num_nodes, *edge_attr.shape[1:])
-    if not isinstance(fill, str):
-        return edge_attr.new_full(shape, fill)
-    reduce = {"mean": "mean", "min": "amin", "max": "amax", "add": "sum"}.get(fill)
-    if reduce is None:
-        raise ShapeError(f"fill_value is a number, 'mean', 'min', 'max' or 'add', got {fill!r}.")
-    index = graph.target[kept].view(-1, *[1] * (edge_attr.dim() - 1)).expand_as(edge_attr[kept])
-    return edge_attr.new_zeros(shape).scatter_reduce(0, index, edge_attr[kept], reduce, include_self=False)

@@ -10,12 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from edgenet.errors import PlanError
-from edgenet.nn import lift as lifts
-from edgenet.nn import taps as tapping
 from edgenet.nn.conv import EdgeNetConv
-from edgenet.phi import EdgeFactored, EdgeMatrix
-from edgenet.structured import Dense, StructuredLinear
-from edgenet.structured.dense import dense
+from edgenet.structured import StructuredLinear
 
 _HOOKS = "_forward_", "_backward_"  # how the names of their dictionaries begin in torch
 
@@ -41,27 +37,14 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
             size yet.
     """
     wanted = sorted({(int(k), int(h)) for k, h in pairs})
-    there = combined(conv)
-    all_heads = conv.phi.heads  # of a Fan, they may not have been known when the layer was made
-    copied = conv.self_tap and input_copies(conv)
-    copies = copied and type(conv.taps) is tapping.Linear  # z^(0) is then one signal with one tap, the sum of theirs
-    known = {*there, *((0, h) for h in range(all_heads) if copies)}
-    missing = [pair for pair in wanted if pair not in known]
-    if missing or not wanted:
-        what = f"no (hop, head) {missing[0]}" if missing else "nothing to keep"
-        raise PlanError(f"{what}: this layer combines the signals (hop, head) {there}. It keeps one at least.")
-    if isinstance(conv.in_channels, tuple):
-        _check_pair(conv, wanted)
-    walked = sorted({h for k, h in wanted if k > 0 or not copies}) or [wanted[0][1]]
-    if copied and not copies and wanted[0][0] == 0:  # these taps have one a head, and the input may be named once
-        wanted = sorted({*wanted, *((0, h) for h in walked)})
+    all_heads = conv.phi.heads  # of a filter bank, they may not have been known when the layer was made
+    wanted, walked, folds = _signals(conv, wanted, all_heads)
     hops = tuple(sorted({k for k, _ in wanted}))
 
     phi, lift, lift_target, taps = (copied_module(p) for p in (conv.phi, conv.lift, conv.lift_target, conv.taps))
-    if copies:
+    if folds:
         taps.fold_(0, len(conv.hops), all_heads, walked[0])
-        wanted = sorted({(k, h if k else walked[0]) for k, h in wanted})
-    side_by_side = getattr(taps, "merge", None) == "concat" and not isinstance(phi, EdgeMatrix | EdgeFactored)
+    side_by_side = getattr(taps, "merge", None) == "concat" and not phi.mixes_channels
     phi.keep_(hops[-1], walked)
     try:
         taps.keep_([(conv.hops.index(k), h) for k, h in wanted], len(conv.hops), all_heads)
@@ -71,7 +54,7 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
     if gone:
         for part in (lift, lift_target):
             if part is not None:
-                _keep_lifted(part, walked)
+                part.keep_(walked)
 
     kept = None
     if gone and side_by_side:
@@ -86,21 +69,40 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
     return kept
 
 
+def _signals(
+    conv: EdgeNetConv, wanted: list[tuple[int, int]], all_heads: int
+) -> tuple[list[tuple[int, int]], list[int], bool]:
+    """What to keep of a layer, (hop, head): the signals in its taps' terms, the heads that are walked, and whether the
+    taps of the input, which all heads carry, become one."""
+    there = combined(conv)
+    copied = conv.self_tap and input_copies(conv)
+    folds = copied and conv.taps.folds  # z^(0) is then one signal with one tap, the sum of theirs
+    known = {*there, *((0, h) for h in range(all_heads) if folds)}
+    missing = [pair for pair in wanted if pair not in known]
+    if missing or not wanted:
+        what = f"no (hop, head) {missing[0]}" if missing else "nothing to keep"
+        raise PlanError(f"{what}: this layer combines the signals (hop, head) {there}. It keeps one at least.")
+    if isinstance(conv.in_channels, tuple):
+        _check_pair(conv, wanted)
+    walked = sorted({h for k, h in wanted if k > 0 or not folds}) or [wanted[0][1]]
+    if folds:
+        wanted = sorted({(k, h if k else walked[0]) for k, h in wanted})
+    elif copied and wanted[0][0] == 0:  # these taps have one a head, and the input may be named once
+        wanted = sorted({*wanted, *((0, h) for h in walked)})
+    return wanted, walked, folds
+
+
 def combined(conv: EdgeNetConv) -> list[tuple[int, int]]:
     """The (hop, head) of the signals that a layer combines, in the order of its taps."""
-    places = getattr(conv.taps, "pairs", None)
-    if places is None:
-        heads = conv.phi.heads
-        if heads == -1:
-            raise PlanError("how many heads this layer has is not known yet: run it once first.")
-        first = len(conv.hops) - 1 if getattr(conv.taps, "last", False) else 0
-        places = [(t, h) for t in range(first, len(conv.hops)) for h in range(heads)]
-    return [(conv.hops[t], h) for t, h in places]
+    heads = conv.phi.heads
+    if heads == -1:
+        raise PlanError("how many heads this layer has is not known yet: run it once first.")
+    return [(conv.hops[t], h) for t, h in conv.taps.pairs_of(len(conv.hops), heads)]
 
 
 def input_copies(conv: EdgeNetConv) -> bool:
     """Whether z^(0) is the same for all heads: the input, as shift operators walk it."""
-    return isinstance(conv.lift, lifts.Identity) and not getattr(conv.phi, "has_initial", False)
+    return conv.lift.copies_input and not conv.phi.has_initial
 
 
 def copied_module(module: nn.Module | None) -> nn.Module | None:
@@ -143,13 +145,10 @@ def keep_inputs_(module: nn.Module, channels: Sequence[int] | Tensor) -> None:
     elif isinstance(module, EdgeNetConv) and isinstance(module.in_channels, int):
         phi, lift, taps = (copied_module(part) for part in (module.phi, module.lift, module.taps))
         phi.keep_inputs_(index)
-        if isinstance(lift, lifts.LinearLift):
-            lift.linear.keep_(columns=index)
-        elif isinstance(lift, lifts.Identity) and type(taps) is tapping.Linear:
-            blocks = torch.arange(dense(taps.linear.weight, "the taps").shape[1]).view(len(combined(module)), -1)
-            taps.linear.keep_(columns=blocks[:, index].flatten())
-        else:
-            raise PlanError(f"no input channels can be taken from {module}: it has no linear lift and no linear taps.")
+        if not lift.keep_inputs_(index):
+            if not lift.copies_input:
+                raise PlanError(f"no input channels can be taken from {module}: it has no linear lift.")
+            taps.keep_inputs_(index, len(combined(module)))
         module.phi, module.lift, module.taps, module.in_channels = phi, lift, taps, len(index)
     else:
         raise PlanError(f"{type(module).__name__} is no layer of which input channels can be taken.")
@@ -162,14 +161,13 @@ def _width(module: nn.Module) -> int | None:
             raise PlanError("the size of this linear layer is not known yet: run the model once first.")
         return module.in_features
     if isinstance(module, StructuredLinear):
-        return None if isinstance(module.weight, Dense) and module.weight.is_lazy else module.weight.shape[1]
+        return None if module.weight.is_lazy else module.weight.shape[1]
     if not isinstance(module, EdgeNetConv) or module.in_channels != -1:
         return getattr(module, "in_channels", None)
-    if isinstance(module.lift, lifts.LinearLift):
-        return dense(module.lift.linear.weight, "the lift").shape[1]
-    if isinstance(module.taps, tapping.Linear):
-        return dense(module.taps.linear.weight, "the taps").shape[1] // len(combined(module))
-    return None
+    width = module.lift.in_width() if not module.lift.copies_input else module.taps.in_width(len(combined(module)))
+    if width in (None, -1):
+        raise PlanError(f"how many input channels {module} has is not known yet: run the model once first.")
+    return width
 
 
 def _checked_channels(channels: Sequence[int] | Tensor, width: int | None) -> Tensor:
@@ -190,17 +188,8 @@ def _check_pair(conv: EdgeNetConv, wanted: list[tuple[int, int]]) -> None:
     if wanted[-1][0] == 0:
         raise PlanError("without its hop, a layer between two sets of nodes walks nothing; keep a pair of hop 1.")
     source, target = conv.in_channels
-    if isinstance(conv.lift, lifts.Identity) and conv.self_tap and source != target:
+    if conv.lift.copies_input and conv.self_tap and source != target:
         raise PlanError(
             f"taps of sources with {source} channels and of targets with {target} stand in one matrix, of which none "
             "can be taken; lift both to one width first."
         )
-
-
-def _keep_lifted(lift: nn.Module, heads: Sequence[int]) -> None:
-    if isinstance(lift, lifts.LinearLift):
-        rows = dense(lift.linear.weight, "the lift").shape[0]
-        lift.linear.keep_(rows=torch.arange(rows).view(lift.heads, -1)[list(heads)].flatten())
-    elif not isinstance(lift, lifts.Identity):
-        raise PlanError(f"a {type(lift).__name__} lift has a head for every pair of channels; remove hops only.")
-    lift.heads = len(heads)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from edgenet.errors import ShapeError
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
-from edgenet.nn.arma import Jacobi
 from edgenet.nn.conv import EdgeNetConv
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.spectral import SpectralConv
@@ -202,8 +201,8 @@ def edge_varying(
             in_channels,
             out_channels,
             phi=phi,
-            lift=lifts.Fan(out_channels),
-            taps=tapping.SumFan(out_channels),
+            lift=lifts.FilterBank(out_channels),
+            taps=tapping.SumInputs(out_channels),
             bias=bias,
         )
     if bank == "mimo":
@@ -266,8 +265,8 @@ def arma(
         raise ShapeError(f"an ARMA filter takes iterations >= 1 of Jacobi's method, got {iterations}.")
     poly = gcnn(in_channels, out_channels, order, normalize=normalize, bias=bias)
     rational = EdgeNetConv(
-        in_channels, out_channels, phi=ShiftOperator(iterations, normalize=normalize), lift=lifts.Fan(out_channels *
-        poles), taps=Jacobi(in_channels, out_channels, poles), bias=False,
+        in_channels, out_channels, phi=ShiftOperator(iterations, normalize=normalize), bias=False,
+        lift=lifts.FilterBank(out_channels * poles), taps=tapping.Jacobi(in_channels, out_channels, poles),
     )  # fmt: skip
     return Parallel(poly, rational)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedParameter
 from edgenet import gso, ops
 from edgenet.errors import PlanError, ShapeError
 from edgenet.graph import Graph
-from edgenet.phi.base import Pair, Phi, source_and_target
+from edgenet.phi.base import LayerSpec, Pair, Phi, source_and_target
 from edgenet.phi.spline_functions import SplineFunctions
 from edgenet.structured import SparseSignal
 
@@ -81,6 +81,8 @@ class Additive(Phi):
             were announced.
     """
 
+    reads_target = False  # it reads the features themselves
+
     def __init__(
         self,
         order: int = 1,
@@ -114,7 +116,7 @@ class Additive(Phi):
         self.order, self.heads, self.in_channels, self.edge_dim = order, heads, in_channels, edge_dim
         self.endpoints, self.link, self.df, self.degree, self.normalize = endpoints, link, df, degree, normalize
         self.share_hops = self.shares_hops = share_hops or order == 1
-        self.follows_signal = endpoints != "none"
+        self.follows_signal, self.needs_edge_attr = endpoints != "none", edge_dim is not None
         hops = 1 if self.shares_hops else order
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         sizes = {"edge": edge_dim or 0, "source": widths[0], "target": widths[1]}
@@ -127,6 +129,10 @@ class Additive(Phi):
         # what all edges share cancels in a softmax
         self.intercept = None if link == "softmax" else nn.Parameter(torch.empty(hops, heads))
         self.reset_parameters()
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        return cls(spec.order, spec.heads, (spec.in_channels, spec.target_channels), **options)
 
     def reset_parameters(self) -> None:
         for functions in self.functions.values():

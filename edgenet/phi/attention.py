@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,10 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.phi.base import Hop, Pair, Phi, source_and_target
+from edgenet.phi.base import Choice, Hop, LayerSpec, Pair, Phi, source_and_target
 from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
 from edgenet.structured.base import glorot
-from edgenet.structured.dense import dense
+from edgenet.structured.read import read
 
 
 class SoftmaxPhi(Phi):
@@ -78,7 +79,7 @@ class SoftmaxPhi(Phi):
             if isinstance(part, StructuredLinear):
                 part.keep_(rows=(heads.unsqueeze(1) * self.channels + channel).flatten())
             elif part is not None:
-                dense(part, "the vectors of attention").keep_(rows=heads)
+                part.keep_(rows=heads)
 
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}, share_hops={self.shares_hops}, dropout={self.dropout}"
@@ -110,6 +111,8 @@ class Attention(SoftmaxPhi):
             features come that ``edge_dim`` did not announce, or of another length.
     """
 
+    walks_input = True
+
     def __init__(
         self,
         order: int = 1,
@@ -130,7 +133,15 @@ class Attention(SoftmaxPhi):
         self.lift_edge = None if edge_dim is None else StructuredLinear.dense(edge_dim, heads * channels)
         self.att_edge: StructuredMatrix | None = None if edge_dim is None else Dense.lazy(heads, channels)
         self.score_bias = nn.Parameter(torch.empty(scored, heads)) if score_bias else None
+        self.needs_edge_attr = edge_dim is not None
         self.reset_parameters()
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        return cls(spec.order, spec.heads, spec.out_channels, in_channels=spec.target_channels, **options)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"share_hops": self.shares_hops, "score_bias": self.score_bias is not None}
 
     def reset_parameters(self) -> None:
         for att in (self.att_source, self.att_target, self.att_edge):
@@ -151,7 +162,7 @@ class Attention(SoftmaxPhi):
         edge_attr: Tensor | None = None,
     ) -> Tensor:
         term = self.edge_term(self.lift_edge, edge_attr, graph)
-        edge = None if term is None else (term * self.att_edge.to_dense()).sum(-1)
+        edge = None if term is None else (term * read(self.att_edge)).sum(-1)
         hops = []
         for k in range(1 if self.shares_hops else self.order):
             score = ops.edge_scores(graph, *self._scores(k, z if k == 0 else self._lifted(x, k)))
@@ -178,7 +189,7 @@ class Attention(SoftmaxPhi):
     def _vectors(self, k: int) -> tuple[Tensor, Tensor]:
         """(H, C) vectors of hop k + 1, for sources and for targets."""
         rows = slice(k * self.heads, (k + 1) * self.heads)
-        return self.att_source.to_dense()[rows], self.att_target.to_dense()[rows]
+        return read(self.att_source)[rows], read(self.att_target)[rows]
 
     def _scores(self, k: int, z: Tensor | Pair) -> tuple[Tensor, Tensor | None]:
         """(N, [B *] H) scores of sources and of targets at hop k + 1; targets of a bipartite graph may have none."""
@@ -261,7 +272,29 @@ class AttentionV2(SoftmaxPhi):
         self.att: StructuredMatrix = Dense.lazy(heads, channels)
         self.target = None if share_weights else StructuredLinear.dense(in_channels, width, bias=bias)
         self.lift_edge = None if edge_dim is None else StructuredLinear.dense(edge_dim, width)
+        self.needs_edge_attr = edge_dim is not None
         self.reset_parameters()
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        return cls(
+            spec.order, spec.heads, spec.out_channels, in_channels=spec.target_channels, bias=spec.bias, **options
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        return {"share_weights": self.target is None, "bias": self.lifts_have_bias}
+
+    @property
+    def reads_target(self) -> bool:
+        return self.target is None
+
+    @property
+    def shares_lift(self) -> bool:
+        return self.target is None
+
+    def default_lift(self, spec: LayerSpec) -> Choice:
+        # one of the two lifts that make the scores, which has a bias where the other does
+        return "linear", {"bias": self.lifts_have_bias}
 
     def reset_parameters(self) -> None:
         self.att.reset_parameters()
@@ -282,14 +315,14 @@ class AttentionV2(SoftmaxPhi):
         edge = self.edge_term(self.lift_edge, edge_attr, graph)
         if edge is not None:
             score = score + (edge if score.dim() == 3 else edge.unsqueeze(1))
-        score = (F.leaky_relu(score, self.negative_slope) * self.att.to_dense()).sum(-1).flatten(1)
+        score = (F.leaky_relu(score, self.negative_slope) * read(self.att)).sum(-1).flatten(1)
         return self.weights(score, graph, edge_weight).expand(self.order, -1, -1)
 
     def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
         if self.order > 1:  # weights that are used again are cheaper kept
             return None
         z_target = self._ends(x, z)[1]
-        att = self.att.to_dense()
+        att = read(self.att)
         if z_target.dim() == 4:  # a batch of signals
             att, z_target = att.repeat(z_target.shape[1], 1), z_target.flatten(1, 2)
         dropout = self.dropout if self.training else 0.0

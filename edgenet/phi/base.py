@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,43 @@ from edgenet.errors import PlanError
 from edgenet.graph import Graph
 
 Pair = tuple[Tensor, Tensor]
+#: A part by the name under which lifts or taps are registered, and the options of its ``for_layer``.
+Choice = tuple[str, dict[str, Any]]
 Hop = Callable[[Tensor], Tensor]  # (sources, H, C) -> (N, H, C)
 Spmm = Callable[[Graph, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """The sizes of a layer, as its parts need them.
+
+    Attributes:
+        in_channels, target_channels: F_in of the sources' signal and of the targets', which differ on bipartite graphs
+            alone; -1 where the first input decides.
+        out_channels: F_out; of each head, where heads are put side by side.
+        order, heads: K, H.
+        bias: whether the layer has one.
+        concat: whether heads are put side by side; otherwise they are averaged.
+        hops: which z^(k) are combined, rising and ending at K.
+    """
+
+    in_channels: int
+    target_channels: int
+    out_channels: int
+    order: int = 1
+    heads: int = 1
+    bias: bool = True
+    concat: bool = True
+    hops: tuple[int, ...] = ()
+
+    @property
+    def self_tap(self) -> bool:
+        """Whether z^(0) is combined."""
+        return 0 in self.hops
+
+    @property
+    def merge(self) -> str:
+        return "concat" if self.concat else "mean"
 
 
 class Phi(nn.Module, ABC):
@@ -30,7 +67,15 @@ class Phi(nn.Module, ABC):
             graph every signal then has weights of its own.
         shares_hops: True if all hops have the same weights, Phi^(1) = ... = Phi^(K).
         reads_edge_attr: False if edge features mean nothing to it; the layer then refuses them.
+        needs_edge_attr: True if it was made for edge features. The layer then takes its third argument for them, as
+            PyG's attention does, and the values of a sparse adjacency too.
         reads_sparse: True if its first hop takes sparse features as they are.
+        walks_input: True if ``fused`` can weigh and walk a signal that is lifted afterwards.
+        reads_target: True if it reads the lifted signal of the targets.
+        shares_lift: True if the two ends of bipartite edges are lifted by one map.
+        mixes_channels: True if its hops mix the channels of a signal, and have no heads.
+        has_initial, has_diagonal: True if it has something on nodes, Phi^(0) or the diagonals of Phi^(1..K).
+        taps_itself: True if layers combine z^(0) too, unless they are told otherwise.
     """
 
     heads: int
@@ -38,8 +83,63 @@ class Phi(nn.Module, ABC):
     follows_signal: bool = False
     shares_hops: bool = False
     reads_edge_attr: bool = True
+    needs_edge_attr: bool = False
     reads_sparse: bool = False
+    walks_input: bool = False
+    shares_lift: bool = False
+    mixes_channels: bool = False
+    has_initial: bool = False
+    has_diagonal: bool = False
 
+    # ---------------------------------------------------------------- as part of a layer
+    @property
+    def reads_target(self) -> bool:
+        return self.follows_signal
+
+    @property
+    def taps_itself(self) -> bool:
+        return not self.follows_signal
+
+    @property
+    def commutes_with_lift(self) -> bool:
+        """Whether a hop of the lifted signal is the lift of a hop of the input: all channels have the same weights."""
+        return not (self.follows_signal or self.mixes_channels)
+
+    @property
+    def numbers_an_edge(self) -> int:
+        """How many numbers of its own every edge of the bound graph has; 0 if there is no table of such."""
+        return 0
+
+    @property
+    def table_rows(self) -> int | None:
+        """Rows of the table of edge weights; None if there is none."""
+        return None
+
+    def bound_graph(self) -> Graph | None:
+        """The graph that a table of its edges belongs to; None if there is none, or no graph yet."""
+        return None
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        """The phi of a layer of these sizes, with options of its constructor. ``spec.hops`` is not known yet."""
+        return cls(spec.order, spec.heads, **options)
+
+    def check_layer(self, spec: LayerSpec, lift: Any) -> None:
+        """Refuse a layer of sizes, or with a lift, that this phi cannot serve.
+
+        Raises:
+            ShapeError: with what does not fit.
+        """
+
+    def default_lift(self, spec: LayerSpec) -> Choice:
+        """The lift that layers have by default, by name: here a linear map to the heads."""
+        return "linear", {}
+
+    def default_taps(self, spec: LayerSpec) -> Choice:
+        """The taps that layers have by default, by name: here the sum of the hops."""
+        return "sum", {}
+
+    # ---------------------------------------------------------------- weights
     @abstractmethod
     def forward(
         self,
@@ -91,6 +191,7 @@ class Phi(nn.Module, ABC):
         """
         return None
 
+    # ---------------------------------------------------------------- tables, parameters
     def bind(self, graph: Graph, heads: int | None = None) -> None:
         """Give tables of edge weights their edges. Nothing to do for weights that are computed."""
 
@@ -127,6 +228,14 @@ class Phi(nn.Module, ABC):
         """
         if self.follows_signal:
             raise PlanError(f"no input channels can be taken from {type(self).__name__}.")
+
+    def remove_edges_(self, source: Tensor, target: Tensor) -> int:
+        """Take edges out of the table of weights, in place; they weigh 0 from then on. How many rows have gone.
+
+        Raises:
+            PlanError: if there is no table with a row for every edge.
+        """
+        raise PlanError(f"{type(self).__name__} has no table of edges from which some could be taken.")
 
     def _keep(self, order: int, heads: Tensor) -> None:
         """``keep_``, with numbers that are fine; ``order`` and ``heads`` are still those from before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.attention import SoftmaxPhi
-from edgenet.phi.base import Pair, source_and_target
+from edgenet.phi.base import Choice, LayerSpec, Pair, source_and_target
 from edgenet.structured import StructuredLinear
 
 
@@ -36,6 +37,7 @@ class DotProduct(SoftmaxPhi):
     """
 
     reads_edge_attr = False
+    reads_target = False  # of the layer's lift: it has one of its own
 
     def __init__(
         self,
@@ -51,6 +53,17 @@ class DotProduct(SoftmaxPhi):
         source, target = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         self.key = StructuredLinear.dense(source, heads * channels, bias=bias)
         self.query = StructuredLinear.dense(target, heads * channels, bias=bias)
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        widths = (spec.in_channels, spec.target_channels)
+        return cls(spec.order, spec.heads, spec.out_channels, in_channels=widths, bias=spec.bias, **options)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"bias": self.lifts_have_bias}
+
+    def default_lift(self, spec: LayerSpec) -> Choice:
+        return "linear", {"bias": self.lifts_have_bias}  # the value map, which is like the other two
 
     def reset_parameters(self) -> None:
         self.key.reset_parameters()

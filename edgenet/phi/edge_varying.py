@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from edgenet import gso, ops
 from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
-from edgenet.phi.base import Pair, Phi, Spmm, source_and_target
+from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm, source_and_target
 from edgenet.phi.channels import made
 from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows, TypeRows
 from edgenet.structured import Dense, StructuredMatrix
@@ -74,7 +74,7 @@ class EdgeVarying(Phi):
     ) -> None:
         super().__init__()
         self.order, self.heads, self.share, self.structure = order, heads, share, structure
-        self.reads_edge_attr = share == "type"
+        self.reads_edge_attr = self.needs_edge_attr = share == "type"
         self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
         if normalize is not None and (share == "edge" or normalize not in gso.NORMALISATIONS):
             raise ShapeError(
@@ -94,6 +94,26 @@ class EdgeVarying(Phi):
     def is_bound(self) -> bool:
         """Whether the tables know their edges."""
         return self.where.edge_rows is not None
+
+    @property
+    def numbers_an_edge(self) -> int:
+        return self.order * self.heads if isinstance(self.where, EdgeRows) else 0
+
+    @property
+    def table_rows(self) -> int:
+        return self.edge_table.shape[0]
+
+    def bound_graph(self) -> Graph | None:
+        return self._bound_graph()
+
+    def arguments(self) -> dict[str, Any]:
+        return {
+            "self_loops": self.has_diagonal,
+            "initial": self.has_initial,
+            "nodes": getattr(self.where, "nodes", None),
+            "num_types": self.where.edge_rows if self.share == "type" else None,
+            "buckets": self.where.edge_rows if self.share == "hash" else None,
+        }
 
     # ---------------------------------------------------------------- making
     def bind(self, graph: Graph, heads: int | None = None) -> None:
@@ -293,8 +313,8 @@ class EdgeMatrix(Phi):
 
     z^(k)[i] = D^(k)[i] z^(k-1)[i] + sum over e = (j -> i) of Theta^(k)[e] z^(k-1)[j]
 
-    Unlike the bank of F_out F_in scalar filters that ``EdgeVarying`` gives with a ``Fan`` lift, whose channels meet
-    only at the end; for one hop the two are the same. The lifted signal is (N, F, 1).
+    Unlike the bank of F_out F_in scalar filters that ``EdgeVarying`` gives with a ``FilterBank`` lift, whose channels
+    meet only at the end; for one hop the two are the same. The lifted signal is (N, F, 1).
 
     Args:
         order: K.
@@ -305,14 +325,42 @@ class EdgeMatrix(Phi):
         ShapeError: with ``initial=True``: Phi^(0) is the identity here.
     """
 
+    mixes_channels = True
+
     def __init__(self, order: int = 1, channels: int = 1, **options) -> None:
         super().__init__()
         if options.get("initial"):
             raise ShapeError("matrices on edges leave the input as it is before the first hop: set initial=False.")
         self.entries = EdgeVarying(order, channels * channels, **options)
         self.order, self.heads, self.channels = order, channels, channels
-        self.reads_edge_attr = self.entries.reads_edge_attr
+        self.reads_edge_attr, self.needs_edge_attr = self.entries.reads_edge_attr, self.entries.needs_edge_attr
+        self.has_diagonal = self.entries.has_diagonal
         self.reset_parameters()
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        check_no_heads(spec)
+        return cls(spec.order, spec.out_channels, **options)
+
+    def default_lift(self, spec: LayerSpec) -> Choice:
+        return "linear", {"heads": self.channels, "width": self.channels}  # every channel is a head of its own
+
+    def default_taps(self, spec: LayerSpec) -> Choice:
+        return "sum", {"merge": "concat"}
+
+    @property
+    def numbers_an_edge(self) -> int:
+        return self.entries.numbers_an_edge
+
+    @property
+    def table_rows(self) -> int:
+        return self.entries.table_rows
+
+    def bound_graph(self) -> Graph | None:
+        return self.entries.bound_graph()
+
+    def remove_edges_(self, source: Tensor, target: Tensor) -> int:
+        return self.entries.remove_edges_(source, target)
 
     def bind(self, graph: Graph, heads: int | None = None) -> None:
         fresh = is_lazy(self.entries.edge_table)
@@ -361,6 +409,16 @@ class EdgeMatrix(Phi):
 
     def extra_repr(self) -> str:
         return f"order={self.order}, channels={self.channels}"
+
+
+def check_no_heads(spec: LayerSpec) -> None:
+    """Refuse heads where hops mix all channels.
+
+    Raises:
+        ShapeError: if there is more than one.
+    """
+    if spec.heads != 1:
+        raise ShapeError(f"matrices mix all channels at every hop and have no heads; got heads={spec.heads}.")
 
 
 def _rows(

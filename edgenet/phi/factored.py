@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from edgenet import gso, ops
 from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
-from edgenet.phi.base import Pair, Phi, Spmm
+from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm
 from edgenet.phi.channels import ChannelKronecker, ChannelTable
 from edgenet.phi.corrections import Corrections
-from edgenet.phi.edge_varying import _REMEMBERED, EdgeVarying, is_lazy, new_token
+from edgenet.phi.edge_varying import _REMEMBERED, EdgeVarying, check_no_heads, is_lazy, new_token
 from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows
 from edgenet.phi.shift import ShiftOperator
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix
@@ -73,6 +73,8 @@ class EdgeFactored(Phi):
     """
 
     reads_sparse = True
+    mixes_channels = True
+    taps_itself = False  # the loops have matrices of their own
 
     def __init__(
         self,
@@ -134,7 +136,10 @@ class EdgeFactored(Phi):
             self.coefficients: Phi = ShiftOperator(order, normalize=given)
         else:
             self.coefficients = EdgeVarying(order, 1 if self.is_bilinear else self.rank, **sharing)
-        self.reads_edge_attr = self.coefficients.reads_edge_attr
+        self.reads_edge_attr, self.needs_edge_attr = (
+            self.coefficients.reads_edge_attr, self.coefficients.needs_edge_attr
+        )  # fmt: skip
+        self.has_diagonal = self_loops
         fans = [in_channels, *[out_channels] * (order - 1)]
         fans = [in_channels] * order if bank == "siso" else fans
         self.channels = nn.ModuleList(
@@ -172,6 +177,28 @@ class EdgeFactored(Phi):
             edges = {"structure": "tensor_train", "in_modes": [1, self.order * self.rank], "rank": edge_rank}
             return edges, {"structure": "tensor_train", "dims": 2, "rank": channel_rank}
         return None, None
+
+    # ---------------------------------------------------------------- as part of a layer
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        check_no_heads(spec)
+        return cls(spec.order, spec.in_channels, spec.out_channels, **options)
+
+    def check_layer(self, spec: LayerSpec, lift: Any) -> None:
+        alike = spec.in_channels == spec.target_channels == self.in_channels
+        if not alike or spec.out_channels != self.out_channels or lift is not None or spec.self_tap:
+            widths = (spec.in_channels, spec.target_channels)
+            raise ShapeError(
+                f"factored matrices on edges lead from {self.in_channels} to {self.out_channels} channels without a "
+                f"lift or a self tap; got {widths[0] if widths[0] == widths[1] else widths} to {spec.out_channels}, "
+                f"lift={lift}, self_tap={spec.self_tap}."
+            )
+
+    def default_lift(self, spec: LayerSpec) -> Choice:
+        return "identity", {}
+
+    def default_taps(self, spec: LayerSpec) -> Choice:
+        return ("sum_inputs", {}) if self.lanes else ("sum", {"merge": "concat"})
 
     # ---------------------------------------------------------------- making
     @property

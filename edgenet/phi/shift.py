@@ -8,7 +8,7 @@ from torch import Tensor
 from edgenet import gso
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.phi.base import Pair, Phi, source_and_target
+from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, source_and_target
 
 
 class ShiftOperator(Phi):
@@ -37,6 +37,12 @@ class ShiftOperator(Phi):
                 f"normalize={normalize!r} is for one shift operator; normalise the {heads} columns beforehand."
             )
         self.order, self.heads, self.normalize = order, heads, normalize
+
+    def default_lift(self, spec: LayerSpec) -> Choice:
+        return "identity", {}
+
+    def default_taps(self, spec: LayerSpec) -> Choice:
+        return "linear", {}
 
     def forward(
         self,
@@ -83,6 +89,7 @@ class ShiftProduct(Phi):
     """
 
     reads_edge_attr = False
+    has_diagonal = True
 
     def __init__(self, order: int = 1, heads: int = 1, normalize: str | None = None) -> None:
         super().__init__()

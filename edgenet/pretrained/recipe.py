@@ -20,8 +20,7 @@ from torch_geometric.nn import ChebConv, MessagePassing
 from edgenet.errors import CheckpointError
 from edgenet.models import GraphClassifier, NodeClassifier
 from edgenet.nn import EdgeNetConv, Parallel
-from edgenet.nn.arma import Stacks
-from edgenet.nn.taps import GraphIsomorphism, Scaled
+from edgenet.nn.taps import GraphIsomorphism, Scaled, Stacks
 from edgenet.phi import Attention, AttentionV2, DotProduct, EdgeVarying
 from edgenet.pretrained.allowed import CLASSES, NAMES
 from edgenet.pretrained.plain import Child, NotPlainError, decode, encode

@@ -16,11 +16,9 @@ from torch import Tensor
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
-from edgenet.nn.arma import Jacobi
 from edgenet.nn.evaluating import evaluating
 from edgenet.nn.keep import combined, input_copies
-from edgenet.nn.taps import Chebyshev, Taps, Walk
-from edgenet.phi import EdgeFactored, EdgeMatrix
+from edgenet.nn.taps import Taps, Walk
 from edgenet.selection.blocks import block_names
 from edgenet.selection.plan import Kept, RemovalPlan
 
@@ -165,11 +163,11 @@ def tap_features(
     """
     if not isinstance(layer, EdgeNetConv):
         raise ShapeError(f"taps are those of an EdgeNetConv, got a {type(layer).__name__}; pass the one inside it.")
-    if isinstance(layer.taps, Chebyshev | Jacobi):
+    if layer.taps.own_signals:
         raise ShapeError(f"{type(layer.taps).__name__} taps combine other signals than powers of one operator.")
     if isinstance(layer.in_channels, tuple) or isinstance(x, tuple):
         raise ShapeError("tap features are of layers with one set of nodes, not of bipartite graphs.")
-    if isinstance(layer.phi, EdgeMatrix | EdgeFactored):
+    if layer.phi.mixes_channels:
         raise ShapeError(f"{type(layer.phi).__name__} mixes channels at every hop, and its hops are no features.")
     recorder = _Recorder()
     probe = copy.copy(layer)  # with dictionaries of its own, so that the layer never sees the recorder

@@ -6,15 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from edgenet.errors import ConfigError, PlanError
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.keep import combined, input_copies
-from edgenet.nn.taps import Linear
 from edgenet.selection.features import TapFeatures
-from edgenet.structured import Dense
-from edgenet.structured.dense import dense
 
 
 @torch.no_grad()
@@ -37,7 +33,7 @@ def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNe
         ConfigError: if there is not one estimator a channel, one is not linear or of other columns, or the features are
             of another layer; a layer that has lost taps has features of its own.
     """
-    if not isinstance(layer.taps, Linear):
+    if layer.taps.in_width(1) is None and not layer.taps.folds:
         raise PlanError(f"coefficients are linear taps, and this layer has {type(layer.taps).__name__} taps.")
     if layer.bias is None:
         raise PlanError("intercepts need a bias: make the layer with bias=True.")
@@ -46,19 +42,18 @@ def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNe
             "blocks of edges have coefficients of their own, and share their taps in a layer: remove the blocks, and "
             "fit again on tap_features of what is left."
         )
-    pairs, matrix = combined(layer), layer.taps.linear.weight
+    pairs = combined(layer)
     width = len(features.taps) // len({tap[:2] for tap in features.taps})
-    lazy = isinstance(matrix, Dense) and matrix.is_lazy
-    if not lazy and dense(matrix, "the taps").shape[1] != len(pairs) * width:
+    own = layer.taps.in_width(len(pairs))
+    if own not in (None, width):
         raise ConfigError(
-            f"the layer has {matrix.shape[1] // len(pairs)} channels a tap, and the features have {width}: they are of "
-            f"another layer."
+            f"the layer has {own} channels a tap, and the features have {width}: they are of another layer."
         )
     parts = [_linear(estimator, features) for estimator in estimators]
-    if sum(len(intercepts) for _, intercepts in parts) != matrix.shape[0]:
+    if sum(len(intercepts) for _, intercepts in parts) != layer.out_channels:
         raise ConfigError(
-            f"the layer has {matrix.shape[0]} output channels, and {len(parts)} estimators came, with coefficients for "
-            f"{[len(intercepts) for _, intercepts in parts]}."
+            f"the layer has {layer.out_channels} output channels, and {len(parts)} estimators came, with coefficients "
+            f"for {[len(intercepts) for _, intercepts in parts]}."
         )
     coefficients, intercepts = (np.concatenate(part) for part in zip(*parts, strict=True))
     table = np.zeros((len(coefficients), len(pairs), width))
@@ -72,12 +67,8 @@ def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNe
                 f"were removed: fill first, and remove then."
             )
         table[:, place] = coefficients[:, start : start + width]
-    if lazy:
-        matrix.materialise(matrix.shape[0], len(pairs) * width)
-    matrix.weight.copy_(torch.as_tensor(table.reshape(len(table), -1)))
+    layer.taps.fill_(torch.as_tensor(table))
     layer.bias.copy_(torch.as_tensor(intercepts))
-    if layer.taps.linear.bias is not None:
-        nn.init.zeros_(layer.taps.linear.bias)
     return layer
 
 

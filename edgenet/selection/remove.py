@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from edgenet.errors import PlanError
@@ -15,11 +15,7 @@ from edgenet.graph import Graph
 from edgenet.models import NodeClassifier
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.keep import combined, copied_module, keep_inputs_, keep_taps_
-from edgenet.nn.lift import LinearLift
 from edgenet.nn.parallel import Parallel
-from edgenet.nn.taps import Linear, Scaled
-from edgenet.phi import EdgeMatrix, EdgeVarying, Phi
-from edgenet.phi.rows import EdgeRows
 from edgenet.selection.plan import Kept, RemovalPlan
 
 
@@ -134,7 +130,7 @@ def _readers(model: nn.Module, name: str, readers: Mapping[str, str | None] | No
     around = [model.get_submodule(path) for path in _paths_above(name)]
     if any(isinstance(module, Parallel) for module in around):
         raise PlanError(f"{name}: other layers are added to its heads, which cannot be removed from the sum.")
-    if hasattr(around[0], "origin") and around[0].root is not None:  # a layer that convert has made
+    if any(getattr(module, "adds_to_heads", False) for module in (model.get_submodule(name), around[0])):
         raise PlanError(f"{name}: a map of the input is added to its heads, which cannot be removed with them.")
     if readers is not None and name in readers:
         reader = readers[name]
@@ -159,15 +155,14 @@ def _paths_above(name: str) -> list[str]:
 
 
 def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -> None:
-    table = _table(conv)
-    if kept.blocks is None or not isinstance(table, EdgeVarying) or not isinstance(table.where, EdgeRows):
+    if kept.blocks is None or not conv.phi.numbers_an_edge:
         return
     if edge_index is None or blocks is None:
         raise PlanError("its table loses blocks of edges: pass edge_index and the labels, blocks, of its edges.")
-    if not table.is_bound:
+    bound = conv.phi.bound_graph()
+    if bound is None:
         raise PlanError("its table of edge weights has no graph yet: bind it, or run the model once.")
-    stay = kept.edges(blocks)
-    nodes = int(table.where.num_nodes)
+    stay, nodes = kept.edges(blocks), bound.num_nodes
     graph, _ = Graph.of(edge_index, nodes)
     if len(stay) != graph.num_edges:
         raise PlanError(f"there are {len(stay)} labels for {graph.num_edges} edges; give one for each.")
@@ -176,12 +171,7 @@ def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -
     gone = ~torch.isin(key, key[stay])  # a repeated edge stays if one of its labels does
     if conv.add_self_loops:  # the loops are those that the layer adds, which have no labels
         gone &= graph.source != graph.target
-    table.remove_edges_(graph.source[gone], graph.target[gone])
-
-
-def _table(conv: EdgeNetConv) -> Phi:
-    """The phi that holds the table of edge weights, where there is one."""
-    return conv.phi.entries if isinstance(conv.phi, EdgeMatrix) else conv.phi
+    conv.phi.remove_edges_(graph.source[gone], graph.target[gone])
 
 
 def _removed(name: str, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> Removed:
@@ -190,9 +180,7 @@ def _removed(name: str, before: tuple[int | None, ...], after: tuple[int | None,
 
 def _sizes(conv: EdgeNetConv) -> tuple[int, int, int, int, int | None]:
     parameters = sum(p.numel() for p in conv.parameters() if p.requires_grad)
-    table = _table(conv)
-    edges = table.edge_table.shape[0] if isinstance(table, EdgeVarying) else None
-    return len(conv.hops), conv.heads, len(combined(conv)), parameters, edges
+    return len(conv.hops), conv.heads, len(combined(conv)), parameters, conv.phi.table_rows
 
 
 @torch.no_grad()
@@ -214,20 +202,13 @@ def zeros_of(layer: EdgeNetConv, name: str = "") -> RemovalPlan:
         raise PlanError(f"the size of {name or 'the layer'} is not known yet: run the model once first.")
     pairs = combined(layer)
     stays = torch.ones(len(pairs), dtype=torch.bool)
-    if isinstance(layer.taps, Linear):
-        stays &= _any(layer.taps.linear.weight.to_dense().unflatten(1, (len(pairs), -1)).movedim(1, 0))
-    elif isinstance(layer.taps, Scaled):
-        stays &= _any(layer.taps.weight.unsqueeze(1)).repeat_interleave(layer.heads)
-    apart = not isinstance(layer.phi, EdgeMatrix) and getattr(layer.taps, "merge", None) != "mean"
-    if apart and isinstance(layer.lift, LinearLift) and layer.lift.linear.bias is None:
-        lifted = _any(layer.lift.linear.weight.to_dense().unflatten(0, (layer.lift.heads, -1)))
-        if len(lifted) == layer.heads:
-            stays &= lifted[[h for _, h in pairs]]
+    used = layer.taps.used(len(pairs))
+    if used is not None:
+        stays &= used.cpu()
+    apart = not layer.phi.mixes_channels and getattr(layer.taps, "merge", None) != "mean"
+    lifted = layer.lift.used_heads() if apart else None
+    if lifted is not None and len(lifted) == layer.heads:
+        stays &= lifted.cpu()[[h for _, h in pairs]]
     if not stays.any():
         raise PlanError(f"all taps of {name or 'the layer'} are zero, so that nothing would be left of it.")
     return RemovalPlan({name: Kept(tuple(pair for pair, stay in zip(pairs, stays.tolist(), strict=True) if stay))})
-
-
-def _any(groups: Tensor) -> Tensor:
-    """(G, ...) -> (G,) whether any entry is other than zero."""
-    return (groups != 0).flatten(1).any(1).cpu()

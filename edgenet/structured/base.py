@@ -97,13 +97,18 @@ class StructuredMatrix(nn.Module, ABC):
         """Whether its size, or part of it, is not known yet: ``materialise`` gives it one. Most are never lazy."""
         return False
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether every entry is a number of its own, so that W can be any matrix: nothing is compressed."""
+        return False
+
     def materialise(self, rows: int, columns: int) -> None:
         """Give a lazy matrix its size, and its start.
 
         Raises:
             ShapeError: if it was declared to have another.
         """
-        raise ShapeError(f"a {type(self).__name__} has a size already, {self.shape}, and is asked to be {rows, columns}.")
+        raise ShapeError(f"a {type(self).__name__} has a size, {self.shape}, and is asked to be {rows, columns}.")
 
     def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
         """Keep these rows and columns, in this order, in place. Parameters are new ones.

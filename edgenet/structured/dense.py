@@ -46,6 +46,10 @@ class Dense(StructuredMatrix):
         return isinstance(self.weight, UninitializedParameter)  # torch's is_lazy cannot be traced
 
     @property
+    def is_dense(self) -> bool:
+        return True
+
+    @property
     def shape(self) -> tuple[int, int]:
         return self._known if self.is_lazy else tuple(self.weight.shape)
 
@@ -86,6 +90,8 @@ class Dense(StructuredMatrix):
     @torch.no_grad()
     def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
         """Keep these rows and columns, in this order, in place. The parameter is a new one."""
+        if self.is_lazy:
+            raise PlanError("a matrix of which the size is not known yet keeps nothing: run the model once first.")
         weight = self.weight
         for axis, index in enumerate((rows, columns)):
             if index is not None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, SpectralConv, lift, specializations, taps
-from edgenet.nn.arma import Jacobi
+from edgenet.nn.taps import Jacobi
 from edgenet.phi import Attention, ShiftOperator
 from edgenet.structured import StructuredLinear
 
@@ -139,7 +139,7 @@ def jarma(a: Arrays) -> Adapter:
         fill(jacobi.pole.weight, a["inverseWeight"][:, i].flatten(0, 1))
         fill(jacobi.residue.weight, a["directWeight"][:, i].flatten(0, 1))
         shift = ShiftOperator(int(a["tMax"]) + 1)
-        conv = EdgeNetConv(g, f, phi=shift, lift=lift.Fan(f * p), taps=jacobi, bias=False)
+        conv = EdgeNetConv(g, f, phi=shift, lift=lift.FilterBank(f * p), taps=jacobi, bias=False)
         parts.append((conv, *by_columns(a["S"][i])))
     poly = polynomial(a["S"], a["filterWeight"], a["bias"])
     layers = Sum(*parts, poly)

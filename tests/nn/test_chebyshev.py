@@ -6,8 +6,7 @@ from cases import random_graph
 
 from edgenet import EdgeNetConv
 from edgenet.errors import ShapeError
-from edgenet.nn.arma import Stacks
-from edgenet.nn.taps import Chebyshev, GraphIsomorphism
+from edgenet.nn.taps import Chebyshev, GraphIsomorphism, Stacks
 from edgenet.phi import Attention, EdgeVarying, ShiftOperator
 from edgenet.structured import Kronecker, StructuredLinear
 

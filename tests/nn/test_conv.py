@@ -17,6 +17,7 @@ from edgenet import gso, ops
 from edgenet.errors import EdgeIndexError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.nn import SPECIALIZATIONS, EdgeNetConv, Parallel, SpectralConv, lift, specializations, taps
+from edgenet.nn.shortcuts import Route
 from edgenet.phi import Attention, EdgeMatrix, EdgeVarying, Phi, ShiftOperator
 
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -147,7 +148,7 @@ def test_one_matrix_for_every_edge_mixes_channels_at_every_hop(graph, order):
 @graphs
 def test_the_two_banks_are_one_for_a_single_hop(graph):
     scalars = EdgeNetConv(
-        3, 3, phi=EdgeVarying(1, 9), lift=lift.Fan(3), taps=taps.SumFan(3), self_tap=False, bias=False
+        3, 3, phi=EdgeVarying(1, 9), lift=lift.FilterBank(3), taps=taps.SumInputs(3), self_tap=False, bias=False
     ).bind(graph)
     matrices = EdgeNetConv(3, 3, phi=EdgeMatrix(1, 3), self_tap=False, bias=False).bind(graph)
     redraw_(scalars)
@@ -159,7 +160,8 @@ def test_the_two_banks_are_one_for_a_single_hop(graph):
 
 def test_the_two_banks_differ_for_two_hops():
     graph = undirected()
-    scalars = EdgeNetConv(3, 3, phi=EdgeVarying(2, 9), lift=lift.Fan(3), taps=taps.SumFan(3), bias=False).bind(graph)
+    parts = {"phi": EdgeVarying(2, 9), "lift": lift.FilterBank(3), "taps": taps.SumInputs(3)}
+    scalars = EdgeNetConv(3, 3, **parts, bias=False).bind(graph)
     matrices = EdgeNetConv(3, 3, phi=EdgeMatrix(2, 3), bias=False).bind(graph)
     redraw_(scalars)
     matrices.phi.entries.load_state_dict(scalars.phi.state_dict())
@@ -479,7 +481,7 @@ def test_a_lift_comes_after_the_walk_where_it_widens(graph, layer, walked, monke
     grads = torch.autograd.grad(narrow.pow(2).sum(), [x, *conv.parameters()])
     assert set(walked) == {2}
     walked.clear()
-    monkeypatch.setattr(EdgeNetConv, "_narrower_before_lift", lambda self, width, fusable: False)
+    monkeypatch.setattr("edgenet.nn.conv.route", lambda *parts, **options: Route())
     y = conv(x, graph)
     assert set(walked) == {5}
     close(narrow, y)
@@ -985,7 +987,7 @@ def test_features_that_are_no_signal_are_refused():
 def test_edge_weights_and_features_of_another_length_are_refused():
     conv = specializations.gat(4, 2, edge_dim=3)
     with refuses(ShapeError, "edge_weight", "2 edges", "(5,)"):
-        conv(X, EDGES, torch.ones(5))
+        conv(X, EDGES, edge_weight=torch.ones(5), edge_attr=torch.ones(2, 3))
     with refuses(ShapeError, "edge_attr", "2 edges", "(4, 3)"):
         conv(X, EDGES, edge_attr=torch.ones(4, 3))
     with refuses(ShapeError, "edge_dim=3"):

@@ -160,7 +160,7 @@ def test_only_the_input_is_left():
         ("gat", [(0, 0)], r"signals \(hop, head\) \[\(1, 0\)"),
         ("gcat", [(0, 0), (2, 1)], r"\[\(0, 0\), \(2, 1\)\] cannot be all.*all of them or for none"),
         ("gcat", [(0, 0), (0, 1), (0, 2)], "one hop at least"),
-        ("edge_varying siso", [(1, 0)], "Fan lift"),
+        ("edge_varying siso", [(1, 0)], "FilterBank lift"),
         ("edge_varying mimo", [(1, 0)], "channels"),
         ("node_varying", [(1, 0), (3, 0)], "no .hop, head"),
     ],
@@ -168,7 +168,7 @@ def test_only_the_input_is_left():
 def test_what_cannot_be_done_without_is_refused_and_nothing_changes(name, pairs, text):
     layer, x, *_ = ready(name)
     before, names = layer(x, GRAPH), {n: p for n, p in layer.named_parameters()}
-    with pytest.raises(PlanError, match=text if name != "edge_varying siso" else "Fan lift|pair of channels"):
+    with pytest.raises(PlanError, match=text if name != "edge_varying siso" else "FilterBank lift|pair of channels"):
         keep_taps_(layer, pairs)
     assert all(p is names[n] for n, p in layer.named_parameters())
     assert torch.equal(layer(x, GRAPH), before)

@@ -11,8 +11,7 @@ from oracles import assert_near
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, specializations
-from edgenet.nn.arma import Jacobi
-from edgenet.nn.taps import NodeVarying
+from edgenet.nn.taps import Jacobi, NodeVarying
 from edgenet.phi import EdgeMatrix, EdgeVarying
 from edgenet.structured import STRUCTURES, Dense, LowRank, TensorTrain, family, structure
 

@@ -1,0 +1,86 @@
+"""The door to PyG: what a layer does where PyG's explainers, hooks and subclasses look at its messages."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import MessagePassing
+
+from edgenet import ops
+from edgenet.graph import Graph
+from edgenet.phi.base import Spmm
+
+#: arguments of the layer that are ``MessagePassing``'s
+OPTIONS = ("flow", "decomposed_layers")
+_PROPAGATE = getattr(MessagePassing, "_orig_propagate", MessagePassing.propagate)  # PyG's own, before it is templated
+_HOOKS = tuple(
+    f"_{step}_forward_{when}hooks"
+    for step in ("propagate", "message", "aggregate", "edge_update")
+    for when in ("pre_", "")
+)
+_STEPS = ("message", "aggregate", "update", "edge_update", "propagate")
+
+
+class PygDoor(MessagePassing):
+    """A ``MessagePassing`` that calls ``propagate`` only where somebody looks: under its hooks, while PyG explains, and
+    in subclasses that change a step. Otherwise ``ops.spmm`` does the same without a message an edge.
+
+    Then every hop is ``propagate(edge_index, x=..., alpha=...)`` with (E, H) ``alpha``, where PyG's tools look for
+    attention, and weights go through ``edge_updater`` first.
+    """
+
+    propagate_type: ClassVar[dict[str, type]] = {"x": Tensor, "alpha": Tensor}
+    edge_updater_type: ClassVar[dict[str, type]] = {"alpha": Tensor}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(aggr="add", node_dim=0, **options)
+        # PyG takes the templated propagate of a base class for the original, and would not explain subclasses
+        type(self)._orig_propagate = _PROPAGATE
+
+    def is_looked_at(self) -> bool:
+        """Whether messages must be PyG's."""
+        if self.explain:
+            return True
+        own = self.__dict__
+        return any(own[hooks] for hooks in _HOOKS) or _changes_a_step(type(self)) or any(step in own for step in _STEPS)
+
+    def spmm(self) -> Spmm:
+        """What moves the messages of a hop."""
+        return self._propagated if self.is_looked_at() else ops.spmm
+
+    def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+        if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
+            return self.propagate(
+                graph.edge_index.flip(0), x=x, alpha=weight, size=(graph.num_nodes, graph.num_sources)
+            )
+        return self.propagate(graph.edge_index, x=x, alpha=weight, size=(graph.num_sources, graph.num_nodes))
+
+    def updated(self, weights: Tensor, graph: Graph) -> Tensor:
+        """(K, E, H) weights as hooks of ``edge_updater`` leave them; hops that share them are updated once."""
+        edges, size = graph.edge_index, (graph.num_sources, graph.num_nodes)
+        if self.flow == "target_to_source":
+            edges, size = edges.flip(0), size[::-1]
+        if len(weights) == 0:
+            return weights
+        alike = weights.stride(0) == 0
+        hops = [self.edge_updater(edges, size=size, alpha=w) for w in (weights[:1] if alike else weights)]
+        return hops[0].expand(len(weights), -1, -1) if alike else torch.stack(hops)
+
+    def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
+        return alpha.unsqueeze(-1) * x_j
+
+    def edge_update(self, alpha: Tensor) -> Tensor:
+        return alpha
+
+
+_changing: dict[type, bool] = {}
+
+
+def _changes_a_step(kind: type) -> bool:
+    """Whether a subclass has a step of its own."""
+    if kind not in _changing:
+        template = {name: getattr(PygDoor, name) for name in ("message", "aggregate", "update", "edge_update")}
+        _changing[kind] = any(getattr(kind, name) is not step for name, step in template.items())
+    return _changing[kind]

@@ -1,0 +1,166 @@
+"""Taps: what combines the signals of a walk. Walk: the means to take it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from edgenet.errors import PlanError
+from edgenet.graph import Graph
+from edgenet.phi.base import LayerSpec
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk over a graph that taps may take.
+
+    Attributes:
+        graph: the graph.
+        weights: (K, E, H) edge weights, with a K axis of stride 0 where all hops share them; None where the hops make
+            them on the way, which is only for taps that do not read them.
+        hop: ``hop(k, z)`` is Phi^(k + 1) z, for k from 0; it keeps every axis of z, and C may be any number. With (E,)
+            ``edges`` as a third argument, where there are ``weights``, edges count that often, and diagonals not.
+        order: K.
+        hops: which z^(k) are the signals to combine, rising and ending at K.
+        shares_hops: whether Phi^(1) = ... = Phi^(K), which lets some taps walk in the narrower width.
+        combine: the module that stands in the layer, called with the signals and the graph at last: the taps
+            themselves, or what somebody put around them.
+        may_mix_first: whether nobody would notice if ``combine`` were not called, and its numbers used otherwise.
+    """
+
+    graph: Graph
+    weights: Tensor | None
+    hop: Callable[..., Tensor]
+    order: int
+    hops: tuple[int, ...]
+    shares_hops: bool
+    combine: Callable[[list[Tensor], Graph], Tensor]
+    may_mix_first: bool
+
+
+class Taps(nn.Module, ABC):
+    """Walks and combines. Signals are (N, H, C), or (N, B, H, C) for a batch of B signals on one graph.
+
+    Attributes:
+        reads_weights: whether it looks at the edge weights of the walk.
+        own_signals: whether it combines other signals than z^(k) = Phi^(k) z^(k-1), of a walk of its own.
+        commutes_with_lift: whether a linear lift of one head could as well be applied to the result.
+        folds: whether the taps of a signal that is the same for all heads can become one (``fold_``).
+        merge: what becomes of the heads, where they stay apart: "concat" puts them side by side.
+    """
+
+    reads_weights: bool = False
+    own_signals: bool = False
+    commutes_with_lift: bool = False
+    folds: bool = False
+    merge: str | None = None
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        """The taps of a layer of these sizes; by default what the constructor makes of the options."""
+        return cls(**options)
+
+    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        """Take all hops from z^(0) = ``z``, and combine: what ends in ``walk.combine(signals, graph)``."""
+        return all_hops(z, walk)
+
+    @abstractmethod
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        """(N, [B,] H, C) signals of the hops that count -> (N, [B,] F_out)."""
+
+    def bind(self, graph: Graph, channels: int | None = None) -> None:
+        """Learn the graph, where taps belong to nodes.
+
+        Args:
+            channels: H * C, where it is known before the first signal.
+        """
+
+    def pairs_of(self, taps: int, heads: int) -> list[tuple[int, int]]:
+        """Which signals are read, as pairs (t, h) of the place of a signal and a head: by default all."""
+        return [(t, h) for t in range(taps) for h in range(heads)]
+
+    def in_width(self, blocks: int) -> int | None:
+        """Channels of each of so many (hop, head) signals, where the parameters tell; else None."""
+        return None
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew."""
+
+    def fold_(self, signal: int, taps: int, heads: int, into: int) -> None:
+        """Give a signal that is the same for all heads one tap, the sum of its own, in place; it goes by head ``into``.
+
+        Args:
+            signal: its place.
+            taps, heads: how many signals and heads there are.
+
+        Raises:
+            PlanError: if these taps cannot, or are compressed.
+        """
+        raise PlanError(f"{type(self).__name__} taps have no taps of single heads.")
+
+    def fill_(self, weight: Tensor) -> None:
+        """Take over (F_out, P, C) coefficients of the P signals of ``pairs_of``.
+
+        Raises:
+            PlanError: if these taps are not linear in signals, or compressed.
+        """
+        raise PlanError(f"coefficients are linear taps, and this layer has {type(self).__name__} taps.")
+
+    def used(self, blocks: int) -> Tensor | None:
+        """(P,) which of so many signals have coefficients other than 0; None if these taps have none."""
+        return None
+
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        """Keep what reads these signals, in place: others, and heads that nothing reads, will not come any more.
+
+        Args:
+            pairs: (t, h), the place of a signal among those combined so far and its head, rising.
+            taps: how many signals there were.
+            heads: H, so far.
+
+        Raises:
+            PlanError: if these taps cannot do without the rest, or are compressed.
+        """
+        raise PlanError(f"{type(self).__name__} taps need all their signals; nothing can be removed from them.")
+
+    def keep_inputs_(self, channels: Tensor, blocks: int) -> None:
+        """Keep some channels of each of so many (hop, head) signals, in place.
+
+        Raises:
+            PlanError: if these taps have no matrix from which they could be taken.
+        """
+        raise PlanError(f"no input channels can be taken from {type(self).__name__} taps.")
+
+
+def all_hops(z: Tensor, walk: Walk) -> Tensor:
+    """The plain walk: z^(k) = Phi^(k) z^(k-1), and the signals that count combined."""
+    signals = [z]
+    for k in range(walk.order):
+        signals.append(walk.hop(k, signals[-1]))
+    return walk.combine([signals[k] for k in walk.hops], walk.graph)
+
+
+def grid(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """The signals and the heads of pairs (t, h) that are all pairs of the two.
+
+    Raises:
+        PlanError: if some are missing.
+    """
+    signals, heads = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
+    if len(set(pairs)) != len(signals) * len(heads):
+        raise PlanError(
+            f"these taps treat all heads alike, so that a hop goes for all of them or for none; of {len(signals)} hops "
+            f"and {len(heads)} heads, {len(set(pairs))} pairs were to stay."
+        )
+    return signals, heads
+
+
+def merged(z: Tensor, merge: str) -> Tensor:
+    """(..., H, C) heads side by side ("concat"), averaged ("mean") or summed ("sum")."""
+    if merge == "concat":
+        return z.flatten(-2)
+    return z.mean(-2) if merge == "mean" else z.sum(-2)

@@ -1,0 +1,145 @@
+"""Linear: a linear map of all hops, heads and channels at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from edgenet import ops
+from edgenet.errors import PlanError
+from edgenet.graph import Graph
+from edgenet.nn.taps.base import Taps, Walk, all_hops
+from edgenet.phi.base import LayerSpec
+from edgenet.structured import StructuredLinear
+from edgenet.structured.read import read
+
+
+class Linear(Taps):
+    """A linear map of all hops, heads and channels at once: the taps of a graph convolutional filter (GCNN, TAG).
+
+    y = sum over k, h of W_kh z^(k)[:, h]
+
+    Where all hops share their weights and the output, or a factor of W, is narrower than the signal, mixing goes first
+    and the walk follows Horner's rule in that width; the result is the same.
+
+    Args:
+        linear: T * H * C -> F_out, with T signals (those of the layer's ``hops``), hop-major, then head-major.
+        pairs: which are read, as pairs (t, h) of the place of a signal and a head, rising; ``linear`` then has a block
+            of C columns for each. None: all.
+    """
+
+    folds = True
+
+    def __init__(self, linear: StructuredLinear, pairs: Sequence[tuple[int, int]] | None = None) -> None:
+        super().__init__()
+        self.linear = linear
+        self.pairs = None if pairs is None else [(int(t), int(h)) for t, h in pairs]
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec) -> Self:
+        walked = len(spec.hops) - spec.self_tap
+        width = spec.heads * (walked * spec.in_channels + spec.self_tap * spec.target_channels)
+        width = -1 if -1 in (spec.in_channels, spec.target_channels) else width
+        return cls(StructuredLinear.dense(width, spec.out_channels))
+
+    def reset_parameters(self) -> None:
+        self.linear.reset_parameters()
+
+    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        matrix = self.linear.weight
+        taps, (heads, channels) = len(walk.hops), z.shape[-2:]
+        if not (walk.may_mix_first and walk.shares_hops):
+            return all_hops(z, walk)
+        pairs = self.pairs_of(taps, heads)
+        if matrix.is_lazy:
+            matrix.materialise(matrix.shape[0], len(pairs) * channels)
+        inner, outer = matrix.mix_first(len(pairs))
+        if len(inner) >= channels:
+            return all_hops(z, walk)
+        mix = inner.unflatten(1, (-1, channels))
+        if self.pairs is not None:
+            place = torch.tensor([t * heads + h for t, h in pairs], device=mix.device)
+            mix = mix.new_zeros(len(mix), taps * heads, channels).index_copy(1, place, mix)
+        y = horner(z, mix.unflatten(1, (taps, heads)), walk)
+        y = y if outer is None else ops.linear(y, outer)
+        return y if self.linear.bias is None else y + self.linear.bias
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        if self.pairs is None:
+            return self.linear(torch.cat([z.flatten(-2) for z in signals], dim=-1))
+        return self.linear(torch.cat([signals[t].select(-2, h) for t, h in self.pairs], dim=-1))
+
+    def pairs_of(self, taps: int, heads: int) -> list[tuple[int, int]]:
+        return super().pairs_of(taps, heads) if self.pairs is None else self.pairs
+
+    def in_width(self, blocks: int) -> int | None:
+        width = self.linear.weight.shape[1]
+        return None if width == -1 else width // blocks
+
+    def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
+        own = self.pairs_of(taps, heads)
+        self._check_sized()
+        columns = torch.arange(self.linear.weight.shape[1]).view(len(own), -1)[[own.index(pair) for pair in pairs]]
+        self.linear.weight.keep_(columns=columns.flatten())
+        signals, kept_heads = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
+        renumbered = [(signals.index(t), kept_heads.index(h)) for t, h in pairs]
+        self.pairs = None if len(pairs) == len(signals) * len(kept_heads) else renumbered
+
+    def keep_inputs_(self, channels: Tensor, blocks: int) -> None:
+        self._check_sized()
+        columns = torch.arange(self.linear.weight.shape[1]).view(blocks, -1)
+        self.linear.keep_(columns=columns[:, channels].flatten())
+
+    @torch.no_grad()
+    def fold_(self, signal: int, taps: int, heads: int, into: int) -> None:
+        own, matrix = self.pairs_of(taps, heads), self.linear.weight
+        self._check_sized()
+        if not matrix.is_dense:  # a sum of blocks may be no member of its family
+            raise PlanError(f"the taps are compressed ({type(matrix).__name__}); remove first and compress then.")
+        alike = [place for place, (t, _) in enumerate(own) if t == signal]
+        kept = [place for place in range(len(own)) if place not in alike[1:]]
+        if len(alike) > 1:  # the first block becomes their sum, and only those that stay are kept
+            columns = torch.arange(matrix.shape[1]).view(len(own), -1)
+            total = read(matrix).unflatten(1, (len(own), -1))[:, alike].sum(1)
+            matrix.keep_(columns=columns[kept].flatten())
+            weight, start = read(matrix).clone(), kept.index(alike[0]) * total.shape[1]
+            weight[:, start : start + total.shape[1]] = total
+            matrix.reset_parameters(weight)
+        self.pairs = [own[place] if place != alike[0] else (signal, into) for place in kept]
+
+    @torch.no_grad()
+    def fill_(self, weight: Tensor) -> None:
+        matrix = self.linear.weight
+        if not matrix.is_dense:
+            raise PlanError(f"the taps are compressed ({type(matrix).__name__}): fill first and compress then.")
+        if matrix.is_lazy:
+            matrix.materialise(matrix.shape[0], weight[0].numel())
+        matrix.reset_parameters(weight.flatten(1).to(next(matrix.parameters())))
+        if self.linear.bias is not None:
+            self.linear.bias.zero_()
+
+    def used(self, blocks: int) -> Tensor:
+        return (read(self.linear.weight).unflatten(1, (blocks, -1)) != 0).any(2).any(0)
+
+    def _check_sized(self) -> None:
+        if self.linear.weight.is_lazy:
+            raise PlanError("the size of the taps is not known yet: run the model once first.")
+
+
+def horner(z: Tensor, mix: Tensor, walk: Walk) -> Tensor:
+    """sum over t, h of Phi^t (z[:, h] mix[:, t, h]^T), walked in the output's width.
+
+    Args:
+        z: (N, [B,] H, C).
+        mix: (F_out, T, H, C), for the T hops of the walk that are combined.
+    """
+    mixed = {k: torch.einsum("...hc,ohc->...ho", z, mix[:, t]) for t, k in enumerate(walk.hops)}
+    y = mixed.pop(walk.order)
+    for k in reversed(range(walk.order)):
+        y = walk.hop(k, y)
+        if k in mixed:
+            y = y + mixed.pop(k)
+    return y.sum(-2)
