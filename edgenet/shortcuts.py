@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 #: whose classes are known to compute what their names say
-_KNOWN = ("edgenet.", "torch.nn.modules.")
+_KNOWN = ("edgenet.", "torch.nn.modules.", "torch_geometric.nn.aggr.")
 
 _known: dict[type, bool] = {}
 _keeping = True
@@ -47,8 +47,8 @@ def plain(*parts: nn.Module | None) -> bool:
 
 
 def untouched(*parts: nn.Module | None) -> bool:
-    """Whether every part, and everything inside it, is of exactly a class of this library (or of torch's layers),
-    without a ``forward`` of its own, without hooks of any kind and without parametrizations."""
+    """Whether every part, and everything inside it, is of exactly a class of this library (or of torch's layers,
+    or PyG's aggregations), without a ``forward`` of its own, without hooks of any kind and without parametrizations."""
     if torch_module._has_any_global_hook():
         return False
     stack: list[nn.Module | None] = list(parts)

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.aggr import SumAggregation
 
 from edgenet import ops
 from edgenet.graph import Graph
 from edgenet.phi.base import Spmm
+from edgenet.shortcuts import untouched
 
 #: arguments of the layer that are ``MessagePassing``'s
 OPTIONS = ("flow", "decomposed_layers")
@@ -43,7 +45,9 @@ class PygDoor(MessagePassing):
         """Whether messages must be PyG's."""
         if self.explain:
             return True
-        own = self.__dict__
+        own, aggregation = self.__dict__, self.aggr_module
+        if type(aggregation) is not SumAggregation or not untouched(aggregation):
+            return True
         return any(own[hooks] for hooks in _HOOKS) or _changes_a_step(type(self)) or any(step in own for step in _STEPS)
 
     def spmm(self) -> Spmm:
