@@ -11,6 +11,7 @@ from torch import Tensor
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.phi import Phi
+from edgenet.shortcuts import untouched
 from edgenet.structured import SparseSignal
 
 Signal = Tensor | SparseSignal
@@ -110,12 +111,15 @@ def _check_pair(layer: Layer, x: tuple[Any, Any]) -> None:
 
 
 def _readable(layer: Layer, x: Any) -> Any:
-    """Sparse features stay sparse where a linear lift is all that reads them, or a first hop that can."""
+    """Sparse features stay sparse where a linear lift is all that reads them, or a first hop that can, and nobody who
+    expects a tensor would meet them there."""
     if isinstance(x, Tensor) and x.layout != torch.strided:
         x = SparseSignal.of(x)
-    if isinstance(x, SparseSignal) and not (getattr(layer.lift, "reads_sparse", False) or layer.phi.reads_sparse):
-        return x.to_dense()
-    return x
+    if not isinstance(x, SparseSignal):
+        return x
+    if getattr(layer.lift, "reads_sparse", False):
+        return x if untouched(layer.lift) else x.to_dense()
+    return x if layer.phi.reads_sparse and untouched(layer.lift, layer.phi) else x.to_dense()
 
 
 def _check_signal(layer: Layer, x: Signal, side: int) -> None:

@@ -15,6 +15,7 @@ from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.shift import one_column
 from edgenet.structured import Dense, StructuredMatrix
+from edgenet.structured.read import read
 
 
 class SpectralConv(nn.Module):
@@ -137,7 +138,7 @@ class SpectralConv(nn.Module):
         return len(self.basis) > 0
 
     def reset_parameters(self) -> None:
-        if not (isinstance(self.weight, Dense) and self.weight.is_lazy):
+        if not self.weight.is_lazy:
             bound = 1 / math.sqrt(max(1, self.weight.shape[1]))
             like = next(self.weight.parameters())
             self.weight.reset_parameters(like.new_empty(self.weight.shape).uniform_(-bound, bound))
@@ -171,10 +172,10 @@ class SpectralConv(nn.Module):
         graph, values = Graph.of(edge_index, n)
         self.bind(graph.with_ids(n_id, e_id), edge_weight=values if edge_weight is None else edge_weight)
         width = x.shape[-1] * self.basis.shape[1]
-        if isinstance(self.weight, Dense) and self.weight.is_lazy:
+        if self.weight.is_lazy:
             self.weight.materialise(self.out_channels, width)
             self.reset_parameters()
-        weight = self.weight.to_dense().unflatten(1, (x.shape[-1], self.basis.shape[1]))
+        weight = read(self.weight).unflatten(1, (x.shape[-1], self.basis.shape[1]))
         response = torch.einsum("nm,fgm->nfg", self.basis.to(x.dtype), weight)
         spectrum = torch.einsum("nfg,...ng->...nf", response, self.forward_transform.to(x.dtype) @ x)
         y = self.inverse_transform.to(x.dtype) @ spectrum
