@@ -7,17 +7,12 @@ from torch import Tensor
 
 def packed(z: Tensor, follows_signal: bool) -> Tensor:
     """(N, B, H, C) -> (N, H', C'): a batch of signals becomes more heads where each has its own edge weights, and more
-    channels where not. A signal without a batch stays."""
-    if z.dim() != 4:  # a sparse signal has two axes
-        return z
+    channels where not."""
     return z.flatten(1, 2) if follows_signal else z.transpose(1, 2).flatten(2)
 
 
 def unpacked(y: Tensor, like: Tensor, follows_signal: bool) -> Tensor:
-    """(N, B, H, C) of what a hop has made of ``packed`` (N', B, H, C') signals ``like``; a signal without a batch axis
-    gives one without."""
-    if like.dim() != 4:
-        return y
+    """(N, B, H, C) of what a hop has made of ``packed`` (N', B, H, C') signals ``like``."""
     batch, heads, channels = like.shape[1:]
     if follows_signal:
         return y.unflatten(1, (batch, heads))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.hub import Pretrained
@@ -216,10 +217,10 @@ class EdgeNetConv(PygDoor, Pretrained):
             (N, F_out) or (B, N, F_out); with ``return_attention_weights``, a pair (output, (edge_index, weights)).
         """
         given = plain_inputs(self, x, edge_index, edge_values, edge_weight, edge_attr, size, n_id, e_id)
-        way = self._route(given, bool(return_attention_weights))
+        way = route(self, given, asked=bool(return_attention_weights))
         z = given.source.unsqueeze(-2) if way.lift_last else self._lifted(given)
         hops = self.phi.fused(given.x, z, given.graph, self.lift) if way.fuse else None
-        weights = None if hops else self._weights(given, z)
+        weights = None if hops else self._weights(given, z, way)
         y = self._walked(given, z, weights, hops, way)
         if self.bias is not None:
             y = y + self.bias
@@ -227,12 +228,6 @@ class EdgeNetConv(PygDoor, Pretrained):
             y = y.clone()
         y = y.transpose(0, 1).contiguous() if given.is_batch else y
         return (y, self._edges_and(given.graph, weights)) if return_attention_weights else y
-
-    def _route(self, given: Inputs, asked: bool) -> Route:
-        return route(
-            self.phi, self.lift, self.taps, given, looked_at=self.is_looked_at(), asked=asked, order=self.order,
-            self_tap=self.self_tap,
-        )  # fmt: skip
 
     def _lifted(self, given: Inputs) -> Tensor | tuple[Tensor, Tensor | None]:
         """z^(0) before Phi^(0); a pair on a bipartite graph, of which the second may be None."""
@@ -242,16 +237,17 @@ class EdgeNetConv(PygDoor, Pretrained):
         lifts = given.target is not None and self.lifts_target
         return z, (self.lift_target or self.lift)(given.target) if lifts else None
 
-    def _weights(self, given: Inputs, z: Any) -> Tensor:
+    def _weights(self, given: Inputs, z: Any, way: Route) -> Tensor:
         """(K, E, H) Phi^(1), ..., Phi^(K)."""
         weights = self.phi(given.x, z, given.graph, given.edge_weight, given.edge_attr)
-        return self.updated(weights, given.graph) if self.is_looked_at() else weights
+        return self.updated(weights, given.graph) if way.propagate else weights
 
     def _walked(self, given: Inputs, z: Any, weights: Tensor | None, fused: list[Hop] | None, way: Route) -> Tensor:
         """(N, [B,] H, C) lifted signal, or before its lift -> (N, [B,] F_out)."""
         graph, phi = given.graph, self.phi
         initial, diagonal = phi.initial(graph), phi.diagonal(graph)
-        hop = partial(self._hop, graph, weights, diagonal, fused, self.spmm(), self.lift if way.lift_last else None)
+        spmm, lift_last = self.propagated if way.propagate else ops.spmm, self.lift if way.lift_last else None
+        hop = partial(self._hop, graph, weights, diagonal, fused, spmm, lift_last)
         if given.is_pair:
             return self._walked_pair(z, hop, graph, initial, diagonal)
         if initial is not None:
@@ -278,15 +274,15 @@ class EdgeNetConv(PygDoor, Pretrained):
         lift_last: Lift | None, k: int, z: Tensor, edges: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """z^(k + 1) = Phi^(k + 1) z^(k)."""
-        follows = self.phi.follows_signal
-        y = packed(z, follows)
+        batched = z.dim() == 4  # a sparse signal has two axes
+        y = packed(z, self.phi.follows_signal) if batched else z
         if fused:
             y = fused[k](y)
         else:
             weight = weights[k] if edges is None else weights[k] * edges.unsqueeze(1)
             own = diagonal[k] if diagonal is not None and edges is None else None
             y = self.phi.hop(graph, weight, own, y, spmm, k)
-        y = unpacked(y, z, follows)
+        y = unpacked(y, z, self.phi.follows_signal) if batched else y
         return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 
     def _edges_and(self, graph: Graph, weights: Tensor) -> tuple[Tensor, Tensor]:

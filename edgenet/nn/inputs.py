@@ -91,7 +91,8 @@ def plain_inputs(
     batched = not pair and source.dim() == 3
     if batched:
         source = target = source.transpose(0, 1)  # nodes first, inside
-    n_id, e_id = (ids[1] if isinstance(ids, tuple) else ids for ids in (n_id, e_id))  # of to_hetero, likewise
+    n_id = n_id[1] if isinstance(n_id, tuple) else n_id  # of to_hetero, likewise
+    e_id = e_id[1] if isinstance(e_id, tuple) else e_id
     graph, stored = _graph(layer, source, target, edges, size, n_id, e_id)
     given = Inputs(source, target, pair, batched, graph)
     _set_values(layer, given, stored, values, edge_weight, edge_attr)

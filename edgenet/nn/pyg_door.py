@@ -9,9 +9,7 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import SumAggregation
 
-from edgenet import ops
 from edgenet.graph import Graph
-from edgenet.phi.base import Spmm
 from edgenet.shortcuts import untouched
 
 #: arguments of the layer that are ``MessagePassing``'s
@@ -22,7 +20,8 @@ _HOOKS = tuple(
     for step in ("propagate", "message", "aggregate", "edge_update")
     for when in ("pre_", "")
 )
-_STEPS = ("message", "aggregate", "update", "edge_update", "propagate")
+_STEPS = ("message", "aggregate", "update", "edge_update", "propagate")  # of the last PyG makes one for each class
+_changing: dict[type, bool] = {}  # whether a class has a step of its own
 
 
 class PygDoor(MessagePassing):
@@ -43,18 +42,18 @@ class PygDoor(MessagePassing):
 
     def is_looked_at(self) -> bool:
         """Whether messages must be PyG's."""
-        if self.explain:
+        kind, own, aggregation = type(self), self.__dict__, self.aggr_module
+        if kind not in _changing:
+            _changing[kind] = any(getattr(kind, step) is not getattr(PygDoor, step) for step in _STEPS[:-1])
+        if self.explain or _changing[kind] or type(aggregation) is not SumAggregation or not untouched(aggregation):
             return True
-        own, aggregation = self.__dict__, self.aggr_module
-        if type(aggregation) is not SumAggregation or not untouched(aggregation):
-            return True
-        return any(own[hooks] for hooks in _HOOKS) or _changes_a_step(type(self)) or any(step in own for step in _STEPS)
+        for hooks in _HOOKS:
+            if own[hooks]:
+                return True
+        return not own.keys().isdisjoint(_STEPS)
 
-    def spmm(self) -> Spmm:
-        """What moves the messages of a hop."""
-        return self._propagated if self.is_looked_at() else ops.spmm
-
-    def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+    def propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+        """``ops.spmm`` by PyG's ``propagate``."""
         if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
             return self.propagate(
                 graph.edge_index.flip(0), x=x, alpha=weight, size=(graph.num_nodes, graph.num_sources)
@@ -77,14 +76,3 @@ class PygDoor(MessagePassing):
 
     def edge_update(self, alpha: Tensor) -> Tensor:
         return alpha
-
-
-_changing: dict[type, bool] = {}
-
-
-def _changes_a_step(kind: type) -> bool:
-    """Whether a subclass has a step of its own."""
-    if kind not in _changing:
-        template = {name: getattr(PygDoor, name) for name in ("message", "aggregate", "update", "edge_update")}
-        _changing[kind] = any(getattr(kind, name) is not step for name, step in template.items())
-    return _changing[kind]

@@ -177,9 +177,10 @@ class Attention(SoftmaxPhi):
         dropout = self.dropout if self.training else 0.0
         hops: list[Hop] = []
         for k in range(self.order):
-            scores = self._folded(x, lift) if k == 0 else None
+            vectors = self._vectors(k)
+            scores = self._folded(x, lift, vectors) if k == 0 else None
             if scores is None:
-                scores = self._scores(k, z if k == 0 else self._lifted(x, k))
+                scores = self._scores(k, z if k == 0 else self._lifted(x, k), vectors)
             hops.append(partial(self._hop, graph, *scores, dropout))
         return hops
 
@@ -191,21 +192,25 @@ class Attention(SoftmaxPhi):
         rows = slice(k * self.heads, (k + 1) * self.heads)
         return read(self.att_source)[rows], read(self.att_target)[rows]
 
-    def _scores(self, k: int, z: Tensor | Pair) -> tuple[Tensor, Tensor | None]:
+    def _scores(
+        self, k: int, z: Tensor | Pair, vectors: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """(N, [B *] H) scores of sources and of targets at hop k + 1; targets of a bipartite graph may have none."""
         z_source, z_target = source_and_target(z)
-        at_source, at_target = self._vectors(k)
+        at_source, at_target = self._vectors(k) if vectors is None else vectors
         if z_target is z_source:
             both = _products(z_source, torch.stack([at_source, at_target]))
             return self._biased(k, both[..., 0, :].flatten(1)), both[..., 1, :].flatten(1)
         of_target = None if z_target is None else _products(z_target, at_target[None]).flatten(1)
         return self._biased(k, _products(z_source, at_source[None]).flatten(1)), of_target
 
-    def _folded(self, x: Tensor | Pair, lift: nn.Module) -> tuple[Tensor, Tensor] | None:
+    def _folded(
+        self, x: Tensor | Pair, lift: nn.Module, vectors: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor] | None:
         """The scores of the first hop, straight from the layer's input."""
         if isinstance(x, tuple) or not hasattr(lift, "inner"):
             return None
-        both = lift.inner(x, torch.stack(self._vectors(0)))
+        both = lift.inner(x, torch.stack(vectors))
         if both is None:
             return None
         of_source, of_target = (half.flatten(1) for half in both.chunk(2, -1))
