@@ -108,23 +108,12 @@ def make(
     paper = protocol == "paper"
     noise = _default_noise(graph, paper) if noise is None else noise
     sizes = tuple((10000, 2400, 200) if paper else (2000, 500, 1000)) if sizes is None else tuple(sizes)
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ConfigError(f"source_localisation: noise must be a finite number of at least 0, got {noise}.")
-    if len(sizes) != 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
-        raise ConfigError(f"source_localisation: sizes must be three positive whole numbers, got {list(sizes)}.")
+    _check_numbers(noise, sizes)
     rng_graph = np.random.default_rng([0, seed if graph_seed is None else graph_seed])
     adjacency, found, hubs = _graph(where, graph, num_nodes, num_communities, rng_graph, verify)
     operator, largest = shift.over_lambda_max(adjacency, f"source_localisation ({found})")
     nodes = adjacency.shape[0]
-    chosen = [int(source) for source in (hubs() if sources is None else sources)]
-    if len(set(chosen)) != len(chosen) or len(chosen) < 2 or not all(0 <= source < nodes for source in chosen):
-        raise ConfigError(
-            f"source_localisation: sources must be two or more different nodes below {nodes}, got {chosen}."
-        )
-    lonely = [source for source in chosen if adjacency[[source]].nnz == 0]
-    if lonely:
-        raise ConfigError(f"source_localisation: sources {lonely} have no edge: nothing diffuses from them.")
-
+    chosen = _checked_sources(hubs() if sources is None else sources, adjacency)
     if t_max is not None:
         split_times(t_max, paper)  # says so before the work when it is too small
     elif paper:
@@ -140,18 +129,7 @@ def make(
     for split, size in zip(("train", "val", "test"), sizes, strict=True):
         t, label = rng.choice(times[split], size), rng.integers(len(chosen), size=size)
         x = clean[t, label] + (noise * rng.standard_normal((size, nodes)) if noise else 0.0)
-        lists[split] = [
-            check_data(
-                Data(
-                    x=torch.from_numpy(x.astype(np.float32))[:, :, None],
-                    y=torch.from_numpy(label.astype(np.int64)),
-                    edge_index=torch.from_numpy(edge_index.copy()),
-                    edge_weight=torch.from_numpy(edge_weight.copy()),
-                    num_nodes=nodes,
-                ),
-                f"source_localisation ({split})",
-            )
-        ]
+        lists[split] = [_signals(x, label, edge_index, edge_weight, split)]
         if split == "test":
             test_accuracy = ideal_accuracy(clean, t, label, x)
     info: dict[str, Any] = {
@@ -176,6 +154,38 @@ def make(
             f"only {len(chosen) * t_max} different signals: test signals occur in training, accuracy rewards memory"
         )
     return Dataset("source_localisation", "signal", "class", "accuracy", 1, len(chosen), *lists.values(), info)
+
+
+def _check_numbers(noise: float, sizes: tuple[Any, ...]) -> None:
+    if not (math.isfinite(noise) and noise >= 0):
+        raise ConfigError(f"source_localisation: noise must be a finite number of at least 0, got {noise}.")
+    if len(sizes) != 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
+        raise ConfigError(f"source_localisation: sizes must be three positive whole numbers, got {list(sizes)}.")
+
+
+def _checked_sources(sources: Sequence[int], adjacency: Any) -> list[int]:
+    """The sources, which are different nodes of the graph, with edges."""
+    nodes, chosen = adjacency.shape[0], [int(source) for source in sources]
+    if len(set(chosen)) != len(chosen) or len(chosen) < 2 or not all(0 <= source < nodes for source in chosen):
+        raise ConfigError(
+            f"source_localisation: sources must be two or more different nodes below {nodes}, got {chosen}."
+        )
+    lonely = [source for source in chosen if adjacency[[source]].nnz == 0]
+    if lonely:
+        raise ConfigError(f"source_localisation: sources {lonely} have no edge: nothing diffuses from them.")
+    return chosen
+
+
+def _signals(x: np.ndarray, label: np.ndarray, edge_index: np.ndarray, edge_weight: np.ndarray, split: str) -> Data:
+    """(S, N) signals of a split on the graph, with their classes."""
+    data = Data(
+        x=torch.from_numpy(x.astype(np.float32))[:, :, None],
+        y=torch.from_numpy(label.astype(np.int64)),
+        edge_index=torch.from_numpy(edge_index.copy()),
+        edge_weight=torch.from_numpy(edge_weight.copy()),
+        num_nodes=x.shape[1],
+    )
+    return check_data(data, f"source_localisation ({split})")
 
 
 def diffuse(operator: sp.csr_matrix, sources: Sequence[int], times: int) -> np.ndarray:

@@ -31,38 +31,42 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
     """
     if groups is None:
         return list(range(num_columns)), np.arange(num_columns)
-    if not isinstance(groups, Mapping):
-        if not isinstance(groups, Iterable):
-            raise ConfigError(f"groups are a label for each column, or the columns of each group, got {groups!r}.")
-        groups = list(groups)
-        if not any(isinstance(group, list | tuple | range | set | frozenset | np.ndarray) for group in groups):
-            if len(groups) != num_columns:
-                raise ConfigError(f"groups has {len(groups)} labels for {num_columns} columns; give one for each.")
-            groups = [label.item() if isinstance(label, np.generic) else label for label in groups]
-            unknown = [label for label in groups if label is None or (isinstance(label, float) and math.isnan(label))]
-            if unknown:
-                raise ConfigError(f"a column's group is {unknown[0]!r}, which is no label. Give each column a group.")
-            labels = list(dict.fromkeys(groups))
-            with suppress(TypeError):  # labels of several types keep the order in which they come
-                labels.sort()
-            number = {label: g for g, label in enumerate(labels)}
-            return labels, np.array([number[label] for label in groups])
-        groups = dict(enumerate(groups))
+    if isinstance(groups, Mapping):
+        return _of_columns(groups, num_columns, names)
+    if not isinstance(groups, Iterable):
+        raise ConfigError(f"groups are a label for each column, or the columns of each group, got {groups!r}.")
+    groups = list(groups)
+    if any(isinstance(group, list | tuple | range | set | frozenset | np.ndarray) for group in groups):
+        return _of_columns(dict(enumerate(groups)), num_columns, names)
+    return _of_labels(groups, num_columns)
+
+
+def _of_labels(groups: list[Any], num_columns: int) -> tuple[list[Hashable], np.ndarray]:
+    """From a label for each column."""
+    if len(groups) != num_columns:
+        raise ConfigError(f"groups has {len(groups)} labels for {num_columns} columns; give one for each.")
+    groups = [label.item() if isinstance(label, np.generic) else label for label in groups]
+    unknown = [label for label in groups if label is None or (isinstance(label, float) and math.isnan(label))]
+    if unknown:
+        raise ConfigError(f"a column's group is {unknown[0]!r}, which is no label. Give each column a group.")
+    labels = list(dict.fromkeys(groups))
+    with suppress(TypeError):  # labels of several types keep the order in which they come
+        labels.sort()
+    number = {label: g for g, label in enumerate(labels)}
+    return labels, np.array([number[label] for label in groups])
+
+
+def _of_columns(
+    groups: Mapping[Hashable, Any], num_columns: int, names: Sequence[str] | None
+) -> tuple[list[Hashable], np.ndarray]:
+    """From the columns of each group."""
     owner: dict[int, Hashable] = {}
     for label, columns in groups.items():
         columns = np.atleast_1d(list(columns) if isinstance(columns, set | frozenset) else columns).tolist()
         if not columns:
             raise ConfigError(f"group {label!r} is empty. Remove it, or give it columns.")
         for j in columns:
-            if not isinstance(j, int) or isinstance(j, bool) or not 0 <= j < num_columns:
-                raise ConfigError(
-                    f"group {label!r} holds {j!r}, which is no column: they go from 0 to {num_columns - 1}."
-                )
-            if j in owner:
-                same = "twice in it" if owner[j] == label else f"in group {owner[j]!r} too"
-                raise ConfigError(
-                    f"{column_name(j, names)} of group {label!r} is {same}. Groups do not overlap: leave it in one."
-                )
+            _check_column(j, label, owner, num_columns, names)
             owner[j] = label
     missing = [column_name(j, names) for j in range(num_columns) if j not in owner]
     if missing:
@@ -73,3 +77,16 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
     labels = list(groups)
     number = {label: g for g, label in enumerate(labels)}
     return labels, np.array([number[owner[j]] for j in range(num_columns)], dtype=int)
+
+
+def _check_column(
+    j: Any, label: Hashable, owner: Mapping[int, Hashable], num_columns: int, names: Sequence[str] | None
+) -> None:
+    """Refuse what is no column, or belongs to a group already."""
+    if not isinstance(j, int) or isinstance(j, bool) or not 0 <= j < num_columns:
+        raise ConfigError(f"group {label!r} holds {j!r}, which is no column: they go from 0 to {num_columns - 1}.")
+    if j in owner:
+        same = "twice in it" if owner[j] == label else f"in group {owner[j]!r} too"
+        raise ConfigError(
+            f"{column_name(j, names)} of group {label!r} is {same}. Groups do not overlap: leave it in one."
+        )
