@@ -183,14 +183,16 @@ def _set_values(
             f"{type(phi).__name__} reads no edge features, and edge_attr {tuple(edge_attr.shape)} came; pass "
             f"numbers that scale edges as edge_weight."
         )
-    for name, value in (("edge_weight", edge_weight), ("edge_attr", edge_attr)):
-        if value is not None and (value.dim() == 0 or value.shape[0] != given.graph.num_edges):
-            raise ShapeError(
-                f"{name} wants one row for each of {given.graph.num_edges} edges, got {tuple(value.shape)}."
-            )
+    given.edge_weight = _one_an_edge("edge_weight", edge_weight, given.graph)
+    given.edge_attr = _one_an_edge("edge_attr", edge_attr, given.graph)
     if edge_weight is not None and not (edge_weight.is_floating_point() or edge_weight.is_complex()):
-        edge_weight = edge_weight.to(given.source.dtype)  # sums of small integers would overflow
-    given.edge_weight, given.edge_attr = edge_weight, edge_attr
+        given.edge_weight = edge_weight.to(given.source.dtype)  # sums of small integers would overflow
+
+
+def _one_an_edge(name: str, value: Tensor | None, graph: Graph) -> Tensor | None:
+    if value is not None and (value.dim() == 0 or value.shape[0] != graph.num_edges):
+        raise ShapeError(f"{name} wants one row for each of {graph.num_edges} edges, got {tuple(value.shape)}.")
+    return value
 
 
 def _add_self_loops(layer: Layer, given: Inputs) -> None:

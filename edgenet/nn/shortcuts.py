@@ -38,9 +38,18 @@ def route(layer: Any, given: Inputs, *, asked: bool) -> Route:
     if not plain(phi, lift, taps):
         return Route(mix_first=plain(taps))
     fuse = not (asked or taps.reads_weights or given.edge_weight is not None or given.edge_attr is not None)
-    lift_last = not given.is_pair and taps.commutes_with_lift and lift.is_linear and lift.is_wider_than(given.source)
-    lift_last = lift_last and not isinstance(given.source, SparseSignal)
-    if lift_last and not (phi.commutes_with_lift and lift.heads == 1):  # every head walks the input by its own weights
-        once = layer.order == 1 and not layer.self_tap and not given.is_batch
-        lift_last = fuse and once and phi.walks_input and lift.is_sized
-    return Route(fuse, lift_last, True)
+    return Route(fuse, _lifts_last(layer, given, fuse), True)
+
+
+def _lifts_last(layer: Any, given: Inputs, fuse: bool) -> bool:
+    """Whether to walk the input and lift afterwards: the two commute, and the input is narrower than its lift."""
+    phi, lift = layer.phi, layer.lift
+    if given.is_pair or isinstance(given.source, SparseSignal) or not (layer.taps.commutes_with_lift and lift.is_linear):
+        return False
+    if not lift.is_wider_than(given.source):
+        return False
+    if phi.commutes_with_lift and lift.heads == 1:
+        return True
+    # every head walks the input by its own weights, once
+    once = layer.order == 1 and not layer.self_tap and not given.is_batch
+    return fuse and once and phi.walks_input and lift.is_sized
