@@ -44,9 +44,9 @@ def route(layer: Any, given: Inputs, *, asked: bool) -> Route:
 def _lifts_last(layer: Any, given: Inputs, fuse: bool) -> bool:
     """Whether to walk the input and lift afterwards: the two commute, and the input is narrower than its lift."""
     phi, lift = layer.phi, layer.lift
-    if given.is_pair or isinstance(given.source, SparseSignal) or not (layer.taps.commutes_with_lift and lift.is_linear):
+    if not (layer.taps.commutes_with_lift and lift.is_linear) or given.is_pair:
         return False
-    if not lift.is_wider_than(given.source):
+    if isinstance(given.source, SparseSignal) or not lift.is_wider_than(given.source):
         return False
     if phi.commutes_with_lift and lift.heads == 1:
         return True
