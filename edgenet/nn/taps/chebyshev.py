@@ -11,7 +11,7 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn.taps.base import Taps, Walk
-from edgenet.nn.taps.linear import Linear
+from edgenet.nn.taps.linear import Linear, mixed_at_once
 from edgenet.phi.base import LayerSpec
 from edgenet.structured import StructuredLinear
 
@@ -70,12 +70,9 @@ def clenshaw(z: Tensor, mix: Tensor, walk: Walk) -> Tensor:
         z: (N, [B,] H, C).
         mix: (F_out, K + 1, H, C).
     """
-    later = y = None
-    for k in reversed(range(walk.order + 1)):
-        mixed = torch.einsum("...hc,ohc->...ho", z, mix[:, k])
-        if y is None:
-            y = mixed
-            continue
+    mixed, later = mixed_at_once(z, mix), None
+    y = mixed[walk.order]
+    for k in reversed(range(walk.order)):
         step = walk.hop(k, y) if k == 0 else 2 * walk.hop(k, y)
-        y, later = mixed + step if later is None else mixed + step - later, y
+        y, later = mixed[k] + step if later is None else mixed[k] + step - later, y
     return y.sum(-2)

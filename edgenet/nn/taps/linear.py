@@ -136,10 +136,19 @@ def horner(z: Tensor, mix: Tensor, walk: Walk) -> Tensor:
         z: (N, [B,] H, C).
         mix: (F_out, T, H, C), for the T hops of the walk that are combined.
     """
-    mixed = {k: torch.einsum("...hc,ohc->...ho", z, mix[:, t]) for t, k in enumerate(walk.hops)}
-    y = mixed.pop(walk.order)
+    mixed = dict(zip(walk.hops, mixed_at_once(z, mix), strict=True))
+    y = mixed[walk.order]
     for k in reversed(range(walk.order)):
         y = walk.hop(k, y)
         if k in mixed:
-            y = y + mixed.pop(k)
+            y = y + mixed[k]
     return y.sum(-2)
+
+
+def mixed_at_once(z: Tensor, mix: Tensor) -> tuple[Tensor, ...]:
+    """(N, [B,] H, F_out) mixed signals for each of T hops: one product with all of (F_out, T, H, C) ``mix``, where one
+    for every hop would read ``z`` T times."""
+    if mix.shape[2] == 1:
+        wide = ops.linear(z.squeeze(-2), mix[:, :, 0].transpose(0, 1).flatten(0, 1))
+        return wide.unflatten(-1, (mix.shape[1], 1, -1)).unbind(-3)
+    return torch.einsum("...hc,othc->...tho", z, mix).unbind(-3)
