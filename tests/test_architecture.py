@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +54,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": f"{LOW} nn models compress convert data pretrained plots",
     "commands_model": "errors compress convert pretrained data config plots train",
+    "registry": f"{LOW} nn models compress convert pretrained cli",
     "cli": f"{LOW} nn models compress convert pretrained commands_model data config presets checkpoint plots train "
     "estimators bench demo doctor _version",
 }
@@ -69,6 +71,10 @@ THIRD_PARTY = {
     "data": "torch_geometric torch numpy scipy networkx sklearn tqdm",
     "compress": "torch numpy scipy tqdm",
 }
+# who may import modules of edgenet inside functions: commands, so that a line of help does not wait for torch
+LATE = ("cli", "commands_model", "bench", "doctor")
+# other packages that may be imported inside functions, for they are optional, or slow and seldom needed
+SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn"
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
 
@@ -76,6 +82,7 @@ ONLY_FROM = {"torch_scatter": "ops"}
 REGISTRIES = {
     "edgenet.structured:STRUCTURES": "STRUCTURE_CASES",
     "edgenet.phi:PHIS": "PHI_CASES",
+    "edgenet.nn.taps:TAPS": "TAPS_CASES",
     "edgenet.convert:CONVERTERS": "CONVERTER_CASES",
 }
 MACHINE_PATHS = tuple(f"/{folder}/" for folder in ("work", "root"))  # spelled so that this file passes its own test
@@ -144,6 +151,35 @@ def _internal_problem(part: str, name: str, package: Path) -> str | None:
 
 def _covers(allowed: str, name: str) -> bool:
     return any(name == entry or name.startswith(f"{entry}.") for entry in allowed.split())
+
+
+def circle_problems(root: Path) -> list[str]:
+    """Modules that import each other, at the top of their files or inside functions."""
+    package = root / "edgenet"
+    names = {".".join(("edgenet", *f.relative_to(package).with_suffix("").parts)): f for f in package.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): file for name, file in names.items()}
+    imported: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        whole = {name if name in modules else name.rpartition(".")[0] for name, _, _ in imports(file, package)}
+        # the package's own __init__ imports everything, when it is asked for
+        imported[module] = {name for name in whole if name in modules and "edgenet" not in (module, name)} - {module}
+    graph = networkx.DiGraph((module, other) for module, others in imported.items() for other in others)
+    circles = [sorted(circle) for circle in networkx.strongly_connected_components(graph) if len(circle) > 1]
+    return [f"these import each other: {', '.join(circle)}." for circle in sorted(circles)]
+
+
+def late_import_problems(root: Path) -> list[str]:
+    """Imports inside functions that could stand at the top of the file."""
+    package, problems = root / "edgenet", []
+    for file in sorted(package.rglob("*.py")):
+        part = part_of(file, package)
+        if part in LATE or part == "__init__":
+            continue
+        for name, line, inside in imports(file, package):
+            top = name.partition(".")[0]
+            if inside and top not in SELDOM.split() and (part, top) != ("malloc", "torch"):
+                problems.append(f"{file.relative_to(root)}:{line}: imports {name} inside a function; move it up.")
+    return problems
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -251,6 +287,14 @@ def _say(problems: list[str]) -> None:
 
 def test_imports_point_one_way():
     _say(import_problems(ROOT))
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    _say(circle_problems(ROOT))
+
+
+def test_imports_stand_at_the_top_of_files():
+    _say(late_import_problems(ROOT))
 
 
 def test_the_import_table_has_no_cycle_and_names_parts_only():
@@ -408,3 +452,17 @@ def test_readme_blocks_are_found_skipped_with_a_reason_and_fail_at_their_line(tm
         run_block(3, "\n1 / 0", tmp_path)
     assert error.traceback[-1].lineno == 3  # counted from 0: the README's line 4
     assert page_blocks(tmp_path / "nowhere") == []
+
+
+def test_circles_and_late_imports_are_found(tmp_path):
+    files = {
+        "edgenet/graph.py": "from edgenet.ops import spmm",
+        "edgenet/ops/__init__.py": "def f():\n    from edgenet import graph\n    import pandas, networkx",
+        "edgenet/cli.py": "def f():\n    from edgenet.graph import Graph",
+    }
+    root = tree(tmp_path, files)
+    assert circle_problems(root) == ["these import each other: edgenet.graph, edgenet.ops."]
+    assert [problem.split(" imports ")[1].split(" ")[0] for problem in late_import_problems(root)] == [
+        "edgenet.graph",
+        "pandas",
+    ]

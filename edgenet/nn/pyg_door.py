@@ -50,7 +50,10 @@ class PygDoor(MessagePassing):
         for hooks in _HOOKS:
             if own[hooks]:
                 return True
-        return not own.keys().isdisjoint(_STEPS)
+        for step in _STEPS:
+            if step in own:
+                return True
+        return False
 
     def propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         """``ops.spmm`` by PyG's ``propagate``."""
