@@ -1,0 +1,91 @@
+"""Unbound tables: matrices that get their rows from the first graph they meet, and where they must not be made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+from edgenet.errors import SupportError
+from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.dense import Dense
+
+_BIND = "Call bind(edge_index, num_nodes) on the layer first"
+
+
+class UnboundParameter(UninitializedParameter):
+    """What stands in a table that has no rows yet. Whatever needs its numbers is told to bind first.
+
+    Raises:
+        SupportError: in every operation but moves and copies: ``to_empty``, ``requires_grad_``, averages of models.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Sequence[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            return super().__torch_function__(func, types, args, kwargs or {})
+        except ValueError:
+            raise SupportError(
+                f"this table has no numbers for {getattr(func, '__name__', func)}: it gets its rows from a graph. "
+                f"{_BIND}."
+            ) from None
+
+
+def unbound(rows: int = -1, columns: int = -1) -> Dense:
+    """A dense table, of which a size that is -1 comes with the graph."""
+    table = Dense.lazy(rows, columns)
+    if table.is_lazy:
+        table.weight = UnboundParameter()
+    return table
+
+
+def is_unbound(matrix: nn.Module | None) -> bool:
+    """Whether it has no size yet. What an adapter wraps answers for it."""
+    return bool(getattr(matrix, "is_lazy", False))
+
+
+def refuse_making(*tables: StructuredMatrix | nn.Parameter | None) -> None:
+    """Refuse to give tables their rows here, if their numbers would be lost, or could never be trained.
+
+    To be called wherever a table meets its graph, before anything changes.
+
+    Args:
+        tables: those without rows; None counts for nothing.
+
+    Raises:
+        SupportError: in inference mode, under a compiler, tracer, function transform or fake tensors, on the meta
+            device, and for tables that were frozen before they were made; with the call to make instead.
+    """
+    parameters = [
+        parameter
+        for table in tables
+        if table is not None
+        for parameter in ([table] if isinstance(table, nn.Parameter) else table.parameters())
+    ]
+    reason = _mode()
+    if reason is None and any(p.is_meta for p in parameters):
+        reason = "on the meta device"
+    if reason is None and any(not p.requires_grad for p in parameters):
+        reason = "while requires_grad is False, by which random numbers would be frozen"
+    if reason is not None:
+        raise SupportError(f"a table of edge weights or node taps gets no rows {reason}. {_BIND}, outside of that.")
+
+
+def _mode() -> str | None:
+    """The mode in which no parameter can be made that lasts, if there is one."""
+    if torch.compiler.is_compiling():
+        return "under torch.compile or torch.export"
+    if torch._C._are_functorch_transforms_active():
+        return "inside torch.func"
+    if torch._C._len_torch_dispatch_stack():
+        return "among fake tensors"
+    if torch._C._is_tracing():
+        return "while it is traced"
+    if torch.is_inference_mode_enabled():
+        return "in torch.inference_mode(), where parameters are made that no optimizer can change"
+    return None
