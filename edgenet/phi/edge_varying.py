@@ -234,7 +234,8 @@ class EdgeVarying(Phi):
         if self.normalize is not None:
             weight = weight * self._shift(graph, weight.dtype).unsqueeze(-1)
         if self.times_edge_weight and edge_weight is not None:
-            weight = weight * (edge_weight if edge_weight.dim() == 2 else edge_weight.unsqueeze(-1))
+            given = gso.floating(edge_weight, weight.dtype)
+            weight = weight * (given if given.dim() == 2 else given.unsqueeze(-1))
         return weight
 
     def _shift(self, graph: Graph, dtype: torch.dtype) -> Tensor:
