@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import is_fake
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -205,7 +206,7 @@ class Graph:
         if not keeping():
             return compute()
         sorts = isinstance(key, tuple) and key[0] in _ORDERS
-        if _traced():  # such values die with the trace
+        if _traced() or self.edge_index.is_meta:  # such values die with the trace
             known = (self._memo.get("orders", {}) if sorts else self._memo) if self._is_known() else {}
             return known[key] if key in known else compute()
         self._refresh()
@@ -226,8 +227,8 @@ class Graph:
         return self._memo.setdefault("orders", {})
 
     def _has_no_numbers(self) -> bool:
-        """Whether the edges are stand-ins, of which nothing can be read."""
-        return self.edge_index.is_meta or is_fake(self.edge_index)
+        """Whether the edges are stand-ins, or what is computed of them would be: then nothing can be read."""
+        return self.edge_index.is_meta or is_fake(self.edge_index) or detect_fake_mode() is not None
 
     def _is_known(self) -> bool:
         """Whether the memo is of these edges and ids, as far as can be said without reading them."""
@@ -287,7 +288,7 @@ class Graph:
                     f"the graph has {edges.num_nodes} nodes ({edges.num_sources} sources), the signal {num_nodes} "
                     f"({num_sources}). Signals are (nodes, features), or (batch, nodes, features) on a fixed graph."
                 )
-            if not (_traced() or edges._has_no_numbers()):
+            if not (_traced() or edges.edge_index.is_meta):
                 edges._refresh(closely=True)
                 edges._refresh_ids(closely=True)
             return edges, None

@@ -27,13 +27,21 @@ class UnboundParameter(UninitializedParameter):
     def __torch_function__(
         cls, func: Any, types: Sequence[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.Tensor.to and not args[0].is_meta and _to_meta(*args[1:], **kwargs):
+            raise _no_numbers("to('meta')")  # Module.to would make a parameter of no size of it
         try:
-            return super().__torch_function__(func, types, args, kwargs or {})
+            return super().__torch_function__(func, types, args, kwargs)
         except ValueError:
-            raise SupportError(
-                f"this table has no numbers for {getattr(func, '__name__', func)}: it gets its rows from a graph. "
-                f"{_BIND}."
-            ) from None
+            raise _no_numbers(getattr(func, "__name__", str(func))) from None
+
+
+def _to_meta(*args: Any, **kwargs: Any) -> bool:
+    return any(isinstance(value, str | torch.device) and str(value) == "meta" for value in (*args, *kwargs.values()))
+
+
+def _no_numbers(name: str) -> SupportError:
+    return SupportError(f"this table has no numbers for {name}: it gets its rows from a graph. {_BIND}.")
 
 
 def unbound(rows: int = -1, columns: int = -1) -> Dense:
@@ -68,7 +76,7 @@ def refuse_making(*tables: StructuredMatrix | nn.Parameter | None) -> None:
         for parameter in ([table] if isinstance(table, nn.Parameter) else table.parameters())
     ]
     reason = _mode()
-    if reason is None and any(p.is_meta for p in parameters):
+    if reason is None and any(p.device.type == "meta" for p in parameters):
         reason = "on the meta device"
     if reason is None and any(not p.requires_grad for p in parameters):
         reason = "while requires_grad is False, by which random numbers would be frozen"
