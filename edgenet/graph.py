@@ -217,9 +217,7 @@ class Graph:
             with torch.inference_mode(False):  # tensors made in that mode could not be used in training later
                 known[key] = compute()
             if at_most is not None:
-                alike = [other for other in known if isinstance(other, tuple) and other[0] == key[0]]
-                for oldest in alike[:-at_most]:
-                    del known[oldest]
+                _drop_oldest(known, key[0], at_most)
         return known[key]
 
     def _orders(self) -> dict[Any, Any]:
@@ -356,6 +354,13 @@ def _traced() -> bool:
     )
 
 
+def _drop_oldest(known: dict[Any, Any], kind: Any, at_most: int) -> None:
+    """Keep so many of the keys (kind, ...), the latest."""
+    alike = [key for key in known if isinstance(key, tuple) and key[0] == kind]
+    for oldest in alike[:-at_most]:
+        del known[oldest]
+
+
 class _Of(NamedTuple):
     """What a memo is of: edges, and the numbers of targets and sources."""
 
@@ -378,6 +383,12 @@ class _Known(NamedTuple):
     edge_index: Tensor
     memo: dict[Any, Any]
 
+    def still(self, parts: list[Tensor]) -> bool:
+        """Whether the edges are these, and their copy, which a layer may have handed out, was not written to."""
+        if len(parts) != len(self.parts) or not self.memo["of"].edges.at_a_glance(self.edge_index):
+            return False
+        return all(seen.still(part, closely=True) for seen, part in zip(self.parts, parts, strict=True))
+
 
 # By identity of the tensor a convolution was given. Nothing here points back to it, so that it goes with it.
 _KNOWN: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -391,13 +402,7 @@ def _cached(cls: type[Graph], key: Any, edges: Callable[[], Tensor], num_nodes: 
     if not keeping() or _traced() or not isinstance(key, Tensor) or key.is_meta or is_fake(key):
         return cls(edges(), num_nodes, num_sources)
     parts, counts, known = _parts(key), (num_nodes, num_sources), _KNOWN.get(key)
-    if (
-        known is None
-        or known.counts != counts
-        or len(known.parts) != len(parts)
-        or not all(seen.still(part, closely=True) for seen, part in zip(known.parts, parts, strict=True))
-        or not known.memo["of"].edges.at_a_glance(known.edge_index)  # a layer has handed it out, and it was written to
-    ):
+    if known is None or known.counts != counts or not known.still(parts):
         _checked_shape(edges())
         with torch.inference_mode(False):  # as in memo
             seen = [Seen(part) for part in parts]

@@ -31,6 +31,10 @@ class ChannelTable(nn.Module):
         shape = (out_channels, rank * in_channels) if self.walk_first else (rank * out_channels, in_channels)
         self.table: StructuredMatrix = made(structure, shape, torch.empty(0))
 
+    def forward(self, z: Tensor | SparseSignal) -> Tensor:
+        """What a hop asks for: ``gather`` of (..., R, F_in) where the walk is first, else ``spread`` of (..., F_in)."""
+        return self.gather(z) if self.walk_first else self.spread(z)
+
     def spread(self, x: Tensor | SparseSignal) -> Tensor:
         """Every C_r x: (..., F_in) -> (..., R, F_out)."""
         if isinstance(x, SparseSignal):
@@ -79,6 +83,10 @@ class ChannelKronecker(nn.Module):
         (f1, f2), (g1, g2) = self.out_modes, self.in_modes
         self.outer: StructuredMatrix = Dense.lazy(rank * f1, g1)  # P
         self.inner: StructuredMatrix = Dense.lazy(rank * f2, g2)  # Q
+
+    def forward(self, z: Tensor | SparseSignal) -> Tensor:
+        """What a hop asks for: ``gather`` of (..., R, F_in) where the walk is first, else ``spread`` of (..., F_in)."""
+        return self.gather(z) if self.walk_first else self.spread(z)
 
     def spread(self, x: Tensor | SparseSignal) -> Tensor:
         """Every C_r x: (..., F_in) -> (..., R, F_out)."""

@@ -88,7 +88,7 @@ class Corrections(nn.Module):
         ends = torch.stack([source[edge] * wide_in + out_of, target[edge] * wide_out + into])
         return Graph(ends, num_nodes * wide_out, num_nodes * wide_in), which
 
-    def hop(self, wires: tuple[Graph, Tensor], z: Tensor | SparseSignal) -> Tensor:
+    def forward(self, wires: tuple[Graph, Tensor], z: Tensor | SparseSignal) -> Tensor:
         """What the corrections add: (N, B, F_in) -> (N, B, F_out), or F_out F_in scalars of each."""
         z = z.to_dense().unsqueeze(1) if isinstance(z, SparseSignal) else z
         graph, which = wires

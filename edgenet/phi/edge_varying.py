@@ -217,20 +217,7 @@ class EdgeVarying(Phi):
         edge_weight: Tensor | None = None,
         edge_attr: Tensor | None = None,
     ) -> Tensor:
-        heads = source_and_target(z)[0].shape[-2]
-        if not self.is_bound or is_unbound(self.edge_table):
-            if self.structure is not None:
-                raise SupportError(
-                    f"tables that are {self.structure['structure']} from the start are made for a graph: call "
-                    f"bind(edge_index) before the first pass, and before the optimizer is made."
-                )
-            if self.where.belongs_to_graph and (graph.node_id is not None or graph.edge_id is not None):
-                raise SupportError(
-                    "the first graph a table of edge weights meets must be the full one: call bind(edge_index)."
-                )
-            self.bind(graph, heads)
-        elif self.heads == -1:  # a table that was loaded knows its graph
-            self.heads = heads
+        self._meet(graph, source_and_target(z)[0].shape[-2])
         if self.share == "type":
             row = self.edge_rows(graph, edge_attr)
         else:
@@ -242,6 +229,23 @@ class EdgeVarying(Phi):
             given = gso.floating(edge_weight, weight.dtype)
             weight = weight * (given if given.dim() == 2 else given.unsqueeze(-1))
         return weight
+
+    def _meet(self, graph: Graph, heads: int) -> None:
+        """Make the tables at the first pass, where that can be."""
+        if self.is_bound and not is_unbound(self.edge_table):
+            if self.heads == -1:  # a table that was loaded knows its graph
+                self.heads = heads
+            return
+        if self.structure is not None:
+            raise SupportError(
+                f"tables that are {self.structure['structure']} from the start are made for a graph: call "
+                f"bind(edge_index, num_nodes) before the first pass, and before the optimizer is made."
+            )
+        if self.where.belongs_to_graph and (graph.node_id is not None or graph.edge_id is not None):
+            raise SupportError(
+                "the first graph a table of edge weights meets must be the full one: call bind(edge_index, num_nodes)."
+            )
+        self.bind(graph, heads)
 
     def _shift(self, graph: Graph, dtype: torch.dtype) -> Tensor:
         """(E,) normalised weights of the edges; loops, where the diagonal weighs them, do not count as edges."""

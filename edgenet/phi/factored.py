@@ -101,54 +101,31 @@ class EdgeFactored(Phi):
         times_edge_weight: bool = False,
     ) -> None:
         super().__init__()
-        if form not in FORMS or bank not in ("siso", "mimo") or base not in FORMS[:-1]:
-            raise ShapeError(
-                f"form is one of {', '.join(FORMS)}, bank 'siso' or 'mimo', base a form other than 'doped'; got "
-                f"{form!r}, {bank!r} and {base!r}."
-            )
-        if in_channels < 1 or out_channels < 1 or rank < 1 or order < 1:
-            raise ShapeError(
-                f"matrices on edges have a known size, and rank and order of 1 at least: got {in_channels} to "
-                f"{out_channels} channels, rank={rank}, order={order}."
-            )
+        whole = base if form == "doped" else form  # the form but for corrections
+        density = 0.001 if form == "doped" and density is None else density
+        given = weights or ("sym" if whole == "shared" else "learned")
+        _check_sizes(form, bank, base, in_channels, out_channels, rank, order)
+        _check_sharing(whole, given, share, nodes, times_edge_weight, density)
         self.order, self.heads, self.form, self.bank = order, 1, form, bank
         self.in_channels, self.out_channels = in_channels, out_channels
-        base = base if form == "doped" else form
-        if form == "doped" and density is None:
-            density = 0.001
-        if share == "edge_id":
-            raise ShapeError("the edges of factored matrices are found by their ends: share='edge', not 'edge_id'.")
-        self.base, self.density, self.self_loops = base, density, self_loops
-        self.rank = (1 + self_loops) if base == "shared" else rank
+        self.base, self.density, self.self_loops = whole, density, self_loops
+        self.rank = (1 + self_loops) if whole == "shared" else rank
         self.in_scalars = bank == "siso" and order > 1
-        self.is_bilinear = base == "node_bilinear"
-        given = weights or ("sym" if base == "shared" else "learned")
-        if base != "node_bilinear" and (given == "learned") == (base == "shared"):
-            raise ShapeError(f"weights={weights!r} does not go with the form {base!r}.")
-        self.weights = given
-
+        self.is_bilinear = whole == "node_bilinear"
         # as they were asked for, from which saved models are made again
-        self.share, self.nodes, self.num_types, self.buckets = share, nodes, num_types, buckets
+        self.weights, self.share, self.nodes, self.num_types, self.buckets = given, share, nodes, num_types, buckets
         self.ratio, self.edge_rank, self.channel_rank = ratio, edge_rank, channel_rank
-        self.times_edge_weight = times_edge_weight
-        structures = self._structures(base, ratio, edge_rank or rank, channel_rank or rank)
-        sharing: dict[str, Any] = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
-        sharing |= {"self_loops": self_loops, "times_edge_weight": times_edge_weight, "structure": structures[0]}
-        sharing |= {"normalize": None if share == "edge" else "rw", "by_community": base == "tensor_train"}
-        if given != "learned":
-            if share not in ("edge", "hash") or nodes is not None or times_edge_weight:
-                raise ShapeError(f"weights={given!r} are given, and take no share={share!r}, nodes or edge weights.")
-            self.coefficients: Phi = ShiftOperator(order, normalize=given)
-        else:
-            self.coefficients = EdgeVarying(order, 1 if self.is_bilinear else self.rank, **sharing)
+        self.times_edge_weight, self.has_diagonal = times_edge_weight, self_loops
+
+        structures = self._structures(whole, ratio, edge_rank or rank, channel_rank or rank)
+        self.coefficients: Phi = self._made_coefficients(structures[0])
         self.reads_edge_attr, self.needs_edge_attr = (
             self.coefficients.reads_edge_attr, self.coefficients.needs_edge_attr
         )  # fmt: skip
-        self.has_diagonal = self_loops
         widths = [in_channels] * order if bank == "siso" else [in_channels, *[out_channels] * (order - 1)]
         self.maps = nn.ModuleList(
             ChannelKronecker(self.rank, width, out_channels)
-            if base == "kronecker"
+            if whole == "kronecker"
             else ChannelTable(self.rank, width, out_channels, structures[1])
             for width in widths
         )
@@ -162,8 +139,6 @@ class EdgeFactored(Phi):
         self.corrections: nn.ModuleList | None = None
         self.corrected: ByEdge | None = None  # which row of the corrections is whose
         if density is not None:
-            if share != "edge":
-                raise ShapeError(f"corrections belong to the edges of one graph: share must be 'edge', got {share!r}.")
             self.corrected = ByEdge(self_loops, nodes)
             self.corrections = nn.ModuleList(
                 Corrections(out_channels, width, density, self.in_scalars and k > 0, self.in_scalars)
@@ -171,6 +146,23 @@ class EdgeFactored(Phi):
             )
         self._token = new_token()
         self.reset_parameters()
+
+    def _made_coefficients(self, structure: dict[str, Any] | None) -> Phi:
+        if self.weights != "learned":
+            return ShiftOperator(self.order, normalize=self.weights)
+        return EdgeVarying(
+            self.order,
+            1 if self.is_bilinear else self.rank,
+            self.share,
+            self.self_loops,
+            nodes=self.nodes,
+            times_edge_weight=self.times_edge_weight,
+            normalize=None if self.share == "edge" else "rw",
+            num_types=self.num_types,
+            buckets=self.buckets,
+            structure=structure,
+            by_community=self.base == "tensor_train",
+        )
 
     def _structures(
         self, base: str, ratio: float, edge_rank: int, channel_rank: int
@@ -220,20 +212,20 @@ class EdgeFactored(Phi):
         """
         self._check(graph)
         fresh = not self.is_bound and is_unbound(getattr(self.coefficients, "edge_table", self.senders))
-        lazy = [table for table in (self.receivers, self.senders) if is_unbound(table)]
-        lazy += [part.values for part in self.corrections or () if is_lazy(part.values)]
-        if lazy:
-            refuse_making(*lazy)
+        ends = [table for table in (self.receivers, self.senders) if is_unbound(table)]
+        corrections = list(self.corrections or ())
+        empty = ends + [part.values for part in corrections if is_lazy(part.values)]
+        if empty:
+            refuse_making(*empty)
         if self.corrected is not None:
             self.corrected.bind(graph)
         self.coefficients.bind(graph, self.rank)
         if self.where is not None:
             self.where.bind(graph)
         self._token = new_token()
-        for table in (self.receivers, self.senders):
-            if is_unbound(table):
-                table.materialise(self.where.node_rows, self.order * self.rank)
-        for part in self.corrections or ():
+        for table in ends:
+            table.materialise(self.where.node_rows, self.order * self.rank)
+        for part in corrections:
             part.bind(self.corrected.edge_rows + self.corrected.node_rows * self.self_loops)
         if fresh:
             self._draw_coefficients(graph)
@@ -346,16 +338,16 @@ class EdgeFactored(Phi):
                 pattern = "nbrl,rl->nbl" if k else "nbrg,rfg->nbfg"
                 y = torch.einsum(pattern, y, matrices.flatten(1) if k else matrices).flatten(2)
             else:
-                y = maps.gather(y)
+                y = maps(y)
         else:
-            y = maps.spread(z)
+            y = maps(z)
             y = y.unsqueeze(1) if isinstance(z, SparseSignal) else y
             y = self._moved(graph, weight, diagonal, y.transpose(1, 2).flatten(2), spmm, k)
             y = y.sum(1).unflatten(1, (batch, -1))
         if self.corrections is not None:
             if spmm is not ops.spmm:
                 raise ShapeError("corrections of single entries are no messages that an explainer can weigh.")
-            y = y + self.corrections[k].hop(self._wires(graph, k), z)
+            y = y + self.corrections[k](self._wires(graph, k), z)
         return y.transpose(1, 2) if in_scalars else y.flatten(1).unsqueeze(1)
 
     def _moved(self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm, k: int) -> Tensor:
@@ -426,3 +418,29 @@ class EdgeFactored(Phi):
             f"order={self.order}, {self.in_channels} -> {self.out_channels}, form={self.form!r}, rank={self.rank}, "
             f"bank={self.bank!r}"
         )
+
+
+def _check_sizes(form: str, bank: str, base: str, in_channels: int, out_channels: int, rank: int, order: int) -> None:
+    if form not in FORMS or bank not in ("siso", "mimo") or base not in FORMS[:-1]:
+        raise ShapeError(
+            f"form is one of {', '.join(FORMS)}, bank 'siso' or 'mimo', base a form other than 'doped'; got "
+            f"{form!r}, {bank!r} and {base!r}."
+        )
+    if min(in_channels, out_channels, rank, order) < 1:
+        raise ShapeError(
+            f"matrices on edges have a known size, and rank and order of 1 at least: got {in_channels} to "
+            f"{out_channels} channels, rank={rank}, order={order}."
+        )
+
+
+def _check_sharing(
+    form: str, weights: str, share: str, nodes: Any, times_edge_weight: bool, density: float | None
+) -> None:
+    if share == "edge_id":
+        raise ShapeError("the edges of factored matrices are found by their ends: share='edge', not 'edge_id'.")
+    if form != "node_bilinear" and (weights == "learned") == (form == "shared"):
+        raise ShapeError(f"weights={weights!r} does not go with the form {form!r}.")
+    if weights != "learned" and (share not in ("edge", "hash") or nodes is not None or times_edge_weight):
+        raise ShapeError(f"weights={weights!r} are given, and take no share={share!r}, nodes or edge weights.")
+    if density is not None and share != "edge":
+        raise ShapeError(f"corrections belong to the edges of one graph: share must be 'edge', got {share!r}.")

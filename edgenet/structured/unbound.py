@@ -69,19 +69,20 @@ def refuse_making(*tables: StructuredMatrix | nn.Parameter | None) -> None:
         SupportError: in inference mode, under a compiler, tracer, function transform or fake tensors, on the meta
             device, and for tables that were frozen before they were made; with the call to make instead.
     """
-    parameters = [
-        parameter
-        for table in tables
-        if table is not None
-        for parameter in ([table] if isinstance(table, nn.Parameter) else table.parameters())
-    ]
-    reason = _mode()
-    if reason is None and any(p.device.type == "meta" for p in parameters):
-        reason = "on the meta device"
-    if reason is None and any(not p.requires_grad for p in parameters):
-        reason = "while requires_grad is False, by which random numbers would be frozen"
+    given = [table for table in tables if table is not None]
+    parameters = [p for table in given for p in ([table] if isinstance(table, nn.Parameter) else table.parameters())]
+    reason = _mode() or _kind(parameters)
     if reason is not None:
         raise SupportError(f"a table of edge weights or node taps gets no rows {reason}. {_BIND}, outside of that.")
+
+
+def _kind(parameters: list[nn.Parameter]) -> str | None:
+    """What is wrong with the parameters that are to get numbers, if anything."""
+    if any(p.device.type == "meta" for p in parameters):
+        return "on the meta device"
+    if not all(p.requires_grad for p in parameters):
+        return "while requires_grad is False, by which random numbers would be frozen"
+    return None
 
 
 def _mode() -> str | None:

@@ -157,6 +157,44 @@ def test_weight_norm_on_a_table_counts(layer, which):
     assert all(p.grad is not None for p in table.parameters())
 
 
+PARTS = {
+    "cp": ("maps.0",), "wide cp": ("maps.0",), "kronecker": ("maps.0", "maps.1"), "node_bilinear": ("maps.0",),
+    "tensor_train": ("maps.1",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer, path", [(layer, path) for layer, paths in PARTS.items() for path in paths])
+def test_an_adapter_around_channel_maps_counts(layer, path):
+    layer, x = drawn(layer)
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        next(twin.phi.get_submodule(path).parameters()).mul_(2)
+    k = int(path[-1])
+    layer.phi.maps[k] = Doubled(layer.phi.maps[k])
+    near(layer(x, GRAPH), twin(x, GRAPH))
+
+
+def test_adapters_hooks_and_masks_of_corrections_count():
+    layer = EdgeNetConv(5, 3, 2, phi="edge_factored", form="doped", density=0.2).bind(GRAPH)
+    part, x = layer.phi.corrections[1], torch.randn(N, 5)
+    with torch.no_grad():
+        part.values.normal_()
+        before = layer(x, GRAPH)
+        part.values.mul_(2)
+        doubled = layer(x, GRAPH)
+        part.values.mul_(0)
+        without = layer(x, GRAPH)
+    assert not torch.allclose(before, doubled)
+    with torch.no_grad():
+        part.values.normal_()
+    once = layer(x, GRAPH)
+    hook = part.register_forward_hook(lambda module, args, y: 2 * y)
+    near(layer(x, GRAPH) - without, 2 * (once - without))
+    hook.remove()
+    prune.random_unstructured(part, "values", amount=part.values.numel())
+    near(layer(x, GRAPH), without)
+
+
 # --- before they have rows --------------------------------------------------------------------------------------------
 def test_hooks_and_adapters_on_a_table_without_rows_stay_when_it_is_bound():
     layer, calls = EdgeNetConv(5, 3, 2), []

@@ -133,13 +133,8 @@ class OfGraph(RowFinder):
     ) -> None:
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing, unexpected, *args)
-        names = [name for name in self._buffers if name not in self._non_persistent_buffers_set]
-        stored = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
-        if strict:
-            missing += [prefix + name for name in names if name not in stored]
-            own = [key for key in state_dict if key.startswith(prefix) and "." not in key.removeprefix(prefix)]
-            unexpected += [key for key in own if key.removeprefix(prefix) not in names]
-        if len(stored) < len(names):
+        stored = self._stored(state_dict, prefix, strict, missing, unexpected)
+        if stored is None:
             return
         # all or nothing: keys of one graph with the node count of another would name wrong edges
         if self.is_bound and not self._fits(stored):
@@ -153,6 +148,18 @@ class OfGraph(RowFinder):
             stored = {name: value.to(self.num_nodes.device) for name, value in stored.items()}
         self._take(stored)
         self._sizes()
+
+    def _stored(
+        self, state_dict: dict, prefix: str, strict: bool, missing: list, unexpected: list
+    ) -> dict[str, Tensor] | None:
+        """All buffers as they are stored; None if one is missing. ``missing`` and ``unexpected`` take names."""
+        names = [name for name in self._buffers if name not in self._non_persistent_buffers_set]
+        stored = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
+        if strict:
+            missing += [prefix + name for name in names if name not in stored]
+            own = {key.removeprefix(prefix): key for key in state_dict if key.startswith(prefix)}
+            unexpected += [key for name, key in own.items() if "." not in name and name not in names]
+        return stored if len(stored) == len(names) else None
 
     def _fits(self, stored: dict[str, Tensor]) -> bool:
         """Whether stored buffers are of a table with as many rows."""
