@@ -50,7 +50,7 @@ class PygDoor(MessagePassing):
         for hooks in _HOOKS:
             if own[hooks]:
                 return True
-        return not own.keys().isdisjoint(_STEPS)
+        return any(step in own for step in _STEPS)  # not isdisjoint, which no compiler traces
 
     def propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         """``ops.spmm`` by PyG's ``propagate``."""
