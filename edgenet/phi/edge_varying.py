@@ -54,7 +54,7 @@ class EdgeVarying(Phi):
         num_types, buckets: sizes of the shared tables.
         structure: {"structure": name, **options}, the family that both tables are made of when they meet their graph;
             otherwise they are dense. An optimizer that was made before would miss them, so ``bind`` comes first.
-        by_community: number the rows of the tables by communities of the graph, see ``EdgeRows``.
+        by_community: number the rows of the tables by communities of the graph, see ``ByEdge``.
 
     Raises:
         SupportError: in ``forward``, if an edge lies outside the support, or the graph is not the bound one.
