@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch._guards import detect_fake_mode
+from torch._subclasses.fake_tensor import is_fake
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgenet.errors import EdgeIndexError, ShapeError
+from edgenet.seen import Seen
+from edgenet.shortcuts import keeping
 
 T = TypeVar("T")
 
@@ -24,7 +28,8 @@ class Graph:
     """E directed edges on N nodes. Messages flow from row 0 of ``edge_index`` (source) to row 1 (target), as in PyG.
 
     Edge weights stay in the order of ``edge_index`` as given; sorting is the kernels' business. The sort orders are
-    built when first asked for and kept.
+    built when first asked for, and kept until the edges change. Changes through NumPy are seen at once, those through
+    ``edge_index.data`` when a layer is called with the graph.
 
     Args:
         edge_index: (2, E) int64.
@@ -44,6 +49,7 @@ class Graph:
     node_id: Tensor | None = None
     edge_id: Tensor | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # what was computed once for this graph
+    _own: bool = field(default=False, repr=False)  # whether nobody else writes into edge_index
 
     def __post_init__(self) -> None:
         if self.num_sources is None:
@@ -53,7 +59,7 @@ class Graph:
         for name, ids in (("node_id", self.node_id), ("edge_id", self.edge_id)):
             if ids is not None:  # int64, in which keys made of two ids do not overflow
                 object.__setattr__(self, name, _checked_integers(name, ids))
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or self._has_no_numbers():
             return
         self._refresh()
         for name, ids, count in (
@@ -125,7 +131,8 @@ class Graph:
 
         def build() -> Graph:
             node_id = None if self.is_bipartite else self.node_id
-            turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, node_id, self.edge_id)
+            ids = {"node_id": node_id, "edge_id": self.edge_id}
+            turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, **ids, _own=True)
             orders = {(kind, 1 - row): order for (kind, row), order in self._memo.get("orders", {}).items()}
             if orders:
                 turned._orders().update(orders)
@@ -156,7 +163,7 @@ class Graph:
             edge_id = None  # an added loop has none
             if self.edge_id is not None:
                 edge_id = torch.cat([bare.edge_id, torch.full_like(loop, -1)])
-            return Graph(edge_index, self.num_nodes, node_id=self.node_id, edge_id=edge_id), kept
+            return Graph(edge_index, self.num_nodes, node_id=self.node_id, edge_id=edge_id, _own=True), kept
 
         return self.memo("with_self_loops", build)
 
@@ -168,7 +175,7 @@ class Graph:
             if not torch.compiler.is_compiling() and len(kept) == self.num_edges:
                 return None, kept  # not self: the memo may outlive this graph and must not keep it alive
             edge_id = None if self.edge_id is None else self.edge_id[kept]
-            return replace(self, edge_index=self.edge_index[:, kept], edge_id=edge_id, _memo={}), kept
+            return replace(self, edge_index=self.edge_index[:, kept], edge_id=edge_id, _memo={}, _own=True), kept
 
         bare, kept = self.memo("without_self_loops", build)
         return bare or self, kept
@@ -191,39 +198,65 @@ class Graph:
         return Graph(self.edge_index.to(device), self.num_nodes, self.num_sources, **moved)
 
     def memo(self, key: Any, compute: Callable[[], T], at_most: int | None = None) -> T:
-        """``compute()``, once for this graph under a hashable key. Forgotten when ``edge_index`` is changed in place.
+        """``compute()``, once for this graph under a hashable key. Forgotten when the edges or ids are changed.
 
-        Changes that torch does not count (through ``.data``, or a shared numpy array) go unnoticed. With ``at_most``,
-        the key is a tuple, and only so many keys that begin alike are kept, the latest.
+        With ``at_most``, the key is a tuple, and only so many keys that begin alike are kept, the latest.
+        ``edgenet.kept(False)`` has everything computed anew.
         """
+        if not keeping():
+            return compute()
         sorts = isinstance(key, tuple) and key[0] in _ORDERS
-        if _traced():  # such values die with the trace
-            known = self._memo.get("orders", {}) if sorts else self._memo
+        if _traced() or self.edge_index.is_meta:  # such values die with the trace
+            known = (self._memo.get("orders", {}) if sorts else self._memo) if self._is_known() else {}
             return known[key] if key in known else compute()
         self._refresh()
+        if not sorts:
+            self._refresh_ids()
         known = self._orders() if sorts else self._memo
         if key not in known:
             with torch.inference_mode(False):  # tensors made in that mode could not be used in training later
                 known[key] = compute()
             if at_most is not None:
-                alike = [other for other in known if isinstance(other, tuple) and other[0] == key[0]]
-                for oldest in alike[:-at_most]:
-                    del known[oldest]
+                _drop_oldest(known, key[0], at_most)
         return known[key]
 
     def _orders(self) -> dict[Any, Any]:
         """The edges in sorted order, by (kind, row); one dict for all graphs of the same edges that differ in ids."""
         return self._memo.setdefault("orders", {})
 
-    def _refresh(self) -> None:
+    def _has_no_numbers(self) -> bool:
+        """Whether the edges are stand-ins, or what is computed of them would be: then nothing can be read."""
+        return self.edge_index.is_meta or is_fake(self.edge_index) or detect_fake_mode() is not None
+
+    def _is_known(self) -> bool:
+        """Whether the memo is of these edges and ids, as far as can be said without reading them."""
+        if torch.compiler.is_compiling():
+            return True
+        of, seen = self._memo.get("of"), self._memo.get("ids", (None, None))
+        return (
+            of is not None
+            and of.edges.at_a_glance(self.edge_index)
+            and all(s is None or s.at_a_glance(ids) for s, ids in zip(seen, (self.node_id, self.edge_id), strict=True))
+        )
+
+    def _refresh(self, closely: bool = False) -> None:
         """Check the edges and begin a new memo, if this one is of other edges, or of these before they were changed."""
-        edges = self.edge_index
-        stamp = (edges.data_ptr(), edges.shape, None if edges.is_inference() else edges._version)
-        if self._memo.get("of") != (stamp, self.num_nodes, self.num_sources):
+        edges, of = self.edge_index, self._memo.get("of")
+        if of is None or of.counts != (self.num_nodes, self.num_sources) or not of.edges.still(edges, closely):
             _check_range(edges, self.num_nodes, self.num_sources)
             if self._memo:  # another graph may share it
                 object.__setattr__(self, "_memo", {})
-            self._memo["of"] = (stamp, self.num_nodes, self.num_sources)
+            self._memo["of"] = _Of(Seen(edges, self._own), (self.num_nodes, self.num_sources))
+
+    def _refresh_ids(self, closely: bool = False) -> None:
+        """Forget all but the sort orders, if the ids were changed."""
+        ids = self.node_id, self.edge_id
+        seen = self._memo.get("ids")
+        if seen is not None and all(s is None or s.still(t, closely) for s, t in zip(seen, ids, strict=True)):
+            return
+        if seen is not None:
+            object.__setattr__(self, "_memo", {"of": self._memo["of"], "orders": self._orders()})
+        self._memo["ids"] = tuple(None if t is None else Seen(t) for t in ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Graph, (self.edge_index, self.num_nodes, self.num_sources, self.node_id, self.edge_id)
@@ -253,6 +286,9 @@ class Graph:
                     f"the graph has {edges.num_nodes} nodes ({edges.num_sources} sources), the signal {num_nodes} "
                     f"({num_sources}). Signals are (nodes, features), or (batch, nodes, features) on a fixed graph."
                 )
+            if not (_traced() or edges.edge_index.is_meta):
+                edges._refresh(closely=True)
+                edges._refresh_ids(closely=True)
             return edges, None
         if not isinstance(edges, Tensor):
             if hasattr(edges, "coo") and hasattr(edges, "sparse_size"):  # torch_sparse.SparseTensor
@@ -318,25 +354,74 @@ def _traced() -> bool:
     )
 
 
-# Memos by identity of the tensor a convolution was given. They hold nothing that points back to it, so they go with it.
-_MEMOS: WeakIdKeyDictionary = WeakIdKeyDictionary()
+def _drop_oldest(known: dict[Any, Any], kind: Any, at_most: int) -> None:
+    """Keep so many of the keys (kind, ...), the latest."""
+    alike = [key for key in known if isinstance(key, tuple) and key[0] == kind]
+    for oldest in alike[:-at_most]:
+        del known[oldest]
+
+
+class _Of(NamedTuple):
+    """What a memo is of: edges, and the numbers of targets and sources."""
+
+    edges: Seen
+    counts: tuple[int, int]
+
+
+class _Known(NamedTuple):
+    """What is known of edges that a convolution was given before.
+
+    Attributes:
+        counts: numbers of targets and sources.
+        parts: what the edges were read from, as it was.
+        edge_index: (2, E), a copy that nobody else has.
+        memo: of the graph.
+    """
+
+    counts: tuple[int, int]
+    parts: list[Seen]
+    edge_index: Tensor
+    memo: dict[Any, Any]
+
+    def still(self, parts: list[Tensor]) -> bool:
+        """Whether the edges are these, and their copy, which a layer may have handed out, was not written to."""
+        if len(parts) != len(self.parts) or not self.memo["of"].edges.at_a_glance(self.edge_index):
+            return False
+        return all(seen.still(part, closely=True) for seen, part in zip(self.parts, parts, strict=True))
+
+
+# By identity of the tensor a convolution was given. Nothing here points back to it, so that it goes with it.
+_KNOWN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 def _cached(cls: type[Graph], key: Any, edges: Callable[[], Tensor], num_nodes: int, num_sources: int) -> Graph:
-    """The graph of what a convolution was given; its edges are read, and what is computed for it kept, once."""
-    # tensors made in inference mode count no versions
-    if _traced() or not isinstance(key, Tensor) or key.is_inference():
+    """The graph of what a convolution was given; its edges are read, and what is computed for it kept, once.
+
+    The graph has edges of its own, and whether they are still those that were given is found by comparing them.
+    """
+    if not keeping() or _traced() or not isinstance(key, Tensor) or key.is_meta or is_fake(key):
         return cls(edges(), num_nodes, num_sources)
-    # in-place changes move the version and so leave the old memo behind
-    stamp = (num_nodes, num_sources, key._version)
-    known = _MEMOS.get(key)
-    if known is None or known[0] != stamp:
+    parts, counts, known = _parts(key), (num_nodes, num_sources), _KNOWN.get(key)
+    if known is None or known.counts != counts or not known.still(parts):
+        _checked_shape(edges())
         with torch.inference_mode(False):  # as in memo
-            graph = cls(edges(), num_nodes, num_sources)
-        plain = key.layout == torch.strided and key.dtype == torch.long  # else converting again would be sorting again
-        _MEMOS[key] = (stamp, None if plain else graph.edge_index, graph._memo)
-        return graph
-    return cls(edges() if known[1] is None else known[1], num_nodes, num_sources, _memo=known[2])
+            seen = [Seen(part) for part in parts]
+            plain = key.layout == torch.strided and key.dtype == torch.long
+            own = seen[0].value if plain else edges()  # which is a copy already
+            graph = cls(own, num_nodes, num_sources, _own=True)
+        known = _KNOWN[key] = _Known(counts, seen, graph.edge_index, graph._memo)
+    return cls(known.edge_index, num_nodes, num_sources, _memo=known.memo, _own=True)
+
+
+def _parts(key: Tensor) -> list[Tensor]:
+    """The plain tensors that edges are read from."""
+    if key.layout == torch.strided:
+        return [key.as_tensor() if hasattr(key, "as_tensor") else key]
+    if key.layout == torch.sparse_coo:
+        return [key._indices()]
+    if key.layout == torch.sparse_csr:
+        return [key.crow_indices(), key.col_indices()]
+    return [key.ccol_indices(), key.row_indices()]
 
 
 def _indices(adjacency: Tensor) -> Tensor:

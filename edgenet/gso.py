@@ -1,7 +1,8 @@
 """Edge weights of the usual graph shift operators (GSO): matrices with the graph's sparsity.
 
-Every function takes a graph and (E,) edge weights (None: all 1), and leaves the edge order alone. Operators that have a
-diagonal of their own return the graph with self-loops beside the weights.
+Every function takes a graph and (E,) edge weights (None: all 1), and leaves the edge order alone. Weights that are
+integers or booleans become floats before anything is added. Operators that have a diagonal of their own return the
+graph with self-loops beside the weights.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from edgenet.graph import Graph
 
 
 def adjacency(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(E,) the weights of A itself: ``edge_weight``, or ones.
+    """(E,) the weights of A itself: ``edge_weight``, or ones. ``dtype`` is that of ones, and of what were integers.
 
     Raises:
         ShapeError: if ``edge_weight`` has not one number an edge.
@@ -26,14 +27,31 @@ def adjacency(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
         return torch.ones(graph.num_edges, dtype=dtype, device=graph.edge_index.device)
     if edge_weight.shape != (graph.num_edges,):
         raise ShapeError(f"one weight for each of {graph.num_edges} edges is wanted, got {tuple(edge_weight.shape)}.")
-    return edge_weight
+    return floating(edge_weight, dtype)
+
+
+def floating(edge_weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Edge weights as floats (or complex numbers) as they are; integers and booleans, whose sums would overflow and
+    whose inverses are 0, in ``dtype``, by default torch's default one."""
+    if edge_weight.is_floating_point() or edge_weight.is_complex():
+        return edge_weight
+    return edge_weight.to(dtype or torch.get_default_dtype())
+
+
+def _wide(weight: Tensor) -> Tensor:
+    """Numbers that can be added up: bfloat16 cannot count to 257, and float16 not to 65,505."""
+    return weight.float() if weight.is_floating_point() and weight.element_size() < 4 else weight
 
 
 def degree(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(N,) sum of the weights of the edges that enter each node. Half precision is summed in float32."""
+    """(N,) sum of the weights of the edges that enter each node. Floats of less than four bytes are summed in float32.
+    """
     weight = adjacency(graph, edge_weight, dtype)
-    wide = weight.float() if weight.dtype in (torch.float16, torch.bfloat16) else weight  # bfloat16 cannot count to 257
-    return wide.new_zeros(graph.num_nodes).index_add(0, graph.target, wide).to(weight.dtype)
+    return _total(graph, _wide(weight)).to(weight.dtype)
+
+
+def _total(graph: Graph, weight: Tensor) -> Tensor:
+    return weight.new_zeros(graph.num_nodes).index_add(0, graph.target, weight)
 
 
 def symmetric(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
@@ -48,14 +66,16 @@ def symmetric(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
     if graph.is_bipartite:
         raise ShapeError("symmetric normalisation needs one set of nodes; use random_walk on a bipartite graph.")
     weight = adjacency(graph, edge_weight, dtype)
-    root = _power(degree(graph, weight), -0.5)
-    return root[graph.target] * weight * root[graph.source]
+    wide = _wide(weight)
+    root = _power(_total(graph, wide), -0.5)
+    return (root[graph.target] * wide * root[graph.source]).to(weight.dtype)
 
 
 def random_walk(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """(E,) weights of D^(-1) A: every node averages its in-neighbours. Nodes of degree 0 get weight 0."""
     weight = adjacency(graph, edge_weight, dtype)
-    return _power(degree(graph, weight), -1)[graph.target] * weight
+    wide = _wide(weight)
+    return (_power(_total(graph, wide), -1)[graph.target] * wide).to(weight.dtype)
 
 
 def _power(total: Tensor, exponent: float) -> Tensor:

@@ -4,7 +4,8 @@ from edgenet.phi.additive import Additive, Contributions
 from edgenet.phi.attention import Attention, AttentionV2
 from edgenet.phi.base import Phi
 from edgenet.phi.dot_product import DotProduct
-from edgenet.phi.edge_varying import EdgeMatrix, EdgeVarying
+from edgenet.phi.edge_matrix import EdgeMatrix
+from edgenet.phi.edge_varying import EdgeVarying
 from edgenet.phi.factored import EdgeFactored
 from edgenet.phi.shift import ShiftOperator, ShiftProduct
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix, family
 from edgenet.structured.padding import matched_modes
+from edgenet.structured.read import read
 
 
 class ChannelTable(nn.Module):
@@ -30,21 +31,25 @@ class ChannelTable(nn.Module):
         shape = (out_channels, rank * in_channels) if self.walk_first else (rank * out_channels, in_channels)
         self.table: StructuredMatrix = made(structure, shape, torch.empty(0))
 
+    def forward(self, z: Tensor | SparseSignal) -> Tensor:
+        """What a hop asks for: ``gather`` of (..., R, F_in) where the walk is first, else ``spread`` of (..., F_in)."""
+        return self.gather(z) if self.walk_first else self.spread(z)
+
     def spread(self, x: Tensor | SparseSignal) -> Tensor:
         """Every C_r x: (..., F_in) -> (..., R, F_out)."""
         if isinstance(x, SparseSignal):
-            y = x.times(self.table.to_dense())  # sparse features want the small matrix built
+            y = x.times(read(self.table))  # sparse features want the small matrix built
         else:
-            y = self.table.matmul(x)
+            y = self.table(x)
         return y.unflatten(-1, (self.rank, self.out_channels))
 
     def gather(self, z: Tensor) -> Tensor:
         """The sum over r of C_r z[r]: (..., R, F_in) -> (..., F_out)."""
-        return self.table.matmul(z.flatten(-2))
+        return self.table(z.flatten(-2))
 
     def matrices(self) -> Tensor:
         """(R, F_out, F_in)."""
-        dense = self.table.to_dense()
+        dense = read(self.table)
         if self.walk_first:
             return dense.unflatten(1, (self.rank, self.in_channels)).movedim(1, 0)
         return dense.unflatten(0, (self.rank, self.out_channels))
@@ -79,6 +84,10 @@ class ChannelKronecker(nn.Module):
         self.outer: StructuredMatrix = Dense.lazy(rank * f1, g1)  # P
         self.inner: StructuredMatrix = Dense.lazy(rank * f2, g2)  # Q
 
+    def forward(self, z: Tensor | SparseSignal) -> Tensor:
+        """What a hop asks for: ``gather`` of (..., R, F_in) where the walk is first, else ``spread`` of (..., F_in)."""
+        return self.gather(z) if self.walk_first else self.spread(z)
+
     def spread(self, x: Tensor | SparseSignal) -> Tensor:
         """Every C_r x: (..., F_in) -> (..., R, F_out)."""
         if isinstance(x, SparseSignal):
@@ -103,7 +112,7 @@ class ChannelKronecker(nn.Module):
         return full[:, : self.out_channels, : self.in_channels]
 
     def _factors(self) -> tuple[Tensor, Tensor]:
-        return tuple(slot.to_dense().unflatten(0, (self.rank, -1)) for slot in (self.outer, self.inner))
+        return tuple(read(slot).unflatten(0, (self.rank, -1)) for slot in (self.outer, self.inner))
 
     def _padded(self, x: Tensor) -> Tensor:
         g1, g2 = self.in_modes

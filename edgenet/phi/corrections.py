@@ -10,6 +10,7 @@ from edgenet import ops
 from edgenet.errors import RankError
 from edgenet.graph import Graph
 from edgenet.structured import SparseSignal
+from edgenet.structured.unbound import UnboundParameter
 
 
 class Corrections(nn.Module):
@@ -19,30 +20,30 @@ class Corrections(nn.Module):
     more than two numbers an entry in memory, its position and its value. The values start at 0.
 
     Args:
-        fan_out, fan_in: F_out, F_in.
+        out_channels, in_channels: F_out, F_in.
         density: share of the entries that are there, in (0, 1]; at random places until ``place_`` says where.
-        from_lanes, to_lanes: whether the signal, and the next one, are F_out F_in scalar recursions side by side, of
-            which number f F_in + g belongs to entry (f, g).
+        from_scalars, to_scalars: whether the signal, and the next one, are F_out F_in scalar recursions side by side,
+            of which number f F_in + g belongs to entry (f, g).
 
     Raises:
         RankError: if the density is no such share.
     """
 
     def __init__(
-        self, fan_out: int, fan_in: int, density: float, from_lanes: bool = False, to_lanes: bool = False
+        self, out_channels: int, in_channels: int, density: float, from_scalars: bool = False, to_scalars: bool = False
     ) -> None:
         super().__init__()
         if not 0 < density <= 1:
             raise RankError(f"the density of corrections is in (0, 1], got {density!r}.")
-        self.fan_out, self.fan_in, self.density = fan_out, fan_in, density
-        self.from_lanes, self.to_lanes = from_lanes, to_lanes
+        self.out_channels, self.in_channels, self.density = out_channels, in_channels, density
+        self.from_scalars, self.to_scalars = from_scalars, to_scalars
         self.register_buffer("position", torch.empty(0, dtype=torch.long))  # row * F_out F_in + entry, ascending
-        self.values = UninitializedParameter()
+        self.values = UnboundParameter()
 
     @property
     def width(self) -> int:
         """Entries of a row."""
-        return self.fan_out * self.fan_in
+        return self.out_channels * self.in_channels
 
     def bind(self, rows: int) -> None:
         """Choose entries of a table of so many rows, if that was not done."""
@@ -82,22 +83,22 @@ class Corrections(nn.Module):
         began = torch.repeat_interleave(count.cumsum(0) - count, count)
         which = first[edge] + torch.arange(len(edge), device=row.device) - began
         column = self.position[which] % self.width
-        out_of, wide_in = (column, self.width) if self.from_lanes else (column % self.fan_in, self.fan_in)
-        into, wide_out = (column, self.width) if self.to_lanes else (column // self.fan_in, self.fan_out)
+        out_of, wide_in = (column, self.width) if self.from_scalars else (column % self.in_channels, self.in_channels)
+        into, wide_out = (column, self.width) if self.to_scalars else (column // self.in_channels, self.out_channels)
         ends = torch.stack([source[edge] * wide_in + out_of, target[edge] * wide_out + into])
         return Graph(ends, num_nodes * wide_out, num_nodes * wide_in), which
 
-    def hop(self, wires: tuple[Graph, Tensor], z: Tensor | SparseSignal) -> Tensor:
-        """What the corrections add: (N, B, F_in) -> (N, B, F_out), or F_out F_in lanes of each."""
+    def forward(self, wires: tuple[Graph, Tensor], z: Tensor | SparseSignal) -> Tensor:
+        """What the corrections add: (N, B, F_in) -> (N, B, F_out), or F_out F_in scalars of each."""
         z = z.to_dense().unsqueeze(1) if isinstance(z, SparseSignal) else z
         graph, which = wires
         y = ops.spmm(graph, self.values[which].unsqueeze(1), z.transpose(1, 2).flatten(0, 1).unsqueeze(1))
-        return y.view(len(z), self.width if self.to_lanes else self.fan_out, z.shape[1]).transpose(1, 2)
+        return y.view(len(z), self.width if self.to_scalars else self.out_channels, z.shape[1]).transpose(1, 2)
 
     def to_dense(self, rows: int) -> Tensor:
         """(rows, F_out, F_in), for checks on small graphs."""
         dense = self.values.new_zeros(rows * self.width)
-        return dense.index_put((self.position,), self.values).view(rows, self.fan_out, self.fan_in)
+        return dense.index_put((self.position,), self.values).view(rows, self.out_channels, self.in_channels)
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         if isinstance(self.values, UninitializedParameter):  # a mark in place of numbers
@@ -118,7 +119,7 @@ class Corrections(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        return f"{self.fan_out} x {self.fan_in}, density={self.density}, entries={len(self.position)}"
+        return f"{self.out_channels} x {self.in_channels}, density={self.density}, entries={len(self.position)}"
 
 
 def _some(number: int, total: int, device: torch.device) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from edgenet import gso, ops
 from edgenet.errors import PlanError, ShapeError, SupportError
@@ -14,12 +15,14 @@ from edgenet.graph import Graph
 from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm
 from edgenet.phi.channels import ChannelKronecker, ChannelTable
 from edgenet.phi.corrections import Corrections
-from edgenet.phi.edge_varying import _REMEMBERED, EdgeVarying, check_no_heads, is_lazy, new_token
-from edgenet.phi.rows import EdgeRows, HashRows, NodeRows, Rows
+from edgenet.phi.edge_matrix import check_no_heads
+from edgenet.phi.edge_varying import REMEMBERED, EdgeVarying, new_token
+from edgenet.phi.rows import ByEdge, ByHash, ByNode, RowFinder
 from edgenet.phi.shift import ShiftOperator
-from edgenet.structured import Dense, SparseSignal, StructuredMatrix
+from edgenet.structured import SparseSignal, StructuredMatrix
 from edgenet.structured.base import glorot
-from edgenet.structured.svd import double, truncated_svd
+from edgenet.structured.read import read, read_rows
+from edgenet.structured.unbound import is_unbound, refuse_making, unbound
 
 FORMS = ("cp", "node_bilinear", "kronecker", "tensor_train", "hashed", "shared", "doped")
 
@@ -37,7 +40,7 @@ class EdgeFactored(Phi):
     stand for Phi^(0) and the self tap of the paper.
 
     The forms differ in what a and C are. Their tables are slots: ``coefficients.edge_table`` (E, K R) and
-    ``coefficients.node_table`` (N, K R); ``channels.k.table``, (F_out, R F_in) or (R F_out, F_in).
+    ``coefficients.node_table`` (N, K R); ``maps.k.table``, (F_out, R F_in) or (R F_out, F_in).
 
     | form | a[e, r] | C_r |
     |---|---|---|
@@ -98,74 +101,68 @@ class EdgeFactored(Phi):
         times_edge_weight: bool = False,
     ) -> None:
         super().__init__()
-        if form not in FORMS or bank not in ("siso", "mimo") or base not in FORMS[:-1]:
-            raise ShapeError(
-                f"form is one of {', '.join(FORMS)}, bank 'siso' or 'mimo', base a form other than 'doped'; got "
-                f"{form!r}, {bank!r} and {base!r}."
-            )
-        if in_channels < 1 or out_channels < 1 or rank < 1 or order < 1:
-            raise ShapeError(
-                f"matrices on edges have a known size, and rank and order of 1 at least: got {in_channels} to "
-                f"{out_channels} channels, rank={rank}, order={order}."
-            )
+        whole = base if form == "doped" else form  # the form but for corrections
+        density = 0.001 if form == "doped" and density is None else density
+        given = weights or ("sym" if whole == "shared" else "learned")
+        _check_sizes(form, bank, base, in_channels, out_channels, rank, order)
+        _check_sharing(whole, given, share, nodes, times_edge_weight, density)
         self.order, self.heads, self.form, self.bank = order, 1, form, bank
         self.in_channels, self.out_channels = in_channels, out_channels
-        base = base if form == "doped" else form
-        if form == "doped" and density is None:
-            density = 0.001
-        self.base, self.density, self.self_loops = base, density, self_loops
-        self.rank = (1 + self_loops) if base == "shared" else rank
-        self.lanes = bank == "siso" and order > 1
-        self.is_bilinear = base == "node_bilinear"
-        given = weights or ("sym" if base == "shared" else "learned")
-        if base != "node_bilinear" and (given == "learned") == (base == "shared"):
-            raise ShapeError(f"weights={weights!r} does not go with the form {base!r}.")
-        self.weights = given
-
+        self.base, self.density, self.self_loops = whole, density, self_loops
+        self.rank = (1 + self_loops) if whole == "shared" else rank
+        self.in_scalars = bank == "siso" and order > 1
+        self.is_bilinear = whole == "node_bilinear"
         # as they were asked for, from which saved models are made again
-        self.share, self.nodes, self.num_types, self.buckets = share, nodes, num_types, buckets
+        self.weights, self.share, self.nodes, self.num_types, self.buckets = given, share, nodes, num_types, buckets
         self.ratio, self.edge_rank, self.channel_rank = ratio, edge_rank, channel_rank
-        self.times_edge_weight = times_edge_weight
-        structures = self._structures(base, ratio, edge_rank or rank, channel_rank or rank)
-        sharing: dict[str, Any] = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
-        sharing |= {"self_loops": self_loops, "times_edge_weight": times_edge_weight, "structure": structures[0]}
-        sharing |= {"normalize": None if share == "edge" else "rw", "by_community": base == "tensor_train"}
-        if given != "learned":
-            if share not in ("edge", "hash") or nodes is not None or times_edge_weight:
-                raise ShapeError(f"weights={given!r} are given, and take no share={share!r}, nodes or edge weights.")
-            self.coefficients: Phi = ShiftOperator(order, normalize=given)
-        else:
-            self.coefficients = EdgeVarying(order, 1 if self.is_bilinear else self.rank, **sharing)
+        self.times_edge_weight, self.has_diagonal = times_edge_weight, self_loops
+
+        structures = self._structures(whole, ratio, edge_rank or rank, channel_rank or rank)
+        self.coefficients: Phi = self._made_coefficients(structures[0])
         self.reads_edge_attr, self.needs_edge_attr = (
             self.coefficients.reads_edge_attr, self.coefficients.needs_edge_attr
         )  # fmt: skip
-        self.has_diagonal = self_loops
-        fans = [in_channels, *[out_channels] * (order - 1)]
-        fans = [in_channels] * order if bank == "siso" else fans
-        self.channels = nn.ModuleList(
-            ChannelKronecker(self.rank, fan, out_channels)
-            if base == "kronecker"
-            else ChannelTable(self.rank, fan, out_channels, structures[1])
-            for fan in fans
+        widths = [in_channels] * order if bank == "siso" else [in_channels, *[out_channels] * (order - 1)]
+        self.maps = nn.ModuleList(
+            ChannelKronecker(self.rank, width, out_channels)
+            if whole == "kronecker"
+            else ChannelTable(self.rank, width, out_channels, structures[1])
+            for width in widths
         )
-        self.where: Rows | None = None  # whose receivers and senders, and corrections, are which
+        self.where: RowFinder | None = None  # whose receivers and senders, and corrections, are which
         self.receivers: StructuredMatrix | None = None  # u, (N, K R)
         self.senders: StructuredMatrix | None = None  # v, (N, K R)
         if self.is_bilinear:
-            self.where = HashRows(buckets) if share == "hash" and buckets else NodeRows()
+            self.where = ByHash(buckets) if share == "hash" and buckets else ByNode()
             rows = -1 if self.where.node_rows is None else self.where.node_rows
-            self.receivers, self.senders = Dense.lazy(rows, order * rank), Dense.lazy(rows, order * rank)
+            self.receivers, self.senders = unbound(rows, order * rank), unbound(rows, order * rank)
         self.corrections: nn.ModuleList | None = None
-        self.corrected: EdgeRows | None = None  # which row of the corrections is whose
+        self.corrected: ByEdge | None = None  # which row of the corrections is whose
         if density is not None:
-            if share != "edge":
-                raise ShapeError(f"corrections belong to the edges of one graph: share must be 'edge', got {share!r}.")
-            self.corrected = EdgeRows(self_loops, nodes)
+            self.corrected = ByEdge(self_loops, nodes)
             self.corrections = nn.ModuleList(
-                Corrections(out_channels, fan, density, self.lanes and k > 0, self.lanes) for k, fan in enumerate(fans)
+                Corrections(out_channels, width, density, self.in_scalars and k > 0, self.in_scalars)
+                for k, width in enumerate(widths)
             )
         self._token = new_token()
         self.reset_parameters()
+
+    def _made_coefficients(self, structure: dict[str, Any] | None) -> Phi:
+        if self.weights != "learned":
+            return ShiftOperator(self.order, normalize=self.weights)
+        return EdgeVarying(
+            self.order,
+            1 if self.is_bilinear else self.rank,
+            self.share,
+            self.self_loops,
+            nodes=self.nodes,
+            times_edge_weight=self.times_edge_weight,
+            normalize=None if self.share == "edge" else "rw",
+            num_types=self.num_types,
+            buckets=self.buckets,
+            structure=structure,
+            by_community=self.base == "tensor_train",
+        )
 
     def _structures(
         self, base: str, ratio: float, edge_rank: int, channel_rank: int
@@ -198,7 +195,7 @@ class EdgeFactored(Phi):
         return "identity", {}
 
     def default_taps(self, spec: LayerSpec) -> Choice:
-        return ("sum_inputs", {}) if self.lanes else ("sum", {"merge": "concat"})
+        return ("sum_inputs", {}) if self.in_scalars else ("sum", {"merge": "concat"})
 
     # ---------------------------------------------------------------- making
     @property
@@ -214,17 +211,21 @@ class EdgeFactored(Phi):
             SupportError: if they belong to another graph already, or this one is a sampled piece or bipartite.
         """
         self._check(graph)
-        fresh = not self.is_bound and is_lazy(getattr(self.coefficients, "edge_table", self.senders))
+        fresh = not self.is_bound and is_unbound(getattr(self.coefficients, "edge_table", self.senders))
+        ends = [table for table in (self.receivers, self.senders) if is_unbound(table)]
+        corrections = list(self.corrections or ())
+        empty = ends + [part.values for part in corrections if is_lazy(part.values)]
+        if empty:
+            refuse_making(*empty)
         if self.corrected is not None:
             self.corrected.bind(graph)
         self.coefficients.bind(graph, self.rank)
         if self.where is not None:
             self.where.bind(graph)
         self._token = new_token()
-        for table in (self.receivers, self.senders):
-            if is_lazy(table):
-                table.materialise(self.where.node_rows, self.order * self.rank)
-        for part in self.corrections or ():
+        for table in ends:
+            table.materialise(self.where.node_rows, self.order * self.rank)
+        for part in corrections:
             part.bind(self.corrected.edge_rows + self.corrected.node_rows * self.self_loops)
         if fresh:
             self._draw_coefficients(graph)
@@ -240,15 +241,15 @@ class EdgeFactored(Phi):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw all anew."""
-        if next(self.channels.parameters()).is_meta:  # for numbers that a file has
+        if next(self.maps.parameters()).is_meta:  # for numbers that a file has
             return
-        for part in self.channels:
+        for part in self.maps:
             # the sum over r of a factor in [0.5, 1.5] times C_r has Glorot's variance
             part.draw_(glorot((part.in_channels, part.out_channels)) / (1 if self.base == "shared" else self._spread()))
         for part in self.corrections or ():
             part.reset_parameters()
-        bound = isinstance(self.coefficients, EdgeVarying) and self.coefficients._bound_graph()
-        self._draw_coefficients(bound or None)
+        where = getattr(self.coefficients, "where", None)
+        self._draw_coefficients(None if where is None else where.bound_graph())
 
     def _spread(self) -> float:
         return (self.rank * (1 + 1 / 12)) ** 0.5
@@ -266,9 +267,9 @@ class EdgeFactored(Phi):
         c = self.coefficients
         if not isinstance(c, EdgeVarying):
             return
-        like = c.edge_table.to_dense()
+        like = read(c.edge_table)
         edges, loops = like.new_ones(c.where.edge_rows), like.new_ones(c.where.node_rows or 0)
-        if isinstance(c.where, EdgeRows) and graph is not None:
+        if c.where.one_an_edge and graph is not None:
             walked = graph.with_self_loops()[0] if c.has_diagonal else graph
             weight, row = gso.symmetric(walked, None, like.dtype), c.where.of_edges(walked, None)
             edges[row[row >= 0]] = weight[row >= 0]
@@ -313,7 +314,7 @@ class EdgeFactored(Phi):
         own = self.coefficients.diagonal(graph)
         if own is not None:
             return own
-        like = next(self.channels.parameters())
+        like = next(self.maps.parameters())
         column = [0.0, 1.0] if self.base == "shared" else [1.0]
         return like.new_tensor(column).expand(self.order, graph.num_nodes, -1)
 
@@ -322,58 +323,67 @@ class EdgeFactored(Phi):
     ) -> Tensor:
         """z^(k + 1) from z^(k): (N, 1, B F_in) -> (N, 1, B F_out), B signals side by side; between scalar recursions
         (N, F_out F_in, B), and to them at the first hop."""
-        channels, lanes = self.channels[k], self.lanes
-        if lanes and k:  # (N, B, L), a lane a channel
+        maps, in_scalars = self.maps[k], self.in_scalars
+        if in_scalars and k:  # (N, B, F_out F_in)
             z = z.transpose(1, 2)
         elif not isinstance(z, SparseSignal):  # (N, B, F_in)
-            z = z.squeeze(1).unflatten(1, (-1, channels.in_channels))
+            z = z.squeeze(1).unflatten(1, (-1, maps.in_channels))
         batch = 1 if isinstance(z, SparseSignal) else z.shape[1]
-        if lanes or channels.walk_first:
+        if in_scalars or maps.walk_first:
             z = z.to_dense().unsqueeze(1) if isinstance(z, SparseSignal) else z
             y = self._moved(graph, weight, diagonal, z.flatten(1).unsqueeze(1), spmm, k)
             y = y.unflatten(2, (batch, -1)).transpose(1, 2)  # (N, B, R, C)
-            if lanes:
-                matrices = channels.matrices()
+            if in_scalars:
+                matrices = maps.matrices()
                 pattern = "nbrl,rl->nbl" if k else "nbrg,rfg->nbfg"
                 y = torch.einsum(pattern, y, matrices.flatten(1) if k else matrices).flatten(2)
             else:
-                y = channels.gather(y)
+                y = maps(y)
         else:
-            y = channels.spread(z)
+            y = maps(z)
             y = y.unsqueeze(1) if isinstance(z, SparseSignal) else y
             y = self._moved(graph, weight, diagonal, y.transpose(1, 2).flatten(2), spmm, k)
             y = y.sum(1).unflatten(1, (batch, -1))
         if self.corrections is not None:
             if spmm is not ops.spmm:
                 raise ShapeError("corrections of single entries are no messages that an explainer can weigh.")
-            y = y + self.corrections[k].hop(self._wires(graph, k), z)
-        return y.transpose(1, 2) if lanes else y.flatten(1).unsqueeze(1)
+            y = y + self.corrections[k](self._wires(graph, k), z)
+        return y.transpose(1, 2) if in_scalars else y.flatten(1).unsqueeze(1)
 
     def _moved(self, graph: Graph, weight: Tensor, diagonal: Tensor | None, z: Tensor, spmm: Spmm, k: int) -> Tensor:
         """(N, R or 1, C) -> (N, R, C): R scalar hops."""
         if self.is_bilinear:
-            mine = slice(k * self.rank, (k + 1) * self.rank)
-            row = self._remembered(graph, "nodes", lambda: self.where.of_nodes(graph))
-            u, v = (table.rows(row)[:, mine].unsqueeze(-1) for table in (self.receivers, self.senders))
+            u, v = self.ends(graph, k)
             z = z * v
         y = spmm(graph, weight, z)
         if diagonal is not None:
             y = torch.addcmul(y, diagonal.unsqueeze(-1), z)
         return y * u if self.is_bilinear else y
 
+    def ends(self, graph: Graph, k: int) -> tuple[Tensor, Tensor]:
+        """(N, R, 1) factors u of the receivers and v of the senders at hop k + 1."""
+        mine = slice(k * self.rank, (k + 1) * self.rank)
+        row = self._remembered(graph, "nodes", lambda: self.where.of_nodes(graph))
+        u, v = (read_rows(table, row)[:, mine].unsqueeze(-1) for table in (self.receivers, self.senders))
+        return u, v
+
+    def forget_rows(self) -> None:
+        """Let graphs forget where the rows of this layer's tables are, which have changed."""
+        self._token = new_token()
+
     def _wires(self, graph: Graph, k: int) -> tuple[Graph, Tensor]:
         """Where the corrections of this graph's edges and loops lead."""
 
         def compute() -> tuple[Graph, Tensor]:
             node = torch.arange(graph.num_nodes, device=graph.edge_index.device)
-            source, target, row = graph.source, graph.target, self._rows(graph)
+            source, target, row = graph.source, graph.target, self.correction_rows(graph)
             if self.self_loops:
                 source, target = torch.cat([source, node]), torch.cat([target, node])
             return self.corrections[k].wires(source, target, row, graph.num_nodes)
 
         return self._remembered(graph, f"corrections {k}", compute)
 
-    def _rows(self, graph: Graph) -> Tensor:
+    def correction_rows(self, graph: Graph) -> Tensor:
         """Rows of the corrections of the edges, then of the loops, which have theirs behind those of all edges."""
         row = self.corrected.of_edges(graph, None)
         if not self.self_loops:
@@ -382,9 +392,9 @@ class EdgeFactored(Phi):
         return torch.cat([row, torch.where(own < 0, -1, own + self.corrected.edge_rows)])
 
     def _remembered(self, graph: Graph, what: str, compute: Callable[[], Any]) -> Any:
-        return graph.memo((f"factored {what}", self._token), compute, at_most=_REMEMBERED)
+        return graph.memo((f"factored {what}", self._token), compute, at_most=REMEMBERED)
 
-    # ---------------------------------------------------------------- the whole tensor
+    # ---------------------------------------------------------------- sizes
     @property
     def virtual_weights(self) -> int:
         """Numbers of W, (K, E + N, F_out, F_in), that these parameters stand for; of a bound layer.
@@ -398,92 +408,7 @@ class EdgeFactored(Phi):
                 f"how many weights there are is known when they are bound to the edges of a graph; got {self}."
             )
         rows = where.edge_rows + self.self_loops * where.node_rows
-        return rows * sum(part.in_channels * part.out_channels for part in self.channels)
-
-    def to_tensor(
-        self, graph: Graph, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
-    ) -> list[Tensor]:
-        """W of every hop, (E + N, F_out, F_in), a matrix for every edge of the graph and then for every node; for small
-        ones."""
-        like = next(self.channels.parameters())
-        signal = like.new_zeros(graph.num_nodes, 1, 1)
-        weight, diagonal = self(signal, signal, graph, edge_weight, edge_attr), self.diagonal(graph)
-        source, target = graph.source, graph.target
-        if diagonal is not None:
-            node = torch.arange(graph.num_nodes, device=source.device)
-            source, target = torch.cat([source, node]), torch.cat([target, node])
-            weight = torch.cat([weight, diagonal.to(weight)], 1)
-        found = []
-        for k, channels in enumerate(self.channels):
-            a = weight[k]
-            if self.is_bilinear:
-                mine = slice(k * self.rank, (k + 1) * self.rank)
-                u, v = (table.rows(self.where.of_nodes(graph))[:, mine] for table in (self.receivers, self.senders))
-                a = a * u[target] * v[source]
-            theta = torch.einsum("er,rfg->efg", a, channels.matrices())
-            if self.corrections is not None:
-                row = self._rows(graph)
-                table = self.corrections[k].to_dense(self.corrected.edge_rows + self.corrected.node_rows)
-                theta = theta + table[row.clamp_min(0)] * (row >= 0)[:, None, None]
-            found.append(theta)
-        return found
-
-    @torch.no_grad()
-    def fit_(self, graph: Graph, tensors: list[Tensor]) -> None:
-        """Take over given matrices as nearly as the form allows.
-
-        Coefficients and channels are those of the truncated singular value decomposition of the (E + N, F_out F_in)
-        unfolding of every hop, the nearest in CP form; structures in the slots then project each factor. Shared taps
-        are least squares. Corrections take the largest of what is left. Exact where the rank is large enough.
-
-        Args:
-            graph: the bound graph, or the one to bind to.
-            tensors: for every hop (E + N, F_out, F_in), as ``to_tensor`` gives them; of repeated edges the last counts.
-
-        Raises:
-            ShapeError: for node-bilinear weights, for which no such fit is known, and for weights that are not one an
-                edge.
-        """
-        if not self.is_bound:
-            self.bind(graph)
-        c = self.coefficients
-        per_edge = isinstance(c, EdgeVarying) and isinstance(c.where, EdgeRows)
-        if self.is_bilinear or not (per_edge or self.base == "shared"):
-            raise ShapeError(f"only weights of one graph's edges are fitted, and no node-bilinear ones; got {self}.")
-        unfolded = [double(theta.flatten(1)) for theta in tensors]
-        if per_edge:
-            row = c._edge_rows(graph, None)[0]
-            node = c.where.of_nodes(graph)
-            kept = torch.cat([row, torch.where(node < 0, -1, node + c.where.edge_rows)] if self.self_loops else [row])
-            rows = c.where.edge_rows + c.where.node_rows * self.self_loops
-            tables = [m.new_zeros(rows, m.shape[1]).index_put((kept[kept >= 0],), m[kept >= 0]) for m in unfolded]
-            factors = [_factors(table, self.rank) for table in tables]
-            table = torch.cat([a for a, _ in factors], 1)
-            like = next(self.channels.parameters())
-            c.edge_table.reset_parameters(table[: c.where.edge_rows].to(like))
-            if c.node_table is not None:
-                c.node_table.reset_parameters(table[c.where.edge_rows :].to(like))
-            matrices = [matrix for _, matrix in factors]
-        else:
-            weight, diagonal = self(None, double(torch.zeros(graph.num_nodes, 1, 1)), graph), self.diagonal(graph)
-            a = weight if diagonal is None else torch.cat([weight, diagonal.to(weight)], 1)
-            matrices = [torch.linalg.lstsq(double(a[k]), m, driver="gelsd").solution for k, m in enumerate(unfolded)]
-        for part, matrix in zip(self.channels, matrices, strict=True):
-            like = next(part.parameters())
-            part.set_(matrix.unflatten(1, (part.out_channels, part.in_channels)).to(like))
-        if self.corrections is not None:
-            self._fit_corrections(graph, tensors)
-
-    def _fit_corrections(self, graph: Graph, tensors: list[Tensor]) -> None:
-        for part in self.corrections:
-            part.reset_parameters()
-        for part, theta, near in zip(self.corrections, tensors, self.to_tensor(graph), strict=True):
-            row = self._rows(graph)
-            rest = near.new_zeros(self.corrected.edge_rows + self.corrected.node_rows * self.self_loops, part.width)
-            rest = rest.index_put((row[row >= 0],), (theta.to(near) - near).flatten(1)[row >= 0]).flatten()
-            position = rest.abs().topk(len(part.position)).indices
-            part.place_(position, rest[position])
-        self._token = new_token()
+        return rows * sum(part.in_channels * part.out_channels for part in self.maps)
 
     def keep_inputs_(self, channels: Tensor) -> None:
         raise PlanError("the first hop of factored matrices leads from the input channels; none can be taken.")
@@ -495,10 +420,27 @@ class EdgeFactored(Phi):
         )
 
 
-def _factors(table: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """(rows, R) and (R, columns) whose product is nearest to a table; zeros where it has no rank that large."""
-    useful = min(rank, *table.shape)
-    u, s, vh = truncated_svd(table, useful) if useful else (table[:, :0], table.new_zeros(0), table[:0])
-    root = s.sqrt()
-    missing = rank - useful
-    return nn.functional.pad(u * root, (0, missing)), nn.functional.pad(vh * root[:, None], (0, 0, 0, missing))
+def _check_sizes(form: str, bank: str, base: str, in_channels: int, out_channels: int, rank: int, order: int) -> None:
+    if form not in FORMS or bank not in ("siso", "mimo") or base not in FORMS[:-1]:
+        raise ShapeError(
+            f"form is one of {', '.join(FORMS)}, bank 'siso' or 'mimo', base a form other than 'doped'; got "
+            f"{form!r}, {bank!r} and {base!r}."
+        )
+    if min(in_channels, out_channels, rank, order) < 1:
+        raise ShapeError(
+            f"matrices on edges have a known size, and rank and order of 1 at least: got {in_channels} to "
+            f"{out_channels} channels, rank={rank}, order={order}."
+        )
+
+
+def _check_sharing(
+    form: str, weights: str, share: str, nodes: Any, times_edge_weight: bool, density: float | None
+) -> None:
+    if share == "edge_id":
+        raise ShapeError("the edges of factored matrices are found by their ends: share='edge', not 'edge_id'.")
+    if form != "node_bilinear" and (weights == "learned") == (form == "shared"):
+        raise ShapeError(f"weights={weights!r} does not go with the form {form!r}.")
+    if weights != "learned" and (share not in ("edge", "hash") or nodes is not None or times_edge_weight):
+        raise ShapeError(f"weights={weights!r} are given, and take no share={share!r}, nodes or edge weights.")
+    if density is not None and share != "edge":
+        raise ShapeError(f"corrections belong to the edges of one graph: share must be 'edge', got {share!r}.")

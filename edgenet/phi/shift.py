@@ -59,14 +59,14 @@ class ShiftOperator(Phi):
                 raise ShapeError(
                     f"{self.heads} shift operators need ({graph.num_edges}, {self.heads}) edge weights, got {got}."
                 )
-            weight = edge_weight
+            weight = gso.floating(edge_weight, dtype)
         else:
             flat = one_column(edge_weight)
             normalise = gso.NORMALISATIONS[self.normalize]
             if flat is None:  # a property of the graph alone: computed once
                 weight = graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype)).unsqueeze(-1)
             else:
-                weight = normalise(graph, flat).unsqueeze(-1)
+                weight = normalise(graph, flat, dtype).unsqueeze(-1)
         return weight.expand(self.order, -1, -1)
 
     def _keep(self, order: int, heads: Tensor) -> None:
@@ -114,7 +114,7 @@ class ShiftProduct(Phi):
         if flat is None:
             shift = graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype))
         else:
-            shift = normalise(graph, flat)
+            shift = normalise(graph, flat, dtype)
         return self.weight[:, 1:] * shift[:, None]
 
     def diagonal(self, graph: Graph) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgenet.errors import ShapeError, SupportError
 from edgenet.nn import SpectralConv
 from edgenet.nn.taps import NodeVarying
-from edgenet.phi.rows import EdgeRows, NodeRows
+from edgenet.phi.rows import ByEdge, OfGraph
 
 
 def fingerprint(edge_index: Tensor, num_nodes: int) -> dict[str, Any]:
@@ -31,9 +31,9 @@ def fingerprints(model: nn.Module) -> dict[str, dict[str, Any]]:
     """The graph of every table that belongs to one, by its path."""
     found = {}
     for path, module in model.named_modules():
-        if isinstance(module, EdgeRows) and module.is_bound:
+        if isinstance(module, ByEdge) and module.is_bound:
             found[path] = _of_keys(module.key, int(module.num_nodes))
-        elif isinstance(module, NodeRows) and module.is_bound:
+        elif isinstance(module, OfGraph) and module.is_bound:
             found[path] = {"num_nodes": int(module.num_nodes)}
         elif isinstance(module, NodeVarying) and module.is_bound:
             found[path] = {"num_nodes": len(module.group)}
@@ -59,11 +59,11 @@ def bind(model: nn.Module, edges: Any, num_nodes: int | None) -> None:
         try:
             module.bind(edges, num_nodes)
         except SupportError as error:
-            own = " and ".join(sorted({_told(of) for of in fingerprints(module).values()}))
+            own = " and ".join(sorted({_in_words(of) for of in fingerprints(module).values()}))
             given = fingerprint(edges, num_nodes)
             raise SupportError(
-                f"{path or 'the layer'} was saved with tables of {own}, and the graph given is one of {_told(given)}: "
-                f"{error}"
+                f"{path or 'the layer'} was saved with tables of {own}, and the graph given is one of "
+                f"{_in_words(given)}: {error}"
             ) from error
 
 
@@ -72,6 +72,6 @@ def _of_keys(keys: Tensor, num_nodes: int) -> dict[str, Any]:
     return {"num_nodes": num_nodes, "num_edges": len(data) // 8, "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _told(of: dict[str, Any]) -> str:
+def _in_words(of: dict[str, Any]) -> str:
     text = f"{of['num_nodes']} nodes"
     return text + (f", {of['num_edges']} edges (sha256 {of['sha256'][:12]}...)" if "sha256" in of else "")

@@ -13,6 +13,8 @@ from torch_geometric.utils import get_laplacian
 from edgenet import gso
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
+from edgenet.nn import EdgeNetConv
+from edgenet.nn import specializations as nets
 
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 weighted = pytest.mark.parametrize("weighted", [False, True])
@@ -209,3 +211,61 @@ def test_the_scaled_operator_has_spectral_radius_one(weighted, num_nodes):
 def test_the_largest_eigenvalue_comes_out_the_same_every_time():
     graph = random_graph(80, 400)
     assert len({gso.largest_eigenvalue(graph) for _ in range(3)}) == 1
+
+
+# --- weights of few bits ----------------------------------------------------------------------------------------------
+INTEGERS = [torch.uint8, torch.int8, torch.bool, torch.int16, torch.int32, torch.int64]
+OPERATORS = {
+    "adjacency": gso.adjacency,
+    "degree": gso.degree,
+    "symmetric": gso.symmetric,
+    "random_walk": gso.random_walk,
+    "laplacian": lambda *args: gso.laplacian(*args)[1],
+    "symmetric laplacian": lambda graph, weight: gso.laplacian(graph, weight, "sym")[1],
+    "scaled": gso.scaled,
+}
+BUSY = undirected(*((0, i) for i in range(1, 300)), num_nodes=300)  # one node of degree 299
+
+
+def given(dtype):
+    ones = torch.randint(0, 2, (BUSY.num_edges,))
+    return ones.bool() if dtype == torch.bool else torch.full_like(ones, 100).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_integers_are_added_as_floats(operator, dtype):
+    weight = given(dtype)
+    got = OPERATORS[operator](BUSY, weight)
+    assert got.dtype == torch.get_default_dtype()
+    torch.testing.assert_close(got, OPERATORS[operator](BUSY, weight.double()), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+@pytest.mark.parametrize("build", [
+    lambda: nets.gcnn(3, 2, order=2), lambda: nets.gcnn(3, 2, order=2, normalize="sym"),
+    lambda: nets.gcnn(3, 2, order=2, normalize="rw"), lambda: EdgeNetConv(3, 2, 2, phi="shift_product"),
+    lambda: EdgeNetConv(3, 2, 2, times_edge_weight=True), lambda: nets.gat(3, 2, add_self_loops=False),
+])  # fmt: skip
+def test_layers_take_integers_for_floats_of_the_signals_kind(build, dtype):
+    layer, weight = build().float(), given(dtype)
+    x = torch.randn(300, 3, dtype=torch.float32)
+    got = layer(x, BUSY, weight)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, layer(x, BUSY, weight.float()))
+
+
+def test_several_shift_operators_of_integers_are_walked_as_floats():
+    layer = nets.gcnn(3, 2, order=2, shifts=2, normalize=None)
+    weight = torch.full((598, 2), 100, dtype=torch.uint8)
+    x = torch.randn(300, 3)
+    torch.testing.assert_close(layer(x, BUSY, weight), layer(x, BUSY, weight.double()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("operator", [gso.symmetric, gso.random_walk])
+def test_floats_of_few_bits_are_normalised_as_wide_ones(operator, dtype):
+    weight = torch.full((598,), 300.0, dtype=dtype)  # 299 of them are more than float16 holds
+    got = operator(BUSY, weight)
+    assert got.dtype == dtype
+    torch.testing.assert_close(got, operator(BUSY, weight.float()).to(dtype), rtol=0, atol=0)

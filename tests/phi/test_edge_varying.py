@@ -211,7 +211,7 @@ def test_a_bipartite_graph_has_no_table_of_edges():
 @pytest.mark.parametrize(
     "options, says",
     [
-        ({"share": "colour"}, "'edge', 'node', 'type', 'hash'.*'colour'"),
+        ({"share": "colour"}, "'edge', 'edge_id', 'node', 'type', 'hash'.*'colour'"),
         ({"share": "type"}, "num_types"),
         ({"share": "hash"}, "buckets"),
         ({"share": "hash", "buckets": 4, "nodes": 3}, "share must be 'edge'"),

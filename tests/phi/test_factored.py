@@ -14,6 +14,7 @@ from edgenet.nn import EdgeNetConv, specializations
 from edgenet.phi import EdgeFactored
 from edgenet.phi.corrections import Corrections
 from edgenet.phi.rows import community_rank
+from edgenet.phi.whole_tensor import fit_, whole_tensor
 from edgenet.structured import LowRank, TensorTrain, structure
 
 GRAPH = GRAPHS["directed"]  # has repeated edges, self-loops and an isolated node
@@ -91,7 +92,7 @@ def test_one_hop_multiplies_by_the_matrix_of_every_edge_and_node(options, widths
     if options["form"] in LARGE and min(widths) == 1:
         pytest.skip("one number cannot be compressed")
     conv = layer(options, widths)
-    agrees(conv, torch.randn(13, widths[0]), GRAPH, conv.phi.to_tensor(GRAPH))
+    agrees(conv, torch.randn(13, widths[0]), GRAPH, whole_tensor(conv.phi, GRAPH))
 
 
 @forms
@@ -99,7 +100,7 @@ def test_one_hop_multiplies_by_the_matrix_of_every_edge_and_node(options, widths
 @pytest.mark.parametrize("widths", [(5, 3), (3, 4)], ids=str)
 def test_every_further_hop_has_matrices_of_its_own_or_scalars_of_its_own(options, bank, widths):
     conv = layer(options, widths, order=3, bank=bank)
-    theta = conv.phi.to_tensor(GRAPH)
+    theta = whole_tensor(conv.phi, GRAPH)
     assert not torch.equal(theta[1], theta[2])
     agrees(conv, torch.randn(13, widths[0]), GRAPH, theta)
 
@@ -120,7 +121,7 @@ def test_any_graph_will_do(graph, form):
     if graph.num_nodes == 0:
         assert conv(x, graph).shape == (0, 4)
         return
-    assert_near(conv(x, graph), slow(conv, x, graph, conv.phi.to_tensor(graph)))
+    assert_near(conv(x, graph), slow(conv, x, graph, whole_tensor(conv.phi, graph)))
 
 
 def by_rows(phi, graph, table, nodes):
@@ -135,23 +136,23 @@ def by_rows(phi, graph, table, nodes):
 def test_the_tensor_of_cp_is_coefficients_times_channels():
     phi = layer({"form": "cp", "rank": 3}, (5, 4)).phi
     a = by_rows(phi, GRAPH, phi.coefficients.edge_table.to_dense(), phi.coefficients.node_table.to_dense())
-    c = phi.channels[0].table.to_dense().view(3, 4, 5)
-    assert_near(phi.to_tensor(GRAPH)[0], sum(a[:, r, None, None] * c[r] for r in range(3)))
+    c = phi.maps[0].table.to_dense().view(3, 4, 5)
+    assert_near(whole_tensor(phi, GRAPH)[0], sum(a[:, r, None, None] * c[r] for r in range(3)))
 
 
 def test_the_tensor_of_node_bilinear_scales_receivers_and_senders():
     phi = layer({"form": "node_bilinear", "rank": 2}, (3, 4)).phi
     s = by_rows(phi, GRAPH, phi.coefficients.edge_table.to_dense(), phi.coefficients.node_table.to_dense())
     u, v = phi.receivers.to_dense(), phi.senders.to_dense()
-    c = phi.channels[0].table.to_dense()  # side by side
+    c = phi.maps[0].table.to_dense()  # side by side
     for e, (j, i) in enumerate([*GRAPH.edge_index.t().tolist(), *([i, i] for i in range(13))]):
         wanted = s[e] * (u[i, 0] * v[j, 0] * c[:, :3] + u[i, 1] * v[j, 1] * c[:, 3:])
-        assert_near(phi.to_tensor(GRAPH)[0][e], wanted)
+        assert_near(whole_tensor(phi, GRAPH)[0][e], wanted)
 
 
 def test_the_channels_of_kronecker_are_cropped_products():
     phi = layer({"form": "kronecker", "rank": 2}, (5, 4)).phi
-    part = phi.channels[0]
+    part = phi.maps[0]
     (f1, f2), (g1, g2) = part.out_modes, part.in_modes
     assert f1 * f2 >= 4 and g1 * g2 > 5  # 5 is prime
     outer, inner = part.outer.to_dense().view(2, f1, g1), part.inner.to_dense().view(2, f2, g2)
@@ -164,7 +165,7 @@ def test_shared_taps_are_a_graph_convolution_of_order_one():
     gcnn = specializations.gcnn(5, 4, order=1)
     x = torch.randn(13, 5)
     gcnn(x, GRAPH)
-    c = conv.phi.channels[0].matrices()
+    c = conv.phi.maps[0].matrices()
     with torch.no_grad():
         gcnn.taps.linear.weight.weight.copy_(torch.cat([c[1], c[0]], 1))
         gcnn.bias.copy_(conv.bias)
@@ -206,7 +207,7 @@ def test_frozen_attention_is_cp_with_a_rank_for_every_head():
         matrices = torch.zeros(3, 12, 5)
         for h in range(3):
             matrices[h, 4 * h : 4 * h + 4] = weight[h]
-        phi.channels[0].set_(matrices)
+        phi.maps[0].set_(matrices)
         conv.bias.copy_(gat.bias)
     assert_near(conv(x, bare), y)
 
@@ -260,7 +261,7 @@ def test_a_sampled_piece_has_the_matrices_of_the_full_graph(options):
     ends = local[GRAPH.edge_index]
     kept = (ends >= 0).all(0).nonzero().squeeze(1).flip(0)
     x = torch.randn(6, 5)
-    whole = conv.phi.to_tensor(GRAPH)[0]
+    whole = whole_tensor(conv.phi, GRAPH)[0]
     wanted = whole[torch.cat([kept, GRAPH.num_edges + nodes])] if conv.phi.self_loops else whole[kept]
     part = Graph(ends[:, kept], 6)
     for ids in ({"n_id": nodes}, {"n_id": nodes, "e_id": kept}):
@@ -272,7 +273,7 @@ def test_a_sampled_piece_has_the_matrices_of_the_full_graph(options):
 def test_messages_go_through_propagate_while_an_explainer_watches(form, widths):
     graph = random_graph(13, 40, seed=2)
     conv = layer({"form": form, "edge_rank": 4, "channel_rank": 3}, widths, graph=graph)
-    x, theta = torch.randn(13, widths[0]), conv.phi.to_tensor(graph)
+    x, theta = torch.randn(13, widths[0]), whole_tensor(conv.phi, graph)
     conv.explain = True
     conv._edge_mask, conv._apply_sigmoid = torch.ones(graph.num_edges), False
     conv._loop_mask = torch.ones(graph.num_edges, dtype=torch.bool)
@@ -296,16 +297,16 @@ def test_corrections_are_not_explained():
 @pytest.mark.parametrize("options", [{}, {"self_loops": False}, {"nodes": 0.4}], ids=str)
 def test_cp_of_full_rank_is_any_tensor(widths, options):
     phi = layer({"form": "cp", "rank": 20, **options}, widths, order=1).phi
-    theta = torch.randn_like(phi.to_tensor(GRAPH)[0])
+    theta = torch.randn_like(whole_tensor(phi, GRAPH)[0])
     first = {}
     for e, pair in enumerate(map(tuple, GRAPH.edge_index.t().tolist())):  # repeated edges share a matrix
         theta[e] = theta[first.setdefault(pair, e)]
-    row = phi.coefficients._edge_rows(GRAPH, None)[0]
+    row = phi.coefficients.edge_rows(GRAPH, None)[0]
     theta[: GRAPH.num_edges][row < 0] = 0  # loops are nodes', and others are not learned
     if phi.self_loops:
         theta[GRAPH.num_edges :][phi.coefficients.where.of_nodes(GRAPH) < 0] = 0
-    phi.fit_(GRAPH, [theta])
-    assert_near(phi.to_tensor(GRAPH)[0], theta)
+    fit_(phi, GRAPH, [theta])
+    assert_near(whole_tensor(phi, GRAPH)[0], theta)
 
 
 def test_cp_of_low_rank_is_the_nearest():
@@ -313,9 +314,9 @@ def test_cp_of_low_rank_is_the_nearest():
     bare = Graph(GRAPH.without_self_loops()[0].edge_index.unique(dim=1), 13)
     theta = torch.randn(bare.num_edges + 13, 4, 5)
     phi = layer({"form": "cp", "rank": 2}, (5, 4), graph=bare).phi
-    phi.fit_(bare, [theta])
+    fit_(phi, bare, [theta])
     singular = torch.linalg.svdvals(theta.flatten(1))
-    error = (phi.to_tensor(bare)[0] - theta).norm()
+    error = (whole_tensor(phi, bare)[0] - theta).norm()
     torch.testing.assert_close(error, singular[2:].norm(), rtol=1e-9, atol=0)
 
 
@@ -323,31 +324,31 @@ def test_every_hop_is_fitted_to_its_own_tensor():
     bare = Graph(GRAPH.without_self_loops()[0].edge_index.unique(dim=1), 13)
     phi = layer({"form": "cp", "rank": 16}, (3, 4), order=2, graph=bare).phi
     theta = [torch.randn(bare.num_edges + 13, 4, 3), torch.randn(bare.num_edges + 13, 4, 4)]
-    phi.fit_(bare, theta)
-    for got, want in zip(phi.to_tensor(bare), theta, strict=True):
+    fit_(phi, bare, theta)
+    for got, want in zip(whole_tensor(phi, bare), theta, strict=True):
         assert_near(got, want)
 
 
 def test_kronecker_and_shared_and_doped_find_what_is_theirs():
     bare = Graph(GRAPH.without_self_loops()[0].edge_index.unique(dim=1), 13)
     for options in ({"form": "kronecker", "rank": 1}, {"form": "shared"}, {"form": "doped", "density": 0.05}):
-        theta = layer(options, (6, 4), graph=bare).phi.to_tensor(bare)
+        theta = whole_tensor(layer(options, (6, 4), graph=bare).phi, bare)
         phi = layer(options, (6, 4), graph=bare).phi
-        phi.fit_(bare, theta)
+        fit_(phi, bare, theta)
         if options["form"] == "doped":  # least squares see the corrections too
             plain = layer({"form": "shared"}, (6, 4), graph=bare).phi
-            plain.fit_(bare, theta)
-            before, after = ((p.to_tensor(bare)[0] - theta[0]) for p in (plain, phi))
+            fit_(plain, bare, theta)
+            before, after = ((whole_tensor(p, bare)[0] - theta[0]) for p in (plain, phi))
             left = before.flatten().abs().sort().values[: -len(phi.corrections[0].values)].norm()
             torch.testing.assert_close(after.norm(), left, rtol=1e-9, atol=0)
         else:
-            assert_near(phi.to_tensor(bare)[0], theta[0])
+            assert_near(whole_tensor(phi, bare)[0], theta[0])
 
 
 def test_node_bilinear_weights_are_not_fitted():
     phi = layer({"form": "node_bilinear"}).phi
     with pytest.raises(ShapeError, match="no node-bilinear ones"):
-        phi.fit_(GRAPH, phi.to_tensor(GRAPH))
+        fit_(phi, GRAPH, whole_tensor(phi, GRAPH))
 
 
 # --- life -------------------------------------------------------------------------------------------------------------
@@ -392,11 +393,11 @@ def test_the_layer_starts_as_a_graph_convolution_of_the_scale_of_a_dense_one(opt
     if options["form"] in ("hashed", "tensor_train") or "nodes" in options:
         assert conv(torch.randn(200, 30), graph).isfinite().all()
         return
-    matrices = conv.phi.channels[0].matrices()
+    matrices = conv.phi.maps[0].matrices()
     share = 1 if conv.phi.base == "shared" else conv.phi.rank * 13 / 12
     assert 0.5 < matrices.square().mean() * share / (2 / 50) < 2  # Glorot's variance
     if conv.phi.base in ("cp", "kronecker") and conv.phi.self_loops and options.get("share", "edge") == "edge":
-        theta, looped = conv.phi.to_tensor(graph)[0], graph.with_self_loops()[0]
+        theta, looped = whole_tensor(conv.phi, graph)[0], graph.with_self_loops()[0]
         weight = gso.symmetric(looped)  # repeated edges share one start, that of the last
         assert_near(theta[graph.num_edges :], theta[-1] / weight[-1] * weight[-200:, None, None])
 
@@ -439,12 +440,12 @@ def test_large_slots_hold_other_structures():
     for holder, name, options in (
         (phi.coefficients, "edge_table", {"name": "low_rank", "rank": 6}),
         (phi.coefficients, "node_table", {"name": "tensor_train"}),
-        (phi.channels[0], "table", {"name": "low_rank", "rank": 9}),
+        (phi.maps[0], "table", {"name": "low_rank", "rank": 9}),
     ):
         setattr(holder, name, structure(**options)(getattr(holder, name).to_dense()))
     assert_near(conv(torch.ones(13, 7), GRAPH), wanted)
-    assert isinstance(phi.channels[0].table, LowRank) and isinstance(phi.coefficients.node_table, TensorTrain)
-    agrees(conv, x, GRAPH, phi.to_tensor(GRAPH))
+    assert isinstance(phi.maps[0].table, LowRank) and isinstance(phi.coefficients.node_table, TensorTrain)
+    agrees(conv, x, GRAPH, whole_tensor(phi, GRAPH))
 
 
 def test_the_layer_of_one_billion_weights_is_small():

@@ -228,10 +228,10 @@ def test_rows_by_community_are_the_same_function_in_another_order():
         for table in plain.parameters():
             table.normal_()
         rows = plain.where.edge_rows
-        edge, node = sorted_.where.row, sorted_.where.node_row
+        edge, node = sorted_.where.row.long(), sorted_.where.node_row.long()
         sorted_.edge_table.weight[edge[edge >= 0]] = plain.edge_table.weight[:rows]
         sorted_.node_table.weight[node] = plain.node_table.weight
-    assert not torch.equal(edge, plain.where.row) and sorted(edge[edge >= 0].tolist()) == list(range(rows))
+    assert not torch.equal(edge, plain.where.row.long()) and sorted(edge[edge >= 0].tolist()) == list(range(rows))
     assert torch.equal(weights(sorted_), weights(plain)) and torch.equal(sorted_.initial(GRAPH), plain.initial(GRAPH))
     twin = EdgeVarying(2, 3, initial=True, by_community=True)
     twin.load_state_dict(sorted_.state_dict())

@@ -127,7 +127,7 @@ def test_tensors_of_another_save(folder):
         lambda t: t.update({"head.bias": torch.zeros(5)}),
         lambda t: t.update({"head.bias": torch.zeros(4, dtype=torch.long)}),
         lambda t: t.update({"cell.parametrizations.weight_hh_l0.0.matrix.left": torch.zeros(16, 2)}),
-        lambda t: t.update({"net.convs.0.phi.where.key": torch.zeros(8)}),
+        lambda t: t.update({"net.convs.0.phi.where.source": torch.zeros(8)}),
         lambda t: t.update({"net.convs.0.phi.where.num_nodes": torch.tensor(4)}),
         lambda t: t.update({"net.convs.0.phi.edge_table.weight": torch.zeros(8, 3)}),
     ],

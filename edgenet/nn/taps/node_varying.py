@@ -15,8 +15,9 @@ from edgenet.nn.taps.base import Taps, Walk, all_hops, grid
 from edgenet.nn.taps.linear import horner
 from edgenet.phi.base import LayerSpec
 from edgenet.phi.rows import important_nodes, need_node_id
-from edgenet.structured import Dense, StructuredMatrix
+from edgenet.structured import StructuredMatrix
 from edgenet.structured.read import read, read_rows
+from edgenet.structured.unbound import refuse_making, unbound
 
 
 class NodeVarying(Taps):
@@ -41,7 +42,7 @@ class NodeVarying(Taps):
     ) -> None:
         super().__init__()
         self.out_channels, self.taps, self.channels, self.groups = out_channels, taps, channels, groups
-        self.table: StructuredMatrix = Dense.lazy(-1, -1)  # (groups, F_out * T * H * C)
+        self.table: StructuredMatrix = unbound()  # (groups, F_out * T * H * C)
         self.register_buffer("group", torch.empty(0, dtype=torch.long))
 
     @classmethod
@@ -62,6 +63,7 @@ class NodeVarying(Taps):
             return
         if self.channels == -1:
             raise ShapeError("the width of the signals is not known yet: pass channels, or run the layer once.")
+        refuse_making(self.table)
         self.group = _groups(graph, self.groups)
         count = int(self.group.max()) + 1 if len(self.group) else 0
         self.table.materialise(count, self.out_channels * self.taps * self.channels)

@@ -1,0 +1,92 @@
+"""ByEdgeId: a row for every edge of one stored edge list, by its number there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from edgenet.errors import SupportError
+from edgenet.graph import Graph
+from edgenet.phi.rows.base import OfGraph, need_node_id, stored_number
+from edgenet.phi.rows.by_hash import scrambled
+
+
+class ByEdgeId(OfGraph):
+    """Row e is that of edge e of the edge list that was bound. Repeated edges have rows of their own.
+
+    No index is stored, only two numbers that tell this edge list, in this order, from others: on every other list, and
+    on sampled pieces, ``edge_id`` must name the edges.
+
+    Args:
+        self_loops: the diagonal lives on the nodes: added self-loops, of id -1, need no row.
+    """
+
+    one_an_edge = True
+
+    def __init__(self, self_loops: bool = True) -> None:
+        super().__init__()
+        self.self_loops = self_loops
+        self.register_buffer("num_edges", torch.tensor(-1))
+        self.register_buffer("fingerprint", torch.zeros(2, dtype=torch.long))
+
+    def bind(self, graph: Graph) -> None:
+        if graph.is_bipartite:
+            raise SupportError(
+                "a table keyed by edges walks one set of nodes; bipartite graphs need weights shared by type or hash."
+            )
+        self.refuse_piece(graph)
+        if self.is_bound:
+            self._check_same(graph)
+            return
+        device = graph.edge_index.device
+        sizes = (torch.tensor(size, device=device) for size in (graph.num_nodes, graph.num_edges))
+        self._hold(**dict(zip(("num_nodes", "num_edges"), sizes, strict=True)), fingerprint=_fingerprint(graph))
+        self._sizes()
+
+    def of_edges(self, graph: Graph, edge_attr: Tensor | None) -> Tensor:
+        if graph.edge_id is not None:
+            return self.checked_edge_id(graph, self.edge_rows, self.self_loops)
+        if graph.node_id is not None:
+            raise SupportError("these weights are found by the numbers of edges: pass e_id beside n_id.")
+        self._check_same(graph)
+        return torch.arange(graph.num_edges, device=graph.edge_index.device)
+
+    def of_nodes(self, graph: Graph) -> Tensor:
+        need_node_id(graph)
+        ids = self.global_id(graph)
+        return torch.arange(graph.num_nodes, device=graph.edge_index.device) if ids is None else ids
+
+    def _check_same(self, graph: Graph) -> None:
+        """Refuse an edge list that is not the bound one."""
+        same = (graph.num_nodes, graph.num_edges) == (self.node_rows, self.edge_rows)
+        if same and torch.compiler.is_compiling():
+            torch._assert_async((_fingerprint(graph) == self.fingerprint).all(), "another edge list than the bound one")
+        elif not same or not torch.equal(graph.memo("fingerprint", lambda: _fingerprint(graph)), self.fingerprint):
+            raise SupportError(
+                f"rows are the edges of one list of {self.edge_rows} edges on {self.node_rows} nodes, in its order, "
+                f"and this is another, of {graph.num_edges} on {graph.num_nodes}. Pass e_id, or use share='edge', "
+                f"which finds edges by their ends."
+            )
+
+    def stored_rows(self, state_dict: Mapping[str, Tensor], prefix: str) -> tuple[int | None, int | None]:
+        return tuple(stored_number(state_dict, prefix + name) for name in ("num_edges", "num_nodes"))
+
+    def _fits(self, stored: dict[str, Tensor]) -> bool:
+        return super()._fits(stored) and int(stored["num_edges"]) == self.edge_rows
+
+    def _sizes(self) -> None:
+        super()._sizes()
+        if self._num_nodes >= 0:
+            self.edge_rows, self.node_rows = int(self.num_edges), self._num_nodes
+
+    def extra_repr(self) -> str:
+        return f"edges={self.edge_rows}, nodes={self.node_rows}" if self.is_bound else "unbound"
+
+
+def _fingerprint(graph: Graph) -> Tensor:
+    """(2,) numbers that two edge lists, or two orders of one, share by chance once in 2^128 pairs."""
+    place = torch.arange(graph.num_edges, device=graph.edge_index.device)
+    ends = (graph.source, graph.target), (graph.target, graph.source)
+    return torch.stack([scrambled(scrambled(*pair), place).sum() for pair in ends])

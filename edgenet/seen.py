@@ -1,0 +1,61 @@
+"""Seen: a tensor as it was, by which to tell whether it has changed since."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Seen:
+    """What is remembered of a tensor, to say later whether it is still the same.
+
+    Torch counts the changes that it makes itself. It does not see those of NumPy, through memory that the two share,
+    nor those through ``tensor.data``, and tensors made in inference mode count none. So tensors that may change unseen
+    are compared by value at every look, and all others where one looks closely.
+
+    Args:
+        tensor: what to remember.
+        own: nobody else writes into it. Then no copy of it is held while torch counts its changes.
+    """
+
+    def __init__(self, tensor: Tensor, own: bool = False) -> None:
+        self._mark = _mark(tensor)
+        self.value: Tensor | None = None
+        if not own or not _counts_changes(tensor):
+            with torch.inference_mode(False):
+                self.value = tensor.detach().clone(memory_format=torch.contiguous_format)
+
+    def at_a_glance(self, tensor: Tensor) -> bool:
+        """Whether the tensor is the same as far as torch knows, without reading it."""
+        return _counts_changes(tensor) and _mark(tensor) == self._mark
+
+    def still(self, tensor: Tensor, closely: bool = False) -> bool:
+        """Whether the tensor holds the numbers that it held.
+
+        Args:
+            closely: compare the numbers even where torch has counted no change. One pass over the tensor.
+        """
+        same = self.at_a_glance(tensor)
+        if self.value is None or (same and not closely) or _capturing(tensor):
+            return same
+        if self.value.shape != tensor.shape or self.value.device != tensor.device or self.value.dtype != tensor.dtype:
+            return False
+        if not torch.equal(self.value, tensor):
+            return False
+        self._mark = _mark(tensor)
+        return True
+
+
+def _counts_changes(tensor: Tensor) -> bool:
+    """Whether torch counts all changes but those through ``data``: NumPy's memory, or memory it was given, is fixed."""
+    return not tensor.is_inference() and tensor.untyped_storage().resizable()
+
+
+def _mark(tensor: Tensor) -> tuple:
+    version = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, version
+
+
+def _capturing(tensor: Tensor) -> bool:
+    """A CUDA graph that is being recorded cannot wait for an answer."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
