@@ -27,6 +27,7 @@ def gat(source: Source) -> Converted:
         1, heads, channels, edge_dim=None if layer.lin_edge is None else 1, negative_slope=layer.negative_slope,
         dropout=layer.dropout,
     )  # fmt: skip
+    phi.needs_edge_attr = False  # PyG's layer does without features that do not come
     phi.att_source = _vectors(source, "att_src")
     phi.att_target = _vectors(source, "att_dst")
     if layer.lin_edge is not None:
@@ -50,6 +51,7 @@ def gatv2(source: Source) -> Converted:
         1, heads, channels, edge_dim=None if layer.lin_edge is None else 1, share_weights=layer.share_weights,
         bias=lift.bias is not None, negative_slope=layer.negative_slope, dropout=layer.dropout,
     )  # fmt: skip
+    phi.needs_edge_attr = False  # as above
     phi.att = _vectors(source, "att")
     second = lift
     if not layer.share_weights:

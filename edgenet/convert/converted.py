@@ -14,6 +14,7 @@ from edgenet.convert.calling import CALLINGS, Call, Calling, stored_order, weigh
 from edgenet.convert.laplacian import ScaledLaplacian
 from edgenet.convert.lazy import Start, begin
 from edgenet.errors import ShapeError
+from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.structured import StructuredLinear
 
@@ -90,6 +91,23 @@ class Converted(EdgeNetConv):
     @property
     def adds_to_heads(self) -> bool:
         return self.root is not None
+
+    @property
+    def adds_to_heads(self) -> bool:
+        """Whether a map of the input is added to the heads of the output."""
+        return self.root is not None
+
+    def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]:
+        """Between two sets of nodes, PyG takes node i of the one and node i of the other for the same."""
+        if not graph.is_bipartite:
+            return graph.with_self_loops()
+
+        def build() -> tuple[Graph, Tensor]:
+            bare, kept = graph.without_self_loops()
+            loops = torch.arange(min(graph.num_nodes, graph.num_sources), device=graph.edge_index.device).expand(2, -1)
+            return Graph(torch.cat([bare.edge_index, loops], dim=1), graph.num_nodes, graph.num_sources), kept
+
+        return graph.memo("loops between two sides", build)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as an EdgeNet layer does."""

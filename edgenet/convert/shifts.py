@@ -10,9 +10,8 @@ from torch.nn.parameter import is_lazy
 from edgenet.convert.converted import Converted
 from edgenet.convert.laplacian import ScaledLaplacian
 from edgenet.convert.source import Source
-from edgenet.nn.arma import Stacks
 from edgenet.nn.lift import LinearLift
-from edgenet.nn.taps import Chebyshev, Linear, Sum
+from edgenet.nn.taps import Chebyshev, Linear, Stacks, Sum
 from edgenet.phi import ShiftOperator
 from edgenet.structured import StructuredLinear
 

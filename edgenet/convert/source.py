@@ -237,7 +237,7 @@ class Source:
         new.lift_target = lift_target
         new.starts = self._starts_in(new)
         told = _told_of(type(layer)).intersection(vars(layer))
-        new.fixed = ("aggr", "aggr_module", *sorted(name for name in told if not hasattr(new, name)))
+        new.fixed = ("aggr", *sorted(name for name in told if not hasattr(new, name)))
         return new
 
     # ---------------------------------------------------------------- lazy parts

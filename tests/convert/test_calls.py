@@ -56,7 +56,7 @@ def test_attention_weights_are_asked_for_as_in_pyg():
 def test_dropout_is_carried_over():
     for kind in (pyg.GATConv, pyg.GATv2Conv, pyg.TransformerConv):
         layer = to_edgenet(kind(5, 3, dropout=0.7))
-        assert layer.conv.phi.dropout == 0.7 and not torch.equal(layer(X, EDGES), layer(X, EDGES))
+        assert layer.phi.dropout == 0.7 and not torch.equal(layer(X, EDGES), layer(X, EDGES))
     layer = to_edgenet(pyg.ARMAConv(5, 3, dropout=0.7))
     assert not torch.equal(layer(X, EDGES), layer(X, EDGES))
 

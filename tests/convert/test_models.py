@@ -116,7 +116,7 @@ def test_optimizers_keep_parameters_that_are_taken_as_they_are():
     model = nn.ModuleList([pyg.GCNConv(5, 3)])
     weight = model[0].lin.weight
     to_edgenet(model, inplace=True)
-    assert model[0].conv.lift.linear.weight.weight is weight
+    assert model[0].lift.linear.weight.weight is weight
 
 
 def test_sequences_keep_their_function():

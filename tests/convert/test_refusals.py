@@ -187,7 +187,7 @@ def test_parameters_that_keep_their_shape_stay_tied():
     head = nn.Linear(5, 3, bias=False)
     head.weight = first.lin.weight
     ours = to_edgenet(nn.ModuleList([first, second, head]))
-    assert ours[0].conv.lift.linear.weight.weight is ours[1].conv.lift.linear.weight.weight is ours[2].weight
+    assert ours[0].lift.linear.weight.weight is ours[1].lift.linear.weight.weight is ours[2].weight
     assert ours[2].weight is not head.weight
 
 
