@@ -94,8 +94,8 @@ def _attended(
     source.aggregation("sum")
     source.check_node_dim(0)
     return source.converted(
-        inputs, layer.out_channels, getattr(layer, "bias", None), phi=phi, lift=LinearLift(lift, layer.heads), concat=layer.concat,
-        **options,
+        inputs, layer.out_channels, getattr(layer, "bias", None), phi=phi, lift=LinearLift(lift, layer.heads),
+        concat=layer.concat, fixed=("concat",), **options,
     )  # fmt: skip
 
 

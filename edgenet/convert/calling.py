@@ -85,6 +85,14 @@ class Calling:
             if bool((graph.source == graph.target).any()):
                 raise ShapeError(f"{layer.origin} adds to the self-loops of a sparse adjacency; pass an edge list.")
 
+    def returned(self, call: Call, edge_index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges and weights as PyG gives them back: an edge list, or a sparse matrix of the weights where one came."""
+        if call.adjacency is None:
+            return edge_index, weights
+        order = _stored_order(call.adjacency, edge_index)
+        weights = weights[order]
+        return _weighed(call.adjacency, edge_index[:, order], weights), weights
+
     def _bound(self, origin: str, args: tuple, named: dict[str, Any]) -> dict[str, Any]:
         """The arguments by name, as Python would bind them."""
         known = ", ".join(("x", "edge_index", *self.arguments))
@@ -215,6 +223,11 @@ class Transformer(Attentive):
         if call.wants_weights and layer.training and getattr(layer.phi, "dropout", 0) > 0:
             raise ShapeError(f"{layer.origin} returns its weights before dropout; ask for them in eval mode.")
 
+    def returned(self, call: Call, edge_index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """With the adjacency itself, where one came."""
+        weights = super().returned(call, edge_index, weights)[1]
+        return edge_index if call.adjacency is None else call.adjacency, weights
+
 
 #: By name.
 CALLINGS: dict[str, Calling] = {
@@ -244,7 +257,7 @@ def graph_of(call: Call) -> tuple[Graph, Tensor | None]:
     return Graph.of(call.edges, nodes, call.source.shape[-2])
 
 
-def weighed(adjacency: Tensor, edge_index: Tensor, weights: Tensor) -> Tensor:
+def _weighed(adjacency: Tensor, edge_index: Tensor, weights: Tensor) -> Tensor:
     """A sparse matrix laid out as the transposed ``adjacency`` is, with these (2, E) edges and (E, H) values.
 
     The edges are in the order in which it stores them.
@@ -260,7 +273,7 @@ def weighed(adjacency: Tensor, edge_index: Tensor, weights: Tensor) -> Tensor:
     return make(torch.searchsorted(along, ends), across, weights, size)
 
 
-def stored_order(adjacency: Tensor, edge_index: Tensor) -> Tensor:
+def _stored_order(adjacency: Tensor, edge_index: Tensor) -> Tensor:
     """(E,) the permutation that brings edges into the order in which a matrix of that layout stores them."""
     source, target = edge_index
     major, minor = (source, target) if adjacency.layout == torch.sparse_csc else (target, source)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.nn.inits import reset
 
-from edgenet.convert.calling import CALLINGS, Call, Calling, stored_order, weighed
+from edgenet.convert.calling import CALLINGS, Call, Calling
 from edgenet.convert.laplacian import ScaledLaplacian
 from edgenet.convert.lazy import Start, begin
 from edgenet.errors import ShapeError
@@ -36,7 +36,7 @@ def _option(name: str) -> property:
 class Converted(EdgeNetConv):
     """What ``to_edgenet`` puts in the place of a PyG layer: an EdgeNet layer, called with that layer's arguments.
 
-    y = after(gate(walk(x, ...), root(x_target)))
+    y = after(gate(walk(before(x), ...), root(x_target)))
 
     Options that the PyG layer reads at each call are obeyed when they are set later (``flow``, ``dropout``), or refused.
 
@@ -47,7 +47,7 @@ class Converted(EdgeNetConv):
         options: where this layer has options of the PyG layer that can be set later: {"dropout": "phi.dropout"}.
         fixed: names of options of the PyG layer that cannot be set any more.
         starts: parts that a lazy layer has not drawn yet; see ``lazy``.
-        project: a map of the sources' signal, followed by a ReLU, before everything (GraphSAGE).
+        before: a map of the sources' signal, followed by a ReLU, that goes first (GraphSAGE's ``project``).
         root: a map of the targets' signal, which is added (residual, skip, root weight).
         gate: 3 F_out -> 1, mixes the two instead: beta root + (1 - beta) walk, beta = sigmoid(gate) (transformer).
         unit_length: whether to scale every output to length 1 (GraphSAGE's ``normalize``).
@@ -73,7 +73,7 @@ class Converted(EdgeNetConv):
         options: dict[str, str] | None = None,
         fixed: Sequence[str] = (),
         starts: Sequence[Start] = (),
-        project: StructuredLinear | None = None,
+        before: StructuredLinear | None = None,
         root: StructuredLinear | None = None,
         gate: StructuredLinear | None = None,
         unit_length: bool = False,
@@ -84,7 +84,7 @@ class Converted(EdgeNetConv):
         super().__init__(in_channels, out_channels, **parts)
         self.origin, self.calling, self.options = origin, calling, options or {}
         self.starts = list(starts)
-        self.project, self.root, self.gate, self.unit_length = project, root, gate, unit_length
+        self.before, self.root, self.gate, self.unit_length = before, root, gate, unit_length
         self.after, self.operator = after, operator
         self.fixed = tuple(fixed)
 
@@ -112,7 +112,7 @@ class Converted(EdgeNetConv):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as an EdgeNet layer does."""
         super().reset_parameters()
-        for part in (self.project, self.root, self.gate, self.after):
+        for part in (self.before, self.root, self.gate, self.after):
             reset(part)
 
     def forward(
@@ -124,14 +124,14 @@ class Converted(EdgeNetConv):
         if self.starts:
             self.starts = begin(self, self.starts, _widths(call))
         source, target = call.source, call.target
-        if self.project is not None:
-            source = self.project(source).relu()
+        if self.before is not None:
+            source = self.before(source).relu()
         reads_target = self.self_tap or self.phi.follows_signal
         signal = (source, target if reads_target else None) if call.pair else source
         y = super().forward(signal, call.edges, **call.given)
         y, weights = y if call.wants_weights else (y, None)
         y = self._finished(y, target)
-        return y if weights is None else (y, _returned(call, *weights))
+        return y if weights is None else (y, self._calling.returned(call, *weights))
 
     def _finished(self, y: Tensor, target: Tensor | None) -> Tensor:
         """What comes after the walk."""
@@ -196,12 +196,3 @@ def _widths(call: Call) -> dict[str, int | None]:
         "target": None if call.target is None else call.target.shape[-1],
         "edges": None if features is None else 1 if features.dim() == 1 else features.shape[-1],
     }
-
-
-def _returned(call: Call, edge_index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Edges and weights as PyG gives them back: an edge list, or a sparse matrix where one came."""
-    if call.adjacency is None:
-        return edge_index, weights
-    order = stored_order(call.adjacency, edge_index)
-    weights = weights[order]
-    return weighed(call.adjacency, edge_index[:, order], weights), weights

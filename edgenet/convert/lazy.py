@@ -33,21 +33,23 @@ def begin(layer: nn.Module, starts: list[Start], widths: Mapping[str, int | None
             waiting.append(start)
         else:
             with torch.no_grad():
-                _DRAWS[start["how"]](part, width, **start["options"])
+                _DRAWS[start["how"]](layer, part, width, **start["options"])
     return waiting
 
 
-def _draw_linear(part: nn.Module, width: int, blocks: int, weight: str | None, bias: str | None) -> None:
-    """A ``StructuredLinear``, of one linear map of PyG or of several side by side."""
+def _draw_linear(
+    layer: nn.Module, part: nn.Module, width: int, blocks: int, has_bias: bool, weight: str | None, bias: str | None
+) -> None:
+    """A ``StructuredLinear``, of one linear map of PyG or of several side by side; or its bias is the layer's."""
     if not part.weight.is_lazy:  # shared, and drawn where it came first
         return
     parameter, rows = part.weight.weight, part.weight.shape[0]
     drawn = [reset_weight_(_empty_like(parameter, rows, width), width, weight) for _ in range(blocks)]
     _fill(parameter, torch.cat(drawn, dim=1))
-    reset_bias_(part.bias, width, bias)
+    reset_bias_(part.bias if has_bias else layer.bias, width, bias)
 
 
-def _draw_stacks(part: nn.Module, width: int, stacks: int, rounds: int) -> None:
+def _draw_stacks(layer: nn.Module, part: nn.Module, width: int, stacks: int, rounds: int) -> None:
     """The ``Stacks`` of ARMA: PyG has a tensor for all that enters, and one for all that starts again."""
     if not part.mix[0].is_lazy:
         return

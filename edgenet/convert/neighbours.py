@@ -15,12 +15,12 @@ def sage(source: Source) -> Converted:
     layer = source.layer
     mean = source.aggregation("mean", "sum") == "mean"
     source.check_node_dim(-2)
-    project = source.linear("lin") if layer.project else None
+    before = source.linear("lin") if layer.project else None
     taps = Linear(source.linear("lin_l"))
     root = source.linear("lin_r", "target") if layer.root_weight else None
     return source.converted(
         taps.linear.weight.shape[1], layer.out_channels, None, calling="summed", options={"normalize": "unit_length"},
-        phi=ShiftOperator(1, normalize="rw" if mean else None), taps=taps, self_tap=False, project=project, root=root,
+        phi=ShiftOperator(1, normalize="rw" if mean else None), taps=taps, self_tap=False, before=before, root=root,
         unit_length=layer.normalize,
     )  # fmt: skip
 

@@ -21,7 +21,8 @@ def gcn(source: Source) -> Converted:
     layer = source.layer
     source.check_not_cached()
     phi = ShiftOperator(1, normalize="sym" if layer.normalize else None)
-    return _smoothed(source, phi, source.linear("lin"), layer.bias, 2.0 if layer.improved else 1.0)
+    fixed = () if layer.normalize else ("add_self_loops",)  # of which PyG's layer takes no notice then
+    return _smoothed(source, phi, source.linear("lin"), layer.bias, 2.0 if layer.improved else 1.0, fixed)
 
 
 def sgc(source: Source) -> Converted:
@@ -30,18 +31,23 @@ def sgc(source: Source) -> Converted:
     source.check_not_cached()
     if layer.K < 1:
         raise source.refusal("K", layer.K, "It walks nowhere: put its linear map, lin, in its place.")
-    lift = source.linear("lin")
-    bias, lift.bias = lift.bias, None  # behind the walk, which it would otherwise take
-    return _smoothed(source, ShiftOperator(layer.K, normalize="sym"), lift, bias, 1.0)
+    lift = source.linear("lin", bias=False)  # its bias is added behind the walk, which would otherwise take it
+    return _smoothed(source, ShiftOperator(layer.K, normalize="sym"), lift, layer.lin.bias, 1.0)
 
 
 def _smoothed(
-    source: Source, phi: ShiftOperator, lift: StructuredLinear, bias: nn.Parameter | None, loop_weight: float
+    source: Source,
+    phi: ShiftOperator,
+    lift: StructuredLinear,
+    bias: nn.Parameter | None,
+    loop_weight: float,
+    fixed: tuple[str, ...] = (),
 ) -> Converted:
     _check_walk(source)
     return source.converted(
         lift.weight.shape[1], source.layer.out_channels, bias, calling="weighted", phi=phi, lift=LinearLift(lift),
         taps=Sum(last=True), self_tap=False, add_self_loops=source.layer.add_self_loops, loop_weight=loop_weight,
+        fixed=fixed,
     )  # fmt: skip
 
 

@@ -180,11 +180,12 @@ class Source:
         matrix.weight = parameter
         return matrix
 
-    def linear(self, name: str, reads: str = "source") -> StructuredLinear:
+    def linear(self, name: str, reads: str = "source", bias: bool = True) -> StructuredLinear:
         """The child of that name, with its own parameters.
 
         Args:
             reads: what it is a map of, "source", "target" or "edges", whose width it may be waiting for.
+            bias: whether it keeps its bias. If not, that is to become the new layer's.
         """
         child = getattr(self.layer, name)
         if isinstance(child, StructuredLinear):
@@ -192,9 +193,9 @@ class Source:
         if type(child) not in (Linear, nn.Linear):
             raise self.refusal(name, type(child).__name__, "A plain Linear is wanted there.")
         linear = StructuredLinear(self.matrix(self.same(child.weight), _rows(child)))
-        if child.bias is not None:
+        if child.bias is not None and bias:
             linear.bias = self.same(child.bias)
-        self._wait(linear, [child], reads)
+        self._wait(linear, [child], reads, bias)
         return linear
 
     def joined(self, name: str) -> StructuredLinear:
@@ -205,7 +206,7 @@ class Source:
                 raise self.refusal(name, type(child).__name__, "Plain Linears without bias are wanted there.")
         weight = self.made(name, [child.weight for child in children], lambda *w: torch.cat(w, dim=1))
         linear = StructuredLinear(self.matrix(weight, _rows(children[0])))
-        self._wait(linear, children, "source")
+        self._wait(linear, children, "source", True)
         return linear
 
     # ---------------------------------------------------------------- the new layer
@@ -218,6 +219,7 @@ class Source:
         calling: str,
         options: dict[str, str] | None = None,
         lift_target: nn.Module | None = None,
+        fixed: tuple[str, ...] = (),
         **parts: Any,
     ) -> Converted:
         """The EdgeNet layer of these parts, which is called as the layer is.
@@ -226,6 +228,7 @@ class Source:
             bias: the layer's own, taken as it is.
             calling, options: as of ``Converted``.
             lift_target: the lift of the targets of a bipartite graph, where it is another.
+            fixed: attributes of the new layer that would mean something else on the old one.
             **parts: of ``Converted`` and ``EdgeNetConv``.
         """
         layer, options = self.layer, options or {}
@@ -237,14 +240,14 @@ class Source:
         new.lift_target = lift_target
         new.starts = self._starts_in(new)
         told = _told_of(type(layer)).intersection(vars(layer))
-        new.fixed = ("aggr", *sorted(name for name in told if not hasattr(new, name)))
+        new.fixed = tuple(sorted({"aggr", *fixed, *(name for name in told if not hasattr(new, name))}))
         return new
 
     # ---------------------------------------------------------------- lazy parts
-    def _wait(self, part: nn.Module, children: list[nn.Module], reads: str) -> None:
+    def _wait(self, part: nn.Module, children: list[nn.Module], reads: str, bias: bool) -> None:
         if is_lazy(children[0].weight):
             initial = {"weight": children[0].weight_initializer, "bias": children[0].bias_initializer}
-            self.wait(part, "linear", reads, blocks=len(children), **initial)
+            self.wait(part, "linear", reads, blocks=len(children), has_bias=bias, **initial)
 
     def wait(self, part: nn.Module, how: str, reads: str = "source", **options: Any) -> None:
         """Let a part be drawn at the first call; see ``lazy``."""
