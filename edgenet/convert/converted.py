@@ -13,7 +13,7 @@ from torch_geometric.nn.inits import reset
 from edgenet.convert.calling import CALLINGS, Call, Calling
 from edgenet.convert.laplacian import ScaledLaplacian
 from edgenet.convert.lazy import Start, begin
-from edgenet.errors import ShapeError
+from edgenet.errors import PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.structured import StructuredLinear
@@ -38,7 +38,7 @@ class Converted(EdgeNetConv):
 
     y = after(gate(walk(before(x), ...), root(x_target)))
 
-    Options that the PyG layer reads at each call are obeyed when they are set later (``flow``, ``dropout``), or refused.
+    Options that the PyG layer reads at each call are obeyed when they are set later (flow, dropout), or refused.
 
     Args:
         in_channels, out_channels: as of ``EdgeNetConv``.
@@ -90,12 +90,14 @@ class Converted(EdgeNetConv):
 
     @property
     def adds_to_heads(self) -> bool:
-        return self.root is not None
-
-    @property
-    def adds_to_heads(self) -> bool:
         """Whether a map of the input is added to the heads of the output."""
         return self.root is not None
+
+    def reads_input_besides(self) -> tuple[str, ...]:
+        """The map of the targets, if there is one."""
+        if self.before is not None:
+            raise PlanError(f"no input channels can be taken from {self.origin}: it mixes them before its walk.")
+        return () if self.root is None else ("root",)
 
     def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]:
         """Between two sets of nodes, PyG takes node i of the one and node i of the other for the same."""
