@@ -52,6 +52,8 @@ class Calling:
     arguments: ClassVar[tuple[str, ...]] = ()
     #: whether ``x`` may be the signals of two sets of nodes
     takes_pairs: ClassVar[bool] = False
+    #: whether its messages have an axis for heads
+    has_heads: ClassVar[bool] = False
 
     def read(self, layer: Converted, x: Any, edges: Any, args: tuple, named: dict[str, Any]) -> Call:
         """The call that these arguments are.
@@ -166,7 +168,7 @@ class Attentive(Calling):
     """x, edge_index, edge_attr, return_attention_weights: GATv2. Attention that was frozen reads no features."""
 
     arguments = ("edge_attr", "return_attention_weights")
-    takes_pairs = True
+    takes_pairs = has_heads = True
 
     def read_options(self, layer: Converted, call: Call) -> None:
         given = call.given

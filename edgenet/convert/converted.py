@@ -93,6 +93,11 @@ class Converted(EdgeNetConv):
         """Whether a map of the input is added to the heads of the output."""
         return self.root is not None
 
+    @property
+    def drops_head_axis(self) -> bool:
+        """As the messages of the PyG layer."""
+        return not self._calling.has_heads
+
     def reads_input_besides(self) -> tuple[str, ...]:
         """The map of the targets, if there is one."""
         if self.before is not None:

@@ -229,3 +229,9 @@ def test_it_compiles_whole():
         torch._dynamo.reset()
         compiled = torch.compile(ours, fullgraph=True, backend="aot_eager", dynamic=False)
         torch.testing.assert_close(compiled(X, graph), wanted)
+
+
+def test_it_compiles_without_breaks_where_sizes_do_not_depend_on_the_edges():
+    for theirs in (pyg.SAGEConv(5, 3), pyg.TAGConv(5, 3), pyg.GATConv(5, 3, add_self_loops=False)):
+        torch._dynamo.reset()
+        assert torch._dynamo.explain(to_edgenet(theirs.double()))(X, EDGES).graph_break_count == 0

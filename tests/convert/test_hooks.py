@@ -53,6 +53,29 @@ def test_messages_that_somebody_changes_are_changed(case):
     assert seen or not ours.order
 
 
+@pytest.mark.parametrize("kind", [pyg.GCNConv, pyg.SAGEConv, pyg.TAGConv, pyg.GATConv, pyg.TransformerConv])
+def test_messages_have_the_shape_of_pygs(kind):
+    theirs, shapes = kind(5, 3).double(), []
+    for layer in (to_edgenet(theirs), theirs):
+        layer.register_message_forward_hook(lambda module, args, y: shapes.append((args[0]["x_j"].shape, y.shape)))
+        if kind is pyg.TransformerConv:  # PyG says value_j there
+            layer._message_forward_hooks.clear()
+            layer.register_message_forward_hook(lambda module, args, y: shapes.append(y.shape))
+        layer(X, EDGES)
+    if kind is pyg.SAGEConv or kind is pyg.TAGConv:  # which may mix channels first, or last
+        shapes = [[len(shape) for shape in pair] for pair in shapes]
+    assert shapes[: len(shapes) // 2] == shapes[len(shapes) // 2 :]
+
+
+def test_decomposed_layers_compute_the_same():
+    layer, seen = to_edgenet(pyg.GCNConv(5, 6).double()), []
+    wanted = layer(X, EDGES)
+    layer.register_message_forward_pre_hook(lambda module, args: seen.append(args[0]["x_j"].shape[-1]))
+    layer.decomposed_layers = 2
+    torch.testing.assert_close(layer(X, EDGES), wanted, **NEAR)
+    assert seen == [3, 3]
+
+
 def test_attention_is_where_explainers_look_for_it():
     class Net(nn.Module):
         def __init__(self):
