@@ -5,5 +5,6 @@ from edgenet.convert.converted import Converted
 from edgenet.convert.freeze import freeze_attention
 from edgenet.convert.model import to_edgenet
 from edgenet.convert.pyg import CONVERTERS
+from edgenet.convert.source import Source
 
-__all__ = ["CONVERTERS", "Converted", "freeze_attention", "published", "to_edgenet"]
+__all__ = ["CONVERTERS", "Converted", "Source", "freeze_attention", "published", "to_edgenet"]

@@ -2,128 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
+from torch import Tensor
 from torch_geometric.nn.inits import reset
 
+from edgenet.convert.calling import CALLINGS, Call, Calling
 from edgenet.convert.laplacian import ScaledLaplacian
-from edgenet.errors import ShapeError
+from edgenet.convert.lazy import Start, begin
+from edgenet.errors import PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.structured import StructuredLinear
 
-IDS = ("n_id", "e_id")  # EdgeNet layers find tables of weights by them
+
+def _option(name: str) -> property:
+    """An option of the PyG layer that can be read and set, where this layer has it."""
+
+    def read(self: Converted) -> Any:
+        part, attribute = self._place_of(name)
+        return getattr(part, attribute)
+
+    def write(self: Converted, value: Any) -> None:
+        part, attribute = self._place_of(name)
+        setattr(part, attribute, value)
+
+    return property(read, write)
 
 
-class Converted(MessagePassing):
-    """What ``to_edgenet`` puts in the place of a PyG layer: ``conv``, called with that layer's arguments.
+class Converted(EdgeNetConv):
+    """What ``to_edgenet`` puts in the place of a PyG layer: an EdgeNet layer, called with that layer's arguments.
 
-    y = after(gate(conv(x, ...), root(x_target)))
+    y = after(gate(walk(before(x), ...), root(x_target)))
 
-    It is a ``MessagePassing`` because ``to_hetero`` calls nothing else with edges; its ``conv`` moves the messages.
+    Options that the PyG layer reads at each call are obeyed when they are set later (flow, dropout), or refused.
 
     Args:
-        conv: the EdgeNet layer.
+        in_channels, out_channels: as of ``EdgeNetConv``.
         origin: name of the PyG layer.
-        arguments: what the PyG layer takes after ``x`` and ``edge_index``, in its order.
-        sparse: what a sparse adjacency means to the PyG layer. "values": its values are the edge weights. "no_loops":
-            as "values", and it must be without self-loops, which PyG treats otherwise there than in an edge list.
-            "ones": its values must be 1. "edges": its values are passed over. "refused": nothing.
-        project: a map of the sources' signal, followed by a ReLU, before everything (GraphSAGE).
+        calling: how it is called, a name in ``calling.CALLINGS``.
+        options: where this layer has options of the PyG layer that can be set later: {"dropout": "phi.dropout"}.
+        fixed: names of options of the PyG layer that cannot be set any more.
+        starts: parts that a lazy layer has not drawn yet; see ``lazy``.
+        before: a map of the sources' signal, followed by a ReLU, that goes first (GraphSAGE's ``project``).
         root: a map of the targets' signal, which is added (residual, skip, root weight).
-        gate: 3 F_out -> 1, mixes the two instead: beta root + (1 - beta) conv, beta = sigmoid(gate) (transformer).
-        normalize: whether to scale every output to length 1 (GraphSAGE).
+        gate: 3 F_out -> 1, mixes the two instead: beta root + (1 - beta) walk, beta = sigmoid(gate) (transformer).
+        unit_length: whether to scale every output to length 1 (GraphSAGE's ``normalize``).
         after: what the output goes through at last (the network of GIN).
-        operator: edge weights that the walk takes instead of the given ones (Chebyshev).
+        operator: makes edge weights that are walked instead of the given ones (Chebyshev).
+        **parts: phi, lift, taps and options of ``EdgeNetConv``.
 
     Raises:
         ShapeError: in ``forward``, where the PyG layer would do with the input what an edge list and its weights
             cannot say.
     """
 
+    dropout, negative_slope, normalization = _option("dropout"), _option("negative_slope"), _option("normalization")
+    act, eps, nn, normalize = _option("act"), _option("eps"), _option("nn"), _option("normalize")
+
     def __init__(
         self,
-        conv: EdgeNetConv,
-        origin: str,
-        arguments: tuple[str, ...],
+        in_channels: int | tuple[int, int],
+        out_channels: int,
         *,
-        sparse: str = "values",
-        project: StructuredLinear | None = None,
+        origin: str,
+        calling: str,
+        options: dict[str, str] | None = None,
+        fixed: Sequence[str] = (),
+        starts: Sequence[Start] = (),
+        before: StructuredLinear | None = None,
         root: StructuredLinear | None = None,
         gate: StructuredLinear | None = None,
-        normalize: bool = False,
+        unit_length: bool = False,
         after: Callable[[Tensor], Tensor] | None = None,
         operator: ScaledLaplacian | None = None,
+        **parts: Any,
     ) -> None:
-        super().__init__(aggr="add", flow=conv.flow)
-        self.conv, self.origin, self.arguments, self.sparse = conv, origin, arguments, sparse
-        self.project, self.root, self.gate, self.normalize = project, root, gate, normalize
+        super().__init__(in_channels, out_channels, **parts)
+        self.origin, self.calling, self.options = origin, calling, options or {}
+        self.starts = list(starts)
+        self.before, self.root, self.gate, self.unit_length = before, root, gate, unit_length
         self.after, self.operator = after, operator
-        self.frozen = False
-
-    @property
-    def in_channels(self) -> int | tuple[int, int]:
-        return self.conv.in_channels
-
-    @property
-    def out_channels(self) -> int:
-        return self.conv.out_channels
-
-    @property
-    def heads(self) -> int:
-        return self.conv.heads
-
-    @property
-    def add_self_loops(self) -> bool:
-        return self.conv.add_self_loops
+        self.fixed = tuple(fixed)
 
     @property
     def adds_to_heads(self) -> bool:
+        """Whether a map of the input is added to the heads of the output."""
         return self.root is not None
+
+    @property
+    def drops_head_axis(self) -> bool:
+        """As the messages of the PyG layer."""
+        return not self._calling.has_heads
+
+    def reads_input_besides(self) -> tuple[str, ...]:
+        """The map of the targets, if there is one."""
+        if self.before is not None:
+            raise PlanError(f"no input channels can be taken from {self.origin}: it mixes them before its walk.")
+        return () if self.root is None else ("root",)
+
+    def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]:
+        """Between two sets of nodes, PyG takes node i of the one and node i of the other for the same."""
+        if not graph.is_bipartite:
+            return graph.with_self_loops()
+
+        def build() -> tuple[Graph, Tensor]:
+            bare, kept = graph.without_self_loops()
+            loops = torch.arange(min(graph.num_nodes, graph.num_sources), device=graph.edge_index.device).expand(2, -1)
+            return Graph(torch.cat([bare.edge_index, loops], dim=1), graph.num_nodes, graph.num_sources), kept
+
+        return graph.memo("loops between two sides", build)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as an EdgeNet layer does."""
         super().reset_parameters()
-        for part in (self.conv, self.project, self.root, self.gate, self.after):
+        for part in (self.before, self.root, self.gate, self.after):
             reset(part)
-
-    def bind(self, edges: Any, num_nodes: int | None = None) -> Converted:
-        """As ``EdgeNetConv.bind``."""
-        self.conv.bind(edges, num_nodes)
-        return self
 
     def forward(
         self, x: Tensor | tuple[Tensor, Tensor | None], edge_index: Any, *args: Any, **kwargs: Any
     ) -> Tensor | tuple[Tensor, tuple[Tensor, Tensor]]:
         """Arguments and result as of the PyG layer; ``n_id`` and ``e_id`` as of ``EdgeNetConv.forward`` besides."""
-        given = self._named(args, kwargs)
-        pair = isinstance(x, tuple)
-        source, target = x if pair else (x, x)
-        if pair and self.flow == "target_to_source":
-            raise ShapeError(f"{self.origin} with flow='target_to_source' swaps the two sides of a bipartite graph.")
-        takes_pairs = "size" in self.arguments or "return_attention_weights" in self.arguments
-        if pair and not takes_pairs and source is not target:
-            raise ShapeError(f"{self.origin} walks one set of nodes; pass x, not a pair of signals.")
-        if pair and target is None and given.get("size") is None:
-            given["size"] = (source.shape[0], source.shape[0])
-        size = given.get("size")
-        if size is not None and target is not None and tuple(size) != (source.shape[-2], target.shape[-2]):
-            raise ShapeError(f"size {tuple(size)} is not that of the signals, {(source.shape[-2], target.shape[-2])}.")
-        if self.project is not None:
-            source = self.project(source).relu()
-        alpha = self._wants_weights(given, edge_index)
-        edge_index = self._edges(edge_index, source, target, given)
+        call = self._calling.read(self, x, edge_index, args, kwargs)
+        self._check_axis(call.source)
+        if self.starts:
+            self.starts = begin(self, self.starts, _widths(call))
+        source, target = call.source, call.target
+        if self.before is not None:
+            source = self.before(source).relu()
+        reads_target = self.self_tap or self.phi.follows_signal
+        signal = (source, target if reads_target else None) if call.pair else source
+        y = super().forward(signal, call.edges, **call.given)
+        y, weights = y if call.wants_weights else (y, None)
+        y = self._finished(y, target)
+        return y if weights is None else (y, self._calling.returned(call, *weights))
 
-        signal = (source, target) if pair else source
-        if pair and self.origin == "SAGEConv":  # whose walk reads no target: they may be of another width
-            signal, given["size"] = (source, None), (source.shape[0], target.shape[0] if size is None else size[1])
-        y = self.conv(signal, edge_index, **given)
-        y, weights = y if alpha else (y, None)
+    def _finished(self, y: Tensor, target: Tensor | None) -> Tensor:
+        """What comes after the walk."""
         if self.root is not None and target is not None:
             own = self.root(target)
             if self.gate is None:
@@ -131,71 +149,57 @@ class Converted(MessagePassing):
             else:
                 beta = self.gate(torch.cat([y, own, y - own], dim=-1)).sigmoid()
                 y = beta * own + (1 - beta) * y
-        if self.normalize:
+        if self.unit_length:
             y = F.normalize(y, p=2.0, dim=-1)
-        if self.after is not None:
-            y = self.after(y)
-        return (y, weights) if alpha else y
+        return y if self.after is None else self.after(y)
 
-    def _named(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments by name, as Python would bind them."""
-        if len(args) > len(self.arguments):
-            raise TypeError(f"{self.origin} takes {', '.join(('x', 'edge_index', *self.arguments))}.")
-        given = dict(zip(self.arguments, args, strict=False))
-        for name, value in kwargs.items():
-            if name in given:
-                raise TypeError(f"{self.origin} got two values for {name!r}.")
-            if name not in (*self.arguments, *IDS):
-                known = ", ".join(("x", "edge_index", *self.arguments))
-                raise TypeError(f"{self.origin} takes {known}, and was given {name!r}.")
-            given[name] = value
-        return given
+    @property
+    def _calling(self) -> Calling:
+        return CALLINGS[self.calling]
 
-    def _edges(self, edges: Any, source: Tensor, target: Tensor | None, given: dict[str, Any]) -> Any:
-        """The edges to walk, as PyG's layer understands them; weights and features go into ``given``."""
-        if self.frozen or (self.origin == "GATConv" and self.conv.phi.lift_edge is None):
-            given.pop("edge_attr", None)  # PyG's GATConv passes over features that it has no map for
-        if is_sparse(edges):
-            features = self.sparse == "edges" and not self.frozen and self.conv.phi.lift_edge is not None
-            if self.sparse == "refused" or features:
-                raise ShapeError(f"{self.origin} takes an edge list here; pass edge_index, (2, E), not a matrix.")
-            if given.get("edge_weight") is not None:
-                raise ShapeError("a sparse adjacency has edge weights of its own; pass one or the other.")
-            nodes = target.shape[-2] if target is not None else given["size"][1]
-            graph, values = Graph.of(edges, nodes, source.shape[-2])
-            if self.sparse == "no_loops" and self.add_self_loops and bool((graph.source == graph.target).any()):
-                raise ShapeError(f"{self.origin} adds to the self-loops of a sparse adjacency; pass an edge list.")
-            if self.sparse == "ones" and values is not None and not bool((values == 1).all()):
-                raise ShapeError(f"{self.origin} weighs no edges: a sparse adjacency must hold ones.")
-            if self.sparse in ("ones", "edges"):
-                return graph
-        if self.operator is not None:
-            graph, given["edge_weight"] = self.operator(
-                edges, source, given.get("edge_weight"), given.pop("batch", None), given.pop("lambda_max", None)
+    # ---------------------------------------------------------------- options of the PyG layer
+    def _place_of(self, option: str) -> tuple[Any, str]:
+        place, _, attribute = self.options.get(option, "").rpartition(".")
+        if not attribute:
+            raise AttributeError(f"{self.origin} has no option {option!r}.")
+        return self.get_submodule(place), attribute
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("fixed", ()):
+            raise AttributeError(
+                f"{self.origin} was converted, and {name} cannot be set any more; set it before to_edgenet."
             )
-            return graph
-        return edges
+        if name in self.__dict__.get("options", ()):
+            object.__setattr__(self, name, value)  # past torch, which would make modules and parameters its children
+        else:
+            super().__setattr__(name, value)
 
-    def _wants_weights(self, given: dict[str, Any], edges: Any) -> bool:
-        wanted = given.pop("return_attention_weights", None)
-        # PyG's TransformerConv returns them for False, too
-        wanted = isinstance(wanted, bool) if self.origin == "TransformerConv" else bool(wanted)
-        if not wanted:
-            return False
-        if is_sparse(edges):
-            raise ShapeError("attention weights belong to an edge list; pass edge_index, (2, E), not a matrix.")
-        if self.origin == "TransformerConv" and self.training and self.conv.phi.dropout > 0 and not self.frozen:
-            raise ShapeError("TransformerConv returns its weights before dropout; ask for them in eval mode.")
-        given["return_attention_weights"] = True
-        return True
+    @property
+    def node_dim(self) -> int:
+        """Axis of the nodes inside, for ``propagate``. It can be set as on a PyG layer, to the one of ``x``."""
+        return 0
+
+    @node_dim.setter
+    def node_dim(self, axis: int) -> None:
+        self._axis = axis if "origin" in self.__dict__ else -2
+
+    def _check_axis(self, x: Tensor) -> None:
+        if self._axis not in (-2, x.dim() - 2):
+            raise ShapeError(
+                f"node_dim={self._axis}, but a converted {self.origin} walks axis -2 of a signal {tuple(x.shape)}."
+            )
 
     def __repr__(self) -> str:
-        return nn.Module.__repr__(self)
+        return torch.nn.Module.__repr__(self)
 
     def extra_repr(self) -> str:
-        return f"as {self.origin}(x, edge_index, {', '.join(self.arguments)})"
+        return f"as {self.origin}(x, edge_index, {', '.join(self._calling.arguments)})"
 
 
-def is_sparse(edges: Any) -> bool:
-    """Whether edges came as a sparse matrix."""
-    return (isinstance(edges, Tensor) and edges.layout != torch.strided) or hasattr(edges, "sparse_sizes")
+def _widths(call: Call) -> dict[str, int | None]:
+    features = call.given.get("edge_attr")
+    return {
+        "source": call.source.shape[-1],
+        "target": None if call.target is None else call.target.shape[-1],
+        "edges": None if features is None else 1 if features.dim() == 1 else features.shape[-1],
+    }

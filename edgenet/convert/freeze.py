@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from edgenet.convert.converted import Converted
 from edgenet.convert.model import copied
 from edgenet.errors import ConversionError
 from edgenet.graph import Graph
@@ -53,9 +52,6 @@ def freeze_attention(model: nn.Module, *inputs: Any, inplace: bool = False, **na
         conv.phi = tables[name].train(conv.training)
         if not conv.self_tap:
             conv.lift_target = None
-    for module in model.modules():
-        if isinstance(module, Converted) and isinstance(module.conv.phi, EdgeVarying):
-            module.frozen = True
     return model
 
 

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch_geometric.nn import MessagePassing
 
-from edgenet.convert.converted import Converted
-from edgenet.convert.pyg import CONVERTERS, converted
+from edgenet.convert.pyg import CONVERTERS, base_of, converted
 from edgenet.convert.source import Source
 from edgenet.errors import ConversionError
 from edgenet.nn import EdgeNetConv
@@ -84,8 +83,8 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def _layers(module: nn.Module, others: set[nn.Module], path: str = "") -> list[tuple[str, nn.Module]]:
-    """The outermost PyG layers, each once, by dotted name; every module around them is put among ``others``."""
-    if isinstance(module, MessagePassing) and not isinstance(module, EdgeNetConv | Converted):
+    """The outermost layers, each once, by dotted name; every module around them is put among ``others``."""
+    if (isinstance(module, MessagePassing) or base_of(type(module))) and not isinstance(module, EdgeNetConv):
         return [(path, module)]
     if module in others:
         return []

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedParameter, is_lazy
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import MeanAggregation, SumAggregation
 from torch_geometric.nn.dense.linear import Linear
 
+from edgenet.convert.converted import Converted
+from edgenet.convert.lazy import Start
 from edgenet.errors import ConversionError
 from edgenet.structured import Dense, StructuredLinear
 
@@ -23,6 +27,11 @@ _HARMLESS = {
 }  # fmt: skip
 _TEMPLATED = ("propagate", "edge_updater")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+# what torch keeps of hooks on calls of a module, which see the same arguments and results as before
+_CARRIED = (
+    *_HOOKS, "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs",
+    "_is_full_backward_hook",
+)  # fmt: skip
 
 
 class Source:
@@ -39,6 +48,8 @@ class Source:
     def __init__(self, layer: MessagePassing, path: str = "", tied: frozenset[int] = frozenset()) -> None:
         self.layer, self.path, self.tied = layer, path, tied
         self._taken: set[int] = set()
+        self._whole: set[nn.Module] = set()
+        self._starts: list[tuple[nn.Module, Start]] = []
 
     # ---------------------------------------------------------------- refusing
     def refusal(self, option: str, value: Any, remedy: str) -> ConversionError:
@@ -48,14 +59,11 @@ class Source:
             f"{self.path or 'the layer'} ({kind}): {option}={value!r} cannot be carried over exactly. {remedy}"
         )
 
-    def check(self, base: type, kept: tuple[str, ...] = ()) -> None:
+    def check(self, base: type) -> None:
         """Refuse a layer that is not, or not only, what its class ``base`` in PyG says.
 
-        Args:
-            kept: names of children that are taken over whole, hooks and all.
-
         Raises:
-            ConversionError: if it is lazy still, is hooked, or changes a method of ``base``.
+            ConversionError: if it is being explained, or changes a method of ``base``.
         """
         layer = self.layer
         for cls in type(layer).__mro__[: type(layer).__mro__.index(base)]:
@@ -68,19 +76,49 @@ class Source:
         for name in ("forward", "message", "aggregate", "update", "edge_update", "message_and_aggregate"):
             if name in vars(layer):
                 raise self.refusal(name, vars(layer)[name], f"It was replaced on this {base.__name__}; put it back.")
-        for name, parameter in layer.named_parameters():
-            if isinstance(parameter, UninitializedParameter) and name.split(".")[0] not in kept:
-                raise self.refusal(name, "uninitialised", "The layer is lazy (-1 channels): run the model once first.")
-        if layer.explain:
+        if getattr(layer, "explain", None):
             raise self.refusal("explain", True, "Clear the masks of the explainer first.")
+
+    def check_all_taken(self) -> None:
+        """Refuse parameters that nothing was made of: a subclass may mean something by them."""
+        for name, parameter in self.layer.named_parameters():
+            if id(parameter) not in self._taken:
+                shape = "uninitialised" if is_lazy(parameter) else tuple(parameter.shape)
+                raise self.refusal(name, shape, "Nothing is known of this parameter; take it out.")
+
+    # ---------------------------------------------------------------- hooks
+    def carry_hooks(self, new: nn.Module) -> None:
+        """Let hooks on calls of the layer see those of ``new``; what removes them goes on doing so.
+
+        Raises:
+            ConversionError: if it has others: on its parts, messages or state, or methods of the layer itself.
+        """
+        layer = self.layer
         for name, hooks in vars(layer).items():
-            if name.endswith("_hooks") and isinstance(hooks, dict) and hooks:
-                raise self.refusal(name, list(hooks.values()), "Hooks see the old layer; remove them first.")
-        for child_name, child in layer.named_children():
-            for name, module in child.named_modules() if child_name not in kept else ():
-                if any(getattr(module, hooks) for hooks in _HOOKS):
-                    where = ".".join(filter(None, (child_name, name)))
-                    raise self.refusal(f"hooks of {where}", "some", "Hooks see the old layer; remove them first.")
+            if not name.endswith("_hooks") or not isinstance(hooks, dict):
+                continue
+            foreign = {key: hook for key, hook in hooks.items() if not self._is_lazy_hook(hook)}
+            bound = [hook for hook in foreign.values() if getattr(hook, "__self__", None) in set(layer.modules())]
+            if (foreign and name not in _CARRIED) or bound:
+                values = bound or list(foreign.values())
+                raise self.refusal(name, values, "These hooks see the old layer; remove them first.")
+        for place, module in layer.named_modules():
+            if module is layer or any(module in set(whole.modules()) for whole in self._whole):
+                continue
+            if any(not self._is_lazy_hook(h) for hooks in _HOOKS for h in getattr(module, hooks).values()):
+                raise self.refusal(f"hooks of {place}", "some", "Hooks see the old layer; remove them first.")
+        for name in _CARRIED:
+            carried = vars(layer)[name]
+            if isinstance(carried, dict):
+                kept = {key: hook for key, hook in carried.items() if not self._is_lazy_hook(hook)}
+                carried = carried if len(kept) == len(carried) else OrderedDict(kept)
+            vars(new)[name] = carried  # the same dict where it can be: the handles of the hooks know it
+
+    def _is_lazy_hook(self, hook: Any) -> bool:
+        """Whether PyG registered it, to initialise a part that is lazy."""
+        return getattr(hook, "__name__", "") == "initialize_parameters" and isinstance(
+            getattr(hook, "__self__", None), Linear | MessagePassing
+        )
 
     def aggregation(self, *allowed: str) -> str:
         """ "sum" or "mean"."""
@@ -102,12 +140,6 @@ class Source:
                 "an edge list once, and still see when another one comes.",
             )  # fmt: skip
 
-    def check_all_taken(self) -> None:
-        """Refuse parameters that nothing was made of: a subclass may mean something by them."""
-        for name, parameter in self.layer.named_parameters():
-            if id(parameter) not in self._taken:
-                raise self.refusal(name, tuple(parameter.shape), "Nothing is known of this parameter; take it out.")
-
     # ---------------------------------------------------------------- taking
     def same(self, parameter: nn.Parameter | None) -> nn.Parameter | None:
         """The parameter itself."""
@@ -119,8 +151,9 @@ class Source:
         self._taken.update(id(p) for p in parameters if p is not None)
 
     def whole(self, module: nn.Module) -> nn.Module:
-        """A part that is taken as it is."""
+        """A part that is taken as it is, hooks and all."""
         self.unused(*module.parameters())
+        self._whole.add(module)
         return module
 
     def made(self, name: str, parameters: list[nn.Parameter], make: Callable[..., Tensor]) -> nn.Parameter:
@@ -136,25 +169,33 @@ class Source:
         if len(trained) > 1:
             raise self.refusal(f"requires_grad of {name}", trained, "They become one matrix; set all alike.")
         self.unused(*parameters)
+        if any(map(is_lazy, parameters)):
+            return UninitializedParameter(trained == {True}, parameters[0].device, parameters[0].dtype)
         with torch.no_grad():
             return nn.Parameter(make(*(p.detach() for p in parameters)).clone().contiguous(), trained == {True})
 
-    def matrix(self, parameter: nn.Parameter) -> Dense:
-        """A matrix that holds this parameter."""
-        matrix = Dense(parameter.new_empty(0, 0))
+    def matrix(self, parameter: nn.Parameter, rows: int = -1) -> Dense:
+        """A matrix that holds this parameter; with so many rows, where it is lazy."""
+        matrix = Dense.lazy(rows, -1)
         matrix.weight = parameter
         return matrix
 
-    def linear(self, name: str) -> StructuredLinear:
-        """The child of that name, with its own parameters."""
+    def linear(self, name: str, reads: str = "source", bias: bool = True) -> StructuredLinear:
+        """The child of that name, with its own parameters.
+
+        Args:
+            reads: what it is a map of, "source", "target" or "edges", whose width it may be waiting for.
+            bias: whether it keeps its bias. If not, that is to become the new layer's.
+        """
         child = getattr(self.layer, name)
         if isinstance(child, StructuredLinear):
             return self.whole(child)
         if type(child) not in (Linear, nn.Linear):
             raise self.refusal(name, type(child).__name__, "A plain Linear is wanted there.")
-        linear = StructuredLinear(self.matrix(self.same(child.weight)))
-        if child.bias is not None:
+        linear = StructuredLinear(self.matrix(self.same(child.weight), _rows(child)))
+        if child.bias is not None and bias:
             linear.bias = self.same(child.bias)
+        self._wait(linear, [child], reads, bias)
         return linear
 
     def joined(self, name: str) -> StructuredLinear:
@@ -164,4 +205,64 @@ class Source:
             if type(child) not in (Linear, nn.Linear) or child.bias is not None:
                 raise self.refusal(name, type(child).__name__, "Plain Linears without bias are wanted there.")
         weight = self.made(name, [child.weight for child in children], lambda *w: torch.cat(w, dim=1))
-        return StructuredLinear(self.matrix(weight))
+        linear = StructuredLinear(self.matrix(weight, _rows(children[0])))
+        self._wait(linear, children, "source", True)
+        return linear
+
+    # ---------------------------------------------------------------- the new layer
+    def converted(
+        self,
+        in_channels: int | tuple[int, int],
+        out_channels: int,
+        bias: nn.Parameter | None,
+        *,
+        calling: str,
+        options: dict[str, str] | None = None,
+        lift_target: nn.Module | None = None,
+        fixed: tuple[str, ...] = (),
+        **parts: Any,
+    ) -> Converted:
+        """The EdgeNet layer of these parts, which is called as the layer is.
+
+        Args:
+            bias: the layer's own, taken as it is.
+            calling, options: as of ``Converted``.
+            lift_target: the lift of the targets of a bipartite graph, where it is another.
+            fixed: attributes of the new layer that would mean something else on the old one.
+            **parts: of ``Converted`` and ``EdgeNetConv``.
+        """
+        layer, options = self.layer, options or {}
+        new = Converted(
+            in_channels, out_channels, origin=type(layer).__name__, calling=calling, options=options, bias=False,
+            flow=layer.flow, **parts,
+        )  # fmt: skip
+        new.bias = self.same(bias)
+        new.lift_target = lift_target
+        new.starts = self._starts_in(new)
+        told = _told_of(type(layer)).intersection(vars(layer))
+        new.fixed = tuple(sorted({"aggr", *fixed, *(name for name in told if not hasattr(new, name))}))
+        return new
+
+    # ---------------------------------------------------------------- lazy parts
+    def _wait(self, part: nn.Module, children: list[nn.Module], reads: str, bias: bool) -> None:
+        if is_lazy(children[0].weight):
+            initial = {"weight": children[0].weight_initializer, "bias": children[0].bias_initializer}
+            self.wait(part, "linear", reads, blocks=len(children), has_bias=bias, **initial)
+
+    def wait(self, part: nn.Module, how: str, reads: str = "source", **options: Any) -> None:
+        """Let a part be drawn at the first call; see ``lazy``."""
+        self._starts.append((part, {"how": how, "reads": reads, "options": options}))
+
+    def _starts_in(self, new: nn.Module) -> list[Start]:
+        """What the new layer has to draw at its first call, by place in it."""
+        places = {module: place for place, module in new.named_modules()}
+        return [{"place": places[part], **start} for part, start in self._starts]
+
+
+def _rows(linear: nn.Module) -> int:
+    return linear.out_channels if isinstance(linear, Linear) else linear.out_features
+
+
+def _told_of(kind: type) -> set[str]:
+    """Names of the arguments of its constructor, and of its bases'."""
+    return {name for cls in kind.__mro__ if issubclass(cls, MessagePassing) for name in signature(cls).parameters}

@@ -179,7 +179,19 @@ class EdgeNetConv(PygDoor, Pretrained):
         else:
             graph, _ = Graph.of(edges, num_nodes)
         graph = graph.transpose() if self.flow == "target_to_source" else graph
-        return graph.with_self_loops()[0] if self.add_self_loops and not graph.is_bipartite else graph
+        return self.with_self_loops(graph)[0] if self.add_self_loops and not graph.is_bipartite else graph
+
+    def reads_input_besides(self) -> tuple[str, ...]:
+        """Names of its linear maps that read the input and are neither lift nor taps.
+
+        Raises:
+            PlanError: if other things read it, of which no channels could be taken.
+        """
+        return ()
+
+    def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]:
+        """The graph with the loops that ``add_self_loops`` means; see ``Graph.with_self_loops``."""
+        return graph.with_self_loops()
 
     # ---------------------------------------------------------------- forward
     def forward(

@@ -29,6 +29,8 @@ class Layer(Protocol):
     loop_weight: float
     fill_value: float | str
 
+    def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]: ...
+
 
 @dataclass
 class Inputs:
@@ -197,12 +199,13 @@ def _one_an_edge(name: str, value: Tensor | None, graph: Graph) -> Tensor | None
 
 def _add_self_loops(layer: Layer, given: Inputs) -> None:
     bare = given.graph
-    given.graph, kept = bare.with_self_loops()
+    given.graph, kept = layer.with_self_loops(bare)
+    loops = given.graph.num_edges - len(kept)  # one a node; fewer between two sets of nodes
     weight, attr = given.edge_weight, given.edge_attr
     if weight is not None:
-        given.edge_weight = torch.cat([weight[kept], _loop_weights(bare, weight, layer.loop_weight)])
+        given.edge_weight = torch.cat([weight[kept], _loop_weights(bare, weight, layer.loop_weight)[:loops]])
     if attr is not None:
-        given.edge_attr = torch.cat([attr[kept], _loop_features(bare, kept, attr, layer.fill_value)])
+        given.edge_attr = torch.cat([attr[kept], _loop_features(bare, kept, attr, layer.fill_value)[:loops]])
 
 
 def _loop_weights(graph: Graph, edge_weight: Tensor, fill: float) -> Tensor:

@@ -149,7 +149,12 @@ def keep_inputs_(module: nn.Module, channels: Sequence[int] | Tensor) -> None:
             if not lift.copies_input:
                 raise PlanError(f"no input channels can be taken from {module}: it has no linear lift.")
             taps.keep_inputs_(index, len(combined(module)))
+        besides = {name: copied_module(getattr(module, name)) for name in module.reads_input_besides()}
+        for part in besides.values():
+            part.keep_(columns=index)
         module.phi, module.lift, module.taps, module.in_channels = phi, lift, taps, len(index)
+        for name, part in besides.items():
+            setattr(module, name, part)
     else:
         raise PlanError(f"{type(module).__name__} is no layer of which input channels can be taken.")
 

@@ -32,6 +32,9 @@ class PygDoor(MessagePassing):
     attention, and weights go through ``edge_updater`` first.
     """
 
+    #: Whether messages of one head are (E, C), as they are in PyG's layers without heads, and not (E, 1, C).
+    drops_head_axis = False
+
     propagate_type: ClassVar[dict[str, type]] = {"x": Tensor, "alpha": Tensor}
     edge_updater_type: ClassVar[dict[str, type]] = {"alpha": Tensor}
 
@@ -57,6 +60,11 @@ class PygDoor(MessagePassing):
 
     def propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         """``ops.spmm`` by PyG's ``propagate``."""
+        if self.drops_head_axis and x.shape[1] == 1:
+            return self._propagated(graph, weight, x.squeeze(1)).unsqueeze(1)
+        return self._propagated(graph, weight, x)
+
+    def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
             return self.propagate(
                 graph.edge_index.flip(0), x=x, alpha=weight, size=(graph.num_nodes, graph.num_sources)
@@ -75,7 +83,7 @@ class PygDoor(MessagePassing):
         return hops[0].expand(len(weights), -1, -1) if alike else torch.stack(hops)
 
     def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
-        return alpha.unsqueeze(-1) * x_j
+        return (alpha if x_j.dim() == alpha.dim() else alpha.unsqueeze(-1)) * x_j
 
     def edge_update(self, alpha: Tensor) -> Tensor:
         return alpha

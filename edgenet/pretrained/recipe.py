@@ -191,15 +191,18 @@ def _set_children(module: nn.Module, children: Mapping[str, nn.Module | None]) -
 def _arguments(module: nn.Module, kind: type[nn.Module], with_children: bool) -> dict[str, Any]:
     if kind in (NodeClassifier, GraphClassifier):
         return module.config()
-    given = dict(_ARGUMENTS[kind](module)) if kind in _ARGUMENTS else {}
+    layer = issubclass(kind, EdgeNetConv)  # whose subclasses hand the rest of their arguments on to it
+    known = EdgeNetConv if layer else kind
+    given = dict(_ARGUMENTS[known](module)) if known in _ARGUMENTS else {}
     if issubclass(kind, nn.RNNBase):  # whose signatures say (*args, **kwargs)
         given |= {name: vars(module)[name] for name in _RECURRENT if kind is nn.LSTM or name != "proj_size"}
         given |= {"nonlinearity": module.nonlinearity} if kind is nn.RNN else {}
-    for name, parameter in inspect.signature(kind).parameters.items():
+    parameters = {**inspect.signature(known).parameters, **inspect.signature(kind).parameters}
+    for name, parameter in parameters.items():
         if name in given or name in ("device", "dtype") or name.startswith("_"):
             continue
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            if issubclass(kind, MessagePassing) and kind is not EdgeNetConv and module.flow != "source_to_target":
+            if issubclass(kind, MessagePassing) and not layer and module.flow != "source_to_target":
                 given["flow"] = module.flow
             continue
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL and name not in module._modules:

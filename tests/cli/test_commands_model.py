@@ -56,7 +56,7 @@ def test_convert_freezes_attention(gat, karate, capsys):
     assert "2 of its tables bound to a graph" in out
     again = from_pretrained("frozen", edges=karate)
     torch.testing.assert_close(again(karate.x.double(), karate.edge_index), gat)
-    assert isinstance(again.convs[0].conv.phi, EdgeVarying)
+    assert isinstance(again.convs[0].phi, EdgeVarying)
 
 
 def test_compress_by_a_plan(gat, capsys, tmp_path):

@@ -56,7 +56,7 @@ def test_attention_weights_are_asked_for_as_in_pyg():
 def test_dropout_is_carried_over():
     for kind in (pyg.GATConv, pyg.GATv2Conv, pyg.TransformerConv):
         layer = to_edgenet(kind(5, 3, dropout=0.7))
-        assert layer.conv.phi.dropout == 0.7 and not torch.equal(layer(X, EDGES), layer(X, EDGES))
+        assert layer.phi.dropout == 0.7 and not torch.equal(layer(X, EDGES), layer(X, EDGES))
     layer = to_edgenet(pyg.ARMAConv(5, 3, dropout=0.7))
     assert not torch.equal(layer(X, EDGES), layer(X, EDGES))
 
@@ -71,6 +71,7 @@ def test_targets_of_a_bipartite_graph_may_have_no_signal():
     ):
         torch.testing.assert_close(*both(layer, x, BIPARTITE, size=(4, 3)))
         torch.testing.assert_close(*both(layer, x, BIPARTITE))  # as many targets as sources
+    torch.testing.assert_close(*both(pyg.GINConv(nn.Linear(5, 3), eps=0.5), x, BIPARTITE, size=(4, 3)))
     x = torch.randn(4, 5), torch.randn(3, 2)
     torch.testing.assert_close(*both(pyg.SAGEConv((5, 2), 3), x, BIPARTITE, (4, 3)))
     with pytest.raises(ShapeError, match=r"size \(4, 4\) is not"):
@@ -80,6 +81,65 @@ def test_targets_of_a_bipartite_graph_may_have_no_signal():
         to_edgenet(pyg.GCNConv(5, 3))(x, BIPARTITE)
     with pytest.raises(ShapeError, match="swaps the two sides"):
         to_edgenet(pyg.SAGEConv((5, 2), 3, flow="target_to_source"))(x, BIPARTITE)
+
+
+def adjacency(layout, edges, sizes):
+    return torch.sparse_coo_tensor(edges.flip(0), torch.rand(edges.shape[1]), sizes).coalesce().to_sparse(layout=layout)
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_coo, torch.sparse_csc])
+@pytest.mark.parametrize("loops", [True, False])
+@pytest.mark.parametrize("kind", [pyg.GATConv, pyg.GATv2Conv, pyg.TransformerConv])
+def test_attention_weights_go_back_into_a_sparse_adjacency(kind, loops, layout):
+    theirs, matrix = kind(5, 3, heads=2).double(), adjacency(layout, EDGES.unique(dim=1), (13, 13))
+    theirs.add_self_loops = loops
+    ours = to_edgenet(theirs)
+    y, (got, alpha) = ours(X, matrix, return_attention_weights=True)
+    assert got.layout == layout and got._nnz() == len(alpha)
+    if layout == torch.sparse_csc:  # which PyG cannot walk
+        if kind is pyg.TransformerConv:
+            return
+        matrix = matrix.to_sparse_csr()
+    wanted, (edges, weights) = theirs(X, matrix, return_attention_weights=True)
+    torch.testing.assert_close(y, wanted)
+    if kind is pyg.TransformerConv:  # PyG gives back what came
+        assert got is matrix
+        torch.testing.assert_close(alpha, weights)
+    else:
+        torch.testing.assert_close(dense(got), dense(edges))
+        torch.testing.assert_close(got.values(), alpha)
+
+
+def dense(matrix):
+    """A sparse (N, N, H) as it would be dense; torch fills up coordinates alone."""
+    if matrix.layout == torch.sparse_coo:
+        return matrix.to_dense()
+    compressed, plain = (
+        (matrix.crow_indices(), matrix.col_indices())
+        if matrix.layout == torch.sparse_csr
+        else (matrix.ccol_indices(), matrix.row_indices())
+    )
+    along = torch.arange(len(compressed) - 1).repeat_interleave(compressed.diff())
+    index = torch.stack([along, plain] if matrix.layout == torch.sparse_csr else [plain, along])
+    return torch.sparse_coo_tensor(index, matrix.values(), matrix.shape).to_dense()
+
+
+def test_a_sparse_adjacency_that_is_not_coalesced_is_refused_where_repeats_count():
+    matrix = torch.sparse_coo_tensor(torch.tensor([[0, 0], [1, 1]]), torch.ones(2), (13, 13))
+    with pytest.raises(ShapeError, match="coalesce it first"):
+        to_edgenet(pyg.GATConv(5, 3).double())(X, matrix)
+    with pytest.raises(ShapeError, match="its own direction"):
+        to_edgenet(pyg.GATConv(5, 3, flow="target_to_source").double())(X, matrix)
+
+
+@pytest.mark.parametrize("kind", [pyg.GATConv, pyg.GATv2Conv])
+@pytest.mark.parametrize("targets", [3, 6])
+def test_loops_between_two_sets_of_nodes_are_pygs(kind, targets):
+    x, attr = (torch.randn(4, 5), torch.randn(targets, 2)), torch.randn(4, 2)
+    theirs = kind((5, 2), 3, heads=2).double()
+    torch.testing.assert_close(*both(theirs, x, BIPARTITE))
+    theirs = kind((5, 2), 3, heads=2, edge_dim=2, fill_value=0.5 if targets > 4 else "mean").double()
+    torch.testing.assert_close(*both(theirs, x, BIPARTITE, attr))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +152,9 @@ def test_targets_of_a_bipartite_graph_may_have_no_signal():
 )  # fmt: skip
 def test_a_batch_of_signals_on_one_graph_goes_through_as_in_pyg(layer):
     layer = layer.double()
-    torch.testing.assert_close(*both(layer, torch.randn(3, 13, 5), EDGES))
+    ours, theirs = both(layer, torch.randn(3, 13, 5), EDGES)
+    torch.testing.assert_close(ours, theirs)
+    assert ours.is_contiguous()
 
 
 def test_edges_may_come_as_a_graph_or_an_edge_index():
@@ -167,3 +229,9 @@ def test_it_compiles_whole():
         torch._dynamo.reset()
         compiled = torch.compile(ours, fullgraph=True, backend="aot_eager", dynamic=False)
         torch.testing.assert_close(compiled(X, graph), wanted)
+
+
+def test_it_compiles_without_breaks_where_sizes_do_not_depend_on_the_edges():
+    for theirs in (pyg.SAGEConv(5, 3), pyg.TAGConv(5, 3), pyg.GATConv(5, 3, add_self_loops=False)):
+        torch._dynamo.reset()
+        assert torch._dynamo.explain(to_edgenet(theirs.double()))(X, EDGES).graph_break_count == 0

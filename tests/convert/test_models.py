@@ -13,6 +13,8 @@ from torch_geometric.explain import Explainer, GNNExplainer, ModelConfig
 
 from edgenet import EdgeNetConv, to_edgenet
 from edgenet.convert import Converted
+from edgenet.errors import PlanError
+from edgenet.nn.keep import keep_inputs_
 
 GRAPH = GRAPHS["directed"]
 EDGES = GRAPH.edge_index
@@ -116,7 +118,7 @@ def test_optimizers_keep_parameters_that_are_taken_as_they_are():
     model = nn.ModuleList([pyg.GCNConv(5, 3)])
     weight = model[0].lin.weight
     to_edgenet(model, inplace=True)
-    assert model[0].conv.lift.linear.weight.weight is weight
+    assert model[0].lift.linear.weight.weight is weight
 
 
 def test_sequences_keep_their_function():
@@ -187,3 +189,28 @@ def test_explainers_see_the_edges_of_converted_layers():
     assert masks[0].abs().sum() > 0
     torch.testing.assert_close(*masks, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(ours(x, graph.edge_index), theirs(x, graph.edge_index))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: pyg.GATConv(5, 3, heads=2, residual=True), lambda: pyg.GATv2Conv(5, 3, residual=True),
+        lambda: pyg.TransformerConv(5, 3, heads=2, beta=True), lambda: pyg.SAGEConv(5, 3), lambda: pyg.GCNConv(5, 3),
+        lambda: pyg.TAGConv(5, 3),
+    ],
+)  # fmt: skip
+def test_input_channels_are_taken_from_every_map_that_reads_them(build):
+    layer, x, kept = to_edgenet(build().double()), torch.randn(13, 5), [3, 0]
+    rest = x.clone()
+    rest[:, [1, 2, 4]] = 0
+    wanted = layer(rest, EDGES)
+    keep_inputs_(layer, kept)
+    torch.testing.assert_close(layer(x[:, kept], EDGES), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_input_channels_that_are_mixed_first_stay():
+    layer, x = to_edgenet(pyg.SAGEConv(5, 3, project=True).double()), torch.randn(13, 5)
+    wanted = layer(x, EDGES)
+    with pytest.raises(PlanError, match="SAGEConv: it mixes them before its walk"):
+        keep_inputs_(layer, [0, 1])
+    assert torch.equal(layer(x, EDGES), wanted)

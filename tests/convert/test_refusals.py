@@ -59,6 +59,11 @@ def hooked(layer, part=""):
     return layer
 
 
+def self_hooked(layer):
+    layer.register_forward_pre_hook(layer.extra_repr)
+    return layer
+
+
 def message_hooked(layer):
     layer.register_message_forward_hook(lambda *_: None)
     return layer
@@ -70,16 +75,13 @@ def instance_forward(layer):
 
 
 REFUSED = {
-    "lazy": (lambda: pyg.GATConv(-1, 3), r"lin\.weight.*lazy.*run the model once"),
-    "lazy ARMA": (lambda: pyg.ARMAConv(-1, 3), "init_weight.*lazy"),
-    "lazy pair": (lambda: pyg.SAGEConv((-1, -1), 3), "lazy.*run the model once"),
     "forward": (lambda: OtherForward(5, 3), r"OtherForward\.forward.*changes what GCNConv computes"),
     "message": (lambda: OtherMessage(5, 3), r"OtherMessage\.message"),
     "norm": (lambda: OtherNorm(5, 3, 2), r"OtherNorm\.__norm__"),
     "propagate": (lambda: OtherPropagate(5, 3), r"OtherPropagate\.propagate"),
     "parameters": (lambda: MoreParameters(5, 3), r"temperature=\(1,\).*Nothing is known"),
     "replaced forward": (lambda: instance_forward(pyg.SGConv(5, 3)), "forward=.*put it back"),
-    "hook": (lambda: hooked(pyg.GCNConv(5, 3)), "_forward_hooks.*remove them"),
+    "hook of the layer itself": (lambda: self_hooked(pyg.GCNConv(5, 3)), "_forward_pre_hooks.*remove them"),
     "hook of a part": (lambda: hooked(pyg.GCNConv(5, 3), "lin"), "hooks of lin.*remove them"),
     "hook of messages": (lambda: message_hooked(pyg.TAGConv(5, 3)), "_message_forward_hooks"),
     "linear": (lambda: with_part(pyg.GCNConv(5, 3), "lin", Quantised(5, 3)), "lin='Quantised'.*plain Linear"),
@@ -187,7 +189,7 @@ def test_parameters_that_keep_their_shape_stay_tied():
     head = nn.Linear(5, 3, bias=False)
     head.weight = first.lin.weight
     ours = to_edgenet(nn.ModuleList([first, second, head]))
-    assert ours[0].conv.lift.linear.weight.weight is ours[1].conv.lift.linear.weight.weight is ours[2].weight
+    assert ours[0].lift.linear.weight.weight is ours[1].lift.linear.weight.weight is ours[2].weight
     assert ours[2].weight is not head.weight
 
 
@@ -206,7 +208,7 @@ BARE = GRAPH.without_self_loops()[0].edge_index.unique(dim=1)
     [
         lambda: pyg.GCNConv(5, 3), lambda: pyg.GCNConv(5, 3, improved=True), lambda: pyg.TAGConv(5, 3),
         lambda: pyg.SGConv(5, 3, K=2), lambda: pyg.GATConv(5, 3, heads=2), lambda: pyg.GATv2Conv(5, 3),
-        lambda: pyg.GCNConv(5, 3, normalize=False),
+        lambda: pyg.GCNConv(5, 3, normalize=False), lambda: pyg.TransformerConv(5, 3, heads=2),
     ],
 )  # fmt: skip
 def test_a_sparse_adjacency_means_what_it_means_to_pyg(build, layout):
@@ -230,7 +232,6 @@ def test_what_a_sparse_adjacency_would_mean_otherwise_is_refused():
         (pyg.GCNConv(5, 3), "self-loops of a sparse adjacency"),
         (pyg.SGConv(5, 3), "self-loops of a sparse adjacency"),
         (pyg.ChebConv(5, 3, 2), "edge list"),
-        (pyg.TransformerConv(5, 3), "edge list"),
         (pyg.GATConv(5, 3, edge_dim=1), "edge list"),  # PyG reads features there of SparseTensor, not of torch.sparse
         (pyg.GATv2Conv(5, 3, edge_dim=1), "edge list"),
     ):
@@ -238,8 +239,6 @@ def test_what_a_sparse_adjacency_would_mean_otherwise_is_refused():
             to_edgenet(layer)(x, loops)
     with pytest.raises(ShapeError, match="one or the other"):
         to_edgenet(pyg.TAGConv(5, 3))(x, loops, torch.ones(47))
-    with pytest.raises(ShapeError, match="edge list"):
-        to_edgenet(pyg.GATConv(5, 3))(x, adjacency(edges=BARE), return_attention_weights=True)
 
 
 @pytest.mark.parametrize("turn", [to_edgenet, lambda model: freeze_attention(model, torch.randn(13, 5), EDGES)])

@@ -183,11 +183,11 @@ def test_what_is_added_to_heads_stops_their_removal():
         remove_(hybrid, RemovalPlan({"convs.0.convs.1": Kept(((1, 0),))}))
     model = to_edgenet(nn.ModuleDict({"conv": GATConv(3, 4, heads=2, residual=True)}))
     with pytest.raises(PlanError, match="map of the input is added"):
-        remove_(model, RemovalPlan({"conv.conv": Kept(((1, 0),))}), readers={"conv.conv": None})
+        remove_(model, RemovalPlan({"conv": Kept(((1, 0),))}), readers={"conv": None})
     model = to_edgenet(nn.ModuleDict({"conv": GATConv(3, 4, heads=2)}))
     x = torch.randn(NODES, 3)
     want = model["conv"](x, GRAPH.edge_index)[:, 4:]
-    remove_(model, RemovalPlan({"conv.conv": Kept(((1, 1),))}), readers={"conv.conv": None})
+    remove_(model, RemovalPlan({"conv": Kept(((1, 1),))}), readers={"conv": None})
     near(model["conv"](x, GRAPH.edge_index).detach(), want.detach())
 
 
