@@ -131,9 +131,10 @@ class Proximal(Callback):
 
     Args:
         groups: {pattern: groups}; patterns are matched to the names of parameters by ``re.match``, the first that
-            matches counts. Groups in short form, see ``Groups.of``: heads of a lift (H C, F) are ("rows", H), hops of
-            linear taps (F_out, (K + 1) F) are ("columns", K + 1), hops of an edge table (E, K H) ("columns", K), and
-            the functions of ``phi.Additive`` are "functions" of its coefficients.
+            matches counts; a tied parameter is taken once, by any of its names. Groups in short form, see
+            ``Groups.of``: heads of a lift (H C, F) are ("rows", H), hops of linear taps (F_out, (K + 1) F) are
+            ("columns", K + 1), hops of an edge table (E, K H) ("columns", K), and the functions of ``phi.Additive`` are
+            "functions" of its coefficients.
         penalty: at least 0.
         by_size: weigh each group by the root of the number of its entries, so that tensors with groups of different
             sizes are treated alike.
@@ -224,23 +225,32 @@ class Proximal(Callback):
         return math.sqrt(flat.shape[1]) if self.by_size else 1.0
 
     def _assigned(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Groups]]:
-        parameters = dict(model.named_parameters())
+        names: dict[nn.Parameter, list[str]] = {}  # tied ones have several, and are one
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            names.setdefault(parameter, []).append(name)
+        self._check_patterns([name for own in names.values() for name in own])
+        for parameter, own in names.items():
+            spec = next((groups for pattern, groups in self.groups.items() if _matches(pattern, own)), None)
+            if spec is None:
+                continue
+            if is_lazy(parameter):
+                raise PlanError(f"the size of {own[0]} is not known yet: run the model once first.")
+            yield own[0], parameter, Groups.of(spec, tuple(parameter.shape))
+
+    def _check_patterns(self, names: list[str]) -> None:
         for pattern in self.groups:
             try:
                 re.compile(pattern)
             except re.error as error:
                 raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
-            if not any(re.match(pattern, name) for name in parameters):
-                near = difflib.get_close_matches(pattern.replace("\\", ""), parameters, n=3, cutoff=0.3)
-                known = ", ".join(near or list(parameters)[:8]) or "none"
+            if not _matches(pattern, names):
+                near = difflib.get_close_matches(pattern.replace("\\", ""), names, n=3, cutoff=0.3)
+                known = ", ".join(near or names[:8]) or "none"
                 raise PlanError(f"the pattern {pattern!r} matches no parameter; there are {known}.")
-        for name, parameter in parameters.items():
-            spec = next((groups for pattern, groups in self.groups.items() if re.match(pattern, name)), None)
-            if spec is None:
-                continue
-            if is_lazy(parameter):
-                raise PlanError(f"the size of {name} is not known yet: run the model once first.")
-            yield name, parameter, Groups.of(spec, tuple(parameter.shape))
+
+
+def _matches(pattern: str, names: list[str]) -> bool:
+    return any(re.match(pattern, name) for name in names)
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:

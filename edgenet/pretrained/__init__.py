@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgenet.compress.report import report
+from edgenet.compress.sizes import report
 from edgenet.errors import CheckpointError
 from edgenet.pretrained import folder as files
 from edgenet.pretrained import graphs
-from edgenet.pretrained.card import card
 from edgenet.pretrained.graphs import fingerprint
+from edgenet.pretrained.model_card import card
 from edgenet.pretrained.tree import Builder, describe, share_pools
 
 __all__ = ["fingerprint", "from_pretrained", "save_pretrained"]

@@ -13,7 +13,7 @@ A node is one of
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 from torch.nn.parameter import is_lazy
 
+from edgenet.compress.sharing import identity
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.allowed import CLASSES
 from edgenet.pretrained.recipe import CONTAINERS, NoRecipeError, class_of, full_name, make, recipe
@@ -93,7 +94,8 @@ class _Describer:
         self.into, self.pack = into, pack
         self.modules: dict[int, str] = {}
         self.storages: dict[tuple, str] = {}
-        self.held: list[Any] = []  # packed forms, whose identities must stay theirs
+        self.packed: dict[Hashable, StructuredMatrix] = {}  # by what they are packed forms of
+        self.held: list[Tensor] = []  # whose addresses must stay theirs
 
     def node(self, module: nn.Module | None, path: str) -> dict[str, Any] | None:
         if module is None:
@@ -131,8 +133,7 @@ class _Describer:
         for name, parameter in matrix.named_parameters():
             if is_lazy(parameter):  # whose state_dict has a mark in its place
                 self._tensor(join(path, name), parameter)
-        packed = matrix.pack() if self.pack else matrix
-        self.held.append(packed)
+        packed = self._packed(matrix) if self.pack else matrix
         for name, tensor in packed.state_dict(keep_vars=True).items():
             self._tensor(join(path, name), tensor)
         if not any(p.requires_grad for p in matrix.parameters()):  # a packed form has parameters of its own
@@ -143,6 +144,13 @@ class _Describer:
                 if first != join(path, name):
                     self.into.pools[join(path, name)] = first
         return {"structure": name_of(packed), "config": packed.config()}
+
+    def _packed(self, matrix: StructuredMatrix) -> StructuredMatrix:
+        """One packed form for all matrices of the same tensors, so that what is tied stays tied."""
+        key = identity(matrix)
+        if key not in self.packed:
+            self.packed[key] = matrix.pack()
+        return self.packed[key]
 
     def _tensor(self, name: str, tensor: Tensor) -> None:
         if is_lazy(tensor) or tensor.is_meta:
