@@ -6,9 +6,10 @@ from edgenet.compress.callbacks import Callback, Loop, Run
 from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.distill import distillation
 from edgenet.compress.finding import slots
+from edgenet.compress.groups import Groups
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
-from edgenet.compress.proximal import GroupLasso, GroupRow, Groups, L1Inf
+from edgenet.compress.proximal import GroupLasso, GroupRow, L1Inf
 from edgenet.compress.refit import refit_
 from edgenet.compress.reports import Report, Row
 from edgenet.compress.schedules import Anneal, cubic_density

@@ -24,7 +24,7 @@ def identity(content: StructuredMatrix | nn.Parameter) -> Hashable:
     parameters = list(content.parameters())
     if content.is_dense and len(parameters) == 1:
         return id(parameters[0])
-    tensors = tuple((name, id(t)) for name, t in content.state_dict(keep_vars=True).items())
+    tensors = tuple((name, id(t)) for name, t in (*content.named_parameters(), *content.named_buffers()))
     return (_make(content), tensors) if tensors else ("module", id(content))
 
 

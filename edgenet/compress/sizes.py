@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from edgenet.compress.finding import slots
 from edgenet.compress.reports import Report, Row
 from edgenet.compress.sharing import identity, is_hooked
 from edgenet.compress.slot import Slot
+from edgenet.errors import PlanError
 from edgenet.structured import StructuredMatrix, name_of
 
 Seen = dict[int, Tensor]  # by identity; held, so that no identity comes twice
@@ -24,9 +26,6 @@ def report(model: nn.Module, errors: Mapping[str, float] | None = None, started_
         model: any, with structured matrices in it or without.
         errors: relative error of slots by name, where it is known.
         started_from: the report of the model to compare with. Default: this one with every slot dense.
-
-    Raises:
-        PlanError: if there is a structured matrix of a family that is not registered.
     """
     numbers: Seen = {}
     tensors: Seen = {}
@@ -80,14 +79,15 @@ def _row(slot: Slot, numbers: Seen, tensors: Seen, errors: Mapping[str, float]) 
     size = sum(map(_bytes, _fresh(stored_here, tensors)))
     like = next((t for t in (*slot.numbers(), *stored_here) if t.is_floating_point() or t.is_complex()), None)
     width = torch.get_default_dtype().itemsize if like is None else like.element_size()
+    name, options = ("dense", {}) if matrix is None else _told(matrix)
     places = [place for place in slot.holders if place.multiplies]
     built = sum(place.use == "tensor" for place in places)
     apart = 0 if matrix is None or built == len(places) else matrix.multiply_adds(1)
     return Row(
         name=" = ".join(slot.names),
         shape=slot.shape,
-        structure="dense" if matrix is None else name_of(matrix),
-        options={} if matrix is None else {key: value for key, value in matrix.config().items() if key != "shape"},
+        structure=name,
+        options=options,
         parameters_before=parameters if slot.is_dense else m * n,
         parameters=parameters,
         bytes_before=size if slot.is_dense else m * n * width,
@@ -96,6 +96,14 @@ def _row(slot: Slot, numbers: Seen, tensors: Seen, errors: Mapping[str, float]) 
         multiply_adds_before=m * n * len(places),
         multiply_adds=m * n * built + (m * n if matrix is None else apart) * (len(places) - built),
     )
+
+
+def _told(matrix: StructuredMatrix) -> tuple[str, dict[str, Any]]:
+    """The name of its family and its options; of a family that is not registered the name of the class."""
+    try:
+        return name_of(matrix), {key: value for key, value in matrix.config().items() if key != "shape"}
+    except PlanError:
+        return type(matrix).__name__, {}
 
 
 def _packed(matrix: StructuredMatrix) -> dict[str, Tensor]:

@@ -228,13 +228,13 @@ def _to_search(model: nn.Module, pattern: str) -> dict[str, Slot]:
     """The slots that match, are dense, and can take a matrix."""
     found = {}
     for slot in matching(slots(model), pattern):
-        if slot.is_dense:
-            try:
-                checked(slot.weight())
-            except ShapeError as error:
-                raise ShapeError(f"{slot.name}: {error}") from error
-            if slot.refusal() is None:
-                found[slot.name] = slot
+        if not slot.is_dense or (slot.refusal() is not None and not slot.is_lazy):
+            continue
+        try:
+            checked(slot.weight())
+        except ShapeError as error:
+            raise ShapeError(f"{slot.name}: {error}") from error
+        found[slot.name] = slot
     if not found:
         raise PlanError(f"all slots that match {pattern!r} are compressed already, or must stay dense.")
     return found
