@@ -83,7 +83,9 @@ def unwatched() -> bool:
     if torch.compiler.is_compiling():
         return not torch.compiler.is_exporting()
     return not (
-        torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() or torch._C._is_tracing()
+        torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._is_tracing()
     )
 
 

@@ -96,11 +96,6 @@ class StructuredMatrix(nn.Module, ABC):
         return []
 
     @property
-    def is_dense(self) -> bool:
-        """Whether it stores every entry: what stands in a slot that is not compressed."""
-        return False
-
-    @property
     def is_lazy(self) -> bool:
         """Whether its size, or part of it, is not known yet: ``materialise`` gives it one. Most are never lazy."""
         return False

@@ -42,10 +42,6 @@ class Dense(StructuredMatrix):
         return matrix
 
     @property
-    def is_dense(self) -> bool:
-        return True
-
-    @property
     def is_lazy(self) -> bool:
         return isinstance(self.weight, UninitializedParameter)  # torch's is_lazy cannot be traced
 
