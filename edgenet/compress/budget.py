@@ -15,7 +15,7 @@ class Budget:
     """How large a compressed model may be; exactly one number.
 
     Attributes:
-        parameters: of the whole model, every one once; under a mask those that it lets through.
+        parameters: of the whole model, every number in memory once: ``sum(p.numel() for p in model.parameters())``.
         bytes: of the whole model's tensors on disk, as ``save_pretrained`` writes them.
         ratio: parameters of the given model over parameters after, of the whole model; above 1.
         latency: seconds that the products of all slots take together, each with a batch of ``rows`` rows, as measured

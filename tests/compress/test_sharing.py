@@ -222,11 +222,11 @@ def test_what_is_shared_in_part_is_counted_once(make, tmp_path):
 def test_a_search_beside_it_claims_what_is_there(make, kind, tmp_path):
     model = make()
     before = report(model).total
-    goal = {"parameters": before.parameters - 700, "bytes": before.bytes - 700 * 8}.get(kind, 1.4)
+    goal = {"parameters": numbers(model) - 700, "bytes": before.bytes - 700 * 8}.get(kind, 1.4)
     result = search(model, budget=Budget(**{kind: goal}), families=("low_rank", "kronecker"))
-    there = file_bytes(result.model, tmp_path) if kind == "bytes" else counted(result.model)
+    there = file_bytes(result.model, tmp_path) if kind == "bytes" else numbers(result.model)
     assert result.satisfied and result.size == there
-    assert there <= (before.parameters / goal if kind == "ratio" else goal)
+    assert there <= (numbers(model) / goal if kind == "ratio" else goal)
     assert result.report.total.parameters_before == before.parameters, "compared with the model that was given"
 
 
@@ -275,3 +275,31 @@ def test_a_bridge_and_a_layer_that_share_a_matrix_are_one_slot():
     replace(slot, LowRank.from_dense(slot.weight().detach(), rank=2))
     assert bridged(model[0])["weight_hh"] is model[1].weight
     assert report(model).total.parameters == numbers(model)
+
+
+# ---------------------------------------------------------------- files
+@pytest.mark.parametrize(
+    "family", ["low_rank", "kronecker", "tensor_train", "block_circulant", "hashed", "sparse", "doped"]
+)
+def test_a_byte_budget_is_kept_by_the_file_with_every_family(family, tmp_path):
+    model = nn.ModuleDict({"table": nn.Embedding(20, 8), "out": nn.Linear(8, 20), "rnn": nn.GRU(8, 8)})
+    model["out"].weight = model["table"].weight
+    budget = 0.7 * file_bytes(model, tmp_path)
+    result = search(model, budget=Budget(bytes=budget), families=family)
+    assert result.satisfied and result.size == file_bytes(result.model, tmp_path) <= budget
+    assert numbers(from_pretrained(tmp_path)) == result.report.total.parameters
+
+
+@pytest.mark.parametrize("families", ["sparse", "doped", None], ids=str)
+def test_a_budget_of_parameters_is_kept_by_the_numbers_in_memory_with_masks_too(families):
+    model = nn.ModuleDict({"table": nn.Embedding(20, 8), "out": nn.Linear(8, 20), "rnn": nn.GRU(8, 8)})
+    model["out"].weight = model["table"].weight
+    result = search(model, budget=Budget(ratio=1.8), families=families)
+    assert result.satisfied and result.size == numbers(result.model) <= numbers(model) / 1.8
+    index = torch.arange(5)
+    y = result.model["rnn"](result.model["table"](index))[0]
+    assert result.report.total.parameters == result.size and result.apply_(model).total.parameters == result.size
+    assert numbers(model) == result.size
+    torch.testing.assert_close(model["rnn"](model["table"](index))[0], y)
+    y.sum().backward()
+    assert all(p.grad is not None for p in (*result.model["table"].parameters(), *result.model["rnn"].parameters()))

@@ -40,9 +40,10 @@ def search(
     4. ``fine_tune`` trains the model that was chosen.
 
     With one family and a ratio this chooses every layer's rank (or block size) for the total wanted. Sizes are those of
-    the whole model, every parameter once, and the result is counted at the end. Slots that can take no new matrix
-    (hooks, weights shared with other places) stay as they are. The given model stays as it is. The same call gives the
-    same result on one machine, but for budgets of latency.
+    the whole model, every parameter once, and the result is counted at the end. Matrices under a mask are put in as the
+    compressed rows that they pack to, where parameters are counted. Slots that can take no new matrix (hooks, weights
+    shared with other places) stay as they are. The given model stays as it is. The same call gives the same result on
+    one machine, but for budgets of latency.
 
     Args:
         model: any. Slots that are compressed already stay, and count.

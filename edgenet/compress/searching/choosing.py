@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from edgenet.compress.budget import Budget
 from edgenet.compress.compress import fill
@@ -54,7 +55,7 @@ class Search:
         self.slots = _to_search(self.copy, pattern)
         self.curves = Curves(self.slots, families, self.unit, budget.rows if budget else 1, seed, progress)
         self.started_from = report(model)
-        self.before = self._size(self.started_from, self.curves.uncompressed())
+        self.before = self._size(model, self.started_from, self.curves.uncompressed())
         self.limit = math.inf if budget is None else budget.limit(self.before)
         self.fixed = self.before - self.curves.uncompressed()
         self.sensitivity = dict.fromkeys(self.slots, 1.0)
@@ -88,12 +89,12 @@ class Search:
             chosen, model, metric, within_drop = self._smallest(solutions, candidates, fine_tune)
         point = listed.get(chosen) or self._point(solutions, chosen)
         made = report(model, self._errors(solutions, chosen), self.started_from)
-        size = self._size(made, point.size)
+        size = self._size(model, made, point.size)
         fits = fits and size <= self.limit * (1 + 1e-12)
         return SearchResult(
             plan=point.plan,
             satisfied=fits and within_drop,
-            text=self._text(size, model, metric, fits, within_drop),
+            text=self._text(size, metric, fits, within_drop),
             size=size,
             metric=metric,
             baseline=self.baseline,
@@ -121,11 +122,13 @@ class Search:
             ]
         )
 
-    def _size(self, made: Report, latency: float) -> float:
+    def _size(self, model: nn.Module, made: Report, latency: float) -> float:
         """Of a whole model in the units of the budget; latencies are of the slots, and cannot be counted."""
         if self.unit == "latency":
             return latency
-        return made.total.bytes if self.unit == "bytes" else made.total.parameters
+        if self.unit == "bytes":
+            return made.total.bytes
+        return sum(p.numel() for p in model.parameters() if not is_lazy(p))
 
     def _smallest(
         self, solutions: Front, candidates: dict[int, Point], fine_tune: FineTune | None
@@ -191,12 +194,9 @@ class Search:
             raise PlanError(f"evaluate returned {value}; a search wants a finite number, higher for better models.")
         return value
 
-    def _text(self, size: float, model: nn.Module, metric: float | None, fits: bool, within_drop: bool) -> str:
+    def _text(self, size: float, metric: float | None, fits: bool, within_drop: bool) -> str:
         what = "seconds in products" if self.unit == "latency" else self.unit
         parts = [f"{self._told(size)} {what}, {self.before / max(size, 1e-300):.1f} times fewer than before"]
-        numbers = sum(p.numel() for p in model.parameters())
-        if self.unit == "parameters" and numbers > size:
-            parts.append(f"{numbers:,} are in memory, of which masks let through those that are counted")
         if metric is not None:
             parts.append(f"metric {metric:.4f}, before {self.baseline:.4f}")
         if not fits:

@@ -19,7 +19,7 @@ from edgenet.compress.plan import resolve
 from edgenet.compress.sizes import numbers_of
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, RankError, ShapeError
-from edgenet.structured import STRUCTURES, Dense, StructuredMatrix, family
+from edgenet.structured import STRUCTURES, Dense, StructuredMatrix, family, name_of
 
 _LARGE = 1 << 16  # entries of a slot from which families whose fit iterates are tried where they are named only
 _REFUSALS = (ShapeError, RankError, PlanError)
@@ -33,11 +33,13 @@ class Choice:
         spec: of a plan; "keep" leaves the slot as it is.
         cost: in the units of the budget.
         error: ||W - W'|| / ||W||.
+        rung: of a ladder, or between two; what ``spec`` is the packed form of, where the two differ.
     """
 
     spec: dict[str, Any] | str
     cost: float
     error: float
+    rung: dict[str, Any] | None = None
 
 
 class Curves:
@@ -91,9 +93,9 @@ class Curves:
             picks: of every slot, the place of what was chosen.
         """
         for name, pick in self.bar(list(zip(self.slots, picks, strict=True)), "refine"):
-            spec = self.choices[name][pick].spec
-            if spec != "keep":
-                tried = [choice for between in self._neighbours(name, spec) for choice in self._tried(name, between)]
+            rung = self.choices[name][pick].rung
+            if rung is not None:
+                tried = [choice for between in self._neighbours(name, rung) for choice in self._tried(name, between)]
                 left, *others = self.choices[name]
                 self.choices[name] = [left, *_unbeaten(left, [*others, *tried])]
 
@@ -107,26 +109,30 @@ class Curves:
                 found += self._tried(slot.name, {"structure": name, **options})
         return [left, *_unbeaten(left, found)]
 
-    def _neighbours(self, name: str, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _neighbours(self, name: str, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options between a rung of a ladder and the next ones on both sides."""
-        kind, found = spec["structure"], []
+        kind, found = rung["structure"], []
         ladder = [{"structure": kind, **options} for options in family(kind).ladder(self.slots[name].shape)]
-        place = ladder.index(spec) if spec in ladder else 0
+        place = ladder.index(rung) if rung in ladder else 0
         for low, high in ((place - 1, place), (place, place + 1)):
             if low >= 0 and high < len(ladder):
                 found += between(ladder[low], ladder[high])
         return found
 
-    def _tried(self, name: str, spec: dict[str, Any]) -> list[Choice]:
+    def _tried(self, name: str, rung: dict[str, Any]) -> list[Choice]:
         """The choice, or none where the family does not fit this shape or dtype."""
         slot = self.slots[name]
         try:
-            matrix, error = self._fit(slot, spec)
+            matrix, error = self._fit(slot, rung)
         except _REFUSALS as refused:
             if refused.__cause__ is None or isinstance(refused.__cause__, _REFUSALS):
                 return []
             raise  # a fault of the family's, which must be seen
-        return [Choice(spec, self._cost(slot, matrix), error)]
+        spec = rung
+        if self.unit == "parameters" and numbers_of(matrix) < _entries(matrix):
+            matrix = matrix.pack()  # what a mask hides is in memory all the same: compressed rows hold what is counted
+            spec = {"structure": name_of(matrix), **{k: v for k, v in matrix.config().items() if k != "shape"}}
+        return [Choice(spec, self._cost(slot, matrix), error, rung)]
 
     def _fit(self, slot: Slot, spec: Mapping[str, Any]) -> tuple[StructuredMatrix, float]:
         torch.manual_seed(self.seed)
@@ -138,7 +144,11 @@ class Curves:
             return _seconds(slot, Dense.from_dense(slot.weight()) if matrix is None else matrix, self.rows)
         if matrix is None:
             return m * n * (slot.weight().element_size() if self.unit == "bytes" else 1)
-        return matrix.bits() / 8 if self.unit == "bytes" else numbers_of(matrix)
+        return matrix.bits() / 8 if self.unit == "bytes" else _entries(matrix)
+
+
+def _entries(matrix: StructuredMatrix) -> int:
+    return sum(p.numel() for p in matrix.parameters())
 
 
 def between(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[dict[str, Any]]:
