@@ -7,6 +7,7 @@ need it alone.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +20,7 @@ class Pretrained:
 
     def save_pretrained(self, folder: str | Path, **options: Any) -> None:
         """Write the model into a folder; see ``edgenet.pretrained.save_pretrained``, which has the options."""
-        from edgenet.pretrained import save_pretrained
-
-        save_pretrained(self, folder, **options)
+        _package().save_pretrained(self, folder, **options)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, **options: Any) -> Self:
@@ -36,12 +35,10 @@ class Pretrained:
             CheckpointError: if there is no such model, or it is of another class; otherwise as
                 ``edgenet.pretrained.from_pretrained``.
         """
-        from edgenet.pretrained import from_pretrained
-
         folder = Path(name)
         if not folder.is_dir():
             folder = _downloaded(str(name), revision)
-        model = from_pretrained(folder, **options)
+        model = _package().from_pretrained(folder, **options)
         if not isinstance(model, cls):
             raise CheckpointError(
                 f"{folder}: holds a {type(model).__name__}, no {cls.__name__}; edgenet.pretrained.from_pretrained "
@@ -76,6 +73,14 @@ class Pretrained:
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, **options)
             return str(api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=commit_message))
+
+
+def _package() -> Any:
+    """edgenet itself, of which ``save_pretrained`` and ``from_pretrained`` are names that it imports on first use.
+
+    What saves and loads knows every layer, and layers have these methods: neither file can import the other.
+    """
+    return sys.modules[__package__]
 
 
 def _downloaded(name: str, revision: str | None) -> Path:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
 #: whose classes are known to compute what their names say
 _KNOWN = ("edgenet.", "torch.nn.modules.", "torch_geometric.nn.aggr.")
+
+#: what torch keeps of the callers' functions around a module's ``forward`` and its gradients
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+#: and around reading and loading its state
+STATE_HOOKS = (
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+)  # fmt: skip
 
 _known: dict[type, bool] = {}
 _keeping = True
@@ -77,3 +87,12 @@ def unwatched() -> bool:
         or torch._C._len_torch_dispatch_stack()
         or torch._C._is_tracing()
     )
+
+
+def hooked(module: nn.Module, kinds: Sequence[str] = HOOKS) -> bool:
+    """Whether hooks of these kinds, parametrizations or a ``forward`` of its own are on this very module.
+
+    Unlike ``untouched`` it does not ask whose class it is: what stands here was put on a single object by its owner.
+    """
+    own = module.__dict__
+    return "forward" in own or any(own.get(kind) for kind in kinds) or "parametrizations" in own["_modules"]

@@ -60,9 +60,7 @@ MAY_IMPORT = {
     "estimators bench demo doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
-ONLY_INSIDE_FUNCTIONS: dict[str, str] = {
-    "hub": "pretrained",  # methods of models, which pretrained builds
-}
+ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
 # other packages a part may import; parts that are not named here may import any
 THIRD_PARTY = {
     "_version": "",

@@ -1,17 +1,21 @@
 """Compression of any model: structured matrices in its slots, plans, reports, training callbacks and search."""
 
 from edgenet.compress.admm import ADMM
+from edgenet.compress.budget import Budget
 from edgenet.compress.callbacks import Callback, Loop, Run
 from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.distill import distillation
+from edgenet.compress.finding import slots
+from edgenet.compress.groups import Groups
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
-from edgenet.compress.proximal import GroupLasso, GroupRow, Groups, L1Inf
+from edgenet.compress.proximal import GroupLasso, GroupRow, L1Inf
 from edgenet.compress.refit import refit_
-from edgenet.compress.report import Report, Row, report, stored
+from edgenet.compress.reports import Report, Row
 from edgenet.compress.schedules import Anneal, cubic_density
-from edgenet.compress.search import Budget, Point, SearchResult, search
-from edgenet.compress.slots import Slot, replace, slots
+from edgenet.compress.searching import Point, SearchResult, search
+from edgenet.compress.sizes import report, stored
+from edgenet.compress.slot import Slot, replace
 
 __all__ = [
     "ADMM",

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from edgenet.compress.callbacks import Callback, Run
 from edgenet.compress.compress import fit
+from edgenet.compress.finding import slots
 from edgenet.compress.plan import Plan, PlanLike
-from edgenet.compress.slots import Slot, slots
+from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
 from edgenet.structured import Structure
 

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from edgenet.compress.finding import matching, slots
+from edgenet.compress.places import Undo
 from edgenet.compress.plan import Plan, PlanLike
-from edgenet.compress.report import Report, report
-from edgenet.compress.slots import Slot, Undo, clear, matching, replace, slots
+from edgenet.compress.reports import Report
+from edgenet.compress.sizes import report
+from edgenet.compress.slot import Slot, clear, replace
 from edgenet.errors import PlanError, RankError, ShapeError
-from edgenet.structured import Structure, StructuredMatrix
+from edgenet.structured import Structure, StructuredMatrix, name_of
 
 _ROWS = 4096  # of a weight that are compared at once
 
@@ -35,8 +38,9 @@ def compress_(model: nn.Module, plan: PlanLike, *, progress: bool = False) -> Re
         What it took before and takes now, with the model in ``report.model``.
 
     Raises:
-        PlanError: if a pattern matches nothing, a structure or option is unknown, a slot's size is not known yet, or
-            something would be lost (hooks, say).
+        PlanError: if a pattern matches nothing, a structure or option is unknown, a slot's size is not known yet,
+            something would be lost (hooks, say), or a function of the plan fails or makes no matrix for its slot of a
+            family that is registered. The model is then as it was.
         ShapeError, RankError: if a weight is not finite, or an option does not fit its shape; with the slot's name.
     """
     found = slots(model)
@@ -61,9 +65,14 @@ def decompress_(model: nn.Module, pattern: str = ".*") -> list[str]:
         The names of the slots that were compressed.
 
     Raises:
-        PlanError: if the pattern matches no slot. Slots that are dense already are no error.
+        PlanError: if the pattern matches no slot, or something would be lost (hooks on a matrix, say); nothing is
+            changed then. Slots that are dense already are no error.
     """
     compressed = [slot for slot in matching(slots(model), pattern) if not slot.is_dense]
+    for slot in compressed:
+        reason = slot.refusal()
+        if reason is not None:
+            raise PlanError(reason)
     for slot in compressed:
         clear(slot)
     return [slot.name for slot in compressed]
@@ -83,20 +92,38 @@ def fit(slot: Slot, structure: Structure, weight: Tensor | None = None) -> tuple
     reason = slot.refusal()
     if reason is not None:
         raise PlanError(reason)
+    where = f"{slot.name}, {slot.shape[0]} x {slot.shape[1]}"
     with torch.no_grad():
         weight = slot.weight().detach() if weight is None else weight
         try:
-            matrix = structure(weight)
+            matrix = structure(weight.clone())  # what a function writes into its argument must not reach the model
         except (ShapeError, RankError, PlanError) as error:
-            raise type(error)(f"{slot.name}, {slot.shape[0]} x {slot.shape[1]}: {error}") from error
+            raise type(error)(f"{where}: {error}") from error
+        except Exception as error:  # whatever a function of the plan raises
+            raise PlanError(f"{where}: its structure raises {type(error).__name__}: {error}") from error
         if not isinstance(matrix, StructuredMatrix):
             raise PlanError(f"{slot.name}: its structure makes a {type(matrix).__name__}, no StructuredMatrix.")
         if tuple(matrix.shape) != slot.shape:
             raise PlanError(f"{slot.name} is {slot.shape}, and the matrix for it {tuple(matrix.shape)}.")
+        _check_told(matrix, where)
         dense = matrix.to_dense()
         if dense.dtype != weight.dtype:
             raise PlanError(f"{slot.name} is of {weight.dtype}, and the matrix for it of {dense.dtype}.")
+        if dense.device != weight.device:
+            raise PlanError(f"{slot.name} is on {weight.device}, and the matrix for it on {dense.device}.")
         return matrix, relative_error(weight, dense)
+
+
+def _check_told(matrix: StructuredMatrix, where: str) -> None:
+    """Reports and files tell of a matrix by the name of its family and its options.
+
+    Raises:
+        PlanError: if one of the two is missing, also of a matrix inside.
+    """
+    try:
+        name_of(matrix), matrix.config()
+    except PlanError as error:
+        raise PlanError(f"{where}: {error}") from error
 
 
 def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix]) -> Undo:

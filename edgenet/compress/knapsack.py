@@ -56,18 +56,18 @@ def front(groups: Sequence[Sequence[tuple[float, float]]]) -> Front:
         order = np.lexsort((np.arange(len(costs)), losses, costs))
         lowest = np.minimum.accumulate(losses[order])
         better = np.concatenate([[True], losses[order][1:] < lowest[:-1]])
-        kept = _thinned(order[better], costs)
-        steps.append((kept // len(own), kept % len(own)))
-        cost, loss = costs[kept], losses[kept]
+        unbeaten = _thinned(order[better], costs)
+        steps.append((unbeaten // len(own), unbeaten % len(own)))
+        cost, loss = costs[unbeaten], losses[unbeaten]
     return Front(cost, loss, tuple(steps))
 
 
-def _thinned(kept: np.ndarray, costs: np.ndarray) -> np.ndarray:
+def _thinned(unbeaten: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """At most about ``_MOST`` of them: of each small range of costs the one of least loss, and always the cheapest."""
-    if len(kept) <= _MOST:
-        return kept
-    place = np.log(np.maximum(costs[kept], np.finfo(float).tiny))
+    if len(unbeaten) <= _MOST:
+        return unbeaten
+    place = np.log(np.maximum(costs[unbeaten], np.finfo(float).tiny))
     bucket = ((place - place[0]) / max(place[-1] - place[0], 1e-300) * (_MOST - 1)).astype(int)
     last = np.concatenate([bucket[1:] != bucket[:-1], [True]])
     last[0] = True
-    return kept[last]
+    return unbeaten[last]

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from edgenet.compress.slots import Slot, matching
+from edgenet.compress.finding import matching
+from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
 from edgenet.structured import Structure, StructuredMatrix, family, structure
 

@@ -7,7 +7,8 @@ import re
 from torch import nn
 
 from edgenet.compress.compress import fill
-from edgenet.compress.slots import Slot, slots
+from edgenet.compress.finding import slots
+from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured import Hashed, HashPool
 

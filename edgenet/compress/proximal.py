@@ -17,78 +17,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from edgenet.compress.callbacks import Callback, Run
+from edgenet.compress.groups import Groups
 from edgenet.errors import PlanError
 
 _NEWTON = 12  # steps, of which the last ones change nothing
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Which entries of a tensor make a group: those that agree in their places along some axes.
-
-    Attributes:
-        axes: the axes along which groups are told apart; below 0 they count from the last.
-        shape: the tensor is viewed in this shape first; one size may be -1. None leaves it.
-    """
-
-    axes: tuple[int, ...]
-    shape: tuple[int, ...] | None = None
-
-    @classmethod
-    def of(cls, spec: str | tuple[str, int] | Groups, shape: tuple[int, ...]) -> Groups:
-        """The groups that a short form means for a tensor of a shape.
-
-        "rows", "columns": each row, each column is a group; ("rows", n), ("columns", n): each of n equal runs of
-        consecutive ones; "functions": everything that agrees but in the last axis.
-
-        Raises:
-            PlanError: if it means nothing for this shape.
-        """
-        if isinstance(spec, Groups):
-            groups = spec
-        elif spec == "functions":
-            groups = cls(tuple(range(len(shape) - 1)))
-        else:
-            name, count = (spec, None) if isinstance(spec, str) else spec if _is_pair(spec) else (None, None)
-            axis = {"rows": 0, "columns": 1}.get(name) if isinstance(name, str) else None
-            if axis is None:
-                raise PlanError(f"groups are 'rows', 'columns', 'functions', pairs of them and how many; got {spec!r}.")
-            if axis >= len(shape):
-                raise PlanError(f"a tensor of shape {shape} has no {name}.")
-            if count is None:
-                groups = cls((axis,))
-            elif count < 1 or shape[axis] % count:
-                raise PlanError(f"{shape[axis]} {name} do not divide into {count} equal runs; the tensor is {shape}.")
-            else:
-                groups = cls((axis,), (*shape[:axis], count, shape[axis] // count, *shape[axis + 1 :]))
-        groups.flat(torch.empty(shape, device="meta"))
-        return groups
-
-    def flat(self, tensor: Tensor) -> Tensor:
-        """(groups, entries of each).
-
-        Raises:
-            PlanError: if the shape or an axis does not fit.
-        """
-        try:
-            view = tensor if self.shape is None else tensor.reshape(self.shape)
-            front = view.movedim(self.axes, tuple(range(len(self.axes))))
-            groups = math.prod(front.shape[: len(self.axes)])
-            return front.reshape(groups, math.prod(front.shape[len(self.axes) :]))
-        except (RuntimeError, IndexError) as error:
-            raise PlanError(f"{self} does not fit a tensor of shape {tuple(tensor.shape)}: {error}") from error
-
-    def unflat(self, flat: Tensor, like: Tensor) -> Tensor:
-        """The tensor of which ``flat`` has the groups, of the shape of ``like``."""
-        view = like if self.shape is None else like.reshape(self.shape)
-        axes = [axis % view.dim() for axis in self.axes]
-        order = [*axes, *(axis for axis in range(view.dim()) if axis not in axes)]
-        moved = flat.reshape([view.shape[axis] for axis in order])
-        return moved.movedim(tuple(range(len(order))), tuple(order)).reshape(like.shape)
-
-
-def _is_pair(spec: Any) -> bool:
-    return isinstance(spec, tuple | list) and len(spec) == 2 and isinstance(spec[1], int)
 
 
 @dataclass(frozen=True)
@@ -131,9 +63,10 @@ class Proximal(Callback):
 
     Args:
         groups: {pattern: groups}; patterns are matched to the names of parameters by ``re.match``, the first that
-            matches counts. Groups in short form, see ``Groups.of``: heads of a lift (H C, F) are ("rows", H), hops of
-            linear taps (F_out, (K + 1) F) are ("columns", K + 1), hops of an edge table (E, K H) ("columns", K), and
-            the functions of ``phi.Additive`` are "functions" of its coefficients.
+            matches counts; a tied parameter is taken once, by any of its names. Groups in short form, see
+            ``Groups.of``: heads of a lift (H C, F) are ("rows", H), hops of linear taps (F_out, (K + 1) F) are
+            ("columns", K + 1), hops of an edge table (E, K H) ("columns", K), and the functions of ``phi.Additive`` are
+            "functions" of its coefficients.
         penalty: at least 0.
         by_size: weigh each group by the root of the number of its entries, so that tensors with groups of different
             sizes are treated alike.
@@ -224,23 +157,32 @@ class Proximal(Callback):
         return math.sqrt(flat.shape[1]) if self.by_size else 1.0
 
     def _assigned(self, model: nn.Module) -> Iterator[tuple[str, nn.Parameter, Groups]]:
-        parameters = dict(model.named_parameters())
+        names: dict[nn.Parameter, list[str]] = {}  # tied ones have several, and are one
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            names.setdefault(parameter, []).append(name)
+        self._check_patterns([name for own in names.values() for name in own])
+        for parameter, own in names.items():
+            spec = next((groups for pattern, groups in self.groups.items() if _matches(pattern, own)), None)
+            if spec is None:
+                continue
+            if is_lazy(parameter):
+                raise PlanError(f"the size of {own[0]} is not known yet: run the model once first.")
+            yield own[0], parameter, Groups.of(spec, tuple(parameter.shape))
+
+    def _check_patterns(self, names: list[str]) -> None:
         for pattern in self.groups:
             try:
                 re.compile(pattern)
             except re.error as error:
                 raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
-            if not any(re.match(pattern, name) for name in parameters):
-                near = difflib.get_close_matches(pattern.replace("\\", ""), parameters, n=3, cutoff=0.3)
-                known = ", ".join(near or list(parameters)[:8]) or "none"
+            if not _matches(pattern, names):
+                near = difflib.get_close_matches(pattern.replace("\\", ""), names, n=3, cutoff=0.3)
+                known = ", ".join(near or names[:8]) or "none"
                 raise PlanError(f"the pattern {pattern!r} matches no parameter; there are {known}.")
-        for name, parameter in parameters.items():
-            spec = next((groups for pattern, groups in self.groups.items() if re.match(pattern, name)), None)
-            if spec is None:
-                continue
-            if is_lazy(parameter):
-                raise PlanError(f"the size of {name} is not known yet: run the model once first.")
-            yield name, parameter, Groups.of(spec, tuple(parameter.shape))
+
+
+def _matches(pattern: str, names: list[str]) -> bool:
+    return any(re.match(pattern, name) for name in names)
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:

@@ -34,7 +34,7 @@ class Anneal(Callback):
             ends after half to six tenths.
         every: steps between two changes.
         initial: density at the beginning, in (0, 1].
-        pattern: of the paths of the sparse matrices (``fc.weight.dopant``), for ``re.match``.
+        pattern: of the paths of the sparse matrices (``fc.weight.dopant``), for ``re.match``; a tied one has several.
 
     Raises:
         RankError: if a density is not in (0, 1].
@@ -60,8 +60,9 @@ class Anneal(Callback):
             self._set(run, cubic_density(run.step, self.start, self.end, self.density, self.initial))
 
     def _set(self, run: Run, density: float) -> None:
-        found = {name: m for name, m in run.model.named_modules() if isinstance(m, Sparse)}
-        matched = [matrix for name, matrix in found.items() if re.match(self.pattern, name)]
+        paths = run.model.named_modules(remove_duplicate=False)
+        found = {name: m for name, m in paths if isinstance(m, Sparse)}
+        matched = dict.fromkeys(matrix for name, matrix in found.items() if re.match(self.pattern, name))
         if not matched:
             raise PlanError(
                 f"there is no sparse matrix whose path matches {self.pattern!r}; there are "

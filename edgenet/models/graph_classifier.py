@@ -96,6 +96,10 @@ class GraphClassifier(nn.Module, Pretrained):
             conv.bind(edges, num_nodes)
         return self
 
+    def arguments(self) -> dict[str, Any]:
+        """All of the constructor's; saved models are made by them."""
+        return self.config()
+
     def reset_parameters(self) -> None:
         for part in (*self.convs, self.head):
             part.reset_parameters()

@@ -119,6 +119,10 @@ class NodeClassifier(nn.Module, Pretrained):
         """JSON-able arguments that rebuild the model."""
         return dict(self._config)
 
+    def arguments(self) -> dict[str, Any]:
+        """All of the constructor's; saved models are made by them."""
+        return self.config()
+
     def bind(self, edges: Any, num_nodes: int | None = None) -> Self:
         """Give tables of edge weights and node taps their graph; see ``EdgeNetConv.bind``."""
         for conv in self.convs:

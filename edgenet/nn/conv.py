@@ -143,6 +143,11 @@ class EdgeNetConv(PygDoor, Pretrained):
         return self.self_tap or self.phi.reads_target
 
     # ---------------------------------------------------------------- set-up
+    def arguments(self) -> dict[str, Any]:
+        """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
+        # heads of a phi that reads them off a signal come as an attribute
+        return {"heads": max(1, self.heads), "flow": self.flow, "decomposed_layers": self.decomposed_layers}
+
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
         super().reset_parameters()

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgenet.compress.report import report
+from edgenet.compress.sizes import report
 from edgenet.errors import CheckpointError
 from edgenet.pretrained import folder as files
 from edgenet.pretrained import graphs
-from edgenet.pretrained.card import card
+from edgenet.pretrained.building import Builder, share_pools
+from edgenet.pretrained.describing import describe
 from edgenet.pretrained.graphs import fingerprint
-from edgenet.pretrained.tree import Builder, describe, share_pools
+from edgenet.pretrained.model_card import card
 
 __all__ = ["fingerprint", "from_pretrained", "save_pretrained"]
 
@@ -37,7 +38,9 @@ def save_pretrained(model: nn.Module, folder: str | Path, pack: bool = True) -> 
             matrices under a mask come back as compressed rows. Pass False to go on with a schedule of densities.
 
     Raises:
-        CheckpointError: if a layer has no size yet, or something is no plain tensor. Nothing is written then.
+        CheckpointError: if a layer has no size yet, something is no plain tensor, or a module that is to be loaded
+            alone has hooks, pruning, a weight norm or other parametrizations of its own; with its path and the remedy.
+            Nothing is written then.
     """
     description = describe(model, pack)
     found = graphs.fingerprints(model)
@@ -107,7 +110,7 @@ def _loaded(
         _load(skeleton, tensors, config)
         loaded = skeleton
     else:
-        trial = copy.deepcopy(model)
+        trial = _copied(model)
         for target in (trial, model):  # all or nothing
             tensors = files.read_tensors(folder, config)
             with torch.random.fork_rng(devices=[]):
@@ -126,6 +129,16 @@ def _loaded(
     if edges is not None:
         graphs.bind(loaded, edges, num_nodes)
     return loaded.eval()
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:  # torch copies no tensor that was computed
+        raise CheckpointError(
+            f"the model that was handed over cannot be copied, as is done to try the files first: {error} Pruning and "
+            f"the old weight_norm leave such tensors: put them on after loading, or call the model under no_grad first."
+        ) from error
 
 
 def _built(tree: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], pools: Mapping[str, str]) -> nn.Module:

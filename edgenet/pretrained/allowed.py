@@ -1,4 +1,7 @@
-"""The classes that a saved model may be made of. A name in a file is looked up here, and nowhere else."""
+"""The classes that a saved model may be made of. A name in a file is looked up here, and nowhere else.
+
+They are torch's common modules, PyG's layers, edgenet's own, and those that a user allows: ``allow(name, cls)``.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from torch_geometric.utils._trim_to_layer import TrimToLayer
 
 from edgenet import convert, models, phi, structured
 from edgenet import nn as edgenet_nn
+from edgenet.errors import CheckpointError
 
 _TORCH = (
     "Identity", "Linear", "Bilinear", "Embedding", "EmbeddingBag", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
@@ -61,3 +65,26 @@ CLASSES: dict[str, type[nn.Module]] = {
 
 #: The reverse.
 NAMES: dict[type[nn.Module], str] = {kind: name for name, kind in CLASSES.items()}
+
+_BUILT_IN = frozenset(CLASSES)
+
+
+def allow(name: str, kind: type[nn.Module]) -> None:
+    """Let files name a class of a user's, and so make it: ``allow("phi.banded", Banded)``.
+
+    Its constructor is called with arguments from the file. It is saved by the attributes that are called as its
+    constructor's arguments, and by ``arguments()``, if it has that method: a dict of those that are not. Whoever loads
+    a model must have allowed the same names; until then it is loaded into one that was built: ``model=``.
+
+    Raises:
+        CheckpointError: if it is no class of modules, the name is of edgenet, torch or PyG, or the name or the class is
+            taken by another.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)) or inspect.isabstract(kind):
+        raise CheckpointError(f"{name!r} is to name a class of modules that can be made, got {kind!r}.")
+    if not name or name in _BUILT_IN or name.startswith(("torch.", "torch_geometric.", "edgenet.")):
+        raise CheckpointError(f"{name!r} is, or looks like, a name of a built-in class; choose one of your own.")
+    if CLASSES.get(name, kind) is not kind or NAMES.get(kind, name) != name:
+        taken = CLASSES.get(name) or kind
+        raise CheckpointError(f"{name!r} cannot name {kind.__qualname__}: {NAMES[taken]!r} names {taken.__qualname__}.")
+    CLASSES[name], NAMES[kind] = kind, name

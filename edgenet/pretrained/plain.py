@@ -49,30 +49,17 @@ def encode(value: Any) -> Any:
     Raises:
         NotPlainError: if it is none.
     """
-    if value is None or isinstance(value, bool | str):
-        return str(value) if isinstance(value, str) else value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"$float": str(float(value))}
-    if isinstance(value, Child):
-        return {"$child": value.name}
-    if type(value) is tuple:
-        return {"$tuple": [encode(item) for item in value]}
-    if type(value) is list:
-        return [encode(item) for item in value]
-    if type(value) is dict and all(isinstance(key, str) and not key.startswith("$") for key in value):
-        return {key: encode(item) for key, item in value.items()}
-    if isinstance(value, torch.dtype):
-        return {"$dtype": str(value).removeprefix("torch.")}
-    if type(value) is Tensor and value.numel() <= _MOST and not value.is_complex() and not value.is_meta:
-        return {"$tensor": [str(value.dtype).removeprefix("torch."), encode(value.tolist())]}
+    if value is None or isinstance(value, bool):
+        return value
+    for kind, write in _WRITERS.items():
+        if isinstance(value, kind):
+            return write(value)
     try:
         if value in _NAMES:
             return {"$function": _NAMES[value]}
     except TypeError:  # what cannot be hashed is no function of the list
         pass
-    raise NotPlainError(f"a {type(value).__name__} is no plain value")
+    raise _not_plain(value)
 
 
 def decode(value: Any, children: Mapping[str, nn.Module | None]) -> Any:
@@ -91,22 +78,59 @@ def decode(value: Any, children: Mapping[str, nn.Module | None]) -> Any:
         return value
     if not any(key.startswith("$") for key in value):
         return {key: decode(item, children) for key, item in value.items()}
-    (mark, content), *more = value.items()
+    mark, content = next(iter(value.items()))
     try:
-        if more:
+        if len(value) > 1:
             raise KeyError(mark)
-        if mark == "$tuple":
-            return tuple(decode(item, children) for item in content)
-        if mark == "$child":
-            return children[content]
-        if mark == "$function":
-            return FUNCTIONS[content]
-        if mark == "$dtype":
-            return _DTYPES[content]
-        if mark == "$float":
-            return float(content)
-        if mark == "$tensor":
-            return torch.tensor(decode(content[1], {}), dtype=_DTYPES[content[0]], device="cpu")
-        raise KeyError(mark)
+        return _READERS[mark](content, children)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CheckpointError(f"{mark} of {str(content)[:60]!r} names nothing that edgenet knows.") from error
+
+
+def _not_plain(value: Any) -> NotPlainError:
+    return NotPlainError(f"a {type(value).__name__} is no plain value")
+
+
+def _tuple(value: tuple) -> dict[str, Any]:
+    if type(value) is not tuple:  # one with names, say
+        raise _not_plain(value)
+    return {"$tuple": [encode(item) for item in value]}
+
+
+def _list(value: list) -> list[Any]:
+    if type(value) is not list:
+        raise _not_plain(value)
+    return [encode(item) for item in value]
+
+
+def _dict(value: dict) -> dict[str, Any]:
+    if type(value) is not dict or not all(isinstance(key, str) and not key.startswith("$") for key in value):
+        raise _not_plain(value)
+    return {key: encode(item) for key, item in value.items()}
+
+
+def _tensor(value: Tensor) -> dict[str, Any]:
+    if type(value) is not Tensor or value.numel() > _MOST or value.is_complex() or value.is_meta:
+        raise _not_plain(value)
+    return {"$tensor": [str(value.dtype).removeprefix("torch."), encode(value.tolist())]}
+
+
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    str: str,
+    int: int,
+    float: lambda value: float(value) if math.isfinite(value) else {"$float": str(float(value))},
+    Child: lambda value: {"$child": value.name},
+    tuple: _tuple,
+    list: _list,
+    dict: _dict,
+    torch.dtype: lambda value: {"$dtype": str(value).removeprefix("torch.")},
+    Tensor: _tensor,
+}
+_READERS: dict[str, Callable[[Any, Mapping[str, nn.Module | None]], Any]] = {
+    "$tuple": lambda content, children: tuple(decode(item, children) for item in content),
+    "$child": lambda content, children: children[content],
+    "$function": lambda content, _: FUNCTIONS[content],
+    "$dtype": lambda content, _: _DTYPES[content],
+    "$float": lambda content, _: float(content),
+    "$tensor": lambda content, _: torch.tensor(decode(content[1], {}), dtype=_DTYPES[content[0]], device="cpu"),
+}

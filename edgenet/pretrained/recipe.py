@@ -1,8 +1,11 @@
 """Recipes: how a single module is made anew from plain arguments, and what must then be set to make it the same.
 
-Most constructors keep their arguments as attributes of the same names, and children likewise. What is made of those is
-compared with the module, and the recipe also says every plain attribute and every parameter in which the two differ. A
-module that differs in anything else has no recipe.
+Most constructors keep their arguments as attributes of the same names, and children likewise. Where one does not, its
+class has a method ``arguments()``: a dict of those arguments. A value of it that is a child of the module stands for
+that child; arguments that the constructor does not have are left out, so that a subclass may inherit the method.
+
+What is made of the arguments is compared with the module, and the recipe also says every plain attribute and every
+parameter in which the two differ. A module that differs in anything else has no recipe.
 """
 
 from __future__ import annotations
@@ -18,10 +21,6 @@ from torch.nn.parameter import is_lazy
 from torch_geometric.nn import ChebConv, MessagePassing
 
 from edgenet.errors import CheckpointError
-from edgenet.models import GraphClassifier, NodeClassifier
-from edgenet.nn import EdgeNetConv, Parallel
-from edgenet.nn.taps import GraphIsomorphism, Scaled, Stacks
-from edgenet.phi import Attention, AttentionV2, DotProduct, EdgeVarying
 from edgenet.pretrained.allowed import CLASSES, NAMES
 from edgenet.pretrained.plain import Child, NotPlainError, decode, encode
 from edgenet.structured import StructuredLinear
@@ -29,36 +28,10 @@ from edgenet.structured.bridge import bridged
 
 CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
 
-# arguments that are no attribute of the same name
-_ARGUMENTS: dict[type[nn.Module], Callable[[Any], dict[str, Any]]] = {
-    StructuredLinear: lambda m: {"bias": None},  # a tensor; its shape is that in the file
-    Scaled: lambda m: {"taps": len(m.weight)},
-    GraphIsomorphism: lambda m: {"epsilon": m.start, "learned": isinstance(m.epsilon, nn.Parameter)},
-    Stacks: lambda m: {
-        "in_channels": m.mix[0].shape[1],
-        "out_channels": m.mix[0].shape[0] // m.stacks,
-        "order": len(m.mix) if m.shared else len(m.root),
-        "bias": m.root[0].bias is not None,
-    },
-    Attention: lambda m: {"share_hops": m.shares_hops, "score_bias": m.score_bias is not None},
-    AttentionV2: lambda m: {"share_weights": m.target is None, "bias": m.lifts_have_bias},
-    DotProduct: lambda m: {"bias": m.lifts_have_bias},
-    EdgeVarying: lambda m: {
-        "self_loops": m.has_diagonal,
-        "initial": m.has_initial,
-        "nodes": getattr(m.where, "nodes", None),
-        "num_types": m.where.edge_rows if m.share == "type" else None,
-        "buckets": m.where.edge_rows if m.share == "hash" else None,
-    },
-    ChebConv: lambda m: {"K": len(m.lins)},
-    # heads of a phi that read them off a signal come as an attribute
-    EdgeNetConv: lambda m: {"heads": max(1, m.heads), "flow": m.flow, "decomposed_layers": m.decomposed_layers},
-}
-
 _RECURRENT = (
     "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size",
 )  # fmt: skip
-_RESERVED = frozenset((*vars(nn.Module()), "kept", "_token"))
+_RESERVED = frozenset((*vars(nn.Module()), "cache", "kept", "_token"))
 
 
 class NoRecipeError(Exception):
@@ -135,9 +108,19 @@ def make(
 
 
 def _called(kind: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
-    if kind is Parallel:
-        return kind(*arguments["convs"])
-    return kind(**arguments)
+    starred = [p.name for p in _parameters(kind) if p.kind is p.VAR_POSITIONAL and p.name in arguments]
+    positional = [item for name in starred for item in arguments[name]]
+    return kind(*positional, **{name: value for name, value in arguments.items() if name not in starred})
+
+
+def _parameters(kind: type[nn.Module]) -> list[inspect.Parameter]:
+    """Of its constructor; and of its parent's, where a class of edgenet hands the rest of its arguments on to it."""
+    parameters = dict(inspect.signature(kind).parameters)
+    parent = kind.__mro__[1]
+    hands_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values()) and "__init__" in vars(kind)
+    if hands_on and parent in NAMES and NAMES[parent].startswith("edgenet."):
+        parameters = {**{p.name: p for p in _parameters(parent)}, **parameters}
+    return list(parameters.values())
 
 
 def _container(kind: type[nn.Module], children: Mapping[str, nn.Module | None]) -> nn.Module:
@@ -189,43 +172,58 @@ def _set_children(module: nn.Module, children: Mapping[str, nn.Module | None]) -
 
 # ---------------------------------------------------------------- reading a module
 def _arguments(module: nn.Module, kind: type[nn.Module], with_children: bool) -> dict[str, Any]:
-    if kind in (NodeClassifier, GraphClassifier):
-        return module.config()
-    layer = issubclass(kind, EdgeNetConv)  # whose subclasses hand the rest of their arguments on to it
-    known = EdgeNetConv if layer else kind
-    given = dict(_ARGUMENTS[known](module)) if known in _ARGUMENTS else {}
-    if issubclass(kind, nn.RNNBase):  # whose signatures say (*args, **kwargs)
-        given |= {name: vars(module)[name] for name in _RECURRENT if kind is nn.LSTM or name != "proj_size"}
-        given |= {"nonlinearity": module.nonlinearity} if kind is nn.RNN else {}
-    parameters = {**inspect.signature(known).parameters, **inspect.signature(kind).parameters}
-    for name, parameter in parameters.items():
-        if name in given or name in ("device", "dtype") or name.startswith("_"):
+    """What to call the class with.
+
+    Raises:
+        NotPlainError: if nothing says what an argument was, or no file can hold it.
+    """
+    parameters = _parameters(kind)
+    given = _told(module, kind, parameters)
+    for parameter in parameters:
+        if parameter.name in given or parameter.name in ("device", "dtype") or parameter.name.startswith("_"):
             continue
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            if issubclass(kind, MessagePassing) and not layer and module.flow != "source_to_target":
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if isinstance(module, MessagePassing) and "flow" not in given and module.flow != "source_to_target":
                 given["flow"] = module.flow
-            continue
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL and name not in module._modules:
-            continue
-        needed = parameter.default is inspect.Parameter.empty
-        if name == "aggr" and isinstance(module, MessagePassing) and "(" in str(module.aggr):
-            given[name] = Child("aggr_module")  # handed over as a module
-        elif name in module._modules:
-            child = module._modules[name]
-            if with_children or needed:
-                given[name] = None if child is None else Child(name)
-        elif name == "bias" and "bias" in module._parameters:
-            given[name] = module._parameters["bias"] is not None
-        elif name in vars(module) and not isinstance(vars(module)[name], Tensor):
-            try:
-                encode(vars(module)[name])
-                given[name] = vars(module)[name]
-            except NotPlainError:
-                if needed:
-                    raise
-        elif needed:
-            raise NotPlainError(f"nothing says what its argument {name!r} was")
+        elif parameter.kind is not parameter.VAR_POSITIONAL or parameter.name in module._modules:
+            given |= _read(module, parameter, with_children)
     return given
+
+
+def _told(module: nn.Module, kind: type[nn.Module], parameters: list[inspect.Parameter]) -> dict[str, Any]:
+    """The arguments that a class tells itself, and those of classes of torch and PyG that keep them elsewhere."""
+    if issubclass(kind, nn.RNNBase):  # whose signatures say (*args, **kwargs)
+        given = {name: vars(module)[name] for name in _RECURRENT if kind is nn.LSTM or name != "proj_size"}
+        return given | ({"nonlinearity": module.nonlinearity} if kind is nn.RNN else {})
+    if kind is ChebConv:
+        return {"K": len(module.lins)}
+    told = module.arguments() if callable(getattr(kind, "arguments", None)) else {}
+    names, free = {p.name for p in parameters}, any(p.kind is p.VAR_KEYWORD for p in parameters)
+    children = {id(child): Child(name) for name, child in module._modules.items() if child is not None}
+    return {name: children.get(id(value), value) for name, value in told.items() if free or name in names}
+
+
+def _read(module: nn.Module, parameter: inspect.Parameter, with_children: bool) -> dict[str, Any]:
+    """An argument that is an attribute, a child or a bias of its name; nothing where the default will do."""
+    name, needed = parameter.name, parameter.default is inspect.Parameter.empty
+    if name == "aggr" and isinstance(module, MessagePassing) and "(" in str(module.aggr):
+        return {name: Child("aggr_module")}  # handed over as a module
+    if name in module._modules:
+        child = module._modules[name]
+        return {name: None if child is None else Child(name)} if with_children or needed else {}
+    if name == "bias" and name in module._parameters:
+        return {name: module._parameters[name] is not None}
+    if name not in vars(module) or isinstance(vars(module)[name], Tensor):
+        if needed and parameter.kind is not parameter.VAR_POSITIONAL:
+            raise NotPlainError(f"nothing says what its argument {name!r} was")
+        return {}
+    try:
+        encode(vars(module)[name])
+    except NotPlainError:
+        if needed:
+            raise
+        return {}
+    return {name: vars(module)[name]}
 
 
 def _made(kind: type[nn.Module], arguments: dict[str, Any], module: nn.Module) -> nn.Module:

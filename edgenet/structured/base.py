@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ class StructuredMatrix(nn.Module, ABC):
     nothing from here. A family implements ``shape``, ``matmul``, ``to_dense``, ``from_dense`` and ``draw_``, and
     ``config`` and ``from_config`` where ``from_dense`` takes options.
     """
+
+    #: whether ``from_dense`` iterates, and takes seconds for large weights: a search then waits to be asked
+    iterates: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,8 +207,16 @@ def structure(name: str, **options: Any) -> Structure:
 
 
 def name_of(matrix: StructuredMatrix) -> str:
-    """The name of its family in ``STRUCTURES``."""
-    return next(name for name, kind in STRUCTURES.items() if kind is type(matrix))
+    """The name of its family in ``STRUCTURES``, with parametrisations or without.
+
+    Raises:
+        PlanError: if its class is not registered.
+    """
+    own = type(matrix).__mro__[1] if "parametrizations" in matrix._modules else type(matrix)
+    for name, kind in STRUCTURES.items():
+        if kind is own:
+            return name
+    raise PlanError(f"the class {own.__name__} is no family in STRUCTURES, so that no report or file can name it.")
 
 
 def project(weight: Tensor, structure: Structure) -> Tensor:

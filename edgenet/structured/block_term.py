@@ -39,6 +39,8 @@ class BlockTerm(ModeMatrix):
         RankError: if core and factors do not fit.
     """
 
+    iterates = True
+
     def __init__(self, core: Tensor, factors: Sequence[Tensor], shape: tuple[int, int] | None = None) -> None:
         fits = core.dim() == len(factors) + 1 >= 3 and all(
             f.dim() == 4 and (f.shape[0], f.shape[3]) == (core.shape[0], r)

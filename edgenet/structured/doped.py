@@ -31,6 +31,8 @@ class Doped(StructuredMatrix):
         ShapeError: if the two differ in shape.
     """
 
+    iterates = True
+
     def __init__(self, base: StructuredMatrix, dopant: StructuredMatrix) -> None:
         super().__init__()
         if base.shape != dopant.shape:

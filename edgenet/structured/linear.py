@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,10 @@ class StructuredLinear(nn.Module):
         dense(self.weight, "the weights of this layer").keep_(rows, columns)
         if self.bias is not None and rows is not None:
             self.bias = nn.Parameter(self.bias[rows.to(self.bias.device)].clone(), self.bias.requires_grad)
+
+    def arguments(self) -> dict[str, Any]:
+        """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
+        return {"bias": None}  # a tensor, of which the file says the shape
 
     def reset_parameters(self) -> None:
         self.weight.reset_parameters()

@@ -11,7 +11,17 @@ from torch.nn.utils import prune
 from edgenet.compress import Plan, compress_, decompress_, slots
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.models import NodeClassifier
-from edgenet.structured import STRUCTURES, Dense, Kronecker, LowRank, StructuredLinear, project, structure
+from edgenet.structured import (
+    STRUCTURES,
+    Dense,
+    Doped,
+    Kronecker,
+    LowRank,
+    Sparse,
+    StructuredLinear,
+    project,
+    structure,
+)
 
 EDGES = torch.tensor([[0, 1, 2, 3, 1], [1, 2, 3, 0, 3]])
 RANK_TWO = {"structure": "low_rank", "rank": 2}
@@ -22,17 +32,18 @@ def model():
 
 
 def state(net):
-    """Names, tensors, and the very modules: nothing of it may change."""
-    return {key: value.clone() for key, value in net.state_dict().items()}, list(net.modules())
+    """Names, tensors, and the very modules and parameters: nothing of it may change."""
+    return {k: v.clone() for k, v in net.state_dict().items()}, list(net.modules()), list(net.parameters())
 
 
 def unchanged(before, net):
-    tensors, modules = before
+    tensors, modules, parameters = before
     now = net.state_dict()
     return (
         list(tensors) == list(now)
         and all(torch.equal(value, now[key]) for key, value in tensors.items())
         and all(a is b for a, b in zip(modules, net.modules(), strict=True))
+        and all(a is b for a, b in zip(parameters, net.parameters(), strict=True))
     )
 
 
@@ -133,6 +144,10 @@ def test_a_toml_file_that_is_no_plan_is_refused_with_its_name(tmp_path, text, sa
 
 
 # ---------------------------------------------------------------- all or nothing
+class Own(Dense):
+    """A family that nobody registered."""
+
+
 def bad(weight):
     raise RankError("no rank will do")
 
@@ -145,6 +160,12 @@ def bad(weight):
         (lambda weight: weight, PlanError, "makes a Tensor"),
         (lambda weight: Dense(weight.mT), PlanError, r"\(12, 4\), and the matrix for it \(4, 12\)"),
         (lambda weight: Dense(weight.float()), PlanError, "float64, and the matrix for it of torch.float32"),
+        (lambda weight: Own(weight), PlanError, r"rnn\.weight_hh_l0, 12 x 4: .*Own"),
+        (lambda weight: Doped(Own(weight), Sparse.from_dense(weight, 0.1)), PlanError, "Own"),
+        (lambda weight: 1 // 0, PlanError, "weight_hh_l0.*ZeroDivisionError: integer division"),
+        (lambda weight: next(iter(())), PlanError, "weight_hh_l0.*StopIteration"),
+        (lambda weight: [][0], PlanError, "weight_hh_l0.*IndexError"),
+        (lambda weight: Dense(weight.mul_(0))[0], PlanError, "TypeError"),
     ],
 )
 def test_an_error_at_the_last_slot_leaves_the_first_as_it_was(spec, error, says):
@@ -159,7 +180,7 @@ def test_weights_that_are_not_finite_are_refused_and_nothing_is_half_replaced():
     net = model()
     with torch.no_grad():
         net["head"].weight[1, 2] = torch.nan
-    tensors, modules = state(net)
+    tensors, modules, _ = state(net)
     with pytest.raises(ShapeError, match=r"head\.weight, 4 x 4: 1 of the 16"):
         compress_(net, {".*": RANK_TWO})
     assert list(tensors) == list(net.state_dict()) and all(a is b for a, b in zip(modules, net.modules(), strict=True))
@@ -171,6 +192,23 @@ def test_a_refusal_while_swapping_undoes_the_swaps_before():
     before = state(net)
     with pytest.raises(PlanError, match="hooks or parametrizations"):
         compress_(net, {".*": RANK_TWO})
+    assert unchanged(before, net)
+
+
+def test_what_a_function_writes_into_its_argument_does_not_reach_the_model():
+    net = model()
+    before = state(net)
+    with pytest.raises(PlanError, match="no StructuredMatrix"):
+        compress_(net, {"fc": lambda weight: weight.zero_()})
+    assert unchanged(before, net)
+
+
+def test_going_back_is_all_or_nothing_too():
+    net = nn.ModuleList([StructuredLinear(LowRank.random((4, 4), rank=1)) for _ in range(2)])
+    net[1].weight.register_forward_hook(lambda *_: None)
+    before = state(net)
+    with pytest.raises(PlanError, match=r"1\.weight, a LowRank, has hooks"):
+        decompress_(net)
     assert unchanged(before, net)
 
 

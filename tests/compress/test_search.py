@@ -1,7 +1,6 @@
 """The search finds what trying everything finds, keeps to its goals or says that it did not, and repeats itself."""
 
 import itertools
-import sys
 from functools import partial
 
 import pytest
@@ -9,16 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from edgenet.compress import Budget, compress_, knapsack, report, search
 from edgenet.compress.knapsack import front
 from edgenet.compress.plan import resolve
-from edgenet.compress.search import _between
+from edgenet.compress.searching import curves
+from edgenet.compress.searching.curves import between
 from edgenet.errors import PlanError, ShapeError
-from edgenet.structured import family, structure
+from edgenet.structured import STRUCTURES, StructuredLinear, StructuredMatrix, family, structure
 from edgenet.structured.base import project
 
-search_module = sys.modules["edgenet.compress.search"]
 search = partial(search, progress=False)
 
 
@@ -225,6 +225,111 @@ def test_fine_tuning_counts_for_the_drop_and_is_in_the_model():
     assert budgeted.metric > point.metric
 
 
+@pytest.mark.parametrize("budget", [Budget(ratio=2), Budget(ratio=8)], ids=str)
+def test_sensitivity_is_the_loss_at_squared_error_one_whatever_the_probe(budget):
+    """A loss that is quadratic in the error has one sensitivity, at small probes and at large ones."""
+    net, eye = nn.Sequential(nn.Linear(24, 24, bias=False)), torch.eye(24)
+    with torch.no_grad():
+        net[0].weight.copy_(decaying(24, 24, 0.1, seed=1))
+        start = net[0].weight.clone()
+
+    def squared_error(m):
+        with torch.no_grad():
+            return float((m(eye).mT - start).square().sum() / start.square().sum())
+
+    told = search(net, lambda m: 3 - 7 * squared_error(m), budget, families=("low_rank",))
+    assert told.sensitivity == {"0.weight": pytest.approx(7, rel=1e-9)}
+    assert told.points[0].predicted == pytest.approx(3 - told.points[0].metric, rel=1e-9), "and tells of other errors"
+    changed = search(net, budget=budget, families=("low_rank",), inputs=(eye,))
+    assert changed.sensitivity == {"0.weight": pytest.approx(1, rel=1e-9)}
+
+
+class OneSize(StructuredMatrix):
+    """A matrix whose rows are all the same: a family of a user's, of one size only."""
+
+    def __init__(self, row, rows):
+        super().__init__()
+        self.row, self.count = nn.Parameter(row), rows
+
+    @property
+    def shape(self):
+        return self.count, len(self.row)
+
+    def matmul(self, x):
+        return (x @ self.row).unsqueeze(-1).expand(*x.shape[:-1], self.count)
+
+    def to_dense(self):
+        return self.row.expand(self.count, -1)
+
+    @classmethod
+    def from_dense(cls, weight):
+        return cls(weight.mean(0), len(weight))
+
+    def draw_(self, std):
+        self.row.normal_(0, std)
+
+    @classmethod
+    def ladder(cls, shape):
+        return [{}] if shape[0] > 2 else []
+
+
+def test_a_family_of_one_size_that_a_user_registered_is_searched_by_name_and_without(monkeypatch):
+    net = nn.Sequential(nn.Linear(50, 3, bias=False))  # too flat for most families: a ladder of one shape tells nothing
+    with torch.no_grad():
+        net[0].weight.copy_(torch.randn(50).expand(3, 50))
+    monkeypatch.setitem(STRUCTURES, "one_size", OneSize)
+    for families in (None, "one_size"):
+        result = search(net, budget=Budget(parameters=50), families=families)
+        assert result.satisfied and result.plan.rules[0][1] == {"structure": "one_size"} and result.size == 50
+        assert isinstance(result.model[0].weight, OneSize)
+
+
+def test_a_fault_in_a_family_is_seen_and_a_misfit_is_passed_by(monkeypatch):
+    class Faulty(OneSize):
+        @classmethod
+        def from_dense(cls, weight):
+            return [][0]
+
+    class Misfit(OneSize):
+        @classmethod
+        def from_dense(cls, weight):
+            raise ShapeError("no")
+
+    monkeypatch.setitem(STRUCTURES, "misfit", Misfit)
+    assert search(model(), budget=Budget(ratio=2), families=("misfit", "low_rank")).satisfied
+    monkeypatch.setitem(STRUCTURES, "faulty", Faulty)
+    with pytest.raises(PlanError, match=r"0\.weight, 24 x 24: its structure raises IndexError"):
+        search(model(), budget=Budget(ratio=2), families=("faulty", "low_rank"))
+
+
+def test_what_fine_tuning_adds_is_counted():
+    def grow(m):
+        m.extra = nn.Linear(40, 40)
+
+    result = search(model(), budget=Budget(ratio=2), families=("low_rank",), fine_tune=grow)
+    assert result.size == sum(p.numel() for p in result.model.parameters()) and not result.satisfied
+    assert "NOT met" in result.text
+
+
+@pytest.mark.parametrize("touch", ["prune", "old weight norm", "new weight norm", "hook"])
+def test_slots_that_can_take_no_matrix_stay_and_a_model_that_cannot_be_copied_is_refused(touch):
+    net = nn.Sequential(StructuredLinear.dense(24, 24), nn.Linear(24, 24))
+    matrix = net[0].weight
+    {
+        "prune": lambda: prune.l1_unstructured(matrix, "weight", amount=0.5),
+        "old weight norm": lambda: nn.utils.weight_norm(matrix),
+        "new weight norm": lambda: nn.utils.parametrizations.weight_norm(matrix),
+        "hook": lambda: matrix.register_forward_hook(lambda *_: None),
+    }[touch]()
+    if touch in ("prune", "old weight norm"):
+        with pytest.raises(PlanError, match=r"Sequential cannot be copied.*prune\.remove"):
+            search(net, budget=Budget(parameters=900), families="low_rank")
+        return
+    result = search(net, budget=Budget(parameters=900), families="low_rank")
+    assert list(result.sensitivity) == ["1.weight"] and result.satisfied
+    assert result.size == sum(p.numel() for p in result.model.parameters()) <= 900
+
+
 # ---------------------------------------------------------------- the same again
 def test_the_same_search_gives_the_same_result_and_draws_no_random_numbers_outside():
     net, x = model(), torch.randn(40, 24)
@@ -271,8 +376,8 @@ def test_families_that_iterate_are_tried_in_large_slots_where_they_are_named(mon
         asked.append(spec["structure"])
         return resolve(spec, where)
 
-    monkeypatch.setattr(search_module, "resolve", heard)
-    monkeypatch.setattr(search_module, "_LARGE", 500)
+    monkeypatch.setattr(curves, "resolve", heard)
+    monkeypatch.setattr(curves, "_LARGE", 500)
     search(net, budget=Budget(ratio=2))
     assert "low_rank" in asked and not {"doped", "block_term"} & set(asked)
     search(net, budget=Budget(ratio=2), families=("doped",))
@@ -316,6 +421,6 @@ def test_a_budget_is_one_sensible_number(options):
 
 
 def test_sizes_between_two_rungs_change_one_number():
-    assert [o["rank"] for o in _between({"rank": 4}, {"rank": 8})] == [5, 6, 7]
-    assert _between({"rank": 1}, {"rank": 2}) == [] == _between({"a": 1, "b": 1}, {"a": 2, "b": 2})
-    assert [o["density"] for o in _between({"density": 0.1}, {"density": 0.2})] == pytest.approx([0.125, 0.15, 0.175])
+    assert [o["rank"] for o in between({"rank": 4}, {"rank": 8})] == [5, 6, 7]
+    assert between({"rank": 1}, {"rank": 2}) == [] == between({"a": 1, "b": 1}, {"a": 2, "b": 2})
+    assert [o["density"] for o in between({"density": 0.1}, {"density": 0.2})] == pytest.approx([0.125, 0.15, 0.175])

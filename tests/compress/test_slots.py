@@ -10,7 +10,7 @@ from torch_geometric.nn import GATConv, GCNConv, LightGCN
 from torch_geometric.nn import Linear as PyGLinear
 
 from edgenet.compress import replace, slots
-from edgenet.compress.slots import clear
+from edgenet.compress.slot import clear
 from edgenet.errors import PlanError
 from edgenet.models import NodeClassifier
 from edgenet.nn import EdgeNetConv

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from edgenet._version import __version__
-from edgenet.compress.report import Report
+from edgenet.compress.reports import Report
 
 
 def card(model: nn.Module, report: Report, graphs: Mapping[str, Mapping[str, Any]], unknown: Mapping[str, str]) -> str:

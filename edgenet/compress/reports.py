@@ -1,19 +1,14 @@
-"""Reports: what a compressed model takes, slot by slot, and what is lost."""
+"""Reports: what a compressed model took and takes, slot by slot, and what is lost, as tables and JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch import nn
 
-from edgenet.compress.slots import Slot, slots
 from edgenet.errors import PlanError
-from edgenet.structured import StructuredMatrix, name_of
 
 
 @dataclass(frozen=True)
@@ -25,11 +20,12 @@ class Row:
         shape: (m, n), or None for the rest.
         structure: name of the family, "dense" where nothing is compressed.
         options: of the family.
-        parameters_before, parameters: numbers that are trained, or frozen. A number that several slots share (a hash
-            pool) is counted at the first.
+        parameters_before, parameters: numbers that are trained, or frozen; under a mask those that it lets through. A
+            number that several slots share (a hash pool, a factor) is counted at the first. Before, the slot was dense.
         bytes_before, bytes: of the tensors on disk.
         error: ||W - W'|| / ||W|| in the Frobenius norm, at the time of compression. None where that is not known.
-        multiply_adds_before, multiply_adds: of one row of input. Behind a bridge, those of the dense product.
+        multiply_adds_before, multiply_adds: of one row of input, in all its places together. Behind a bridge, those of
+            the dense product.
     """
 
     name: str
@@ -80,6 +76,12 @@ class Report:
             )
         }
         return Row("total", None, "", {}, **sums)
+
+    def compared_with(self, start: Report) -> Report:
+        """The same, with the sizes of another report in the place of those before."""
+        known = {row.name: row for row in start.rows}
+        rows = [_since(row, known[row.name]) if row.name in known else row for row in self.rows]
+        return Report(tuple(rows), _since(self.rest, start.rest), self.model)
 
     def __str__(self) -> str:
         return "\n".join(_table(self._cells()))
@@ -135,97 +137,9 @@ class Report:
         return body
 
 
-def report(model: nn.Module, errors: dict[str, float] | None = None) -> Report:
-    """The report of a model as it stands; "before" is every slot dense.
-
-    Args:
-        model: any, with structured matrices in it or without.
-        errors: relative error of slots by name, where it is known.
-    """
-    found, rows = slots(model), []
-    seen: dict[int, Tensor] = {}  # by identity; held, so that no identity comes twice
-    for slot in found.values():
-        if not slot.is_lazy:
-            rows.append(_row(slot, seen, (errors or {}).get(slot.name)))
-    rest = list(_fresh((tensor for _, tensor in _tensors_outside(model)), seen))
-    parameters = sum(t.numel() for t in rest if isinstance(t, nn.Parameter))
-    size = sum(map(_bytes, rest))
-    return Report(tuple(rows), Row("(the rest)", None, "", {}, parameters, parameters, size, size), model)
-
-
-def stored(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a model as they go to disk: those of ``state_dict()``, with every structured matrix in the form of
-    its ``pack()``, and what stands in several places once, under its first name."""
-    result: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for prefix, matrix in _matrices(model):
-        if id(matrix) not in seen:
-            seen.add(id(matrix))
-            result.update({f"{prefix}.{key}": tensor for key, tensor in _packed(matrix).items()})
-    result.update(_tensors_outside(model))
-    once: dict[int, str] = {}
-    for name, tensor in result.items():
-        once.setdefault(id(tensor), name)
-    return {name: tensor.detach() for name, tensor in result.items() if once[id(tensor)] == name}
-
-
-def _row(slot: Slot, seen: dict[int, Tensor], error: float | None) -> Row:
-    (m, n), matrix = slot.shape, slot.matrix
-    tensors = [slot.parameter] if matrix is None else list(_packed(matrix).values())
-    numbers = [slot.parameter] if matrix is None else list(matrix.parameters())
-    new = [p for p in numbers if id(p) not in seen]
-    whole = matrix is not None and len(new) == len(numbers)  # only then may it count by itself, masks and all
-    size = sum(map(_bytes, _fresh(tensors, seen)))
-    seen.update((id(p), p) for p in numbers)
-    like = next((t for t in (*numbers, *tensors) if t.is_floating_point() or t.is_complex()), None)
-    width = torch.get_default_dtype().itemsize if like is None else like.element_size()
-    dense = 0 if slot.reads_rows else m * n
-    return Row(
-        name=" = ".join(slot.names),
-        shape=slot.shape,
-        structure="dense" if matrix is None else name_of(matrix),
-        options={} if matrix is None else {key: value for key, value in matrix.config().items() if key != "shape"},
-        parameters_before=m * n,
-        parameters=matrix.num_parameters() if whole else sum(p.numel() for p in new),
-        bytes_before=m * n * width,
-        bytes=size,
-        error=error,
-        multiply_adds_before=dense,
-        multiply_adds=dense if not dense or matrix is None or slot.is_bridged else matrix.multiply_adds(1),
-    )
-
-
-def _packed(matrix: StructuredMatrix) -> dict[str, Tensor]:
-    """Tensors of the packed form. Where that is the matrix itself they are its own, so that sharing is seen."""
-    return {k: v for k, v in matrix.pack().state_dict(keep_vars=True).items() if isinstance(v, Tensor)}
-
-
-def _matrices(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, StructuredMatrix]]:
-    """Every structured matrix that is in no other, by its path in ``state_dict``."""
-    for name, child in module._modules.items():
-        if isinstance(child, StructuredMatrix):
-            yield prefix + name, child
-        elif child is not None:
-            yield from _matrices(child, f"{prefix}{name}.")
-
-
-def _tensors_outside(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of ``state_dict`` that belong to no structured matrix."""
-    inside = tuple(f"{prefix}." for prefix, _ in _matrices(model))
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if isinstance(tensor, Tensor) and not name.startswith(inside) and not is_lazy(tensor):
-            yield name, tensor
-
-
-def _fresh(tensors: Iterable[Tensor], seen: dict[int, Tensor]) -> Iterator[Tensor]:
-    for tensor in tensors:
-        if id(tensor) not in seen:
-            seen[id(tensor)] = tensor
-            yield tensor
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _since(row: Row, before: Row) -> Row:
+    sizes = {f"{key}_before": getattr(before, key) for key in ("parameters", "bytes", "multiply_adds")}
+    return replace(row, **sizes)
 
 
 def _short(value: Any) -> str:

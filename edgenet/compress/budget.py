@@ -1,0 +1,55 @@
+"""Budget: how large a compressed model may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from edgenet.errors import PlanError
+
+_KINDS = ("parameters", "bytes", "ratio", "latency")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How large a compressed model may be; exactly one number.
+
+    Attributes:
+        parameters: of the whole model, every number in memory once: ``sum(p.numel() for p in model.parameters())``.
+        bytes: of the whole model's tensors on disk, as ``save_pretrained`` writes them.
+        ratio: parameters of the given model over parameters after, of the whole model; above 1.
+        latency: seconds that the products of all slots take together, each with a batch of ``rows`` rows, as measured
+            on this machine. Clocks vary, and so may what is chosen.
+        rows: see ``latency``.
+
+    Raises:
+        PlanError: if not exactly one number is given, or it is out of range.
+    """
+
+    parameters: float | None = None
+    bytes: float | None = None
+    ratio: float | None = None
+    latency: float | None = None
+    rows: int = 32
+
+    def __post_init__(self) -> None:
+        given = {name: value for name in _KINDS if (value := getattr(self, name)) is not None}
+        if len(given) != 1:
+            raise PlanError(f"a budget is one of {', '.join(_KINDS)}, got {given or 'none'}.")
+        name, value = next(iter(given.items()))
+        if not (math.isfinite(value) and value > (1 if name == "ratio" else 0)) or self.rows < 1:
+            raise PlanError(f"a budget of {name} wants a number above {int(name == 'ratio')}, got {value}.")
+
+    @property
+    def kind(self) -> str:
+        """Which of the numbers is given."""
+        return next(name for name in _KINDS if getattr(self, name) is not None)
+
+    @property
+    def unit(self) -> str:
+        """What sizes are counted in: "parameters", "bytes" or "latency"."""
+        return "parameters" if self.kind == "ratio" else self.kind
+
+    def limit(self, before: float) -> float:
+        """The largest size allowed, for a model of a size before."""
+        return before / self.ratio if self.ratio else getattr(self, self.kind)

@@ -1,0 +1,164 @@
+"""Slot: a weight of a model, in all the places where it stands, and how a structured matrix takes its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from edgenet.compress.places import Behind, Held, Place, Undo
+from edgenet.compress.sharing import is_hooked
+from edgenet.errors import PlanError
+from edgenet.structured import Dense, StructuredMatrix
+from edgenet.structured.bridge import detach_
+from edgenet.structured.read import read
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A place, or several that share one weight, for a structured matrix.
+
+    Attributes:
+        name: the dotted path of the first place.
+        names: of all places, more than one where weights are tied.
+        shape: (m, n); -1 where it is not known yet.
+        matrix: the structured matrix that is there, or None where there is a tensor.
+        holders: the place of every name; one that is reached by two paths comes twice.
+        parameter: the tensor that is there, or None.
+        elsewhere: paths under which what is stored also stands, and no matrix can be put.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    shape: tuple[int, int]
+    matrix: StructuredMatrix | None
+    holders: tuple[Place, ...]
+    parameter: nn.Parameter | None = field(default=None, repr=False)
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every place once."""
+        return tuple(dict.fromkeys(self.holders))
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether its size is not known before the model has run once."""
+        return -1 in self.shape
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether nothing is compressed here yet."""
+        return self.matrix is None or self.matrix.is_dense
+
+    @property
+    def is_bridged(self) -> bool:
+        """Whether all places build the dense tensor at every call."""
+        return all(place.use == "tensor" for place in self.holders)
+
+    def weight(self) -> Tensor:
+        """(m, n), as the model uses it, differentiable in what is stored.
+
+        Raises:
+            PlanError: if the size is not known yet.
+        """
+        if self.is_lazy:
+            raise PlanError(f"the size of {self.name} is not known yet: run the model once first.")
+        if self.matrix is None:
+            return self.parameter.flatten(1)
+        return read(self.matrix) if is_hooked(self.matrix) else self.matrix.to_dense()
+
+    @property
+    def trains(self) -> bool:
+        """Whether any of its numbers wants a gradient."""
+        return any(p.requires_grad for p in self.numbers())
+
+    def numbers(self) -> list[nn.Parameter]:
+        """The parameters that are stored here."""
+        return [self.parameter] if self.matrix is None else list(self.matrix.parameters())
+
+    def refusal(self) -> str | None:
+        """Why no matrix can be put here, or None."""
+        if self.is_lazy:
+            return f"the size of {self.name} is not known yet: run the model once first."
+        if self.is_dense and self.elsewhere:
+            return (
+                f"{self.name} shares its weight with {', '.join(self.elsewhere)}, where no matrix can be put, so that "
+                f"the two would come apart. Give one of them a weight of its own, or keep this slot."
+            )
+        return next((reason for place in self.places if (reason := self._refusal_of(place))), None)
+
+    def _refusal_of(self, place: Place) -> str | None:
+        if isinstance(place, Held):
+            matrix = place.owner._modules[place.attribute]
+            if is_hooked(matrix):
+                return (
+                    f"{self.name}, a {type(matrix).__name__}, has hooks or parametrizations of its own (pruning, "
+                    f"weight norm), which a new matrix would lose. Remove them first (handle.remove(), prune.remove, "
+                    f"remove_parametrizations, remove_weight_norm), or keep this slot."
+                )
+        elif isinstance(place.reader, nn.Embedding | nn.EmbeddingBag):
+            table = place.reader
+            if table.sparse or table.max_norm is not None:
+                return f"{self.name} has max_norm or sparse gradients, which need every entry stored; keep it."
+            if table.padding_idx is not None and bool(table.weight[table.padding_idx].any()):
+                return (
+                    f"the padding row {table.padding_idx} of {self.name} is not zero, and that of a "
+                    f"StructuredEmbedding always is. Set it to zero, or keep this slot."
+                )
+        return None
+
+
+def replace(slot: Slot, matrix: StructuredMatrix) -> Undo:
+    """Put a matrix into all places of a slot, and return what undoes that.
+
+    The matrix gets the training mode of what it replaces, and wants gradients only if that did.
+
+    Raises:
+        PlanError: if the shape or device differs, or something would be lost (hooks, say). Nothing is changed then.
+    """
+    reason = slot.refusal()
+    if reason is not None:
+        raise PlanError(reason)
+    if not isinstance(matrix, StructuredMatrix):
+        raise PlanError(f"{slot.name} takes a StructuredMatrix, got {type(matrix).__name__}.")
+    old, new = slot.weight(), next(matrix.parameters(), None)
+    if tuple(matrix.shape) != slot.shape:
+        raise PlanError(f"{slot.name} is {slot.shape}, and the matrix for it {tuple(matrix.shape)}.")
+    if new is not None and new.device != old.device:
+        raise PlanError(f"{slot.name} is on {old.device}, and the matrix for it on {new.device}.")
+    if not slot.trains:
+        matrix.requires_grad_(False)
+    undos: list[Undo] = []
+    try:
+        for place in slot.places:
+            undos.append(place.put(matrix))
+    except Exception:
+        _undo_all(undos)
+        raise
+    return lambda: _undo_all(undos)
+
+
+def clear(slot: Slot) -> None:
+    """Leave the dense form in a slot: a ``Dense`` matrix, or a plain parameter where a bridge was.
+
+    Raises:
+        PlanError: if something would be lost (hooks, say). Nothing is changed then.
+    """
+    reason = slot.refusal()
+    if reason is not None:
+        raise PlanError(reason)
+    dense = Dense.from_dense(slot.weight().detach()).requires_grad_(slot.trains)
+    tensor: nn.Parameter = dense.weight
+    for place in slot.places:
+        if isinstance(place, Behind):
+            if tensor.shape != place.owner.shape:
+                tensor = nn.Parameter(tensor.detach().reshape(place.owner.shape), requires_grad=slot.trains)
+            detach_(place.module, place.name, tensor)
+        else:
+            place.put(dense)
+
+
+def _undo_all(undos: list[Undo]) -> None:
+    while undos:
+        undos.pop()()
