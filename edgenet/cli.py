@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenet import bench, commands_model, errors
 from edgenet._version import __version__
+from edgenet.text import plain_table
 
 if TYPE_CHECKING:
     from edgenet.config import RunConfig
@@ -206,7 +207,7 @@ def _results_table(result: RunResult) -> str:
     config, first = result.config, result.seeds[0]
     title = f"{config.model.layer} on {config.dataset.name}, {first.parameters:,} parameters"
     header = ["seed", "best/epochs", f"val {result.metric}", f"test {result.metric}", "seconds"]
-    return f"\n{title}\n{_table(header, rows, rule=len(rows) - 1)}"
+    return f"\n{title}\n{plain_table(header, rows, rule=len(rows) - 1)}"
 
 
 def _score(value: float) -> str:
@@ -216,23 +217,6 @@ def _score(value: float) -> str:
 def _spread(result: RunResult, name: str) -> str:
     """mean ± sample standard deviation."""
     return _score(result.mean(name)) + (f" ± {result.std(name):.4f}" if len(result.seeds) > 1 else "")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], rule: int | None = None) -> str:
-    """Columns of text, flush left, and of numbers, flush right; a line below the header and above row ``rule``."""
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    numbers = [all(cell[:1].isdigit() or cell[:1] in "-" for cell in column[1:]) for column in columns]
-
-    def line(cells: Sequence[str]) -> str:
-        triples = zip(cells, widths, numbers, strict=True)
-        return "  ".join(cell.rjust(width) if number else cell.ljust(width) for cell, width, number in triples).rstrip()
-
-    dashes = "  ".join("-" * width for width in widths).rstrip()
-    lines = [line(header), dashes]
-    for number, row in enumerate(rows):
-        lines += [dashes, line(row)] if number == rule else [line(row)]
-    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------- data
@@ -262,9 +246,7 @@ def _data(arguments: argparse.Namespace) -> int:
             for row in data.available(arguments.data_root)
         ]
         header = ["name", "task", "metric", "found", "what"]
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(5)]
-        for row in [header, *rows]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(plain_table(header, rows, right=()))
         return 0
     if arguments.action == "info":
         facts = data.describe(arguments.name, arguments.data_root)
@@ -326,7 +308,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if tests:
         spread = f"{fmean(tests):.4f}" + (f" ± {stdev(tests):.4f}" if len(tests) > 1 else "")
         rows.append(["mean", f"{len(tests)} of {len(config.training.seeds)} done", "", "", spread, ""])
-    print(_table(["seed", "state", "best/epochs", "val", "test", "seconds"], rows, len(rows) - 1 if tests else None))
+    print(
+        plain_table(
+            ["seed", "state", "best/epochs", "val", "test", "seconds"], rows, rule=len(rows) - 1 if tests else None
+        )
+    )
     if model is not None:
         trainable = {name for name, p in model.named_parameters() if p.requires_grad}
         tensors = [(name, value) for name, value in model.state_dict().items() if value.numel()]
@@ -337,7 +323,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
              f"{value.numel():,}", "" if name in trainable else "fixed"]
             for name, value in tensors
         ]  # fmt: skip
-        print(_table(["tensor", "shape", "dtype", "numbers", ""], lines))
+        print(plain_table(["tensor", "shape", "dtype", "numbers", ""], lines))
     pictures = sorted(folder.glob("*.png"))
     print("\n" + "\n".join(f"picture: {path}" for path in pictures) if pictures else "\nno pictures yet")
     if len(tests) < len(config.training.seeds):
@@ -385,7 +371,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         total = one.report.total
         rows.append([one.family.replace("_", " "), f"{total.parameters:,}", f"{total.ratio:.1f}", f"{total.bytes:,}",
                      _score(one.before), _score(one.after)])  # fmt: skip
-    print(_table(["structure", "parameters", "times fewer", "bytes", "test, compressed", "fine-tuned"], rows))
+    print(plain_table(["structure", "parameters", "times fewer", "bytes", "test, compressed", "fine-tuned"], rows))
     best = story.best
     print(f"\nsaved and read back: {story.saved}, {best.family.replace('_', ' ')}, {best.report.total.parameters:,} "
           f"parameters, test accuracy {_score(best.after)}\npicture: {story.picture}")  # fmt: skip
@@ -431,7 +417,7 @@ def _backends_table(table: dict[str, dict[str, dict[str, Any]]]) -> str:
         return ", ".join(state["runs by itself on"]) or "ready"
 
     rows = [[op, *map(cell, states.values())] for op, states in table.items()]
-    lines = [_table(["float32 tensors on", *next(iter(table.values()))], rows)]
+    lines = [plain_table(["float32 tensors on", *next(iter(table.values()))], rows)]
     lines.append("\nready: can be asked for, by edgenet.ops.use")
     return "\n".join(lines + [f"{number}: {reason}" for reason, number in reasons.items()])
 

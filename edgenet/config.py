@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import json
 import math
-import re
 import tomllib
 import types
 import typing
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.errors import ConfigError
+from edgenet.text import did_you_mean, near_names, toml_document
 
 
 def _wanted(text: str, test: Callable[[Any], bool], default: Any = MISSING) -> Any:
@@ -153,13 +151,12 @@ class RunConfig:
 
     def to_toml(self) -> str:
         """The text of a TOML file, from which ``from_toml`` makes this again."""
-        tables = self.to_dict()
-        lines = [f"{key} = {_toml(value)}" for key, value in tables.items() if not isinstance(value, dict)]
-        for name, table in tables.items():
-            if isinstance(table, dict):
-                lines += ["", f"[{name}]"] if lines else [f"[{name}]"]
-                lines += [f"{_key(key)} = {_toml(value)}" for key, value in table.items() if value != {}]
-        return "\n".join(lines) + "\n"
+        return toml_document(
+            {
+                name: {key: item for key, item in value.items() if item != {}} if isinstance(value, dict) else value
+                for name, value in self.to_dict().items()
+            }
+        )
 
     def replaced(self, **changes: Any) -> RunConfig:
         """This with other values, dots written as two underscores: ``config.replaced(training__seeds=[0, 1])``."""
@@ -234,13 +231,13 @@ def _read_table(kind: type, values: Any, table: str, where: str) -> Any:
 def _hint(key: str, table: str, known: Iterable[str]) -> str:
     """What was perhaps meant: a near key of this table, or of another."""
     known = list(known)
-    near = difflib.get_close_matches(key, known, n=1)
-    if near:
-        return f" Did you mean {near[0]!r}? Known keys: {', '.join(known)}."
+    meant = did_you_mean(key, known)
+    if meant:
+        return f"{meant} Known keys: {', '.join(known)}."
     for other in fields(RunConfig):
         kind = typing.get_type_hints(RunConfig)[other.name]
         names = [item.name for item in fields(kind)] if is_dataclass(kind) else []
-        near = difflib.get_close_matches(key, names, n=1, cutoff=0.8)
+        near = near_names(key, names, 1, cutoff=0.8)
         if near and other.name != table:
             return f" Did you mean {near[0]!r} of [{other.name}]? Known keys here: {', '.join(known)}."
     options = f" Further arguments of the model or data set go into [{table}.options]." if "options" in known else ""
@@ -276,26 +273,3 @@ def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     return value
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _quoted(key)
-
-
-def _quoted(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"{text!a} holds bytes that are no UTF-8: a TOML file cannot hold them.") from error
-    # TOML knows no surrogate pairs, which JSON writes in ASCII, and wants DEL escaped, which JSON does not
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return _quoted(value) if isinstance(value, str) else json.dumps(value)

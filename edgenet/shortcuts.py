@@ -19,7 +19,7 @@ STATE_HOOKS = (
     "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
 
-_known: dict[type, bool] = {}
+_known: set[type] = set()
 _keeping = True
 
 
@@ -56,9 +56,13 @@ def plain(*parts: nn.Module | None) -> bool:
     return unwatched() and untouched(*parts)
 
 
-def untouched(*parts: nn.Module | None) -> bool:
+def untouched(*parts: nn.Module | None, but_for_pre_hooks_of: nn.Module | None = None) -> bool:
     """Whether every part, and everything inside it, is of exactly a class of this library (or of torch's layers,
-    or PyG's aggregations), without a ``forward`` of its own, without hooks of any kind and without parametrizations."""
+    or PyG's aggregations), without a ``forward`` of its own, without hooks of any kind and without parametrizations.
+
+    Args:
+        but_for_pre_hooks_of: a module whose own forward pre-hooks do not count, because the caller runs them.
+    """
     if torch_module._has_any_global_hook():
         return False
     stack: list[nn.Module | None] = list(parts)
@@ -68,10 +72,12 @@ def untouched(*parts: nn.Module | None) -> bool:
             continue
         kind, own = type(part), part.__dict__
         if kind not in _known:
-            _known[kind] = kind.__module__.startswith(_KNOWN)  # parametrised modules have classes of torch's making
-        if not _known[kind] or "forward" in own:
+            if not kind.__module__.startswith(_KNOWN):  # parametrised modules have classes of torch's making
+                return False
+            _known.add(kind)
+        if "forward" in own or own["_forward_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
             return False
-        if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
+        if own["_forward_pre_hooks"] and part is not but_for_pre_hooks_of:
             return False
         stack.extend(own["_modules"].values())
     return True
@@ -83,9 +89,7 @@ def unwatched() -> bool:
     if torch.compiler.is_compiling():
         return not torch.compiler.is_exporting()
     return not (
-        torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._is_tracing()
+        torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() or torch._C._is_tracing()
     )
 
 

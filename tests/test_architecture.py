@@ -42,8 +42,8 @@ MAY_IMPORT = {
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} nn models compress convert checkpoint _version",
     "estimators": "errors",
-    "data": "errors",
-    "config": "errors",
+    "data": "errors text",
+    "config": "errors text",
     "presets": "config",
     "checkpoint": "errors _version",
     "testing": LOW,  # anything below nn

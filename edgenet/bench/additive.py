@@ -20,6 +20,7 @@ from edgenet.bench.jobs import run_all
 from edgenet.bench.spam import RELEVANT
 from edgenet.phi.additive import Contributions
 from edgenet.presets import preset
+from edgenet.text import markdown_table
 
 PENALTIES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05)
 DRAWS, WANTED = 20, 0.95  # of the simulation, and the share in which its four features are to be found
@@ -123,7 +124,7 @@ def _accuracies(
         f"whole functions to zero. Public split, test accuracy in percent at the epoch of the best validation "
         f"accuracy, mean ± sample standard deviation over {seeds} seeds (0 to {seeds - 1}); the last column is paired, "
         f"seed by seed. Functions are counted at that epoch, noise included.",
-        report.table(header, rows),
+        markdown_table(header, rows),
         *_verdict(attention, found, best, sparse),
         *report.measured_elsewhere([attention]),
         f"Settings: 1433 -> {additive_run.HIDDEN} -> 7 channels, one head, order 1, ELU, cubic functions (df "
@@ -184,7 +185,7 @@ def _path(path: Mapping[float, Results], free: Results, none: Results) -> list[s
         rows.append((title, report.spread([one["val"] for one in results], digits=2), f"{kept:.1f}", f"{noise:.1f}"))
     return [
         "The path from which penalties were chosen, on validation nodes alone:",
-        report.table(("penalty", "validation", "functions", f"of them noise, of {NOISE}"), rows),
+        markdown_table(("penalty", "validation", "functions", f"of them noise, of {NOISE}"), rows),
     ]
 
 
@@ -208,7 +209,7 @@ def _functions(job: Job, out: Path, which: str) -> list[str]:
         f"![the functions that are not zero]({picture.name})",
         "How much of the variation of the logarithm of edge weights among the in-edges of a node each accounts for "
         "(its covariance with the sum, over the variance of the sum; the shares add up to 100):",
-        report.table(header, rows),
+        markdown_table(header, rows),
         *_edge(parts, attr, names, graph.source, graph.target),
     ]
 
@@ -248,7 +249,7 @@ def _edge(parts: Contributions, attr: Tensor, names: Sequence[str], source: Tens
         f"The edge from document {j} to document {i}, of all the one that its functions set most apart from the other "
         f"{int(entering.sum()) - 1} that enter its target, by `explain(...).of_edge({edge})`. Its weight is "
         f"{weight:.2g}, where the mean of all would give it {1 / int(entering.sum()):.2g}:",
-        report.table(
+        markdown_table(
             ("feature", "of this edge", "its function adds", "mean over the edges into its target"),
             [*rows, ("sum", "", *total)],
         ),
@@ -278,5 +279,5 @@ def _simulation(draws: list[Recovery]) -> list[str]:
         f"`compress.GroupLasso` under 14 falling penalties, each from the last; a quarter of the nodes chooses among "
         f"the sets on the path, refitted without a penalty. Correlations are of the four refitted functions with the "
         f"true ones. {len(draws)} draws, of which {WANTED:.0%} are wanted:",
-        report.table(header, rows),
+        markdown_table(header, rows),
     ]

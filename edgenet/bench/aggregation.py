@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from edgenet import ops
-from edgenet.bench import edges, report, threads
+from edgenet.bench import edges, threads
 from edgenet.bench.graphs import sample
 from edgenet.bench.hop import Function, Problem
 from edgenet.bench.peers import import_dgl
@@ -17,6 +17,7 @@ from edgenet.bench.timing import BOTH, FORWARD, Implementation, compared
 from edgenet.bench.worker import Job
 from edgenet.graph import Graph
 from edgenet.ops import backend
+from edgenet.text import markdown_table
 
 TITLE = "Aggregation"
 #: (heads, channels) by graph
@@ -122,7 +123,7 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
             speeds = [result["bytes_a_second"] / 1e9 for job, result in own if job["malloc"] == malloc]
             text += [
                 f"### One hop, {malloc} allocator",
-                report.table(header, rows),
+                markdown_table(header, rows),
                 f"Copy: {min(speeds):.0f} to {max(speeds):.0f} GB/s, read and written, over the processes.",
             ]
     partly = {job["graph"]: result["checked_heads"] for job, result in own if result["checked_heads"] < job["heads"]}

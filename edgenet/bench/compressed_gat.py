@@ -13,6 +13,7 @@ from edgenet import plots
 from edgenet.bench import report
 from edgenet.bench.compressed_gat_run import LABELS_ALONE, SETTINGS, SLOTS, Case, measured, published
 from edgenet.bench.jobs import run_all
+from edgenet.text import markdown_table
 
 ENTRIES = 64 * 1433
 _HEADS = (8, 8)  # heads x channels
@@ -208,7 +209,7 @@ def _table(names: Sequence[str], main: Sequence[Any], held: Mapping[int, Any]) -
                 _spread(held[row], "test") if row in held else "",
             )
         )
-    return report.table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _parts(results: Sequence[Any]) -> str:
@@ -226,7 +227,7 @@ def _parts(results: Sequence[Any]) -> str:
                 _spread(result, "agreement"),
             )
         )
-    return report.table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _settings(confidence: float) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgenet.bench import report
 from edgenet.bench.jobs import run_all
 from edgenet.presets import preset
+from edgenet.text import markdown_table
 
 #: layer: what it is, and the published accuracy with its source
 NETWORKS = {
@@ -53,7 +54,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
             f"sample standard deviation over {seeds} seeds (0 to {seeds - 1}). The epoch of the best validation "
             f"accuracy is kept (ties: lower validation loss); test nodes choose nothing. Published numbers are "
             f"quoted, not measured here.",
-            report.table(header, rows),
+            markdown_table(header, rows),
             *report.measured_elsewhere(summaries),
             f"## Settings\n\n```toml\n{settings}```",
         ],

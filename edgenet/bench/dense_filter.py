@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from edgenet import ops
-from edgenet.bench import report
 from edgenet.bench.graphs import Size, power_law
 from edgenet.bench.layer_problem import fill_, implementation, peer_implementation
 from edgenet.bench.peer_layers import Parameters, PeerLayer
@@ -18,6 +17,7 @@ from edgenet.bench.timing import BOTH, FORWARD, Implementation, Results, compare
 from edgenet.bench.worker import Job
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, specializations
+from edgenet.text import markdown_table
 
 #: graphs by their number of nodes; 5.3 in-edges a node
 GRAPHS = {100: Size(100, 530, 20, seed=5), 400: Size(400, 2_120, 40, seed=6)}
@@ -166,5 +166,5 @@ def parts(records: list[Record]) -> list[str]:
         f"node. Dense: an N x N matrix for every pair of features and hop, zeros off the graph, multiplied hop by hop; "
         f"signal by signal is the form of alegnn, the library of the paper's authors. Gradients are those in the "
         f"signals and in all weights; the check compares them on the graph's edges.",
-        report.table(header, rows),
+        markdown_table(header, rows),
     ]

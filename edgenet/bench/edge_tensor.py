@@ -16,6 +16,7 @@ from edgenet.bench import report
 from edgenet.bench.memory import high_water, settled
 from edgenet.bench.worker import Job, in_its_own_process
 from edgenet.errors import ConfigError
+from edgenet.text import markdown_table
 
 HIDDEN, EPOCHS = 16, 200
 #: title: options of ``edge_varying``, and the weight decay of the channels
@@ -118,7 +119,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
             f"it has after reading the data (VmHWM over VmRSS), the largest of the seeds. Adam, {_RATE} for channels "
             f"and {_TABLE_RATE} for tables of edges and nodes, these without weight decay: it would take the weights "
             f"of edges that no labelled node sees to 0. Dropout {_DROPOUT}.",
-            report.table(header, rows),
+            markdown_table(header, rows),
             "The last row has no weight of an edge's own. Learning rates and decays were chosen by the validation "
             "accuracy of seed 0, from seven settings for CP of rank 8, four for Kronecker channels, two or three for "
             "node-bilinear, tensor train, hashed and doped taps, and one for the rest, the last row among them: a lead "

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from edgenet.bench import report
 from edgenet.bench.graphs import GRAPHS, Size, power_law
 from edgenet.bench.layer_problem import LayerProblem
 from edgenet.bench.reference import LayerShape
@@ -15,6 +14,7 @@ from edgenet.bench.speed import Record, Settings, error, milliseconds
 from edgenet.bench.timing import BOTH, compared, passed
 from edgenet.bench.worker import Job
 from edgenet.graph import Graph
+from edgenet.text import markdown_table
 
 LAYER = LayerShape("gat", 64, 8, 8)
 SIZES = (100_000, 230_000, 530_000, 1_220_000, 2_830_000, 6_510_000, 15_000_000)
@@ -64,7 +64,7 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
         "### Cost against edges",
         f"Forward and backward of `gat({LAYER.in_channels}, {LAYER.channels}, heads={LAYER.heads})` on power-law "
         f"graphs with {EDGES_A_NODE} edges a node. Above {WHOLE:,} edges the check covers one head.",
-        report.table(("edges", "allocator", "forward + backward, ms", "ns an edge", "error"), rows),
+        markdown_table(("edges", "allocator", "forward + backward, ms", "ns an edge", "error"), rows),
     ]
     if lines:
         draw(lines, picture)

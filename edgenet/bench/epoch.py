@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenet import ops
-from edgenet.bench import report
 from edgenet.bench.graphs import Sample, sample
 from edgenet.bench.layer_problem import fill_
 from edgenet.bench.peer_layers import Edges, Parameters, PeerLayer, as_ours, dgl_gat, hold_, pyg_gat
@@ -22,6 +21,7 @@ from edgenet.bench.worker import Job
 from edgenet.graph import Graph
 from edgenet.models import NodeClassifier
 from edgenet.structured import sparse_features
+from edgenet.text import markdown_table
 
 TITLE = "Training steps"
 STEP = "step"
@@ -240,4 +240,4 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
         for row in result["rows"]:
             cells = (milliseconds(row, STEP), times_ours(row, ours, STEP), error(row))
             rows.append((NETWORKS[job["graph"]].title, job["malloc"], row["name"], *cells))
-    return [*text, report.table(header, rows)] if rows else text
+    return [*text, markdown_table(header, rows)] if rows else text

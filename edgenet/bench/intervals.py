@@ -12,13 +12,13 @@ from scipy.stats import betabinom
 from sklearn.model_selection import KFold
 from tqdm import tqdm
 
-from edgenet.bench import report
 from edgenet.bench.estimates import write_estimate
 from edgenet.bench.traffic import Traffic, traffic
 from edgenet.estimators import ConformalInterval, QuantilePath, conformal_margin, coverage_range
 from edgenet.estimators.conformal import calibration_rank
 from edgenet.nn import specializations
 from edgenet.selection import tap_features
+from edgenet.text import markdown_table
 
 COVERAGE, WANTED = 0.9, (0.88, 0.92)
 READINGS, AHEAD, ORDER = 4, 6, 3  # readings are 5 minutes apart
@@ -135,7 +135,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         "calibration sensors. *Coverage*: mean ± standard deviation over the splits of the share of test sensors "
         "covered, and its range. *Width*: mean over the splits, in miles an hour. *Slow*: sensors that report less "
         f"than {SLOW:.0f} mph now, counted over all splits.",
-        report.table(header, [_row(key, outcomes, (low, high)) for key in outcomes[0].ends]),
+        markdown_table(header, [_row(key, outcomes, (low, high)) for key in outcomes[0].ends]),
         f"Required of the calibrated quantiles: a mean of {100 * WANTED[0]:.0f} to {100 * WANTED[1]:.0f} %. Measured: "
         f"{100 * mean:.1f} %, {passed}. What theory says of one split: calibrated on {CALIBRATE} sensors, the "
         f"probability of covering lies in {100 * low:.0f} to {100 * high:.0f} % nine times of ten "
@@ -152,7 +152,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         f"![Intervals of {sensors} test sensors, sorted by predicted median]({picture.name})",
         f"The calibrated quantiles of seed {typical}, the first whose coverage is the median of all.",
         "Share of splits in which a model uses a hop, by cross-validation:",
-        report.table(("hop", "5 % quantile", "median", "95 % quantile"), used),
+        markdown_table(("hop", "5 % quantile", "median", "95 % quantile"), used),
         "Four readings and cross-validation were preferred to six and Schwarz's criterion for their loss on "
         "calibration sensors at 20 instants of their own (seeds 1000 to 1019; one of them is also that of a seed "
         "here). A first look at the latter two, on splits of seeds 0 to 11, had shown test sensors too.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenet.bench import dense_filter, report
+from edgenet.bench import dense_filter
 from edgenet.bench.graphs import sample
 from edgenet.bench.layer_problem import LayerProblem
 from edgenet.bench.reference import LayerShape
@@ -12,6 +12,7 @@ from edgenet.bench.speed import Record, Settings, described, error, milliseconds
 from edgenet.bench.timing import BOTH, FORWARD, compared
 from edgenet.bench.worker import Job
 from edgenet.graph import Graph
+from edgenet.text import markdown_table
 
 TITLE = "Layers"
 _SMALL, _WIDE = ("cora", "arxiv"), ("ppi",)
@@ -76,5 +77,5 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
                     )
                 )
         if rows:
-            text += [f"### Layers, {malloc} allocator", report.table(header, rows)]
+            text += [f"### Layers, {malloc} allocator", markdown_table(header, rows)]
     return [*text, *dense_filter.parts(records)]

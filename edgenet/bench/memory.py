@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from edgenet.bench import report
 from edgenet.bench.graphs import sample
 from edgenet.bench.layer_problem import LayerProblem
 from edgenet.bench.peer_layers import PEER_LAYERS, Edges
@@ -19,6 +18,7 @@ from edgenet.bench.timing import BOTH, errors, passed
 from edgenet.bench.worker import Job
 from edgenet.errors import ConfigError
 from edgenet.graph import Graph
+from edgenet.text import markdown_table
 
 TITLE = "Peak memory"
 GRAPH = "arxiv"
@@ -106,5 +106,5 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
     return [
         "How far a fresh process grows over what it has before its first call (VmHWM over VmRSS), default allocator; "
         "sorted copies of the edges that the call makes and keeps are part of it.",
-        report.table(header, rows),
+        markdown_table(header, rows),
     ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from edgenet.bench import report
 from edgenet.bench.jobs import Job, run_all, trained
 from edgenet.presets import preset
+from edgenet.text import markdown_table
 
 NETWORKS = {"gat": "edgenet `gat`", "pyg_gat": "PyG `GATConv`"}
 
@@ -67,7 +68,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
             f"Micro-averaged F1 in percent; 3 layers (4 x 256, 4 x 256, 6 x 121 heads averaged), skip connections, no "
             f"dropout, Adam at 0.005, two graphs a step, {epochs} epochs, seeds 0 to {seeds - 1}; both in the same "
             f"loop, with the same data order. The epoch of the best validation F1 is kept.",
-            report.table(("network", "parameters", "validation", "test", "seconds an epoch"), rows),
+            markdown_table(("network", "parameters", "validation", "test", "seconds an epoch"), rows),
             "\n".join(f"> {warning}" for warning in info.get("warnings", [])) or "Original labels.",
             f"Data: {info.get('source', 'PPI')}.",
             *report.measured_elsewhere(summaries),

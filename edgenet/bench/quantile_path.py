@@ -11,11 +11,11 @@ import numpy as np
 import scipy
 from threadpoolctl import threadpool_limits
 
-from edgenet.bench import report
 from edgenet.bench.estimates import timing_note, write_estimate
 from edgenet.bench.quantile_program import dual, loss, primal, radius, solve
 from edgenet.bench.timing import Implementation, timed
 from edgenet.estimators import QuantilePath
+from edgenet.text import markdown_table
 
 #: (n, p, columns in a group) and the seconds of the prototype's path, quoted from its notes
 SIZES = {
@@ -102,7 +102,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         f"has fewer rows and suits HiGHS better. {note} Means over {seeds} seeds; normal columns, of which the first "
         "group matters, noise of Student's t with 3 degrees of freedom. *Gap*: the largest relative difference between "
         "the path's objective and that of HiGHS, in either form, over all those penalties and seeds.",
-        report.table(header, [_row(size, some) for size, some in results.items()]),
+        markdown_table(header, [_row(size, some) for size, some in results.items()]),
         f"Required: a gap of at most {AGREES:.0e}. Largest found: {worst:.0e}, {_verdict(worst <= AGREES)}. Required: "
         f"the path takes less time than {PENALTIES} LPs. Least ratio of any seed: {ratio['primal']:.1f}, "
         f"{_verdict(ratio['primal'] > 1)}. The least ratio to the dual form, which was not required, is "

@@ -79,12 +79,6 @@ def spread(values: Sequence[float], scale: float = 100, digits: int = 1) -> str:
     return mean if len(values) < 2 else f"{mean} ± {scale * stdev(values):.{digits}f}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A markdown table; all but the first column are set to the right."""
-    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
-
-
 def write(path: Path, title: str, parts: Sequence[str]) -> None:
     """A page of results: title, the command, the machine, and the parts."""
     head = f"# {title}\n\n```\n{command()}\n```\n\n{machine()}\n"

@@ -10,6 +10,7 @@ from edgenet.bench import report
 from edgenet.bench.jobs import run_all
 from edgenet.data import Dataset, load
 from edgenet.presets import preset
+from edgenet.text import markdown_table
 
 _ORDER = {"order": 4}  # five taps, as in the paper
 _AS_GIVEN = {"normalize": "none"}  # the data set's shift operator is W / lambda_max already
@@ -84,7 +85,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         parts.append(
             f"## {title}\n\n{epochs} epochs; noise {noise}; diffusion times of seed 0: training {times['train']}, "
             f"validation {times['val']}, test {times['test']}. Ideal: {report.spread(ideal)}.\n\n"
-            + report.table(("network", "parameters", "validation", "test", "seconds"), rows)
+            + markdown_table(("network", "parameters", "validation", "test", "seconds"), rows)
         )
     report.write(out, "Source localisation", [*parts, *report.measured_elsewhere(trained)])
 

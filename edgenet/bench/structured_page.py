@@ -9,6 +9,7 @@ from typing import Any
 from edgenet.bench import report, timing
 from edgenet.bench.speed import Record, digits
 from edgenet.bench.structured_cases import LINEAR, ONEDNN
+from edgenet.text import markdown_table
 
 #: the times of nn.Linear over ours that are aimed at, one thread: (m, n), name, {batch: target}
 TARGETS = [
@@ -104,7 +105,7 @@ def _tables(job: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return [
         f"## {n} -> {m}, {_threads(threads)}",
         _rates(result, threads),
-        report.table([*header, "error"], rows),
+        markdown_table([*header, "error"], rows),
     ]
 
 
@@ -178,7 +179,7 @@ def _targets(records: Sequence[Record]) -> list[str]:
             "of `torch.nn.Linear` over the floor of the matrix: with its multiply-adds, no code exceeds it on this "
             "machine. *Over oneDNN*: how many times faster than oneDNN's product."]  # fmt: skip
     if rows:
-        text += [report.table(header, rows), f"Met: {len(rows) - len(unmet)} of {len(rows)}."]
+        text += [markdown_table(header, rows), f"Met: {len(rows) - len(unmet)} of {len(rows)}."]
     if unmet:
         text[-1] += " Not met: " + "; ".join(
             f"{name}, {shape}, batch {batch}: {found} of {target} (the floor allows {most})"

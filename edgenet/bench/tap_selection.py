@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from edgenet.bench import report
 from edgenet.bench.estimates import write_estimate
 from edgenet.bench.traffic import DAY, Traffic, traffic
 from edgenet.estimators import QuantilePath
 from edgenet.nn import EdgeNetConv, specializations
 from edgenet.selection import Kept, RemovalPlan, edge_blocks, fill_, remove_, tap_features
+from edgenet.text import markdown_table
 
 READINGS, AHEAD, ORDER = 4, 2, 6  # 20 minutes of speeds, 10 minutes ahead
 BLOCKS = 4
@@ -176,14 +176,14 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         f"forecast: {persistence:.3f}. In bold: the fewest taps within 1 % of the best validation error. Their test "
         f"error is {chosen[4] / taps[-1][4]:.3f} of that of all {taps[-1][0]} taps, with {_numbers(chosen[2])} numbers "
         f"in place of {_numbers(taps[-1][2])}.",
-        report.table(
+        markdown_table(
             ("taps", "hops", "shift operators", "parameters", "validation", "test"),
             [_tap_row(row, row is chosen) for row in taps],
         ),
         f"![The path]({picture.name})",
         f"**Blocks of edges.** Two hops, the edges in {BLOCKS} blocks of equal size by closeness (1 is next to each "
         f"other). Rows have one block more, in the order of the path; the other edges are gone from the graph.",
-        report.table(
+        markdown_table(
             ("block enters", "edges left", "validation", "test"),
             [(name, count, f"{low:.3f}", f"{high:.3f}") for name, count, low, high in blocks],
         ),
@@ -192,7 +192,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         "the model without the other heads, as it is. *Refitted*: with the second layer's weights fitted anew by least "
         "squares to the scores of the whole model at training and validation nodes. *Any*: the same, mean over all "
         "choices of as many heads: where it is near *refitted*, which heads stay matters little.",
-        report.table(
+        markdown_table(
             ("heads", "enters", "times fewer parameters", "removed", "refitted", "any"),
             [
                 (count, head, f"{fewer:.1f}", *(f"{100 * accuracy:.1f}" for accuracy in accuracies))

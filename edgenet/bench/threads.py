@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from edgenet import ops
-from edgenet.bench import report
 from edgenet.bench.graphs import sample
 from edgenet.bench.hop import Problem
 from edgenet.bench.speed import Record, Settings, digits, error, milliseconds
 from edgenet.bench.timing import BOTH, FORWARD, compared, passed
 from edgenet.bench.worker import Job
+from edgenet.text import markdown_table
 
 GRAPHS = ("arxiv", "products8")
 HEADS, CHANNELS = 8, 8
@@ -74,7 +74,7 @@ def parts(records: list[Record]) -> list[str]:
     return [
         "### Two threads",
         f"`ops.spmm`, {HEADS} x {CHANNELS}, by the clock on the wall, which other work on the machine moves too.",
-        report.table((*header, "error"), rows),
+        markdown_table((*header, "error"), rows),
     ]
 
 

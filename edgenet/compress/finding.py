@@ -24,7 +24,6 @@ in a place that can hold no matrix, the slot refuses.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Hashable, Iterator, Mapping
 
@@ -39,6 +38,7 @@ from edgenet.errors import PlanError
 from edgenet.shortcuts import HOOKS, STATE_HOOKS, hooked
 from edgenet.structured import StructuredMatrix
 from edgenet.structured.bridge import Bridge
+from edgenet.text import near_names
 
 #: Classes that read ``.weight`` of a child themselves: torch's fast paths, and models of PyG.
 READERS = {
@@ -127,7 +127,7 @@ def _near(pattern: str, found: Mapping[str, Slot]) -> str:
     if not names:
         return "This model has none: no weight of two axes outside its structured matrices."
     plain = re.sub(r"\\(.)", r"\1", pattern).strip("^$").removesuffix(".*")
-    near = difflib.get_close_matches(plain, names, n=3, cutoff=0.5)
+    near = near_names(plain, names, cutoff=0.5)
     near += [name for name in names if plain and plain in name and name not in near][:3]
     if near:
         return f"Did you mean {' or '.join(near)}? A pattern counts from the start of the name."

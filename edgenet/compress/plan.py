@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +16,7 @@ from edgenet.compress.finding import matching
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
 from edgenet.structured import Structure, StructuredMatrix, family, structure
+from edgenet.text import toml_tables
 
 #: What goes into a slot: ``{"structure": name, **options}``, the name alone where it needs no options, what makes a
 #: structured matrix of a dense weight, or "keep".
@@ -113,14 +113,13 @@ class Plan:
         Raises:
             PlanError: if a rule is a Python function.
         """
-        lines = []
+        tables = []
         for pattern, spec in self.rules:
             if not isinstance(spec, Mapping | str):
                 raise PlanError(f"the rule {pattern!r} is a Python function, which a file cannot hold.")
             options = {"structure": spec} if isinstance(spec, str) else dict(spec)
-            lines += ["[[rule]]", f"pattern = {json.dumps(pattern)}"]
-            lines += [f"{key} = {_toml(value)}" for key, value in options.items() if value is not None] + [""]
-        return "\n".join(lines)
+            tables.append({"pattern": pattern, **options})
+        return toml_tables("rule", tables)
 
     def assign(self, slots: Mapping[str, Slot]) -> dict[str, Structure]:
         """What goes into which slot, in the order of the slots; those to keep are left out.
@@ -182,11 +181,3 @@ def resolve(spec: Spec, where: str) -> Structure | None:
     if missing:
         raise PlanError(f"{where}: {name} needs the option {missing[0]!r}; {has}.")
     return structure(name, **options)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value)

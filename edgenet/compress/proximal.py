@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import warnings
@@ -19,6 +18,7 @@ from torch.nn.parameter import is_lazy
 from edgenet.compress.callbacks import Callback, Run
 from edgenet.compress.groups import Groups
 from edgenet.errors import PlanError
+from edgenet.text import markdown_table, near_names
 
 _NEWTON = 12  # steps, of which the last ones change nothing
 
@@ -146,12 +146,11 @@ class Proximal(Callback):
 
     def report(self, model: nn.Module) -> str:
         """A table of ``sparsity`` in markdown."""
-        lines = ["| parameter | groups | of entries | zero |", "|---|---|---|---|"]
         rows = self.sparsity(model)
-        lines += [f"| {r.name} | {r.groups} | {r.entries} | {r.zeros} ({r.zeros / r.groups:.0%}) |" for r in rows]
+        cells = [(r.name, r.groups, r.entries, f"{r.zeros} ({r.zeros / r.groups:.0%})") for r in rows]
         groups, zeros = sum(r.groups for r in rows), sum(r.zeros for r in rows)
-        lines.append(f"| all | {groups} | | {zeros} ({zeros / max(groups, 1):.0%}) |")
-        return "\n".join(lines)
+        cells.append(("all", groups, "", f"{zeros} ({zeros / max(groups, 1):.0%})"))
+        return markdown_table(("parameter", "groups", "of entries", "zero"), cells, right=())
 
     def _weight(self, flat: Tensor) -> float:
         return math.sqrt(flat.shape[1]) if self.by_size else 1.0
@@ -176,7 +175,7 @@ class Proximal(Callback):
             except re.error as error:
                 raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
             if not _matches(pattern, names):
-                near = difflib.get_close_matches(pattern.replace("\\", ""), names, n=3, cutoff=0.3)
+                near = near_names(pattern.replace("\\", ""), names, cutoff=0.3)
                 known = ", ".join(near or names[:8]) or "none"
                 raise PlanError(f"the pattern {pattern!r} matches no parameter; there are {known}.")
 

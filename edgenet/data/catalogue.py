@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from edgenet.data.dataset import Dataset, Facts
 from edgenet.data.graph_file import export
 from edgenet.data.places import places
 from edgenet.errors import ConfigError, DataError
+from edgenet.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
     known = recipe.options()
     for option, value in options.items():
         if option not in known:
-            near = difflib.get_close_matches(option, known, 3)
-            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            meant = did_you_mean(option, known, 3)
             raise ConfigError(f"{name} has no option {option!r}; it has {', '.join(known)}.{meant}")
         _check_option(name, option, value, known[option])
     return recipe.make(places(root), **options)
@@ -156,8 +155,7 @@ def _nodes(graphs: list[Any], split: str) -> int:
 def _recipe(name: str) -> Recipe:
     if name in DATASETS:
         return DATASETS[name]
-    near = difflib.get_close_matches(str(name).lower(), DATASETS, 3)
-    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    meant = did_you_mean(name, DATASETS, 3)
     raise ConfigError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}.{meant}")
 
 

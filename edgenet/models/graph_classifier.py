@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.hub import Pretrained
 from edgenet.models.layers import activation as named_activation
-from edgenet.models.layers import make_layer, near
+from edgenet.models.layers import make_layer
+from edgenet.text import did_you_mean
 
 READOUTS = ("mean", "flatten", "node")
 
@@ -56,7 +57,9 @@ class GraphClassifier(nn.Module, Pretrained):
     ) -> None:
         super().__init__()
         if readout not in READOUTS:
-            raise ConfigError(f"readout is one of {', '.join(READOUTS)}, got {readout!r}.{near(readout, READOUTS)}")
+            raise ConfigError(
+                f"readout is one of {', '.join(READOUTS)}, got {readout!r}.{did_you_mean(readout, READOUTS)}"
+            )
         if readout == "flatten" and num_nodes is None:
             raise ConfigError("the 'flatten' readout needs num_nodes, the size of the one graph it is for.")
         if readout == "node" and target_node is None:

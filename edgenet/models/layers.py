@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
 
 from edgenet.errors import ConfigError
 from edgenet.nn import SPECIALIZATIONS
+from edgenet.text import did_you_mean
 
 ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh, "none": nn.Identity}
 
@@ -23,13 +22,14 @@ def make_layer(layer: str, in_channels: int, out_channels: int, options: dict[st
     """
     if layer not in SPECIALIZATIONS:
         raise ConfigError(
-            f"no layer is called {layer!r}; there are {', '.join(SPECIALIZATIONS)}.{near(layer, SPECIALIZATIONS)}"
+            f"no layer is called {layer!r}; there are {', '.join(SPECIALIZATIONS)}."
+            f"{did_you_mean(layer, SPECIALIZATIONS)}"
         )
     known = layer_options(layer)
     for name in options:
         if name not in known:
             raise ConfigError(
-                f"layer {layer!r} has no option {name!r}; it takes {', '.join(known)}.{near(name, known)}"
+                f"layer {layer!r} has no option {name!r}; it takes {', '.join(known)}.{did_you_mean(name, known)}"
             )
     return SPECIALIZATIONS[layer](in_channels, out_channels, **options)
 
@@ -48,12 +48,6 @@ def activation(name: str) -> nn.Module:
     """
     if name not in ACTIVATIONS:
         raise ConfigError(
-            f"no activation is called {name!r}; there are {', '.join(ACTIVATIONS)}.{near(name, ACTIVATIONS)}"
+            f"no activation is called {name!r}; there are {', '.join(ACTIVATIONS)}.{did_you_mean(name, ACTIVATIONS)}"
         )
     return ACTIVATIONS[name]()
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """A sentence with the known name that is nearest; empty if none is near."""
-    matches = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {matches[0]!r}?" if matches else ""

@@ -9,6 +9,7 @@ from torch import nn
 
 from edgenet._version import __version__
 from edgenet.compress.reports import Report
+from edgenet.text import markdown_table
 
 
 def card(model: nn.Module, report: Report, graphs: Mapping[str, Mapping[str, Any]], unknown: Mapping[str, str]) -> str:
@@ -32,11 +33,11 @@ def card(model: nn.Module, report: Report, graphs: Mapping[str, Mapping[str, Any
         lines += [
             "## Graphs", "",
             "These tables belong to one graph, and the model runs on that one alone:", "",
-            "| table | nodes | edges | sha256 of the sorted target * N + source |", "|---|---:|---:|---|",
+            markdown_table(
+                ("table", "nodes", "edges", "sha256 of the sorted target * N + source"),
+                [(path or "the layer", f"{of['num_nodes']:,}", of.get("num_edges", ""), of.get("sha256", ""))
+                 for path, of in graphs.items()],
+                right=(1, 2),
+            ), "",
         ]  # fmt: skip
-        for path, of in graphs.items():
-            lines.append(
-                f"| {path or 'the layer'} | {of['num_nodes']:,} | {of.get('num_edges', '')} | {of.get('sha256', '')} |"
-            )
-        lines.append("")
     return "\n".join([*lines, "## What it takes", "", report.to_markdown(), ""])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from edgenet.errors import PlanError
 from edgenet.selection.blocks import block_names
+from edgenet.text import toml_tables
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,10 @@ class RemovalPlan:
 
     def to_toml(self) -> str:
         """The text that ``from_toml`` reads."""
-        tables = []
-        for name, kept in self.layers.items():
-            lines = ["[[layer]]", f"name = {_quoted(name)}", f"taps = {[list(pair) for pair in kept.taps]}"]
-            if kept.blocks is not None:
-                lines.append(f"blocks = [{', '.join(map(_quoted, kept.blocks))}]")
-            tables.append("\n".join(lines))
-        return "\n\n".join(tables) + "\n"
+        return toml_tables(
+            "layer",
+            ({"name": name, "taps": kept.taps, "blocks": kept.blocks} for name, kept in self.layers.items()),
+        )
 
     @classmethod
     def from_toml(cls, path: str | Path) -> RemovalPlan:
@@ -170,11 +167,6 @@ def _number(value: Any) -> int:
     if number < 0:
         raise ValueError
     return number
-
-
-def _quoted(text: str) -> str:
-    """A TOML string. Of what JSON leaves as it is, TOML forbids one character."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _either(one: Kept, other: Kept) -> Kept:

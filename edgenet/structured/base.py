@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import warnings
 from abc import ABC, abstractmethod
@@ -13,9 +12,11 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from edgenet.errors import PlanError, RankError, RankWarning, ShapeError
-from edgenet.structured.kept import Kept
+from edgenet.structured.inference_cache import InferenceCache
+from edgenet.text import did_you_mean
 
 
 class StructuredMatrix(nn.Module, ABC):
@@ -31,7 +32,7 @@ class StructuredMatrix(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept = Kept()
+        self.cache = InferenceCache()
 
     @property
     @abstractmethod
@@ -92,8 +93,8 @@ class StructuredMatrix(nn.Module, ABC):
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
         """Options of ``from_dense`` for an (m, n) weight, a dozen at most, from the fewest parameters to the most: the
-        sizes that a search tries. Empty where the family has one size only, or does not fit the shape."""
-        return []
+        sizes that a search tries. ``[{}]`` for a family of one size; empty where it does not fit the shape."""
+        return [{}]
 
     @property
     def is_lazy(self) -> bool:
@@ -117,18 +118,27 @@ class StructuredMatrix(nn.Module, ABC):
         """Keep these rows and columns, in this order, in place. Parameters are new ones.
 
         Raises:
-            PlanError: if the family has no form for what is left, or there is no size yet.
+            PlanError: if the family has no form for what is left, or there is no size yet. The matrix is as before.
+            IndexError: if there is no such row or column.
         """
         raise PlanError(
             f"of a {type(self).__name__} matrix no rows or columns can be taken; remove first and compress then, or "
             f"call edgenet.compress.decompress_."
         )
 
+    def _left_over(self, rows: int, columns: int) -> tuple[int, int]:
+        """A size that ``keep_`` may leave."""
+        if min(rows, columns) < 1:
+            raise PlanError(f"of a {type(self).__name__} matrix a part must be left, and {rows, columns} is asked for.")
+        return rows, columns
+
     def mix_first(self, blocks: int) -> tuple[Tensor, Tensor | None]:
-        """(r, n) inner and (m, r) outer with W = outer inner; outer None where inner is W itself.
+        """(r, n) inner and (m, r) outer with W = outer inner and r < m; outer None where inner is W itself.
 
         For walks that mix before they move (Horner's rule): the columns are ``blocks`` blocks of equal width, each of
-        which multiplies alone, and the walk then takes r numbers a node.
+        which multiplies alone, and the walk then takes r numbers a node. The matrix is read past its call, so the
+        caller asks ``shortcuts.plain`` first. A family that cannot make the walk narrower leaves this as it is:
+        products of Kronecker factors and cores are of full rank, and cheap to build beside a walk.
         """
         return self.to_dense(), None
 
@@ -137,7 +147,7 @@ class StructuredMatrix(nn.Module, ABC):
         return self.matmul(x)
 
     def train(self, mode: bool = True) -> Self:
-        self.kept.clear()
+        self.cache.clear()
         return super().train(mode)
 
     def rows(self, index: Tensor) -> Tensor:
@@ -191,9 +201,8 @@ def family(name: str) -> type[StructuredMatrix]:
         PlanError: if there is none; the text lists them.
     """
     if name not in STRUCTURES:
-        near = difflib.get_close_matches(str(name), STRUCTURES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise PlanError(f"no structure is called {name!r}; there are {', '.join(STRUCTURES)}.{hint}")
+        meant = did_you_mean(name, STRUCTURES)
+        raise PlanError(f"no structure is called {name!r}; there are {', '.join(STRUCTURES)}.{meant}")
     return STRUCTURES[name]
 
 
@@ -206,17 +215,21 @@ def structure(name: str, **options: Any) -> Structure:
     return partial(family(name).from_dense, **options)
 
 
-def name_of(matrix: StructuredMatrix) -> str:
+def name_of(matrix: nn.Module) -> str:
     """The name of its family in ``STRUCTURES``, with parametrisations or without.
 
     Raises:
-        PlanError: if its class is not registered.
+        PlanError: if its class is registered under none: a subclass of a family is a family of its own.
     """
-    own = type(matrix).__mro__[1] if "parametrizations" in matrix._modules else type(matrix)
-    for name, kind in STRUCTURES.items():
-        if kind is own:
+    kind = type(matrix).__mro__[1] if parametrize.is_parametrized(matrix) else type(matrix)
+    for name, known in STRUCTURES.items():
+        if known is kind:
             return name
-    raise PlanError(f"the class {own.__name__} is no family in STRUCTURES, so that no report or file can name it.")
+    raise PlanError(
+        f"{kind.__module__}.{kind.__name__} is no family of structured matrices under any name. If it is one, give it "
+        f'a name, edgenet.register("structure", "my_family", {kind.__name__}); if it wraps a matrix, put that into the '
+        f"slot."
+    )
 
 
 def project(weight: Tensor, structure: Structure) -> Tensor:

@@ -7,13 +7,14 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import RankError, ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, checked, clipped, row_numbers
 from edgenet.structured.padding import padded
+from edgenet.structured.parameters import parameter
 from edgenet.structured.svd import double
 
 _FEW = 4  # rows of a batch up to which three matrix products beat Fourier transforms
@@ -50,7 +51,7 @@ class BlockCirculant(StructuredMatrix):
             raise RankError(
                 f"a matrix of shape ({m}, {n}) has {-(-m // k)} x {-(-n // k)} blocks of {k}, not {p} x {q}."
             )
-        self.generators = nn.Parameter(generators.detach().clone())
+        self.generators = parameter(generators)
         self._shape = (int(m), int(n))
 
     @property
@@ -91,7 +92,7 @@ class BlockCirculant(StructuredMatrix):
         dtype = x.dtype
         if dtype in _HALF:  # which CPUs cannot transform
             x = x.float()
-        spectra = self.kept.get(self, "spectra", (self.generators,), self._spectra)
+        spectra = self.cache.get(self, "spectra", (self.generators,), self._spectra)
         x = x.reshape(-1, q, k)
         if self.generators.is_complex():
             y = torch.bmm(torch.fft.fft(x).permute(2, 0, 1), spectra)  # (frequencies, batch, p)
@@ -114,7 +115,7 @@ class BlockCirculant(StructuredMatrix):
         """
         (p, q, k), rows = self.generators.shape, len(x)
         frequencies = k // 2 + 1
-        forward, spectra, inverse = self.kept.get(self, "products", (self.generators,), self._factors)
+        forward, spectra, inverse = self.cache.get(self, "products", (self.generators,), self._factors)
         x = torch.mm(forward, x.reshape(rows * q, k).t()).view(frequencies, 2 * rows, q)
         y = torch.bmm(x, spectra)
         if rows == 1:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet.errors import RankError
 from edgenet.structured.base import checked, clipped
 from edgenet.structured.contraction import ModeMatrix
 from edgenet.structured.kronecker import rearranged
 from edgenet.structured.padding import matched_modes, padded
+from edgenet.structured.parameters import Factors, parameter
 from edgenet.structured.svd import double, truncated_svd
 
 _SWEEPS = 50
@@ -53,8 +54,8 @@ class BlockTerm(ModeMatrix):
             )
         out_modes, in_modes = tuple(f.shape[1] for f in factors), tuple(f.shape[2] for f in factors)
         super().__init__(shape or (math.prod(out_modes), math.prod(in_modes)), out_modes, in_modes)
-        self.core = nn.Parameter(core.detach().clone())
-        self.factors = nn.ParameterList(nn.Parameter(f.detach().clone()) for f in factors)
+        self.core = parameter(core)
+        self.factors = Factors(factors)
 
     @property
     def blocks(self) -> int:
@@ -71,7 +72,7 @@ class BlockTerm(ModeMatrix):
         return self.blocks, math.prod(sides[:first]), math.prod(sides[second:])
 
     def _tensors(self) -> tuple[Tensor, ...]:
-        return self.core, *self.factors._parameters.values()
+        return self.core, *self.factors()
 
     def pair(self, cut: int) -> tuple[Tensor, Tensor]:
         core, *factors = self._tensors()

@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from edgenet.errors import PlanError, ShapeError
+from edgenet.shortcuts import untouched
 from edgenet.structured.base import Structure, StructuredMatrix
+from edgenet.structured.parameters import parameter
+from edgenet.structured.read import read
 
 
 class Bridge(nn.Module):
@@ -36,9 +39,10 @@ class Bridge(nn.Module):
 
     def forward(self) -> Tensor:
         matrix = self.matrix
+        if not untouched(matrix):
+            return read(matrix).reshape(self.shape)
         tensors = (*matrix.parameters(), *matrix.buffers())  # a mask is a buffer
-        dense = matrix.kept.get(matrix, "bridge", tensors, matrix.to_dense)
-        return dense.reshape(self.shape)
+        return matrix.cache.get(matrix, "bridge", tensors, matrix.to_dense).reshape(self.shape)
 
     def right_inverse(self, value: Tensor) -> tuple[()]:
         """Assigning a tensor projects it. No tensor is left over for torch to store beside the matrix's own."""
@@ -99,7 +103,7 @@ def detach_(module: nn.Module, name: str, weight: nn.Parameter | None = None) ->
         raise PlanError(f"{type(module).__name__} has no structured matrix behind {name!r}.")
     if weight is None:
         trains = any(p.requires_grad for p in matrix.parameters())
-        weight = nn.Parameter(getattr(module, name).detach().clone(), requires_grad=trains)
+        weight = parameter(getattr(module, name), requires_grad=trains)
     own_class_(module)
     parametrize.remove_parametrizations(module, name)
     module._buffers.pop(name, None)  # where torch leaves a tensor that wants no gradient

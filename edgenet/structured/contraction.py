@@ -179,7 +179,7 @@ class ModeMatrix(StructuredMatrix):
                 way = self._known[key] = self.route(*key)
         if not way.cuts:
             return ops.linear(x, self.to_dense())
-        y = self.kept.get(self, way, self._tensors(), lambda: self._prepared(way))(flat)
+        y = self.cache.get(self, way, self._tensors(), lambda: self._prepared(way))(flat)
         if y.shape[1] != m:
             y = y[:, :m]
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], m)

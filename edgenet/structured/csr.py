@@ -6,7 +6,7 @@ import math
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import ShapeError
@@ -14,6 +14,7 @@ from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, checked, row_numbers
 from edgenet.structured.density import largest, number_of
+from edgenet.structured.parameters import own_copy, parameter, replace_, taken
 
 _FEW = 8  # rows of a batch up to which MKL's product beats the hop over a graph
 _PIECE = 64  # rows of a batch that stay in the cache together
@@ -45,9 +46,9 @@ class Csr(StructuredMatrix):
         problem = _misfit(columns, pointers, len(values), width)
         if problem:
             raise ShapeError(problem)
-        self.values = nn.Parameter(values.detach().clone())
-        self.register_buffer("columns", columns.to(_narrow(width - 1)))
-        self.register_buffer("pointers", pointers.to(_narrow(len(values))))
+        self.values = parameter(values)
+        self.register_buffer("columns", own_copy(columns.to(_narrow(width - 1))))
+        self.register_buffer("pointers", own_copy(pointers.to(_narrow(len(values)))))
         self._width = int(width)
 
     @property
@@ -65,38 +66,36 @@ class Csr(StructuredMatrix):
 
     # ---------------------------------------------------------------- multiplying
     def matmul(self, x: Tensor) -> Tensor:
+        return self.matmul_by(self.values, x)
+
+    def matmul_by(self, values: Tensor, x: Tensor) -> Tensor:
+        """``matmul`` with other (nnz,) values in the same places."""
         m, n = self.shape
         if x.shape[-1] != n:
             raise ShapeError(f"a ({m}, {n}) matrix multiplies rows of {n} numbers, got {tuple(x.shape)}.")
         if not backend.eager() or x.is_meta:  # which cannot sort edges
-            return ops.linear(x, self.to_dense())
+            return ops.linear(x, self._dense(values))
         flat = x.reshape(-1, n)
-        if len(flat) <= _FEW and not self.training and self._mkl_serves(x):
-            rows = self.kept.get(self, "mkl", (self.values, self.columns, self.pointers), self._mkl)
+        if len(flat) <= _FEW and not self.training and _mkl_serves(values, x):
+            pointers, columns = self.cache.get(self, "mkl", (self.columns, self.pointers), self._checked_places)
+            rows = torch.sparse_csr_tensor(pointers, columns, values, (m, n), check_invariants=False)
             y = torch.mm(rows, flat.t()).t()
         else:
-            graph = self.kept.get(self, "graph", (self.columns, self.pointers), self._graph)
+            graph = self.cache.get(self, "graph", (self.columns, self.pointers), self._graph)
             if torch.is_grad_enabled() or len(flat) <= _PIECE:
-                y = self._hop(graph, flat)
+                y = _hop(graph, values, flat)
             else:
                 y = flat.new_empty(len(flat), m)
                 for part, out in zip(flat.split(_PIECE), y.split(_PIECE), strict=True):
-                    out.copy_(self._hop(graph, part))
+                    out.copy_(_hop(graph, values, part))
         return y.reshape(*x.shape[:-1], m)
 
-    def _hop(self, graph: Graph, x: Tensor) -> Tensor:
-        return ops.spmm(graph, self.values[:, None], x.t().unsqueeze(1)).squeeze(1).t()
-
-    def _mkl_serves(self, x: Tensor) -> bool:
-        dtype = self.values.dtype
-        suits = dtype in (torch.float32, torch.float64) and x.dtype == dtype and x.is_cpu and self.values.is_cpu
-        plain = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
-        return suits and plain and torch.backends.mkl.is_available()
-
-    def _mkl(self) -> Tensor:
-        return torch.sparse_csr_tensor(
-            self.pointers.int(), self.columns.int(), self.values, self.shape, check_invariants=True
-        )
+    def _checked_places(self) -> tuple[Tensor, Tensor]:
+        """Pointers and columns as MKL takes them, which follows them without looking."""
+        problem = _misfit(self.columns, self.pointers, len(self.values), self._width)
+        if problem:
+            raise ShapeError(problem)
+        return self.pointers.int(), self.columns.int()
 
     def _graph(self) -> Graph:
         return Graph(torch.stack([self.columns.long(), self._row()]), *self.shape)
@@ -110,9 +109,15 @@ class Csr(StructuredMatrix):
 
     # ---------------------------------------------------------------- reading
     def to_dense(self) -> Tensor:
+        return self._dense(self.values)
+
+    def _dense(self, values: Tensor) -> Tensor:
         m, n = self.shape
-        place = self._row() * n + self.columns.long()
-        return self.values.new_zeros(m * n).index_copy(0, place, self.values).view(m, n)
+        return values.new_zeros(m * n).index_copy(0, self.places(), values).view(m, n)
+
+    def places(self) -> Tensor:
+        """(nnz,) where every value stands among all m n entries, row after row."""
+        return self._row() * self._width + self.columns.long()
 
     def rows(self, index: Tensor) -> Tensor:
         index = row_numbers(index, self.shape[0])
@@ -154,6 +159,21 @@ class Csr(StructuredMatrix):
         return {"shape": list(self.shape), "density": len(self.values) / max(1, math.prod(self.shape))}
 
     @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        mask = self._dense(torch.ones_like(self.values)) != 0
+        weight, mask = (taken(whole, rows, columns) for whole in (self.to_dense(), mask))
+        self._left_over(*mask.shape)
+        if not mask.any():  # a density is more than 0
+            mask[0, 0] = True
+        other = type(self).of(weight, mask)
+        replace_(self, values=other.values)
+        self.columns, self.pointers, self._width = other.columns, other.pointers, other._width
+
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        return []  # the packed form of Sparse, which is what a search tries
+
+    @torch.no_grad()
     def draw_(self, std: float) -> None:
         """Entries of variance ``std``^2 over the density, at places drawn anew."""
         m, n = self.shape
@@ -162,6 +182,17 @@ class Csr(StructuredMatrix):
         self.columns.copy_(place % n)
         self.pointers.copy_(torch.searchsorted(place, torch.arange(m + 1, device=place.device) * n))
         self.values.normal_(0, std * math.sqrt(m * n / number))
+
+
+def _hop(graph: Graph, values: Tensor, x: Tensor) -> Tensor:
+    return ops.spmm(graph, values[:, None], x.t().unsqueeze(1)).squeeze(1).t()
+
+
+def _mkl_serves(values: Tensor, x: Tensor) -> bool:
+    dtype = values.dtype
+    suits = dtype in (torch.float32, torch.float64) and x.dtype == dtype and x.is_cpu and values.is_cpu
+    plain = not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
+    return suits and plain and torch.backends.mkl.is_available()
 
 
 def _misfit(columns: Tensor, pointers: Tensor, number: int, width: int) -> str | None:

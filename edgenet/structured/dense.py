@@ -6,12 +6,13 @@ import math
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parameter import UninitializedParameter
 
 from edgenet import ops
 from edgenet.errors import PlanError, ShapeError
 from edgenet.structured.base import StructuredMatrix, checked, glorot
+from edgenet.structured.parameters import parameter, replace_, taken
 
 
 class Dense(StructuredMatrix):
@@ -28,7 +29,7 @@ class Dense(StructuredMatrix):
         super().__init__()
         if weight.dim() != 2:
             raise ShapeError(f"a matrix has two axes, got a weight of shape {tuple(weight.shape)}.")
-        self.weight = nn.Parameter(weight.detach().clone())
+        self.weight = parameter(weight)
         self._known: tuple[int, int] = tuple(weight.shape)
 
     @classmethod
@@ -84,19 +85,19 @@ class Dense(StructuredMatrix):
     def from_config(cls, config: dict[str, Any]) -> Self:
         return cls.lazy(*config["shape"]) if -1 in config["shape"] else super().from_config(config)
 
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        return []  # what a search starts from is no size to try
+
     def rows(self, index: Tensor) -> Tensor:
         return self.weight.index_select(0, index)
 
     @torch.no_grad()
     def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
-        """Keep these rows and columns, in this order, in place. The parameter is a new one."""
         if self.is_lazy:
-            raise PlanError("a matrix of which the size is not known yet keeps nothing: run the model once first.")
-        weight = self.weight
-        for axis, index in enumerate((rows, columns)):
-            if index is not None:
-                weight = weight.index_select(axis, index.to(weight.device))
-        self.weight = nn.Parameter(weight.detach().clone(), self.weight.requires_grad)
+            raise PlanError(f"a matrix of size {self._known} has none yet to keep a part of: run the model once first.")
+        replace_(self, weight=taken(self.weight, rows, columns))
+        self._known = tuple(self.weight.shape)
 
     def num_parameters(self) -> int:
         return 0 if self.is_lazy else self.weight.numel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any, Self
@@ -12,6 +13,7 @@ from torch import Tensor
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import Structure, StructuredMatrix, checked, family, name_of, structure
+from edgenet.structured.read import read, read_rows
 from edgenet.structured.sparse import Sparse
 from edgenet.structured.svd import double
 
@@ -45,14 +47,14 @@ class Doped(StructuredMatrix):
         return self.base.shape
 
     def matmul(self, x: Tensor) -> Tensor:
-        y, z = self.base.matmul(x), self.dopant.matmul(x)
+        y, z = self.base(x), self.dopant(x)
         return y.add_(z) if backend.eager() and not torch.is_grad_enabled() else y + z
 
     def to_dense(self) -> Tensor:
-        return self.base.to_dense() + self.dopant.to_dense()
+        return read(self.base) + read(self.dopant)
 
     def rows(self, index: Tensor) -> Tensor:
-        return self.base.rows(index) + self.dopant.rows(index)
+        return read_rows(self.base, index) + read_rows(self.dopant, index)
 
     @classmethod
     def from_dense(
@@ -114,6 +116,13 @@ class Doped(StructuredMatrix):
             "density": dopant["density"],
             "dopant": name_of(self.dopant),
         }
+
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Where base and dopant can."""
+        trial = copy.deepcopy(self.dopant)
+        trial.keep_(rows, columns)
+        self.base.keep_(rows, columns)
+        self.dopant = trial
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import ShapeError
 from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.read import read_rows
 
 
 class StructuredEmbedding(nn.Module):
@@ -29,7 +30,7 @@ class StructuredEmbedding(nn.Module):
 
     def forward(self, index: Tensor) -> Tensor:
         """(...) whole numbers -> (..., channels)."""
-        y = self.weight.rows(index.flatten()).reshape(*index.shape, self.weight.shape[1])
+        y = read_rows(self.weight, index.flatten()).reshape(*index.shape, self.weight.shape[1])
         if self.padding_idx is None:
             return y
         return y.masked_fill((index == self.padding_idx).unsqueeze(-1), 0)

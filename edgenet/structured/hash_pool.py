@@ -91,13 +91,13 @@ class HashPool(nn.Module):
         """Trainable numbers."""
         return self.left.numel() + self.right.numel()
 
-    def factors(self) -> tuple[Tensor, Tensor]:
+    def forward(self) -> tuple[Tensor, Tensor]:
         """P^T (hashes, height) and Q (hashes, width). A partial hash is filled up with zeros."""
         return _lines(self.left, self.height), _lines(self.right, self.width)
 
     def tile(self, first: int = 0, last: int | None = None, scale: Tensor | float = 1.0) -> Tensor:
         """Rows ``first`` to ``last`` of P Q, times ``scale``."""
-        p, q = self.factors()
+        p, q = self()
         return ops.linear((p[:, first:last] * scale).mT, q.mT)  # scaling the tile would keep it for the gradient
 
     @torch.no_grad()

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.shortcuts import untouched
 from edgenet.structured.base import StructuredMatrix, checked, row_numbers
 from edgenet.structured.hash_pool import HashPool, budget, lay_out
+
+_DEARER = 20  # times, to compare a number of the pool, than a multiply-add where the matrix is built
 
 
 class Hashed(StructuredMatrix):
@@ -81,23 +84,44 @@ class Hashed(StructuredMatrix):
         else:
             by_rank = False
         if not by_rank:
-            return ops.linear(x, self.kept.get(self, "dense", tuple(self.parameters()), self.to_dense))
-        p, q = self.kept.get(self, "factors", tuple(self.parameters()), self._factors)
+            return ops.linear(x, self._built())
+        p, q = self._factors()
         if self._pieces == 1:
-            k = self._beside
-            z = ops.linear(x, q).unflatten(-1, (k, -1))
-            return ops.linear(z, p).transpose(-1, -2).flatten(-2)[..., :m]
+            z = ops.linear(x, q).unflatten(-1, (-1, self._beside)) * self.scale  # (..., hashes, k)
+            return ops.linear(z.transpose(-1, -2), p).transpose(-1, -2).flatten(-2)[..., :m]
         z = F.pad(x, (0, self._pieces * self.pool.width - n)).unflatten(-1, (self._pieces, self.pool.width))
-        return ops.linear(ops.linear(z, q).flatten(-2), p)
+        return ops.linear(ops.linear(z, q).flatten(-2) * self.scale, p)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
-        """The two products that W is in an aligned pool, piece by piece."""
-        (m, n), (p, q) = self._shape, self.pool.factors()
-        p = p[:, self._first : self._last] * self.scale
+        """The two factors, but for the scale, that W has in an aligned pool: (tile rows, hashes) and (hashes k, n); or
+        (m, pieces hashes) and (hashes, width) of one piece."""
+        (m, n), (p, q) = self._shape, self.pool()
+        p = p[:, self._first : self._last]
         if self._pieces == 1:
-            k, hashes = self._beside, len(q)
-            return p.mT.contiguous(), q[:, : k * n].unflatten(1, (k, n)).movedim(1, 0).reshape(k * hashes, n)
+            return p.mT, q[:, : self._beside * n].reshape(-1, n)
         return p.unflatten(1, (m, self._pieces)).permute(1, 2, 0).flatten(1), q
+
+    def mix_first(self, blocks: int) -> tuple[Tensor, Tensor | None]:
+        """One signal for every hash and piece of a row."""
+        (m, n), narrow = self._shape, self.pool.hashes * max(self._beside, self._pieces)
+        if not self._low_rank or narrow >= m:
+            return self.to_dense(), None
+        p, q = self._factors()
+        if self._pieces == 1:
+            one = torch.eye(self._beside, dtype=p.dtype, device=p.device)
+            return q, torch.einsum("rh,ab->rahb", p * self.scale, one).flatten(2).flatten(0, 1)[:m]
+        one = torch.eye(self._pieces, dtype=q.dtype, device=q.device)
+        return torch.kron(one, q)[:, :n], p * self.scale
+
+    def _built(self) -> Tensor:
+        """``to_dense``, kept where to compare the whole pool is cheaper than to build the matrix.
+
+        Hooks by which others prepare the pool run when it is read; then it must be.
+        """
+        (m, n), pool = self._shape, self.pool
+        if _DEARER * (pool.height + pool.width) > m * n or not untouched(pool):
+            return self.to_dense()
+        return self.cache.get(self, "dense", (pool.left, pool.right, self.scale), self.to_dense)
 
     def _cost(self) -> int:
         """Multiply-adds of a row of the batch, by pieces of low rank."""
@@ -122,7 +146,7 @@ class Hashed(StructuredMatrix):
     def rows(self, index: Tensor) -> Tensor:
         m, n = self._shape
         if 4 * index.numel() >= m or not self.training:
-            return self.kept.get(self, "dense", tuple(self.parameters()), self.to_dense)[index]
+            return self._built()[index]
         width = self.pool.width
         index = row_numbers(index, m)[:, None]
         column = torch.arange(n, device=index.device)
@@ -132,7 +156,7 @@ class Hashed(StructuredMatrix):
             cell = self.offset + index // self._beside * width + index % self._beside * n + column
         else:
             cell = self.offset + index * self._pieces * width + column
-        p, q = self.pool.factors()
+        p, q = self.pool()
         return (p[:, cell // width] * q[:, cell % width]).sum(0) * self.scale
 
     def multiply_adds(self, batch: int = 1) -> int:
@@ -227,7 +251,7 @@ class Hashed(StructuredMatrix):
         if pool.config() != self.pool.config():
             raise ShapeError(f"this matrix reads from a pool of {self.pool.config()}, got one of {pool.config()}.")
         self.pool = pool
-        self.kept.clear()
+        self.cache.clear()
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:

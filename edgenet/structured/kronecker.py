@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet.errors import RankError
 from edgenet.structured.base import checked, clipped, sizes_of
 from edgenet.structured.contraction import ModeMatrix
 from edgenet.structured.padding import padded, suggest_modes
+from edgenet.structured.parameters import Factors
 from edgenet.structured.svd import double, truncated_svd
 
 _SWEEPS = 100  # of alternating least squares, for three factors and more
@@ -44,7 +45,7 @@ class Kronecker(ModeMatrix):
             )
         out_modes, in_modes = tuple(f.shape[1] for f in factors), tuple(f.shape[2] for f in factors)
         super().__init__(shape or (math.prod(out_modes), math.prod(in_modes)), out_modes, in_modes)
-        self.factors = nn.ParameterList(nn.Parameter(f.detach().clone()) for f in factors)
+        self.factors = Factors(factors)
 
     @property
     def terms(self) -> tuple[int, ...]:
@@ -54,7 +55,7 @@ class Kronecker(ModeMatrix):
         return self.terms[0], 1, 1
 
     def _tensors(self) -> tuple[Tensor, ...]:
-        return tuple(self.factors._parameters.values())
+        return self.factors()
 
     def pair(self, cut: int) -> tuple[Tensor, Tensor]:
         factors = self._tensors()

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.dense import Dense, dense
+from edgenet.structured.dense import Dense
+from edgenet.structured.parameters import parameter
+from edgenet.structured.read import read
 from edgenet.structured.sparse_signal import SparseSignal
 
 
@@ -23,7 +25,7 @@ class StructuredLinear(nn.Module):
     def __init__(self, weight: StructuredMatrix, bias: Tensor | None = None) -> None:
         super().__init__()
         self.weight = weight
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        self.bias = None if bias is None else parameter(bias)
 
     @classmethod
     def dense(cls, in_features: int, out_features: int, bias: bool = False) -> Self:
@@ -32,12 +34,10 @@ class StructuredLinear(nn.Module):
 
     def forward(self, x: Tensor | SparseSignal) -> Tensor:
         """(..., in) -> (..., out)."""
-        if isinstance(x, SparseSignal) and self.weight._forward_pre_hooks:  # torch's pruning makes the weight in one
-            x = x.to_dense()
         if isinstance(x, SparseSignal):
-            if isinstance(self.weight, Dense) and self.weight.is_lazy:
+            if getattr(self.weight, "is_lazy", False):  # which an adapter need not tell
                 self.weight.materialise(self.weight.shape[0], x.shape[1])
-            y = x.times(self.weight.to_dense())  # sparse features want the small matrix built
+            y = x.times(read(self.weight))  # sparse features want the small matrix built
         else:
             y = self.weight(x)
         return y if self.bias is None else y + self.bias
@@ -47,11 +47,11 @@ class StructuredLinear(nn.Module):
         """Keep these outputs and inputs, in place. The parameters are new ones.
 
         Raises:
-            PlanError: if the weight is compressed, or has no size yet.
+            PlanError: if nothing can be taken of the weight's family, or it has no size yet.
         """
-        dense(self.weight, "the weights of this layer").keep_(rows, columns)
+        self.weight.keep_(rows, columns)
         if self.bias is not None and rows is not None:
-            self.bias = nn.Parameter(self.bias[rows.to(self.bias.device)].clone(), self.bias.requires_grad)
+            self.bias = parameter(self.bias[rows.to(self.bias.device)], self.bias.requires_grad)
 
     def arguments(self) -> dict[str, Any]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""

@@ -6,12 +6,12 @@ import math
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import RankError
-from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, checked, clipped
+from edgenet.structured.parameters import parameter, replace_, taken
 from edgenet.structured.svd import double, truncated_svd
 
 
@@ -33,8 +33,8 @@ class LowRank(StructuredMatrix):
         super().__init__()
         if left.dim() != 2 or right.dim() != 2 or left.shape[1] != right.shape[0]:
             raise RankError(f"a low-rank matrix is (m, r) times (r, n), got {tuple(left.shape)}, {tuple(right.shape)}.")
-        self.left = nn.Parameter(left.detach().clone())
-        self.right = nn.Parameter(right.detach().clone())
+        self.left = parameter(left)
+        self.right = parameter(right)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -45,14 +45,7 @@ class LowRank(StructuredMatrix):
         return self.left.shape[1]
 
     def matmul(self, x: Tensor) -> Tensor:
-        z = ops.linear(x, self.right)
-        if z.numel() == z.shape[-1] and not self.training and not torch.is_grad_enabled() and backend.eager():
-            # one row times a tall matrix: BLAS reads it along its columns half as fast again
-            return torch.matmul(z, self.kept.get(self, "columns", (self.left,), self._columns))
-        return ops.linear(z, self.left)
-
-    def _columns(self) -> Tensor:
-        return self.left.t().contiguous()
+        return ops.linear(ops.linear(x, self.right), self.left)
 
     def to_dense(self) -> Tensor:
         return self.left @ self.right
@@ -95,7 +88,16 @@ class LowRank(StructuredMatrix):
         return [{"rank": r} for r in ranks if r <= min(shape) and r * sum(shape) < math.prod(shape)]
 
     def mix_first(self, blocks: int) -> tuple[Tensor, Tensor | None]:
-        return self.right, self.left
+        return (self.right, self.left) if self.rank < self.shape[0] else (self.to_dense(), None)
+
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        left, right = taken(self.left, rows), taken(self.right, columns=columns)
+        sides = self._left_over(left.shape[0], right.shape[1])
+        if self.rank > min(sides):  # the same matrix, of the largest rank that says anything
+            fitted = type(self).from_dense(left @ right, rank=min(sides))
+            left, right = fitted.left, fitted.right
+        replace_(self, left=left, right=right)
 
     def rows(self, index: Tensor) -> Tensor:
         return self.left.index_select(0, index) @ self.right

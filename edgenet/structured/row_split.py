@@ -6,12 +6,12 @@ import math
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import RankError
-from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked, clipped
+from edgenet.structured.base import StructuredMatrix, checked, clipped, row_numbers
+from edgenet.structured.parameters import parameter, replace_, taken
 from edgenet.structured.svd import double, truncated_svd
 
 
@@ -38,40 +38,60 @@ class RowSplit(StructuredMatrix):
                 f"a row-split matrix is (rows, n) dense, (m - rows,) scales and (blocks, n) directions with a row or "
                 f"more for every block; got {tuple(dense.shape)}, {tuple(scale.shape)} and {tuple(directions.shape)}."
             )
-        self.dense = nn.Parameter(dense.detach().clone())
-        self.scale = nn.Parameter(scale.detach().clone())
-        self.directions = nn.Parameter(directions.detach().clone())
+        self.dense = parameter(dense)
+        self.scale = parameter(scale)
+        self.directions = parameter(directions)
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.dense.shape[0] + self.scale.shape[0], self.dense.shape[1]
 
     def matmul(self, x: Tensor) -> Tensor:
-        stacked, line, factor = self._lines()
-        y = ops.linear(x, stacked).index_select(-1, line)
-        return y.mul_(factor) if backend.eager() and not torch.is_grad_enabled() else y * factor
+        return torch.cat([ops.linear(x, self.dense), self._scaled(ops.linear(x, self.directions))], -1)
 
-    def _lines(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.kept.get(self, "lines", (self.dense, self.scale, self.directions), self._made_lines)
+    def _blocks(self) -> tuple[int, int]:
+        """How many blocks have one row more than the others, and how many rows these others have."""
+        size, longer = divmod(len(self.scale), max(1, len(self.directions)))
+        return longer, size
 
-    def _made_lines(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(rows + blocks, n) dense rows and directions; for every row of W, which of them it is; and how many times."""
-        rows, total = self.dense.shape[0], self.scale.shape[0]
-        below = torch.arange(total, device=self.scale.device)
-        size, longer = divmod(total, max(1, self.directions.shape[0]))
-        split = longer * (size + 1)
+    def _scaled(self, y: Tensor) -> Tensor:
+        """(..., blocks) -> (..., m - rows): every number times the scales of its block's rows."""
+        longer, size = self._blocks()
+        head, tail = self.scale[: longer * (size + 1)], self.scale[longer * (size + 1) :]
+        parts = [y[..., longer:, None] * tail.view(-1, max(1, size))]
+        if longer:
+            parts.insert(0, y[..., :longer, None] * head.view(longer, size + 1))
+        return torch.cat([part.flatten(-2) for part in parts], -1)
+
+    def _line(self, row: Tensor) -> Tensor:
+        """Which of the dense rows and directions a row of W is a multiple of."""
+        longer, size = self._blocks()
+        dense, split = len(self.dense), longer * (size + 1)
+        below = row - dense
         block = torch.where(below < split, below // (size + 1), longer + (below - split) // max(1, size))
-        line = torch.cat([torch.arange(rows, device=block.device), rows + block])
-        factor = torch.cat([self.scale.new_ones(rows), self.scale])
-        return torch.cat([self.dense, self.directions]), line, factor
+        return torch.where(row < dense, row, dense + block)
+
+    def _stacked(self) -> tuple[Tensor, Tensor]:
+        """(rows + blocks, n) dense rows and directions, and (m,) how many times each row of W is one of them."""
+        factor = torch.cat([self.scale.new_ones(len(self.dense)), self.scale])
+        return torch.cat([self.dense, self.directions]), factor
 
     def to_dense(self) -> Tensor:
-        stacked, line, factor = self._lines()
-        return stacked.index_select(0, line) * factor[:, None]
+        return torch.cat([self.dense, self._scaled(self.directions.mT).mT])
 
     def rows(self, index: Tensor) -> Tensor:
-        stacked, line, factor = self._lines()
-        return stacked.index_select(0, line[index]) * factor[index][:, None]
+        index = row_numbers(index, self.shape[0])
+        stacked, factor = self._stacked()
+        return stacked.index_select(0, self._line(index)) * factor[index][:, None]
+
+    def mix_first(self, blocks: int) -> tuple[Tensor, Tensor | None]:
+        """One signal for every dense row, and one for every block."""
+        inner, factor = self._stacked()
+        if len(inner) >= len(factor):
+            return self.to_dense(), None
+        row = torch.arange(len(factor), device=factor.device)
+        outer = factor.new_zeros(len(factor), len(inner))
+        return inner, outer.index_put((row, self._line(row)), factor)
 
     @classmethod
     def from_dense(cls, weight: Tensor, rows: int, blocks: int = 1) -> Self:
@@ -108,6 +128,15 @@ class RowSplit(StructuredMatrix):
             "rows": self.dense.shape[0],
             "blocks": max(1, self.directions.shape[0]),
         }
+
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Columns alone: rows left over make no blocks of one size."""
+        if rows is not None:
+            super().keep_(rows, columns)
+        dense, directions = taken(self.dense, columns=columns), taken(self.directions, columns=columns)
+        self._left_over(self.shape[0], dense.shape[1])
+        replace_(self, dense=dense, directions=directions)
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:

@@ -6,7 +6,7 @@ import math
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import ShapeError
@@ -14,6 +14,7 @@ from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, checked
 from edgenet.structured.csr import Csr
 from edgenet.structured.density import largest, number_of
+from edgenet.structured.parameters import own_copy, parameter, replace_, taken
 
 _CHEAP = 0.12  # the density up to which compressed rows are faster than the dense product at every batch size
 _LARGE = 1 << 16  # entries from which they are
@@ -41,8 +42,8 @@ class Sparse(StructuredMatrix):
                 f"a sparse matrix is an (m, n) weight and an (m, n) mask of bool, got {tuple(weight.shape)} and "
                 f"{tuple(mask.shape)} of {mask.dtype}."
             )
-        self.weight = nn.Parameter(weight.detach().clone())
-        self.register_buffer("mask", mask.detach().clone())
+        self.weight = parameter(weight)
+        self.register_buffer("mask", own_copy(mask))
         self._number = mask.numel()  # what the mask lets through, where that cannot be counted
 
     @property
@@ -64,18 +65,22 @@ class Sparse(StructuredMatrix):
         self.mask.copy_(largest(self.weight, number_of(self.shape, density)))
 
     def matmul(self, x: Tensor) -> Tensor:
-        tensors = (self.weight, self.mask)
-        if not self.training and not torch.is_grad_enabled() and backend.eager():
-            rows = self.kept.get(self, "rows", tensors, self._cheap_rows)
+        large = self.mask.numel() >= _LARGE and self.mask.is_cpu
+        if large and not self.training and not torch.is_grad_enabled() and backend.eager():
+            rows, places = self.cache.get(self, "rows", (self.mask,), self._cheap_rows)
             if rows is not None:
-                return rows.matmul(x)
-        return ops.linear(x, self.kept.get(self, "masked", tensors, self.to_dense))
+                return rows.matmul_by(self.weight.reshape(-1).index_select(0, places), x)
+        return ops.linear(x, self.to_dense())
 
-    def _cheap_rows(self) -> Csr | None:
-        return self.pack().eval() if self.mask.numel() >= _LARGE and self.density <= _CHEAP else None
+    def _cheap_rows(self) -> tuple[Csr | None, Tensor | None]:
+        """The rows to multiply by, and where their values are read: those are kept nowhere."""
+        if self.density > _CHEAP:
+            return None, None
+        rows = self.pack().eval()
+        return rows, rows.places()
 
     def to_dense(self) -> Tensor:
-        return self.weight * self.mask
+        return torch.where(self.mask, self.weight, 0)
 
     def rows(self, index: Tensor) -> Tensor:
         return self.weight.index_select(0, index) * self.mask.index_select(0, index)
@@ -117,6 +122,15 @@ class Sparse(StructuredMatrix):
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
         shares = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
         return [{"density": share} for share in shares if share * math.prod(shape) >= 1]
+
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        weight, mask = taken(self.weight, rows, columns), own_copy(taken(self.mask, rows, columns))
+        self._left_over(*mask.shape)
+        if not mask.any():  # a density is more than 0
+            weight, mask[0, 0] = torch.zeros_like(weight), True
+        replace_(self, weight=weight)
+        self.mask, self._number = mask, int(mask.sum())
 
     def num_parameters(self) -> int:
         return self._number if self.mask.is_meta else int(self.mask.sum())

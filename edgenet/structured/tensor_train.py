@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet.errors import RankError
 from edgenet.structured.base import checked, clipped
 from edgenet.structured.contraction import ModeMatrix
 from edgenet.structured.kronecker import rearranged
 from edgenet.structured.padding import default_dims, matched_modes, padded
+from edgenet.structured.parameters import Factors
 from edgenet.structured.svd import double, truncated_svd
 
 
@@ -41,7 +42,7 @@ class TensorTrain(ModeMatrix):
             )
         out_modes, in_modes = tuple(c.shape[1] for c in cores), tuple(c.shape[2] for c in cores)
         super().__init__(shape or (math.prod(out_modes), math.prod(in_modes)), out_modes, in_modes)
-        self.cores = nn.ParameterList(nn.Parameter(core.detach().clone()) for core in cores)
+        self.cores = Factors(cores)
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -55,7 +56,7 @@ class TensorTrain(ModeMatrix):
         return 1, ranks[first - 1], ranks[second - 1]
 
     def _tensors(self) -> tuple[Tensor, ...]:
-        return tuple(self.cores._parameters.values())
+        return self.cores()
 
     def pair(self, cut: int) -> tuple[Tensor, Tensor]:
         cores = self._tensors()

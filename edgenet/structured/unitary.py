@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, checked
+from edgenet.structured.parameters import own_copy, parameter
 
 # where the two routes take the same time on a core of a server of today, complex64
 _BUILD, _BUILD_NUMBERS, _BUILD_IN_TRAINING = 128, 1 << 21, 64
@@ -60,9 +61,9 @@ class Unitary(StructuredMatrix):
         elif permutation.shape != (n,) or not torch.equal(permutation.sort().values.cpu(), torch.arange(n)):
             raise ShapeError(f"a permutation holds each of 0..{n - 1} once, got {permutation.tolist()}.")
         self.seed = int(seed)
-        self.phases = nn.Parameter(phases.detach().clone())
-        self.reflections = nn.Parameter(reflections.detach().clone())
-        self.register_buffer("permutation", permutation.clone())
+        self.phases = parameter(phases)
+        self.reflections = parameter(reflections)
+        self.register_buffer("permutation", own_copy(permutation))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,7 +78,7 @@ class Unitary(StructuredMatrix):
                 return self._apply_factors(x)
             parts = x.reshape(-1, self.shape[0]).split(_PIECE)
             return torch.cat([self._apply_factors(part) for part in parts]).view(x.shape)
-        weight = self.kept.get(self, "dense", (self.phases, self.reflections, self.permutation), self.to_dense)
+        weight = self.cache.get(self, "dense", (self.phases, self.reflections, self.permutation), self.to_dense)
         dtype = torch.promote_types(x.dtype, weight.dtype)
         return ops.linear(x.to(dtype), weight.to(dtype))
 
@@ -161,6 +162,10 @@ class Unitary(StructuredMatrix):
 
     def config(self) -> dict[str, Any]:
         return {"shape": list(self.shape), "seed": self.seed}
+
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        return []  # complex: nothing that a search could put in the place of a real weight
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:

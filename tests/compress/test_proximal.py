@@ -308,7 +308,7 @@ def test_numbers_out_of_range_are_refused(kind, penalty, start):
 
 def test_no_groups_weigh_nothing():
     assert GroupLasso({}, 1.0).value(nn.Linear(2, 2)) == 0
-    assert GroupLasso({}, 1.0).report(nn.Linear(2, 2)).endswith("| all | 0 | | 0 (0%) |")
+    assert GroupLasso({}, 1.0).report(nn.Linear(2, 2)).endswith("| all | 0 |  | 0 (0%) |")
 
 
 def test_parameters_that_cannot_be_penalised_are_refused():

@@ -20,16 +20,16 @@ FILES = ("cora", "citeseer", "pubmed", "ppi", "movielens")
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
-    with pytest.raises(ConfigError, match=r"no data set 'Coro'; there are digits, karate, .*Did you mean cora\?"):
+    with pytest.raises(ConfigError, match=r"no data set 'Coro'; there are digits, karate, .*Did you mean 'cora'\?"):
         data.load("Coro")
     with pytest.raises(ConfigError, match=r"movielens\.$"):
         data.describe("zzz")
 
 
 def test_an_unknown_option_lists_the_known_ones_and_the_nearest():
-    with pytest.raises(ConfigError, match=r"no option 'neighbors'; it has neighbours, .*Did you mean neighbours\?"):
+    with pytest.raises(ConfigError, match=r"no option 'neighbors'; it has neighbours, .*Did you mean 'neighbours'\?"):
         data.load("digits", neighbors=3)
-    with pytest.raises(ConfigError, match=r"no option 'normalise_features'; .*Did you mean normalize_features\?"):
+    with pytest.raises(ConfigError, match=r"no option 'normalise_features'; .*Did you mean 'normalize_features'\?"):
         data.load("cora", normalise_features=True)
 
 

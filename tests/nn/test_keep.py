@@ -16,7 +16,7 @@ from edgenet.nn.lift import Identity
 from edgenet.nn.taps import Chebyshev, Linear, NodeVarying, Scaled, Sum, Taps
 from edgenet.phi import EdgeVarying
 from edgenet.pretrained import from_pretrained, save_pretrained
-from edgenet.structured import LowRank, StructuredLinear
+from edgenet.structured import Kronecker, StructuredLinear
 
 GRAPH = GRAPHS["directed"]
 LAYERS = {
@@ -179,8 +179,8 @@ def test_polynomials_and_compressed_layers_are_refused():
     with pytest.raises(PlanError, match="Chebyshev taps need all"):
         keep_taps_(layer, [(0, 0), (2, 0)])
     layer, *_ = ready("gat")
-    layer.lift.linear.weight = LowRank.from_dense(layer.lift.linear.weight.to_dense().detach(), rank=2)
-    with pytest.raises(PlanError, match="LowRank"):
+    layer.lift.linear.weight = Kronecker.from_dense(layer.lift.linear.weight.to_dense().detach())
+    with pytest.raises(PlanError, match="Kronecker"):
         keep_taps_(layer, [(1, 0)])
 
 

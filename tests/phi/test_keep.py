@@ -8,7 +8,7 @@ from cases import GRAPHS, PHI_CASES
 
 from edgenet.errors import PlanError, SupportError
 from edgenet.phi import Attention, EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
-from edgenet.structured import LowRank
+from edgenet.structured import Kronecker
 
 DIRECTED = GRAPHS["directed"]
 cases = pytest.mark.parametrize("case", PHI_CASES, ids=str)
@@ -84,8 +84,8 @@ def test_attention_keeps_a_hop_and_a_compressed_slot_is_refused():
     phi = Attention(2, 4, 3)
     with pytest.raises(PlanError, match="one hop"):
         phi.keep_(0, [0])
-    phi.att_source = LowRank.from_dense(phi.att_source.to_dense().detach(), rank=2)
-    with pytest.raises(PlanError, match=r"LowRank.*decompress_"):
+    phi.att_source = Kronecker.from_dense(phi.att_source.to_dense().detach())
+    with pytest.raises(PlanError, match=r"Kronecker.*decompress_"):
         phi.keep_(1, [0])
 
 

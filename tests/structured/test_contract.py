@@ -7,8 +7,9 @@ import json
 import pytest
 import torch
 from cases import STRUCTURE_CASES
+from torch.nn.utils import prune
 
-from edgenet.errors import ShapeError
+from edgenet.errors import PlanError, ShapeError
 from edgenet.structured import STRUCTURES, Sparse, StructuredLinear, project
 
 cases = pytest.mark.parametrize("case", STRUCTURE_CASES, ids=str)
@@ -341,3 +342,141 @@ def test_a_state_dict_of_another_shape_is_refused(case):
     other = {name: torch.zeros(*t.shape, 2) for name, t in case.build().state_dict().items()}
     with pytest.raises(RuntimeError, match="size mismatch"):
         case.build().load_state_dict(other)
+
+
+# --- what layers ask --------------------------------------------------------------------------------------------------
+@cases
+def test_its_tensors_lie_in_memory_in_their_own_order(case):
+    made = [case.build(), case.structure(case.weight()), type(case.build()).from_config(case.build().config())]
+    drawn = case.build()
+    drawn.reset_parameters()
+    for matrix in (*made, drawn, copy.deepcopy(made[1]), made[1].pack()):
+        strided = [name for name, tensor in matrix.state_dict().items() if not tensor.is_contiguous()]
+        assert not strided
+
+
+@cases
+def test_it_is_saved_by_safetensors_and_flattened_and_stepped_by_quasi_newton(case, tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    matrix = case.structure(case.weight())
+    safetensors.save_file(matrix.state_dict(), tmp_path / "m.safetensors")
+    twin = type(matrix).from_config(matrix.config())
+    twin.load_state_dict(safetensors.load_file(tmp_path / "m.safetensors"))
+    near(twin.to_dense(), matrix.to_dense())
+    vector = torch.nn.utils.parameters_to_vector(matrix.parameters())
+    torch.nn.utils.vector_to_parameters(vector, matrix.parameters())
+    near(matrix.to_dense(), twin.to_dense())
+    optimizer = torch.optim.LBFGS(matrix.parameters(), max_iter=2)
+
+    def loss():
+        optimizer.zero_grad()
+        value = matrix(case.signals(3)).abs().square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+
+
+@cases
+def test_it_is_not_lazy_and_takes_no_other_size(case):
+    matrix = case.build()
+    assert not matrix.is_lazy and matrix.is_dense == (case.name == "dense")
+    before = matrix.to_dense().detach().clone()
+    with pytest.raises(ShapeError):
+        matrix.materialise(case.m + 1, case.n)
+    assert torch.equal(matrix.to_dense(), before)
+
+
+@cases
+@pytest.mark.parametrize("what", ["rows", "columns", "both", "all", "one"])
+def test_it_keeps_rows_and_columns_without_loss_or_says_that_it_cannot(case, what):
+    matrix = case.build()
+    rows = torch.randperm(case.m)[: 1 if what == "one" else max(1, case.m // 2)]
+    columns = torch.randperm(case.n)[: 1 if what == "one" else max(1, case.n // 2)]
+    if what == "all":
+        rows, columns = torch.arange(case.m), torch.arange(case.n)
+    rows, columns = rows if what != "columns" else None, columns if what != "rows" else None
+    before, state = matrix.to_dense().detach().clone(), copy.deepcopy(matrix.state_dict())
+    next(matrix.parameters()).requires_grad_(False)
+    frozen = {name: p.requires_grad for name, p in matrix.named_parameters()}
+    try:
+        matrix.keep_(rows, columns)
+    except PlanError as error:
+        assert case.name.split()[0] not in ("dense", "low_rank", "sparse", "csr") and "remove first" in str(error)
+        assert what != "columns" or not case.name.startswith("row_split")
+        assert all(torch.equal(t, state[name]) for name, t in matrix.state_dict().items())
+        return
+    wanted = before if rows is None else before[rows]
+    wanted = wanted if columns is None else wanted[:, columns]
+    near(matrix.to_dense(), wanted)
+    assert matrix.shape == tuple(wanted.shape)
+    x = torch.randn(3, matrix.shape[1])
+    near(matrix.eval()(x), x @ wanted.mT)
+    near(matrix.rows(torch.tensor([0])), wanted[:1])
+    assert {name: p.requires_grad for name, p in matrix.named_parameters()} == frozen
+    assert all(tensor.is_contiguous() for tensor in matrix.state_dict().values())
+    twin = type(matrix).from_config(json.loads(json.dumps(matrix.config())))
+    twin.load_state_dict(matrix.state_dict())
+    near(twin.to_dense(), wanted)
+
+
+@cases
+def test_what_it_cannot_keep_leaves_it_as_it_was(case):
+    matrix = case.build()
+    before = matrix.to_dense().detach().clone()
+    with pytest.raises((PlanError, IndexError)):
+        matrix.keep_(torch.tensor([case.m]))
+    if case.name != "dense":
+        with pytest.raises(PlanError):
+            matrix.keep_(None, torch.tensor([], dtype=torch.long))
+    assert torch.equal(matrix.to_dense(), before)
+
+
+@pytest.mark.parametrize("name", ["dense", "low_rank", "sparse", "csr", "row_split"])
+def test_of_a_pruned_matrix_no_rows_are_taken(name):
+    matrix = next(case for case in STRUCTURE_CASES if case.name == name).build()
+    prune.l1_unstructured(matrix, next(iter(matrix._parameters)), amount=0.5)
+    before = matrix.to_dense().detach().clone()
+    with pytest.raises(PlanError, match=r"prune\.remove"):
+        matrix.keep_(columns=torch.tensor([0]))
+    assert torch.equal(matrix.to_dense(), before)
+
+
+@cases
+def test_mixed_first_it_is_the_same_matrix_through_fewer_numbers(case):
+    matrix = case.build()
+    inner, outer = matrix.mix_first(1)
+    near(inner if outer is None else outer @ inner, matrix.to_dense())
+    assert inner.shape[1] == case.n and (inner.shape[0] == case.m if outer is None else inner.shape[0] < case.m)
+    parameters = list(matrix.parameters())
+    direction = torch.randn(case.m, case.n)
+    mixed = inner if outer is None else outer @ inner
+    got = torch.autograd.grad((mixed * direction).sum().real, parameters)
+    want = torch.autograd.grad((matrix.to_dense() * direction).sum().real, parameters)
+    for a, b in zip(got, want, strict=True):
+        near(a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "width"),
+    [
+        ("low_rank", {"rank": 3}, 3),
+        ("row_split", {"rows": 2, "blocks": 3}, 5),
+        ("hashed", {"ratio": 4, "aligned": True}, None),
+    ],
+)
+def test_families_of_low_rank_mix_first_into_that_many_signals(name, options, width):
+    matrix = STRUCTURES[name].random((32, 24), **options)
+    inner, outer = matrix.mix_first(4)
+    assert outer is not None and inner.shape[0] == (width or inner.shape[0]) < 32
+    near(outer @ inner, matrix.to_dense())
+
+
+@cases
+def test_a_ladder_is_a_list_of_its_own_options_from_few_to_many(case):
+    kind = STRUCTURES[case.name.split()[0]]
+    sizes = []
+    for options in kind.ladder((16, 16)):
+        with torch.device("meta"):
+            sizes.append(kind.from_config({"shape": [16, 16], **options}).num_parameters())
+    assert sizes == sorted(sizes) and len(sizes) <= 12

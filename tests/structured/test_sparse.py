@@ -75,8 +75,8 @@ def test_a_checkpoint_carries_the_mask():
 @pytest.mark.parametrize("batch", [1, 20])
 def test_for_inference_large_and_sparse_ones_multiply_through_compressed_rows(monkeypatch, batch):
     x, used = torch.randn(batch, 256), []
-    multiply = Csr.matmul
-    monkeypatch.setattr(Csr, "matmul", lambda self, x: (used.append(self), multiply(self, x))[1])
+    multiply = Csr.matmul_by
+    monkeypatch.setattr(Csr, "matmul_by", lambda self, v, x: (used.append(self), multiply(self, v, x))[1])
     for density, through in ((0.05, True), (0.5, False)):
         matrix = Sparse.random((256, 256), 1.0, density=density)
         used.clear()

@@ -76,7 +76,7 @@ def test_it_is_unitary_at_every_size_and_by_every_route(n, batch, training):
 def test_sizes_too_large_to_build_multiply_by_their_factors():
     matrix, x = Unitary.random((300, 300)).eval(), torch.randn(40, 300)
     near(matrix(x), x.to(torch.complex128) @ matrix.to_dense().mT)
-    assert not matrix.kept._values
+    assert not matrix.cache._values
 
 
 def test_a_thousand_products_in_float32_keep_the_norm():
