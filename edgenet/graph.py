@@ -218,6 +218,8 @@ class Graph:
     def _refresh(self) -> None:
         """Check the edges and begin a new memo, if this one is of other edges, or of these before they were changed."""
         edges = self.edge_index
+        if torch._C._functorch.is_functorch_wrapped_tensor(edges):
+            return  # made inside a transform: nothing of it is kept, and the ops check what is behind it
         stamp = (edges.data_ptr(), edges.shape, None if edges.is_inference() else edges._version)
         if self._memo.get("of") != (stamp, self.num_nodes, self.num_sources):
             _check_range(edges, self.num_nodes, self.num_sources)
