@@ -242,6 +242,8 @@ class Graph:
     def _refresh(self, closely: bool = False) -> None:
         """Check the edges and begin a new memo, if this one is of other edges, or of these before they were changed."""
         edges, of = self.edge_index, self._memo.get("of")
+        if torch._C._functorch.is_functorch_wrapped_tensor(edges):
+            return  # made inside a transform: nothing of it is kept, and the ops check what is behind it
         if of is None or of.counts != (self.num_nodes, self.num_sources) or not of.edges.still(edges, closely):
             _check_range(edges, self.num_nodes, self.num_sources)
             if self._memo:  # another graph may share it

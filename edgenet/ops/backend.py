@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgenet import shortcuts
 from edgenet.errors import BackendError
 from edgenet.graph import Graph
+from edgenet.ops import native
 
 #: Fastest first. ``reference`` is the definition in plain torch and runs everywhere.
 ORDER = ("native", "triton", "scatter", "reference")
@@ -50,14 +53,34 @@ def register(op: str, **implementations: Callable[..., Any]) -> None:
     _IMPLEMENTATIONS[op] = implementations
 
 
+def add(op: str, name: str, function: Callable[..., Any]) -> None:
+    """Give an op one more backend, which runs where ``use(name)`` asks for it, and nowhere by itself.
+
+    Args:
+        op: name of the op.
+        name: of the backend. One backend may have forms of several ops, each added by itself.
+        function: the op's form on the ends of the edges, of the arguments and results of its ``reference``. Gradients
+            are the op's own.
+
+    Raises:
+        BackendError: if there is no such op, ``function`` cannot be called, or the op has such a backend already.
+    """
+    known = _forms(op)
+    if name in ORDER or name in known:
+        raise BackendError(f"{op} has a backend {name!r} already; give yours another name.")
+    if not callable(function):
+        raise BackendError(f"a backend of {op} is a function, got {type(function).__name__}.")
+    known[name] = function
+
+
+def definition(op: str) -> Callable[..., Any]:
+    """The reference of an op, in plain torch, as it stands at the time of the call."""
+    return lambda *arguments: _IMPLEMENTATIONS[op]["reference"](*arguments)
+
+
 def eager() -> bool:
-    """Whether ops may take the short path: nothing traces, transforms or watches the calls."""
-    return not (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._is_tracing()
-    )
+    """Whether ops may take the short path: nothing compiles, traces, transforms or watches the calls."""
+    return not torch.compiler.is_compiling() and shortcuts.unwatched() and not forward_mode()
 
 
 def check_devices(op: str, graph: Graph, *tensors: Tensor | None) -> None:
@@ -69,6 +92,20 @@ def check_devices(op: str, graph: Graph, *tensors: Tensor | None) -> None:
                 f"{op} got edges on {device} and a tensor {tuple(tensor.shape)} on {tensor.device}; move one of them "
                 f"with .to({str(device)!r})."
             )
+
+
+def promoted(*tensors: Tensor | None, integers: torch.dtype = torch.int64) -> list[Any]:
+    """The tensors in one dtype: that of the floating or complex ones, so that small integers cannot overflow when they
+    are summed; ``integers`` where all are of integers or bools."""
+    dtypes = [t.dtype for t in tensors if t is not None]
+    wide = [dtype for dtype in dtypes if dtype.is_floating_point or dtype.is_complex] or [integers]
+    dtype = functools.reduce(torch.promote_types, wide)
+    return [t if t is None or t.dtype == dtype else t.to(dtype) for t in tensors]
+
+
+def promoted_floats(*tensors: Tensor | None) -> list[Any]:
+    """``promoted``, integers to torch's default dtype."""
+    return promoted(*tensors, integers=torch.get_default_dtype())
 
 
 def forward_mode() -> bool:
@@ -112,15 +149,26 @@ def ops() -> list[str]:
     return sorted(_IMPLEMENTATIONS)
 
 
+def names() -> list[str]:
+    """All backends: ours, fastest first, then those that were added."""
+    added = (name for forms in _IMPLEMENTATIONS.values() for name in forms)
+    return list(dict.fromkeys([*ORDER, *added]))
+
+
 def available(op: str) -> list[str]:
-    """Backends that can run ``op`` on this machine, slowest (``reference``) first.
+    """Backends that can run ``op`` on this machine: ``reference``, those that were added, then ours, fastest last.
 
     Raises:
         BackendError: if there is no such op.
     """
+    added = [name for name in _forms(op) if name not in ORDER]
+    return ["reference", *added, *(name for name in reversed(ORDER[:-1]) if _has(op, name) and _usable(name))]
+
+
+def _forms(op: str) -> dict[str, Callable[..., Any]]:
     if op not in _IMPLEMENTATIONS:
         raise BackendError(f"no op is called {op!r}; there are {', '.join(ops())}.")
-    return [name for name in reversed(ORDER) if _has(op, name) and _usable(name)]
+    return _IMPLEMENTATIONS[op]
 
 
 def choose(op: str) -> Callable[..., Any]:
@@ -137,9 +185,15 @@ def choose(op: str) -> Callable[..., Any]:
     return known.get(name, known["reference"])
 
 
+def asked_for(op: str) -> Callable[..., Any] | None:
+    """The form of ``op`` that an added backend has, if ``use`` asks for that one now."""
+    name = _forced.get()
+    return None if name is None or name in ORDER else _IMPLEMENTATIONS[op].get(name)
+
+
 def explain() -> dict[str, dict[str, str]]:
     """For every op and backend, "active" if it can run on this machine, else why it cannot and what to do."""
-    return {op: {name: _state(op, name) for name in ORDER} for op in ops()}
+    return {op: {name: _state(op, name) for name in names()} for op in ops()}
 
 
 def _state(op: str, name: str) -> str:
@@ -162,8 +216,8 @@ def use(name: str) -> Iterator[None]:
     Raises:
         BackendError: if the backend is unknown, or missing on this machine.
     """
-    if name not in ORDER:
-        raise BackendError(f"no backend is called {name!r}; there are {', '.join(ORDER)}.")
+    if name not in names():
+        raise BackendError(f"no backend is called {name!r}; there are {', '.join(names())}.")
     if not _usable(name):
         raise BackendError(f"backend {name!r} cannot run here: {_REMEDY[name]}")
     token = _forced.set(name)
@@ -191,8 +245,6 @@ _REMEDY = {
 
 def _usable(name: str) -> bool:
     if name == "native":
-        from edgenet.ops import native
-
         return native.library() is not None
     if name == "triton":
         return _triton()
@@ -201,6 +253,4 @@ def _usable(name: str) -> bool:
 
 @cache
 def _triton() -> bool:
-    from edgenet.ops import triton_rows  # imports triton, which takes a while
-
-    return triton_rows.available()
+    return import_module("edgenet.ops.triton_rows").available()  # imports triton, which takes a while

@@ -17,6 +17,11 @@ def keep(num_edges: int, heads: int, dropout: float, seed: Tensor | int, like: T
     return kept.to(like.dtype) * (0.0 if dropout == 1 else 1 / (1 - dropout))
 
 
+def applied(alpha: Tensor, dropout: float, seed: Tensor | int) -> Tensor:
+    """The weights (E, H) that are left of alpha."""
+    return alpha if dropout == 0 else alpha * keep(*alpha.shape, dropout, seed, alpha)
+
+
 def draw(dropout: float) -> Tensor:
     """() a seed in [0, 2^32), from torch's default generator if it will be used."""
     if not 0 <= dropout <= 1:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet.ops import backend
+from edgenet.ops.transforms import of_batched_gradients
 
 _ENOUGH = 1 << 22  # multiply-adds from which the detour pays
 
@@ -22,7 +23,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     169,343 x 64 by 64 x 64 in float32 on one thread of an EPYC. There large products go to oneDNN; the gradients are
     products again, so derivatives of any order follow.
     """
-    if not backend.eager() or backend.forward_mode() or torch.is_autocast_enabled("cpu"):
+    if not backend.eager() or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     suits = x.dtype == weight.dtype == torch.float32 and x.is_cpu and weight.is_cpu
     suits = suits and x.dim() >= 2 and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
@@ -39,6 +40,7 @@ class _Linear(torch.autograd.Function):
         return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight.contiguous(), None, "none", [], "")
 
     @staticmethod
+    @of_batched_gradients
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         grad_x = linear(grad, weight.t()) if ctx.needs_input_grad[0] else None

@@ -253,25 +253,28 @@ def _merge_sums(partial, split_row, split_first, out, WIDTH: tl.constexpr, BLOCK
     tl.store(out + row * WIDTH + column, total.to(out.dtype.element_ty), mask=column < WIDTH)
 
 
-def merge_softmax(rows: Rows, top: Tensor, total: Tensor, partial: Tensor, y: Tensor, lse: Tensor) -> None:
-    """Merge the pieces of every split row of an online softmax into its rows of ``y`` and ``lse``.
+def merge_softmax(
+    rows: Rows, part_top: Tensor, part_total: Tensor, partial: Tensor, y: Tensor, top: Tensor, total: Tensor
+) -> None:
+    """Merge the pieces of every split row of an online softmax into its rows of ``y``, ``top`` and ``total``.
 
     Args:
-        top: (parts, H) largest score of every piece; total: (parts, H) sum of exp(score - top).
-        partial: (parts, H, C) sum of exp(score - top) times the messages.
-        y: (N, H, C), lse: (N, H); written only in the rows that are split.
+        part_top: (parts, H) largest score of every piece; part_total: (parts, H) sum of exp(score - largest).
+        partial: (parts, H, C) sum of exp(score - largest) times the messages.
+        y: (N, H, C); top, total: (N, H), 0 where every score is -inf. Written only in the rows that are split.
     """
     if rows.parts == 0:
         return
     heads, channels = y.shape[1:]
     constants, head_blocks = tile(heads, channels, y.dtype)
     grid = len(rows.split_row), head_blocks
-    launch(_merge_softmax, grid, rows.split_row, rows.split_first, top, total, partial, y, lse, **constants)
+    parts = part_top, part_total, partial
+    launch(_merge_softmax, grid, rows.split_row, rows.split_first, *parts, y, top, total, **constants)
 
 
 @jit
 def _merge_softmax(
-    split_row, split_first, top, total, partial, y, lse,
+    split_row, split_first, part_top, part_total, partial, y, top, total,
     H: tl.constexpr, C: tl.constexpr, HB: tl.constexpr, CB: tl.constexpr, EB: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
     number = tl.program_id(0).to(tl.int64)
@@ -288,20 +291,22 @@ def _merge_softmax(
         slot = (start + tl.arange(0, EB)).to(tl.int64)
         mine = slot < end
         mask = mine[:, None] & (head < H)[None, :]
-        v = tl.load(top + slot[:, None] * H + head[None, :], mask=mask, other=-float("inf"))
+        v = tl.load(part_top + slot[:, None] * H + head[None, :], mask=mask, other=-float("inf"))
         new = tl.maximum(m, tl.max(v, 0))
         base = tl.where(new == -float("inf"), 0.0, new)  # -inf - -inf would be NaN
         shrink = tl.exp(m - base)
         share = tl.exp(v - base[None, :])
         m = new
-        z = z * shrink + tl.sum(share * tl.load(total + slot[:, None] * H + head[None, :], mask=mask, other=0.0), 0)
+        sums = tl.load(part_total + slot[:, None] * H + head[None, :], mask=mask, other=0.0)
+        z = z * shrink + tl.sum(share * sums, 0)
         part = tl.load(
             partial + slot[:, None, None] * (H * C) + at[None], mask=mine[:, None, None] & inside[None], other=0.0
         )
         out = out * shrink[:, None] + tl.sum(part * share[:, :, None], 0)
-    divisor = tl.where(z == 0, 1.0, z)
-    tl.store(y + row * (H * C) + at, (out / divisor[:, None]).to(y.dtype.element_ty), mask=inside)
-    tl.store(lse + row * H + head, tl.where(z == 0, 0.0, m + tl.log(divisor)), mask=head < H)
+    out = out / tl.where(z == 0, 1.0, z)[:, None]
+    tl.store(y + row * (H * C) + at, out.to(y.dtype.element_ty), mask=inside)
+    tl.store(top + row * H + head, tl.where(m == -float("inf"), 0.0, m), mask=head < H)
+    tl.store(total + row * H + head, z, mask=head < H)
 
 
 def row_dots(a: Tensor, b: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops.attention import _attention, composed
+from edgenet.ops.attention import ATTENTION, composed
 
 backends = pytest.mark.parametrize("backend", ops.available("attention"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -100,7 +100,7 @@ def test_the_op_keeps_the_rules_of_torch_library(backend, dropout):
     graph = GRAPHS["directed"]
     tensors = [t.requires_grad_() for t in inputs(graph)]
     with ops.use(backend):
-        torch.library.opcheck(_attention, arguments(graph, tensors, dropout))
+        torch.library.opcheck(ATTENTION.op.registered, arguments(graph, tensors, dropout))
 
 
 @backends
@@ -110,7 +110,7 @@ def test_every_backend_draws_the_mask_of_the_definition(backend, graph, dropout)
     tensors = inputs(graph)
     with ops.use(backend):
         oracles.assert_same_function(
-            lambda *t: _attention(*arguments(graph, t, dropout))[0],
+            lambda *t: ATTENTION.op.registered(*arguments(graph, t, dropout))[0],
             lambda *t: composed(graph, *t, 0.2, dropout, 77),
             tensors,
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops.attention_v2 import _attention_v2, composed
+from edgenet.ops.attention_v2 import ATTENTION_V2, composed
 
 backends = pytest.mark.parametrize("backend", ops.available("attention_v2"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -90,7 +90,7 @@ def test_gradients_of_first_and_second_order_are_those_of_finite_differences(bac
 
 
 def arguments(graph, tensors, dropout):
-    return graph.source, graph.target, *tensors, 0.2, dropout, torch.tensor(77)
+    return graph.source, graph.target, *tensors, graph.num_nodes, 0.2, dropout, torch.tensor(77)
 
 
 @backends
@@ -99,7 +99,7 @@ def test_the_op_keeps_the_rules_of_torch_library(backend, dropout):
     graph = GRAPHS["directed"]
     tensors = [t.requires_grad_() for t in inputs(graph)]
     with ops.use(backend):
-        torch.library.opcheck(_attention_v2, arguments(graph, tensors, dropout))
+        torch.library.opcheck(ATTENTION_V2.op.registered, arguments(graph, tensors, dropout))
 
 
 @backends
@@ -109,7 +109,7 @@ def test_every_backend_draws_the_mask_of_the_definition(backend, graph, dropout)
     tensors = inputs(graph)
     with ops.use(backend):
         oracles.assert_same_function(
-            lambda *t: _attention_v2(*arguments(graph, t, dropout))[0],
+            lambda *t: ATTENTION_V2.op.registered(*arguments(graph, t, dropout))[0],
             lambda *t: composed(graph, *t, 0.2, dropout, 77),
             tensors,
         )

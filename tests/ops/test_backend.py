@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from cases import GRAPHS
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgenet import ops
 from edgenet.errors import BackendError
@@ -160,3 +161,96 @@ def test_kernels_run_only_where_their_device_and_dtype_are_right():
         assert backend.kernels("spmm", torch.ones(1)) is None
     half = ops.spmm(graph, None, torch.ones(graph.num_nodes, 1, 1, dtype=torch.float16))
     assert half.dtype == torch.float16
+
+
+# ---------------------------------------------------------------- one more backend
+@pytest.fixture
+def registry(monkeypatch):
+    """What is added in a test is gone after it."""
+    monkeypatch.setattr(
+        backend, "_IMPLEMENTATIONS", {op: dict(known) for op, known in backend._IMPLEMENTATIONS.items()}
+    )
+
+
+def toy(ran):
+    """The definition of an op, by its name, that says it ran."""
+    return lambda op: lambda *arguments: (ran.append(op), backend._IMPLEMENTATIONS[op]["reference"](*arguments))[1]
+
+
+def calls(graph):
+    weight, x, score = (
+        torch.randn(graph.num_edges, 2),
+        torch.randn(graph.num_nodes, 2, 3),
+        torch.randn(graph.num_nodes, 2),
+    )
+    return {
+        "spmm": lambda w=weight, x=x: ops.spmm(graph, w, x),
+        "sddmm": lambda a=x, b=x + 1: ops.sddmm(graph, a, b),
+        "segment_softmax": lambda s=weight: ops.segment_softmax(s, graph),
+        "attention": lambda s=score, t=score, x=x: ops.attention(graph, s, t, x),
+        "attention_v2": lambda x=x, u=x - 1, a=x[0]: ops.attention_v2(graph, x, u, a),
+    }
+
+
+@pytest.mark.parametrize("op", NAMES)
+def test_adding_a_backend_is_one_call_and_gradients_are_the_ops_own(registry, op):
+    ran = []
+    backend.add(op, "toy", toy(ran)(op))
+    assert ops.available(op)[:2] == ["reference", "toy"] and ops.explain()[op]["toy"] == "active"
+    call = calls(GRAPHS["directed"])[op]
+    tensors = [t.clone().requires_grad_() for t in call.__defaults__]
+    wanted = call(*tensors)
+    assert not ran  # nowhere by itself
+    with ops.use("toy"):
+        got = call(*tensors)
+        assert ran == [op]
+        grads = torch.autograd.grad(got.sin().sum(), tensors)
+    torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(grads, torch.autograd.grad(wanted.sin().sum(), tensors))
+
+
+def test_ops_without_a_form_in_an_added_backend_run_their_reference_there(registry):
+    ran = []
+    backend.add("spmm", "toy", toy(ran)("spmm"))
+    assert "toy" not in ops.available("sddmm") and "no such form" in ops.explain()["sddmm"]["toy"]
+    with ops.use("toy"):
+        found = {op: call() for op, call in calls(GRAPHS["directed"]).items()}
+    assert set(ran) == {"spmm"} and len(found) == len(NAMES)
+    backend.add("sddmm", "toy", toy(ran)("sddmm"))
+    assert "toy" in ops.available("sddmm")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("spmv", "toy", print), "no op is called 'spmv'"),
+        (("spmm", "native", print), "has a backend 'native' already"),
+        (("spmm", "toy", print), "has a backend 'toy' already"),
+        (("sddmm", "toy", 3), "got int"),
+    ],
+)
+def test_a_backend_that_cannot_be_added_is_refused(registry, arguments, said):
+    backend.add("spmm", "toy", lambda *arguments: None)
+    with pytest.raises(BackendError, match=said):
+        backend.add(*arguments)
+
+
+# ---------------------------------------------------------------- when the short path is taken
+def test_the_short_path_is_for_calls_that_nothing_transforms_or_watches():
+    seen = []
+
+    def look(x):
+        seen.append(backend.eager())
+        return x.sum()
+
+    x = torch.ones(2)
+    look(x)
+    torch.func.grad(look)(x)
+    torch.func.vmap(look)(x[None])
+    with torch.autograd.forward_ad.dual_level():
+        look(x)
+    with FlopCounterMode(display=False):
+        look(x)
+    assert seen == [True, False, False, False, False]
+    compiled = torch.compile(lambda x: x + 1 if backend.eager() else x, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x), x)

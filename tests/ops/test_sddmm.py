@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops.sddmm import _sddmm
+from edgenet.ops.pair import SDDMM
 
 backends = pytest.mark.parametrize("backend", ops.available("sddmm"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -90,7 +90,7 @@ def test_the_op_keeps_the_rules_of_torch_library(backend, name):
     with ops.use(backend):
         for a, b in (inputs(graph), strided):
             a, b = a.detach().requires_grad_(), b.detach().requires_grad_()
-            torch.library.opcheck(_sddmm, (graph.source, graph.target, a, b))
+            torch.library.opcheck(SDDMM.registered, (graph.source, graph.target, a, b))
 
 
 def test_compiled_whole_with_dynamic_sizes_it_gives_the_same_numbers_and_gradients():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops.spmm import _spmm
+from edgenet.ops.pair import SPMM
 
 backends = pytest.mark.parametrize("backend", ops.available("spmm"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -94,6 +94,32 @@ def test_different_dtypes_are_promoted(backend):
 
 
 @backends
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int64])
+def test_integer_weights_and_signals_are_promoted_before_anything_is_summed(backend, dtype):
+    graph = Graph(torch.stack([torch.arange(300), torch.zeros(300, dtype=torch.long)]), 300)
+    weight, x = torch.ones(300, 1, dtype=dtype), torch.full((300, 1, 1), 3).to(torch.float32)
+    with ops.use(backend):
+        for y in (ops.spmm(graph, weight, x), ops.spmm(graph, x[:, 0], weight[:, None])):
+            assert y[0].item() == 900 and y.dtype == torch.float32
+        for y in (ops.spmm(graph, weight, weight[:, None]), ops.spmm(graph, None, weight[:, None])):
+            assert y[0].item() == 300 and y.dtype == torch.int64
+
+
+@backends
+def test_integers_are_promoted_in_the_other_ops_too(backend):
+    graph = Graph(torch.tensor([[0, 1], [1, 1]]), 2)
+    x = torch.full((2, 1, 9), 100, dtype=torch.uint8)
+    with ops.use(backend):
+        assert ops.sddmm(graph, x, x).tolist() == [[90_000], [90_000]]
+        assert ops.sddmm(graph, x, x.float()).tolist() == [[90_000.0], [90_000.0]]
+        assert ops.segment_softmax(torch.ones(2, 1, dtype=torch.int8), graph).tolist() == [[0.5], [0.5]]
+        score = torch.zeros(2, 1, dtype=torch.int8)
+        assert ops.attention(graph, score, score, x).flatten().tolist() == [0.0] * 9 + [100.0] * 9
+        assert ops.attention(graph, score.float(), score.double(), x.float()).dtype == torch.float64
+        assert ops.attention_v2(graph, x, x, x[0]).flatten().tolist() == [0.0] * 9 + [100.0] * 9
+
+
+@backends
 def test_nan_reaches_only_the_targets_and_heads_that_read_it(backend):
     graph = Graph(torch.tensor([[0, 1, 2], [1, 2, 2]]), 4)
     weight, x = torch.ones(3, 2), torch.ones(4, 2, 3)
@@ -127,14 +153,14 @@ def test_the_op_keeps_the_rules_of_torch_library(backend, name):
     with ops.use(backend):
         for w, z in ((weight, x), strided):
             w, z = w.detach().requires_grad_(), z.detach().requires_grad_()
-            torch.library.opcheck(_spmm, (graph.source, graph.target, w, z, graph.num_nodes))
+            torch.library.opcheck(SPMM.registered, (graph.source, graph.target, w, z, graph.num_nodes))
 
 
 @backends
 def test_the_op_keeps_the_rules_of_torch_library_on_a_bipartite_graph(backend):
     w, z = (t.requires_grad_() for t in inputs(BIPARTITE))
     with ops.use(backend):
-        torch.library.opcheck(_spmm, (BIPARTITE.source, BIPARTITE.target, w, z, BIPARTITE.num_nodes))
+        torch.library.opcheck(SPMM.registered, (BIPARTITE.source, BIPARTITE.target, w, z, BIPARTITE.num_nodes))
 
 
 def test_compiled_whole_with_dynamic_sizes_it_gives_the_same_numbers_without_compiling_again():

@@ -101,8 +101,8 @@ def _attention_op(dropout: float, seed: int, targets: bool = True) -> Op:
     def kernels(graph, tensors, grad):
         score_source, score_target, x = tensors
         arguments = graph, score_source, score_target if targets else None, x
-        y, lse = attention.forward(*arguments, 0.2, dropout, seed)
-        grads = attention.backward(*arguments, y, lse, grad, 0.2, dropout, seed)
+        y, *kept = attention.forward(*arguments, 0.2, dropout, seed)
+        grads = attention.backward(*arguments, y, *kept, grad, 0.2, dropout, seed)
         return y, (grads[0], torch.zeros_like(score_target) if grads[1] is None else grads[1], grads[2])
 
     def shapes(graph, heads, channels):
@@ -118,8 +118,8 @@ def _attention_v2_op(dropout: float, seed: int) -> Op:
         return weighted_sum(graph, alpha * factors(graph, x.shape[1], dropout, seed), x)
 
     def kernels(graph, tensors, grad):
-        y, lse = attention_v2.forward(graph, *tensors, 0.2, dropout, seed)
-        return y, attention_v2.backward(graph, *tensors, y, lse, grad, 0.2, dropout, seed)
+        y, *kept = attention_v2.forward(graph, *tensors, 0.2, dropout, seed)
+        return y, attention_v2.backward(graph, *tensors, y, *kept, grad, 0.2, dropout, seed)
 
     def shapes(graph, heads, channels):
         signal = (graph.num_sources, heads, channels), (graph.num_nodes, heads, channels)
@@ -347,26 +347,28 @@ def test_attention_to_minus_infinity_is_nothing_and_so_are_its_gradients(length,
     score_source, score_target = scores_with_infinities()
     score = torch.nn.functional.leaky_relu(score_source[LONG.source] + score_target[LONG.target], 0.2)
     inputs = [t.to(DEVICE) for t in (score_source, score_target, x)]
-    y, lse = attention.forward(graph, *inputs, 0.2, 0.0, 0)
+    y, top, total = attention.forward(graph, *inputs, 0.2, 0.0, 0)
     oracles.assert_near(y.cpu(), weighted_sum(LONG, softmax(LONG, score), x))
-    assert (y[0, 1] == 0).all() and lse[0, 1] == 0
-    grads = attention.backward(graph, *inputs, y, lse, torch.ones_like(y), 0.2, 0.0, 0)
+    assert (y[0, 1] == 0).all() and top[0, 1] == total[0, 1] == 0
+    grads = attention.backward(graph, *inputs, y, top, total, torch.ones_like(y), 0.2, 0.0, 0)
     assert all(grad.isfinite().all() for grad in grads)
     assert grads[0][3, 0] == 0 and grads[1][0, 1] == 0 and (grads[2][3, 0] == 0).all()
 
 
 @runs
 @pytest.mark.parametrize("length", [4, 512])
-def test_attention_lse_is_the_log_of_the_sum_and_0_without_edges(length, monkeypatch):
+def test_attention_keeps_the_largest_score_and_the_sum_beyond_it_and_0_without_edges(length, monkeypatch):
     monkeypatch.setattr(triton_rows, "EDGES_PER_PIECE", length)
     edges = Graph(LONG.edge_index, 11)  # 9 and 10 have none
     score_source, score_target, x = torch.randn(11, 2), torch.randn(11, 2), torch.randn(11, 2, 3)
     score = torch.nn.functional.leaky_relu(score_source[edges.source] + score_target[edges.target], 0.2)
-    wanted = torch.stack([score[edges.target == i].exp().sum(0).log() for i in range(9)])
+    largest = torch.stack([score[edges.target == i].amax(0) for i in range(9)])
+    beyond = torch.stack([(score[edges.target == i] - largest[i]).exp().sum(0) for i in range(9)])
     inputs = [t.to(DEVICE) for t in (score_source, score_target, x)]
-    y, lse = attention.forward(on_device(edges), *inputs, 0.2, 0.0, 0)
-    oracles.assert_near(lse[:9].cpu(), wanted)
-    assert (lse[9:] == 0).all() and (y[9:] == 0).all()
+    y, top, total = attention.forward(on_device(edges), *inputs, 0.2, 0.0, 0)
+    assert torch.equal(top[:9].cpu(), largest)
+    oracles.assert_near(total[:9].cpu(), beyond)
+    assert not any(t[9:].any() for t in (y, top, total))
 
 
 @runs
@@ -399,10 +401,10 @@ def test_dropout_keeps_what_the_hash_keeps(dropout, seed):
     graph = Graph(torch.arange(12).expand(2, -1), 12)
     scores, x = torch.zeros(12, 2), torch.ones(12, 2, 1)
     inputs = [t.to(DEVICE) for t in (scores, scores, x)]
-    y, _ = attention.forward(on_device(graph), *inputs, 0.2, dropout, seed)
+    y, *_ = attention.forward(on_device(graph), *inputs, 0.2, dropout, seed)
     oracles.assert_near(y[..., 0].cpu(), factors(graph, 2, dropout, seed))
     inputs = [t.to(DEVICE) for t in (x, x, x[0])]
-    y, _ = attention_v2.forward(on_device(graph), *inputs, 0.2, dropout, seed)
+    y, *_ = attention_v2.forward(on_device(graph), *inputs, 0.2, dropout, seed)
     oracles.assert_near(y[..., 0].cpu(), factors(graph, 2, dropout, seed))
 
 
@@ -417,7 +419,7 @@ def test_signals_without_numbers_are_served(heads, channels):
     assert (sddmm.forward(graph, x, x) == 0).all()
     assert segment_softmax.forward(graph, weight).shape == (8, heads)
     for op, arguments in ((attention, (score, score, x)), (attention_v2, (x, x, x[0]))):
-        y, lse = op.forward(graph, *arguments, 0.2, 0.0, 0)
-        assert y.shape == shape and lse.shape == (5, heads)
-        grads = op.backward(graph, *arguments, y, lse, y, 0.2, 0.0, 0)
+        y, top, total = op.forward(graph, *arguments, 0.2, 0.0, 0)
+        assert y.shape == shape and top.shape == total.shape == (5, heads)
+        grads = op.backward(graph, *arguments, y, top, total, y, 0.2, 0.0, 0)
         assert all((grad == 0).all() and grad.shape == t.shape for grad, t in zip(grads, arguments, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,12 +9,10 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.ops import dropout as drop
-from edgenet.ops.attention import differentiable_gradients
 from edgenet.ops.attention_v2 import reference
+from edgenet.ops.fused import FusedAttention
 from edgenet.ops.segment_softmax import segment_softmax
 from edgenet.ops.spmm import spmm
-
-backend.register("attention_v2", reference=reference.forward)
 
 
 def attention_v2(
@@ -48,15 +45,7 @@ def attention_v2(
         )
     backend.check_devices("attention_v2", graph, x, target, att)
     seed, dropout = drop.draw(dropout), float(dropout)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, target.dtype), att.dtype)
-    x, target, att = x.to(dtype), target.to(dtype), att.to(dtype)
-    if backend.forward_mode():
-        return composed(graph, x, target, att, negative_slope, dropout, seed)
-    if not backend.eager():
-        return _attention_v2(graph.source, graph.target, x, target, att, negative_slope, dropout, seed)[0]
-    if backend.kernels("attention_v2", x) is not None:
-        return _AttentionV2.apply(graph, x, target, att, negative_slope, dropout, int(seed))
-    return composed(graph, x, target, att, negative_slope, dropout, seed)
+    return ATTENTION_V2(graph, backend.promoted_floats(x, target, att), negative_slope, dropout, seed)
 
 
 def composed(
@@ -65,75 +54,7 @@ def composed(
     """The same from smaller ops, differentiable any number of times."""
     score = x.index_select(0, graph.source) + target.index_select(0, graph.target)
     alpha = segment_softmax((F.leaky_relu(score, slope) * att).sum(-1), graph)
-    if dropout > 0:
-        alpha = alpha * drop.keep(*alpha.shape, dropout, seed, alpha)
-    return spmm(graph, alpha, x)
+    return spmm(graph, drop.applied(alpha, dropout, seed), x)
 
 
-class _AttentionV2(torch.autograd.Function):
-    """The short path: kernels on the graph, whose sort orders are built already."""
-
-    @staticmethod
-    def forward(ctx, graph, x, target, att, slope, dropout, seed):
-        y, lse = backend.kernels("attention_v2", x).forward(graph, x, target, att, slope, dropout, seed)
-        ctx.graph, ctx.rest = graph, (slope, dropout, seed)
-        ctx.save_for_backward(x, target, att, y, lse, graph.edge_index)
-        return y
-
-    @staticmethod
-    def backward(ctx, grad):
-        *inputs, y, lse, _ = ctx.saved_tensors
-        kernels = backend.kernels("attention_v2", y) if backend.eager() and not torch.is_grad_enabled() else None
-        if kernels is not None:
-            found = kernels.backward(ctx.graph, *inputs, y, lse, grad, *ctx.rest)
-        else:
-            found = differentiable_gradients(lambda *own: composed(ctx.graph, *own, *ctx.rest), inputs, grad)
-        return None, *found, None, None, None
-
-
-@torch.library.custom_op("edgenet::attention_v2", mutates_args=())
-def _attention_v2(
-    source: Tensor, target: Tensor, x: Tensor, u: Tensor, att: Tensor, slope: float, dropout: float, seed: Tensor
-) -> tuple[Tensor, Tensor]:
-    kernels = backend.kernels("attention_v2", x)
-    if kernels is None:
-        return reference.forward(source, target, x, u, att, slope, dropout, seed)
-    graph = backend.checked_graph(source, target, len(u), len(x))
-    return kernels.forward(graph, x, u, att, slope, dropout, int(seed))
-
-
-@_attention_v2.register_fake
-def _(source, target, x, u, att, slope, dropout, seed):
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return x.new_empty(u.shape), x.new_empty(u.shape[:2], dtype=wide)
-
-
-@torch.library.custom_op("edgenet::attention_v2_backward", mutates_args=())
-def _attention_v2_backward(
-    source: Tensor, target: Tensor, x: Tensor, u: Tensor, att: Tensor, y: Tensor, lse: Tensor, grad: Tensor,
-    slope: float, dropout: float, seed: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    kernels = backend.kernels("attention_v2", x)
-    if kernels is None:
-        return reference.backward(source, target, x, u, att, y, lse, grad, slope, dropout, seed)
-    graph = backend.checked_graph(source, target, len(u), len(x))
-    return kernels.backward(graph, x, u, att, y, lse, grad, slope, dropout, int(seed))
-
-
-@_attention_v2_backward.register_fake
-def _(source, target, x, u, att, y, lse, grad, slope, dropout, seed):
-    return x.new_empty(x.shape), u.new_empty(u.shape), att.new_empty(att.shape)
-
-
-def _keep(ctx, inputs, output) -> None:
-    source, target, x, u, att, ctx.slope, ctx.dropout, seed = inputs
-    ctx.save_for_backward(source, target, x, u, att, *output, seed)
-    ctx.mark_non_differentiable(output[1])
-
-
-def _backward(ctx, grad, _):
-    found = _attention_v2_backward(*ctx.saved_tensors[:-1], grad, ctx.slope, ctx.dropout, ctx.saved_tensors[-1])
-    return None, None, *found, None, None, None
-
-
-_attention_v2.register_autograd(_backward, setup_context=_keep)
+ATTENTION_V2 = FusedAttention("attention_v2", reference, composed, signal=0, heads=(1, 1, 0))

@@ -25,19 +25,19 @@ from edgenet.graph import Graph
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 #: objects that a processor can run, best first, by what torch says of it
 OBJECTS = {"AVX512": ("_v4", "_v3", "_base"), "AVX2": ("_v3", "_base")}
-_ABI = 2  # of the C functions, as native/order.cpp has it
+_ABI = 3  # of the C functions, as native/order.cpp has it
 _WIDE_FROM = 2**31  # nodes or edges from which indices are int64
 
 _P, _I, _L, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_uint32
+_ATTENTION = (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 6, _D, _D, _U, _L, _L, _I])
+_ATTENTION_BACKWARD = (None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L, *[_P] * 11, _D, _D, _U, _L, _L, _I])
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgenet_walk": (None, [_P, _I, _I, _P, _P, _P, _L, _L, _P, _P, _P, _P, _P, _L, _L, _I]),
     "edgenet_segment_softmax": (None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L]),
-    "edgenet_attention": (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 5, _D, _D, _U, _L, _L, _I]),
-    "edgenet_attention_backward": (None, [_P, _I, _I, _P, _L, _P, _P, _P, _L, *[_P] * 10, _D, _D, _U, _L, _L, _I]),
-    "edgenet_attention_v2": (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 5, _D, _D, _U, _L, _L]),
-    "edgenet_attention_v2_backward": (
-        None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L, *[_P] * 10, _D, _D, _U, _L, _L]
-    ),
+    "edgenet_attention": _ATTENTION,
+    "edgenet_attention_backward": _ATTENTION_BACKWARD,
+    "edgenet_attention_v2": _ATTENTION,
+    "edgenet_attention_v2_backward": _ATTENTION_BACKWARD,
     "edgenet_sort": (_I, [_I, _L, _L, _L, _P, _P, _P, _P, _P]),
     "edgenet_abi": (_I, []),
 }  # fmt: skip
@@ -147,6 +147,11 @@ def _order(graph: Graph, row: int) -> Order:
             "graph has not. Make a new Graph of changed edges."
         )
     return Order(rows, nodes, int(wide), ptr, other, None if sorted_already else edge)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of sums."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def pointer(tensor: Tensor | None) -> int | None:

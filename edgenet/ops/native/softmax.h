@@ -45,21 +45,23 @@ template <class A> struct Buffer {
   }
 };
 
-// divide the weights of a row by their sum z; keep the log-sum-exp
+// divide the weights of a row by their sum z, and keep that
 template <class A, int G>
-static inline void normalise(A* begin, A* end, int64_t heads, vec<A, G> z, vec<A, G> most, A* lse) {
+static inline void normalise(A* begin, A* end, int64_t heads, vec<A, G> z, A* total) {
   using V = vec<A, G>;
   const V scale = z == V{} ? V{} : A(1) / z;
   for (A* p = begin; p < end; p += heads) store<A, G>(p, load<A, G>(p) * scale);
-  if (lse) store<A, G>(lse, z == V{} ? V{} : most + log_of<A, G>(z));
+  if (total) store<A, G>(total, z);
 }
 
 // Below this many heads exp goes over all numbers of a block at once; from here on over the heads of an edge.
 constexpr int64_t MANY_HEADS = 4;
 
-// scores -> weights in place, for rows first..last of a block; lse (rows, heads) of the whole graph, or null
+// Scores -> weights in place, for rows first..last of a block. top (last - first, heads) gets the largest score of each
+// row, 0 where all are -inf or none is; total, likewise or null, the sum of exp(score - top).
 template <class A, class I>
-static void softmax_block(const Order<I>& order, int64_t first, int64_t last, int64_t heads, A* score, A* lse, A* top) {
+static void softmax_block(const Order<I>& order, int64_t first, int64_t last, int64_t heads, A* score, A* top,
+                          A* total) {
   const int64_t base = order.ptr[first], edges = order.ptr[last] - base;
   const bool few = heads < MANY_HEADS;
   for_heads(heads, [&](auto group, int64_t h) {
@@ -83,7 +85,7 @@ static void softmax_block(const Order<I>& order, int64_t first, int64_t last, in
           store<A, G>(p, w);
         }
       store<A, G>(top + (i - first) * heads + h, most);
-      if (!few) normalise<A, G>(begin, end, heads, z, most, lse ? lse + i * heads + h : nullptr);
+      if (!few) normalise<A, G>(begin, end, heads, z, total ? total + (i - first) * heads + h : nullptr);
     }
   });
   if (!few) return;
@@ -91,10 +93,30 @@ static void softmax_block(const Order<I>& order, int64_t first, int64_t last, in
   for (int64_t i = first; i < last; i++)
     for (int64_t h = 0; h < heads; h++) {
       A *begin = score + (order.ptr[i] - base) * heads + h, *end = score + (order.ptr[i + 1] - base) * heads + h;
-      vec<A, 1> z = {}, most = {top[(i - first) * heads + h]};
+      vec<A, 1> z = {};
       for (A* p = begin; p < end; p += heads) z += *p;
-      normalise<A, 1>(begin, end, heads, z, most, lse ? lse + i * heads + h : nullptr);
+      normalise<A, 1>(begin, end, heads, z, total ? total + (i - first) * heads + h : nullptr);
     }
+}
+
+// What backward reads of a row's softmax, to `to` and `to + heads`: its largest score, and the log of the sum beyond it
+// (0 where there is none). A weight is exp((score - top) - log): their sum, one number, would lose the digits of the log
+// where scores are large.
+template <class A> static inline void softmax_record(const A* top, const A* total, int64_t heads, A* to) {
+  memcpy(to, top, heads * sizeof(A));
+  for_heads(heads, [&](auto group, int64_t h) {
+    constexpr int G = group;
+    using V = vec<A, G>;
+    const V z = load<A, G>(total + h);
+    store<A, G>(to + heads + h, z == V{} ? V{} : log_of<A, G>(z));
+  });
+}
+
+// What p (inner - delta), the gradient of a score, has for p: 0 where the weight is all of its row. There both are the
+// same number, and the rounding of two sums would be left of them, as large as the signals are; 0 * NaN stays NaN.
+template <class A, int G> static inline vec<A, G> unless_all(vec<A, G> p) {
+  const vec<A, G> one = vec<A, G>{} + A(1);
+  return p == one ? vec<A, G>{} : p;
 }
 
 // numbers[k, h] *= the dropout factor of the block's edges; `factor`, if given, keeps the factors
@@ -133,19 +155,6 @@ static void gather_rows(const A* from, const I* at, int64_t count, int64_t more,
   for (int64_t k = 0; k < count; k++) {
     if (k + 48 < more) prefetch<3>(from + (int64_t)at[k + 48] * width, width * sizeof(A));
     memcpy(to + k * width, from + (int64_t)at[k] * width, width * sizeof(A));
-  }
-}
-
-// out[i, h] = <a[i, h, :], b[i, h, :]>
-template <class A, class S> static void row_products(const S* a, const S* b, int64_t heads, int64_t channels, A* out) {
-  constexpr int VL = widest<A>() > 8 ? 8 : widest<A>();
-  for (int64_t h = 0; h < heads; h++, a += channels, b += channels) {
-    vec<A, VL> sum = {};
-    int64_t c = 0;
-    for (; c + VL <= channels; c += VL) sum += load<A, VL>(a + c) * load<A, VL>(b + c);
-    A rest = total<A, VL>(sum);
-    for (; c < channels; c++) rest += widen(a[c]) * widen(b[c]);
-    out[h] = rest;
   }
 }
 

@@ -381,4 +381,32 @@ static std::vector<Tile> tiles_of(int64_t heads, int64_t channels, bool shared =
   return plan;
 }
 
+// Inner products of the rows of two signals, added up as a walk with the same plan adds up those of its edges. Where all
+// the weight of a row is on equal senders, <grad, y> is then the very number that each edge has, and cancels.
+template <class S, class I> struct RowProducts {
+  using A = acc_t<S>;
+  std::vector<I> numbers;  // 0, 1, 2, ...: an order in which every row has one edge, to the row of its number
+  const std::vector<Tile>& plan;
+  Walk<S, I> walk{};
+  RowProducts(int64_t rows, const S* a, const S* b, int64_t heads, int64_t channels, const std::vector<Tile>& plan)
+      : numbers(rows + 1), plan(plan) {
+    for (int64_t i = 0; i <= rows; i++) numbers[i] = (I)i;
+    walk.order = {numbers.data(), numbers.data(), nullptr, rows};
+    walk.x = a, walk.own = b, walk.nodes = rows, walk.heads = heads, walk.lanes = heads * channels;
+  }
+  // to[(i - low) * stride + h] = <a[i, h, :], b[i, h, :]> for rows low..high
+  void operator()(int64_t low, int64_t high, int64_t stride, A* to) const {
+    constexpr int64_t ROWS = 256;
+    std::vector<A> block(ROWS * walk.heads + 64);
+    for (int64_t first = low; first < high; first += ROWS) {
+      const int64_t last = std::min(high, first + ROWS);
+      Walk<S, I> part = walk;
+      part.inner = block.data(), part.base = first;
+      walk_rows<S, I, 0, DOT, true>(part, plan, first, last);
+      for (int64_t i = first; i < last; i++)
+        memcpy(to + (i - low) * stride, block.data() + (i - first) * walk.heads, walk.heads * sizeof(A));
+    }
+  }
+};
+
 }  // namespace edgenet

@@ -1,5 +1,9 @@
 """segment_softmax: the softmax over each segment of rows."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,6 +11,7 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.ops.segment_softmax import reference, scatter
+from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients
 
 backend.register("segment_softmax", reference=reference.segment_softmax, scatter=scatter.segment_softmax)
 
@@ -18,7 +23,7 @@ def segment_softmax(score: Tensor, index: Tensor | Graph, num_segments: int | No
 
     Args:
         score: (E, H). A score of -inf gets weight 0; a segment of which every score is -inf gets zeros. NaN spreads
-            over its segment and head.
+            over its segment and head. Integers are taken in torch's default dtype.
         index: (E,) segment of every row, each in [0, num_segments), in any order. Or a graph: the
             segments are its targets, and nothing is sorted anew.
         num_segments: number of segments; some may be empty. Not needed with a graph.
@@ -39,13 +44,12 @@ def segment_softmax(score: Tensor, index: Tensor | Graph, num_segments: int | No
         raise ShapeError("segment_softmax wants num_segments beside an index; a graph says it itself.")
     if graph is not None:
         backend.check_devices("segment_softmax", graph, score)
-    if backend.forward_mode():
-        return reference.segment_softmax(score, index, num_segments if graph is None else graph.num_nodes)
+    (score,) = backend.promoted_floats(score)
     if graph is None:
-        return _segment_softmax(score, index, num_segments)
+        return SEGMENT_SOFTMAX(score, index, num_segments)
     if backend.eager() and backend.kernels("segment_softmax", score) is not None:
         return _SegmentSoftmax.apply(graph, score)
-    return _segment_softmax(score, index, graph.num_nodes)
+    return SEGMENT_SOFTMAX(score, index, graph.num_nodes)
 
 
 class _SegmentSoftmax(torch.autograd.Function):
@@ -59,6 +63,7 @@ class _SegmentSoftmax(torch.autograd.Function):
         return p
 
     @staticmethod
+    @of_batched_gradients
     def backward(ctx, grad):
         p, _ = ctx.saved_tensors
         kernels = backend.kernels("segment_softmax", p) if backend.eager() and not torch.is_grad_enabled() else None
@@ -82,12 +87,12 @@ def _(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
     return torch.empty_like(score, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx, inputs, output) -> None:
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, index, ctx.num_segments = inputs
     ctx.save_for_backward(index, output)
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     index, p = ctx.saved_tensors
     return _gradient(p, grad, index, ctx.num_segments), None, None
 
@@ -99,4 +104,11 @@ def _gradient(p: Tensor, grad: Tensor, index: Tensor, num_segments: int) -> Tens
     return (weighted - p * mean[index]).to(p.dtype)
 
 
-_segment_softmax.register_autograd(_backward, setup_context=_keep)
+def _batch(call, info, in_dims, score, index, num_segments):
+    if in_dims[1] is not None:
+        return looped(call, info, in_dims, score, index, num_segments)
+    p = call(joined(score, in_dims[0], info.batch_size, 1), index, num_segments)
+    return p.unflatten(1, (info.batch_size, -1)), 1
+
+
+SEGMENT_SOFTMAX = Op(_segment_softmax, backend.definition("segment_softmax"), _keep, _backward, _batch)

@@ -14,7 +14,7 @@ void forward(parallel_for pool, const Order<I>& order, const S* score, S* p, int
       A *block = numbers.get(edges * heads), *top = tops.get((last - first) * heads);
       for (int64_t k = 0; k < edges; k++)
         for (int64_t h = 0; h < heads; h++) block[k * heads + h] = widen(score[order.id(base + k) * heads + h]);
-      softmax_block<A, I>(order, first, last, heads, block, nullptr, top);
+      softmax_block<A, I>(order, first, last, heads, block, top, nullptr);
       for (int64_t k = 0; k < edges; k++)
         for (int64_t h = 0; h < heads; h++) narrow(block[k * heads + h], p + order.id(base + k) * heads + h);
     });

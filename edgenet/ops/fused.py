@@ -1,0 +1,183 @@
+"""What the attention ops share: scores, softmax over in-edges and weighted sum in one op, without a message an edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgenet.graph import Graph
+from edgenet.ops import backend
+from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients, transformed
+
+Inputs = tuple[Tensor, Tensor | None, Tensor]
+
+
+class FusedAttention:
+    """An op of three tensors, the signal among them, that gives y (N, H, C).
+
+    Its kernels and its ``reference`` keep two tensors for backward, (N, H) in the dtype of sums: ``top``, the largest
+    score of every node and head, and ``total``, the sum of exp(score - top); both 0 where no score above -inf is.
+    Weights are exp(score - top) / total. One number, the log-sum-exp, would not do: where scores are large, it has no
+    digits left for the sum.
+
+    Args:
+        name: of the op, under which its backends are found.
+        reference: its module with ``forward`` and ``backward`` on the ends of the edges.
+        composed: the same from smaller ops, differentiable any number of times and seen through by transforms.
+        signal: which of the three tensors is the signal of the senders.
+        heads: which axis of each tensor is H.
+    """
+
+    def __init__(
+        self, name: str, reference: ModuleType, composed: Callable[..., Tensor], signal: int, heads: tuple[int, ...]
+    ) -> None:  # fmt: skip
+        self.name, self.reference, self.composed, self.signal, self.heads = name, reference, composed, signal, heads
+        backend.register(name, reference=reference.forward)
+        self.gradient, self.op = self._registered_gradient(), self._registered()
+
+    def __call__(
+        self, graph: Graph, inputs: Inputs, slope: float, dropout: float, seed: Tensor, shared: bool = False
+    ) -> Tensor:
+        """y (N, H, C). ``shared``: the signal is (N, 1, C), the same for all heads."""
+        if backend.forward_mode() or transformed():
+            return self.composed(graph, *inputs, slope, dropout, seed)
+        if not backend.eager() or backend.asked_for(self.name):
+            inputs = self._unshared(inputs) if shared else inputs
+            return self.op(graph.source, graph.target, *inputs, graph.num_nodes, slope, dropout, seed)[0]
+        kernels = self.kernels(inputs)
+        if kernels is None:
+            return self.composed(graph, *inputs, slope, dropout, seed)
+        if shared and not kernels.SHARES_SIGNAL:
+            inputs = self._unshared(inputs)
+        return _Fused.apply(self, graph, *inputs, slope, dropout, int(seed))
+
+    def kernels(self, inputs: Sequence[Tensor | None]) -> ModuleType | None:
+        """The kernels that run on these tensors now."""
+        return backend.kernels(self.name, inputs[self.signal])
+
+    def _unshared(self, inputs: Inputs) -> Inputs:
+        scores, receivers, x = inputs
+        return scores, receivers, x.expand(-1, scores.shape[1], -1)
+
+    # ------------------------------------------------------------ registered, on the ends of the edges
+    def _registered(self) -> Op:
+        name, signal = self.name, self.signal
+
+        def run(
+            source: Tensor, target: Tensor, a: Tensor, b: Tensor | None, c: Tensor, num_nodes: int, slope: float,
+            dropout: float, seed: Tensor,
+        ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+            kernels = self.kernels((a, b, c))
+            if kernels is None:
+                form = backend.asked_for(name) or self.reference.forward
+                return form(source, target, a, b, c, num_nodes, slope, dropout, seed)
+            graph = backend.checked_graph(source, target, num_nodes, len((a, b, c)[signal]))
+            return kernels.forward(graph, a, b, c, slope, dropout, int(seed))
+
+        def fake(source, target, a, b, c, num_nodes, slope, dropout, seed):
+            x = (a, b, c)[signal]
+            top = x.new_empty((num_nodes, x.shape[1]), dtype=torch.promote_types(x.dtype, torch.float32))
+            return x.new_empty((num_nodes, *x.shape[1:])), top, torch.empty_like(top)
+
+        def keep(ctx, inputs, output):
+            source, target, a, b, c, _, ctx.slope, ctx.dropout, seed = inputs
+            ctx.save_for_backward(source, target, a, b, c, *output, seed)
+            ctx.mark_non_differentiable(*output[1:])
+
+        def backward(ctx, grad, *_):
+            *tensors, seed = ctx.saved_tensors
+            found = self.gradient(*tensors, grad, ctx.slope, ctx.dropout, seed)
+            return None, None, found[0], None if tensors[3] is None else found[1], found[2], None, None, None, None
+
+        op = torch.library.custom_op(f"edgenet::{name}", run, mutates_args=())
+        op.register_fake(fake)
+        return Op(op, self.reference.forward, keep, backward, self._batch)
+
+    def _registered_gradient(self) -> Any:
+        name, signal = self.name, self.signal
+
+        def run(
+            source: Tensor, target: Tensor, a: Tensor, b: Tensor | None, c: Tensor, y: Tensor, top: Tensor,
+            total: Tensor, grad: Tensor, slope: float, dropout: float, seed: Tensor,
+        ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+            kernels = self.kernels((a, b, c))
+            if kernels is None:
+                found = self.reference.backward(
+                    source, target, a, b, c, y, top, total, grad, slope, dropout, seed
+                )  # fmt: skip
+            else:
+                graph = backend.checked_graph(source, target, len(y), len((a, b, c)[signal]))
+                found = kernels.backward(graph, a, b, c, y, top, total, grad, slope, dropout, int(seed))
+            return found[0], a.new_empty(0) if found[1] is None else found[1], found[2]
+
+        def fake(source, target, a, b, c, y, top, total, grad, slope, dropout, seed):
+            return tuple(t.new_empty(t.shape) if t is not None else a.new_empty(0) for t in (a, b, c))
+
+        op = torch.library.custom_op(f"edgenet::{name}_backward", run, mutates_args=())
+        op.register_fake(fake)
+        op.register_vmap(lambda info, in_dims, *arguments: self._batch_gradient(op, info, in_dims, *arguments))
+        return op
+
+    def _batch(self, call, info, in_dims, source, target, a, b, c, *rest):
+        if not self._joins(in_dims, dropout=rest[2]):
+            return looped(call, info, in_dims, source, target, a, b, c, *rest)
+        inputs = self._joined(info, in_dims[2:5], (a, b, c))
+        found = call(source, target, *inputs, *rest)
+        return tuple(t.unflatten(1, (info.batch_size, -1)) for t in found), (1, 1, 1)
+
+    def _batch_gradient(self, call, info, in_dims, source, target, a, b, c, *rest):
+        if not self._joins(in_dims, dropout=rest[5]):
+            return looped(call, info, in_dims, source, target, a, b, c, *rest)
+        inputs = self._joined(info, in_dims[2:5], (a, b, c))
+        kept = (joined(t, dim, info.batch_size, 1) for t, dim in zip(rest[:4], in_dims[5:9], strict=True))
+        found = call(source, target, *inputs, *kept, *rest[4:])
+        dims = tuple(None if t is None else axis for t, axis in zip((a, b, c), self.heads, strict=True))
+        return tuple(
+            t if dim is None else t.unflatten(dim, (info.batch_size, -1)) for t, dim in zip(found, dims, strict=True)
+        ), dims
+
+    def _joins(self, in_dims: tuple[Any, ...], dropout: float) -> bool:
+        """Whether a batch can be more heads: on one graph, without dropout, whose mask follows the head's number."""
+        return in_dims[0] is None and in_dims[1] is None and dropout == 0
+
+    def _joined(self, info: Any, dims: tuple[Any, ...], inputs: Inputs) -> list[Tensor | None]:
+        return [
+            None if t is None else joined(t, dim, info.batch_size, axis)
+            for t, dim, axis in zip(inputs, dims, self.heads, strict=True)
+        ]
+
+
+class _Fused(torch.autograd.Function):
+    """The short path: kernels on the graph, whose sort orders are built already."""
+
+    @staticmethod
+    def forward(ctx, op, graph, a, b, c, slope, dropout, seed):
+        y, top, total = op.kernels((a, b, c)).forward(graph, a, b, c, slope, dropout, seed)
+        ctx.op, ctx.graph, ctx.rest = op, graph, (slope, dropout, seed)
+        ctx.save_for_backward(a, b, c, y, top, total, graph.edge_index)
+        return y
+
+    @staticmethod
+    @of_batched_gradients
+    def backward(ctx, grad):
+        *inputs, y, top, total, _ = ctx.saved_tensors
+        kernels = ctx.op.kernels(inputs) if backend.eager() and not torch.is_grad_enabled() else None
+        if kernels is not None:
+            found = kernels.backward(ctx.graph, *inputs, y, top, total, grad, *ctx.rest)
+        else:
+            found = _differentiable(lambda *own: ctx.op.composed(ctx.graph, *own, *ctx.rest), inputs, grad)
+        return None, None, *found, None, None, None
+
+
+def _differentiable(function: Callable[..., Tensor], inputs: list[Tensor | None], grad: Tensor) -> list[Tensor | None]:
+    """Gradients of ``function`` in those inputs that need one, themselves differentiable."""
+    with torch.enable_grad():
+        # views: one input may have been computed from another, whose gradient must not run through it
+        own = [t if t is None else t.view_as(t) for t in inputs]
+        wanted = [t for t in own if t is not None and t.requires_grad]
+        found = iter(torch.autograd.grad(function(*own), wanted, grad, create_graph=True, allow_unused=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in own]

@@ -1,0 +1,53 @@
+"""The compiled attention ops, which take the same arguments: three tensors, and what forward kept of the softmax."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edgenet.graph import Graph
+from edgenet.ops import native
+
+Inputs = tuple[Tensor, Tensor | None, Tensor]
+
+
+def forward(
+    function: str, graph: Graph, inputs: Inputs, x: Tensor, heads: int, slope: float, dropout: float, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output (N, H, C), and top and total (N, H); ``x`` is the one of the inputs that is the signal."""
+    order, inputs = native.by_target(graph), _contiguous(inputs)
+    out = x.new_empty((graph.num_nodes, heads, x.shape[2]))
+    top = x.new_empty((graph.num_nodes, heads), dtype=native.wide(x.dtype))
+    total = torch.empty_like(top)
+    if out.numel() == 0 or x.numel() == 0:
+        return out.zero_(), top.zero_(), total.zero_()
+    getattr(native.library(), function)(
+        native.pool(), native.DTYPES[x.dtype], order.wide, *order.pointers, order.rows, order.nodes,
+        *map(native.pointer, inputs), out.data_ptr(), top.data_ptr(), total.data_ptr(), slope, dropout, seed,
+        *out.shape[1:], int(x.shape[1] < heads),
+    )  # fmt: skip
+    return out, top, total
+
+
+def backward(
+    function: str, graph: Graph, inputs: Inputs, x: Tensor, y: Tensor, top: Tensor, total: Tensor, grad: Tensor,
+    slope: float, dropout: float, seed: int,
+) -> Inputs:  # fmt: skip
+    """Gradients in the three inputs, in one pass over the source order that computes the weights anew."""
+    to, by, inputs = native.by_target(graph), native.by_source(graph), _contiguous(inputs)
+    y, top, total, grad = y.contiguous(), top.contiguous(), total.contiguous(), grad.contiguous()
+    found = tuple(None if t is None else torch.empty_like(t) for t in inputs)
+    if grad.numel() == 0 or x.numel() == 0:
+        return tuple(None if t is None else t.zero_() for t in found)
+    at = native.places(graph)
+    getattr(native.library(), function)(
+        native.pool(), native.DTYPES[x.dtype], by.wide, to.ptr.data_ptr(), to.other.data_ptr(), to.rows, *by.pointers,
+        by.rows, at.data_ptr(), *map(native.pointer, inputs), y.data_ptr(), top.data_ptr(), total.data_ptr(),
+        grad.data_ptr(), *map(native.pointer, found), slope, dropout, seed, *y.shape[1:],
+        int(x.shape[1] < y.shape[1]),
+    )  # fmt: skip
+    return found
+
+
+def _contiguous(inputs: Inputs) -> Inputs:
+    return tuple(None if t is None else t.contiguous() for t in inputs)
