@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from edgenet.bench import report
-from edgenet.bench.spam_simulation import draw
+from edgenet.bench.spam import draw
 from edgenet.bench.timing import Implementation, timed
 from edgenet.bench.worker import Job, in_its_own_process
 from edgenet.estimators import SpAM
