@@ -99,7 +99,7 @@ def _doubled_gradients(_module: nn.Module, gradients: tuple, *_: Any) -> tuple:
 
 
 def _first_doubled(_module: nn.Module, args: tuple) -> tuple:
-    return doubled(args[0]), *args[1:]
+    return (doubled(args[0]), *args[1:]) if args else args
 
 
 Touch = Callable[[nn.Module, str], tuple[nn.Module, Counted]]
