@@ -153,6 +153,30 @@ def test_a_bias_of_the_scores_is_a_constant_edge_feature(share_hops):
     near(phi(x, z, GRAPH), twin(x, z, GRAPH, None, ones))
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_every_hop_has_a_bias_of_its_own(fused):
+    x = torch.randn(13, 5)
+    layer = EdgeNetConv(5, 4, 2, 2, phi="attention", share_hops=False, score_bias=True, add_self_loops=False)
+    phi = layer.phi
+    with torch.no_grad():
+        phi.score_bias.copy_(torch.tensor([[0.5, -2.0], [-1.0, 1.5]]))
+    first, second = phi(x, layer.lift(x), GRAPH)
+    vectors = (part.to_dense().view(2, 2, 4) for part in (phi.att_source, phi.att_target))
+    for k, (lift, weight, of_source, of_target) in enumerate(
+        zip((layer.lift.linear, phi.lifts[0]), (first, second), *vectors, strict=True)
+    ):
+        z = lift(x).view(13, 2, 4)
+        score = (z[GRAPH.source] * of_source).sum(-1) + (z[GRAPH.target] * of_target).sum(-1) + phi.score_bias[k]
+        near(weight, softmax_over_senders(GRAPH, F.leaky_relu(score, 0.2)))
+    found = layer(x, GRAPH) if fused else layer(x, GRAPH, return_attention_weights=True)[0]
+    z = layer.lift(x)
+    hops = []
+    for weight in (first, second):
+        z = torch.zeros_like(z).index_add(0, GRAPH.target, weight.unsqueeze(-1) * z[GRAPH.source])
+        hops.append(z)
+    near(found, sum(hops).flatten(1))
+
+
 @pytest.mark.parametrize("width", [2, 9])  # scores straight from a narrow input, and from the lifted signal
 @pytest.mark.parametrize("batch", [None, 3])
 def test_a_bias_of_the_scores_is_seen_without_weights_in_memory(width, batch):

@@ -209,6 +209,17 @@ def test_metrics_written_after_the_checkpoint_and_half_lines_are_cut_off(tmp_pat
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
+def test_a_resumed_run_has_waited_as_long_as_one_that_was_left_alone(tmp_path):
+    """Early stopping counts the epochs without improvement from before the interruption, too."""
+    changes = {"optimizer__lr": 1e-30, "training__patience": 6, "training__epochs": 20}  # nothing improves
+    settings = interrupted(tmp_path / "run", at=5, **changes)
+    resumed = resume(settings)
+    alone = train(
+        settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()]
+    )
+    assert [r["epoch"] for r in resumed.histories[0]] == [r["epoch"] for r in alone.histories[0]] == [*range(1, 8)]
+
+
 def test_metrics_that_lack_what_the_checkpoint_has_seen_are_refused(tmp_path):
     settings = interrupted(tmp_path / "run")
     (tmp_path / "run" / "seed-0" / "metrics.jsonl").unlink()
