@@ -125,22 +125,3 @@ class Dense(StructuredMatrix):
                 return
             self.materialise(*stored.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def dense(matrix: StructuredMatrix, what: str) -> Dense:
-    """The matrix, which must be dense and have a size.
-
-    Args:
-        what: its name, for the message.
-
-    Raises:
-        PlanError: if it is not.
-    """
-    if not isinstance(matrix, Dense):
-        raise PlanError(
-            f"{what} hold a {type(matrix).__name__} matrix, of which no rows or columns can be taken; remove first and "
-            f"compress then, or call edgenet.compress.decompress_."
-        )
-    if matrix.is_lazy:
-        raise PlanError(f"the size of {what} is not known yet: run the model once first.")
-    return matrix
