@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -11,10 +11,20 @@ from torch import Tensor
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 
-if TYPE_CHECKING:
-    from edgenet.convert.converted import Converted
-
 IDS = ("n_id", "e_id")  # EdgeNet layers find tables of weights by them
+
+
+class Layer(Protocol):
+    """What is asked of a layer here; see ``Converted``."""
+
+    origin: str
+    phi: Any
+    self_tap: bool
+    flow: str
+    add_self_loops: bool
+    fill_value: float | str
+    operator: Any
+    training: bool
 
 
 @dataclass
@@ -55,7 +65,7 @@ class Calling:
     #: whether its messages have an axis for heads
     has_heads: ClassVar[bool] = False
 
-    def read(self, layer: Converted, x: Any, edges: Any, args: tuple, named: dict[str, Any]) -> Call:
+    def read(self, layer: Layer, x: Any, edges: Any, args: tuple, named: dict[str, Any]) -> Call:
         """The call that these arguments are.
 
         Raises:
@@ -75,10 +85,10 @@ class Calling:
             self.read_sparse(layer, call)
         return call
 
-    def read_options(self, layer: Converted, call: Call) -> None:
+    def read_options(self, layer: Layer, call: Call) -> None:
         """What the arguments besides ``x`` and the edges say, put into the call."""
 
-    def read_sparse(self, layer: Converted, call: Call) -> None:
+    def read_sparse(self, layer: Layer, call: Call) -> None:
         """What the values of a sparse adjacency mean: they are the weights of its edges."""
         if call.given.get("edge_weight") is not None:
             raise ShapeError("a sparse adjacency has edge weights of its own; pass one or the other.")
@@ -109,7 +119,7 @@ class Calling:
             given[name] = value
         return given
 
-    def _check_pair(self, layer: Converted, call: Call) -> None:
+    def _check_pair(self, layer: Layer, call: Call) -> None:
         source, target, given = call.source, call.target, call.given
         if layer.flow == "target_to_source":
             raise ShapeError(f"{layer.origin} with flow='target_to_source' swaps the two sides of a bipartite graph.")
@@ -133,7 +143,7 @@ class Spectral(Calling):
 
     arguments = ("edge_weight", "batch", "lambda_max")
 
-    def read_options(self, layer: Converted, call: Call) -> None:
+    def read_options(self, layer: Layer, call: Call) -> None:
         if is_sparse(call.edges):
             raise ShapeError(f"{layer.origin} takes an edge list; pass edge_index, (2, E), not a matrix.")
         given = call.given
@@ -149,7 +159,7 @@ class Summed(Calling):
     arguments = ("size",)
     takes_pairs = True
 
-    def read_options(self, layer: Converted, call: Call) -> None:
+    def read_options(self, layer: Layer, call: Call) -> None:
         if not call.pair:
             return
         if not layer.self_tap:  # the walk reads no target: they may be of another width, and a map of theirs is added
@@ -158,7 +168,7 @@ class Summed(Calling):
         elif call.target is None:  # nothing is added to the sum of the neighbours
             call.target = call.source.new_zeros(call.given["size"][1], call.source.shape[1])
 
-    def read_sparse(self, layer: Converted, call: Call) -> None:
+    def read_sparse(self, layer: Layer, call: Call) -> None:
         call.edges, values = graph_of(call)
         if values is not None and not bool((values == 1).all()):
             raise ShapeError(f"{layer.origin} weighs no edges: a sparse adjacency must hold ones.")
@@ -170,7 +180,7 @@ class Attentive(Calling):
     arguments = ("edge_attr", "return_attention_weights")
     takes_pairs = has_heads = True
 
-    def read_options(self, layer: Converted, call: Call) -> None:
+    def read_options(self, layer: Layer, call: Call) -> None:
         given = call.given
         if not (layer.phi.follows_signal and self.reads_features(layer)):
             given.pop("edge_attr", None)
@@ -188,7 +198,7 @@ class Attentive(Calling):
                 raise ShapeError("attention weights go back into a torch.sparse matrix or an edge list; pass one.")
             call.adjacency = call.edges
 
-    def reads_features(self, layer: Converted) -> bool:
+    def reads_features(self, layer: Layer) -> bool:
         """Whether edge features are read, or else refused; if not, they are passed over."""
         return True
 
@@ -196,7 +206,7 @@ class Attentive(Calling):
         """Whether ``return_attention_weights`` asks for them."""
         return bool(wanted)
 
-    def read_sparse(self, layer: Converted, call: Call) -> None:
+    def read_sparse(self, layer: Layer, call: Call) -> None:
         """PyG passes over its values, and reads features there of ``SparseTensor`` alone."""
         if layer.phi.follows_signal and getattr(layer.phi, "lift_edge", None) is not None:
             raise ShapeError(f"{layer.origin} takes an edge list here; pass edge_index, (2, E), not a matrix.")
@@ -210,7 +220,7 @@ class GraphAttention(Attentive):
 
     arguments = ("edge_attr", "size", "return_attention_weights")
 
-    def reads_features(self, layer: Converted) -> bool:
+    def reads_features(self, layer: Layer) -> bool:
         return layer.phi.lift_edge is not None
 
 
@@ -220,7 +230,7 @@ class Transformer(Attentive):
     def asks(self, wanted: bool | None) -> bool:
         return isinstance(wanted, bool)
 
-    def read_options(self, layer: Converted, call: Call) -> None:
+    def read_options(self, layer: Layer, call: Call) -> None:
         super().read_options(layer, call)
         if call.wants_weights and layer.training and getattr(layer.phi, "dropout", 0) > 0:
             raise ShapeError(f"{layer.origin} returns its weights before dropout; ask for them in eval mode.")

@@ -79,12 +79,12 @@ def check_converter(kind: Any, function: Any) -> None:
     """Refuse what ``CONVERTERS`` could not hold.
 
     Raises:
-        ConversionError: if ``kind`` is no class of modules, or there is a converter for it, or ``function`` cannot be
-            called with a ``Source`` alone.
+        ConversionError: if ``kind`` is no class of modules, or there is another converter for it, or ``function``
+            cannot be called with a ``Source`` alone.
     """
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)) or kind is nn.Module:
         raise ConversionError(f"a converter is for a class of layers, a subclass of nn.Module; got {kind!r}.")
-    if kind in CONVERTERS:
+    if CONVERTERS.get(kind, function) is not function:
         raise ConversionError(f"{kind.__name__} has a converter already, {CONVERTERS[kind].__qualname__}.")
     try:
         inspect.signature(function).bind(None)

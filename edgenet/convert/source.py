@@ -234,7 +234,7 @@ class Source:
         layer, options = self.layer, options or {}
         new = Converted(
             in_channels, out_channels, origin=type(layer).__name__, calling=calling, options=options, bias=False,
-            flow=layer.flow, **parts,
+            flow=getattr(layer, "flow", "source_to_target"), **parts,
         )  # fmt: skip
         new.bias = self.same(bias)
         new.lift_target = lift_target

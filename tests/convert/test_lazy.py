@@ -148,3 +148,16 @@ def test_it_is_compressed_after_its_first_pass():
     model["conv"](torch.randn(13, 5), EDGES)
     compress.compress_(model, {r"conv\.lift": {"structure": "low_rank", "rank": 1}})
     assert model["conv"](torch.randn(13, 5), EDGES).shape == (13, 3)
+
+
+@pytest.mark.parametrize("name", ["GCN", "ARMA"])
+def test_a_first_pass_in_inference_mode_leaves_it_trainable(name):
+    layer, x = to_edgenet(SQUARE[name]().double()), torch.randn(13, 5)
+    with torch.inference_mode():
+        layer(x, EDGES)
+    layer(x, EDGES).sum().backward()
+    optimizer = torch.optim.SGD(layer.parameters(), 1.0)
+    before = [parameter.clone() for parameter in layer.parameters() if parameter.grad is not None]
+    optimizer.step()
+    after = [parameter for parameter in layer.parameters() if parameter.grad is not None]
+    assert after and not any(torch.equal(*pair) for pair in zip(before, after, strict=True))

@@ -56,6 +56,7 @@ def doubled(source):
 def test_a_function_and_an_entry_convert_a_layer_of_ones_own(monkeypatch):
     check_converter(Doubled, doubled)
     monkeypatch.setitem(CONVERTERS, Doubled, doubled)
+    check_converter(Doubled, doubled)  # the same once more is no other
     model, x, weight = nn.ModuleList([Doubled(5), GCNConv(3, 3)]).double(), torch.randn(13, 5), torch.rand(47)
     ours = to_edgenet(model)
     torch.testing.assert_close(ours[0](x, EDGES, weight), model[0](x, EDGES, weight))
