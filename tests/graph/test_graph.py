@@ -350,3 +350,33 @@ def test_in_inference_mode_too_a_graph_is_sorted_once():
         assert graph.by_target is order
     weight = torch.ones(graph.num_edges, requires_grad=True)
     (weight[graph.by_target] * weight).sum().backward()  # what was sorted there serves training
+
+
+def test_of_keys_that_begin_alike_so_many_are_kept():
+    graph, made = fresh(GRAPHS["path"]), []
+    for key in (0, 1, 2, 1, 2, 0):
+        graph.memo(("alike", key), lambda key=key: made.append(key), at_most=2)
+    assert made == [0, 1, 2, 0]
+
+
+class Adjacency:
+    """As ``torch_sparse.SparseTensor`` answers: rows are targets."""
+
+    row, col, value = torch.tensor([0, 2, 2]), torch.tensor([1, 0, 3]), torch.tensor([0.5, 2.0, 4.0])
+
+    def coo(self):
+        return self.row, self.col, self.value
+
+    def sparse_sizes(self):
+        return 3, 4
+
+    def sparse_size(self, axis):
+        return self.sparse_sizes()[axis]
+
+
+def test_a_sparse_tensor_of_torch_sparse_is_read_by_rows():
+    graph, values = Graph.of(Adjacency(), 3, 4)
+    assert graph.source.tolist() == [1, 0, 3] and graph.target.tolist() == [0, 2, 2]
+    assert values.tolist() == [0.5, 2.0, 4.0] and (graph.num_nodes, graph.num_sources) == (3, 4)
+    with pytest.raises(EdgeIndexError, match="3 x 4"):
+        Graph.of(Adjacency(), 4)

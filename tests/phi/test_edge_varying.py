@@ -552,3 +552,18 @@ def test_matrices_shared_by_hash_serve_any_graph():
     phi = EdgeMatrix(1, 2, share="hash", buckets=16)
     for graph in GRAPHS.values():
         assert phi(None, torch.zeros(graph.num_nodes, 2, 1), graph).shape == (1, graph.num_edges, 4)
+
+
+@pytest.mark.parametrize("share", ["node", "hash"])
+def test_shared_weights_are_averaged_over_the_edges_that_are_no_loops(share):
+    """Loops are the diagonal's, and count for no degree."""
+    graph = GRAPHS["self_loops"]
+    phi = EdgeVarying(1, 1, share=share, normalize="rw", buckets=3 if share == "hash" else None)
+    phi.bind(graph)
+    with torch.no_grad():
+        phi.edge_table.weight.fill_(1.0)
+    weight = phi(torch.ones(4, 1), torch.ones(4, 1, 1), graph)[0, :, 0]
+    loop = graph.source == graph.target
+    assert (weight[loop] == 0).all()
+    into = torch.zeros(4).index_add(0, graph.target, weight)
+    torch.testing.assert_close(into, (torch.bincount(graph.target[~loop], minlength=4) > 0).to(into))
