@@ -9,26 +9,16 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from edgenet.bench import report
 from edgenet.bench.estimates import timing_note, write_estimate
+from edgenet.bench.spam_peers import ROUNDS, beside_pygam, beside_skglm
+from edgenet.bench.spam_simulation import draw
 from edgenet.estimators import SpAM
-from edgenet.text import markdown_table
 
 RELEVANT = [0, 1, 2, 3]
 RECOVERY, WANTED = (150, 200), 0.95  # (n, p), and the share of draws
 SIZES, CURVES = (40, 60, 80, 100, 120, 140, 160), (128, 256)  # n, p
 TIMED = [("regression", 150, 200), ("regression", 400, 1000), ("classification", 400, 1000)]
-
-
-def draw(n: int, p: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The simulation of Ravikumar et al. 2009, 6.1, on an interval where all four functions show.
-
-    Returns:
-        (n, p) features, uniform on (-2.5, 2.5), and (n,) sums of four functions of the first four, plus N(0, 1).
-    """
-    rng = np.random.default_rng(seed)
-    x = rng.uniform(-2.5, 2.5, (n, p))
-    signal = -2 * np.sin(2 * x[:, 0]) + x[:, 1] ** 2 - 1 / 3 + x[:, 2] - 1 / 2 + np.exp(-x[:, 3]) + np.exp(-1) - 1
-    return x, signal + rng.normal(size=n)
 
 
 def recovery(n: int, p: int, seeds: Iterable[int], **options: object) -> tuple[float, float, float]:
@@ -58,8 +48,6 @@ def seconds(n: int, p: int, repeats: int, **options: object) -> tuple[float, SpA
 
 def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None) -> None:
     """Draw, fit and time, and write the section of the page."""
-    from edgenet.bench.spam_peers import ROUNDS, beside_pygam, beside_skglm  # which draw from here
-
     note = timing_note(ROUNDS)
     parts = [
         "A sparse additive model predicts by a sum of smooth functions, one of each feature, most of which it sets to "
@@ -87,10 +75,10 @@ def _found(seeds: int) -> list[str]:
         f"How often exactly these four are the features of some solution on the path, in {seeds} draws with n = {n} "
         f"and p = {p} (required: {WANTED}); and of the choice by GCV, how often it contains the four, and how many "
         "features it has. GCV tends to keep some too many.",
-        markdown_table(("smoother", "on the path", "required", "choice contains the four", "features chosen"), rows),
+        report.table(("smoother", "on the path", "required", "choice contains the four", "features chosen"), rows),
         "The share of draws with exactly the four on the path, against n, splines. A slow test holds these shares to "
         "those of an independent simulation (`tests/estimators/test_spam_recovery.py`).",
-        markdown_table(("p", *(f"n = {n}" for n in SIZES)), curves),
+        report.table(("p", *(f"n = {n}" for n in SIZES)), curves),
     ]
 
 
@@ -102,5 +90,5 @@ def _times() -> list[str]:
     return [
         "`SpAM.fit` as a whole: building the splines, the path, the choice by GCV. The path ends early where the "
         "functions have 0.8 n degrees of freedom or fit the classes.",
-        markdown_table(("task", "n", "p", "penalties", "seconds"), rows),
+        report.table(("task", "n", "p", "penalties", "seconds"), rows),
     ]
