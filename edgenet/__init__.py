@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edgenet.models import GraphClassifier, NodeClassifier
     from edgenet.nn import EdgeNetConv
     from edgenet.pretrained import from_pretrained, save_pretrained
+    from edgenet.registry import register
     from edgenet.shortcuts import kept
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "nn",
     "ops",
     "phi",
+    "register",
     "save_pretrained",
     "selection",
     "structured",
@@ -57,6 +59,7 @@ _FROM = {
     "freeze_attention": "edgenet.convert",
     "from_pretrained": "edgenet.pretrained",
     "kept": "edgenet.shortcuts",
+    "register": "edgenet.registry",
     "save_pretrained": "edgenet.pretrained",
     "to_edgenet": "edgenet.convert",
     "tune_malloc": "edgenet.malloc",

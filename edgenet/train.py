@@ -39,7 +39,7 @@ from edgenet.config import RunConfig
 from edgenet.data import Dataset, check_data, load
 from edgenet.errors import CheckpointError, ConfigError, ShapeError
 from edgenet.graph import Graph
-from edgenet.models import GraphClassifier, NodeClassifier
+from edgenet.models import MODELS, GraphClassifier, NodeClassifier
 from edgenet.structured import sparse_features
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -48,7 +48,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "value": F.smooth_l1_loss,
 }
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-MODELS = {"NodeClassifier": NodeClassifier, "GraphClassifier": GraphClassifier}
 
 # what may change between a run and its continuation without changing a number
 _FREE = ("out", "training.seeds", "training.checkpoint_epochs", "training.checkpoint_seconds")

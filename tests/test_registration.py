@@ -104,10 +104,10 @@ class Halves(Phi):
     def __init__(self, order=1, heads=1):
         super().__init__()
         self.order, self.heads = order, heads
-        self.half = nn.Parameter(torch.full((heads,), 0.5))
+        self.weight = nn.Parameter(torch.full((heads,), 0.5))
 
     def forward(self, x, z, graph, edge_weight=None, edge_attr=None):
-        return self.half.expand(self.order, graph.num_edges, -1)
+        return self.weight.expand(self.order, graph.num_edges, -1)
 
 
 class MyAttention(Attention):

@@ -17,8 +17,17 @@ from edgenet.compress.searching import Point, SearchResult, search
 from edgenet.compress.sizes import report, stored
 from edgenet.compress.slot import Slot, replace
 
+#: The training rules, by the name that configurations use.
+CALLBACKS: dict[str, type[Callback]] = {
+    "admm": ADMM,
+    "anneal": Anneal,
+    "group_lasso": GroupLasso,
+    "l1_inf": L1Inf,
+}
+
 __all__ = [
     "ADMM",
+    "CALLBACKS",
     "Anneal",
     "Budget",
     "Callback",
