@@ -193,7 +193,7 @@ class Line(nn.Module):
         self.options = {"in_channels": in_channels, "out_channels": out_channels}
         self.map = nn.Linear(in_channels, out_channels)
 
-    def config(self):
+    def arguments(self):
         return self.options
 
     def forward(self, x, *_, **__):
