@@ -253,7 +253,8 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
-PAGES = ("README.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md")  # whose Python runs
+# whose Python runs
+PAGES = ("README.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md", "docs/extending.md")
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
 )
