@@ -97,3 +97,15 @@ def test_dropout_of_attention_drops_weights_in_training_only():
     first = dropped(x, graph)
     torch.manual_seed(1)
     assert torch.equal(first, dropped(x, graph))
+
+
+@pytest.mark.parametrize("name", ["gat", "gat, wide output", "gat, wide input", "gatv2"])
+def test_an_activation_in_place_does_not_change_what_backward_reads(name):
+    torch.manual_seed(0)
+    layer, graph = LAYERS[name](), random_graph(13, 47)
+    layer.bias = None
+    x = torch.randn(13, {"gat, wide output": 2, "gat, wide input": 40}.get(name, 5))
+    found, wanted = x.clone().requires_grad_(), x.clone().requires_grad_()
+    layer(found, graph).relu_().square().sum().backward()
+    layer(wanted, graph).relu().square().sum().backward()
+    torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-10, atol=1e-10)

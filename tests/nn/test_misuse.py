@@ -8,7 +8,7 @@ import torch
 from edgenet import ops
 from edgenet.errors import EdgeIndexError, ShapeError, SupportError
 from edgenet.graph import Graph
-from edgenet.nn import EdgeNetConv, taps
+from edgenet.nn import EdgeNetConv, Parallel, taps
 from edgenet.nn import specializations as nets
 from edgenet.phi import ShiftOperator
 
@@ -163,3 +163,21 @@ def test_a_graph_classifier_with_tables_takes_sampled_pieces():
     model = GraphClassifier(3, 2, layer="edge_varying", hidden_channels=4).bind(Graph(RING, 4))
     x, order = torch.randn(4, 3), torch.tensor([2, 0, 3, 1])
     torch.testing.assert_close(model(x[order], order.argsort()[RING], n_id=order), model(x, RING))
+
+
+def test_a_sum_of_layers_says_whether_one_of_them_adds_loops():
+    assert Parallel(nets.gcnn(4, 3), nets.gat(4, 3)).add_self_loops
+    assert not Parallel(nets.gcnn(4, 3), nets.gcnn(4, 3)).add_self_loops
+
+
+@pytest.mark.parametrize("groups", [None, 3])
+def test_taps_of_nodes_are_found_by_number_on_a_sampled_piece(groups):
+    """A node takes its own taps, wherever it stands in the piece."""
+    edges = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]])
+    layer, x = nets.node_varying(4, 3, 1, groups=groups, normalize=None).bind(edges, 6), torch.randn(6, 4)
+    with torch.no_grad():
+        layer.taps.table.weight.normal_()
+    n_id = torch.tensor([5, 2, 4, 1])
+    piece = torch.tensor([[2, 3], [0, 1]])  # 4 -> 5 and 1 -> 2
+    found = layer(x[n_id], piece, n_id=n_id)[:2]  # the nodes of which all in-edges are there
+    torch.testing.assert_close(found, layer(x, edges)[[5, 2]], rtol=1e-12, atol=1e-12)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops.attention import ATTENTION, composed
+from edgenet.ops.attention import ATTENTION, composed, reference
 
 backends = pytest.mark.parametrize("backend", ops.available("attention"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
@@ -150,3 +150,17 @@ def test_on_any_graph_and_shape_every_backend_is_the_definition(nodes, edges, he
     graph = Graph(torch.randint(0, nodes, (2, edges)), nodes)
     for backend in ops.available("attention"):
         check(backend, graph, inputs(graph, heads, channels))
+
+
+def test_a_score_of_zero_has_the_slope_that_torch_gives_it():
+    """Also in the definition of the backward pass, which traced graphs run where there are no kernels."""
+    graph = Graph(torch.tensor([[0, 1, 2], [0, 0, 0]]), 3)
+    tensors = [torch.zeros(3, 1), torch.zeros(3, 1), torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)]
+    for backend in ops.available("attention"):
+        check(backend, graph, tensors)
+    y, *kept = reference.forward(graph.source, graph.target, *tensors, 3, 0.2, 0.0, 0)
+    grad = torch.tensor([1.0, 0.5, -2.0]).view(3, 1, 1)
+    found = reference.backward(graph.source, graph.target, *tensors, y, *kept, grad, 0.2, 0.0, 0)
+    leaves = [tensor.clone().requires_grad_() for tensor in tensors]
+    wanted = torch.autograd.grad(definition(graph, *leaves), leaves, grad)
+    torch.testing.assert_close(tuple(found), wanted, rtol=1e-12, atol=1e-12)

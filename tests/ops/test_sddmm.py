@@ -153,3 +153,13 @@ def test_on_any_graph_and_shape_every_backend_is_the_definition(nodes, sources, 
     graph = Graph(torch.stack(ends), nodes, sources)
     for backend in ops.available("sddmm"):
         check(backend, graph, inputs(graph, heads, channels))
+
+
+@backends
+def test_products_of_half_precision_are_not_rounded_before_they_are_summed(backend):
+    graph = Graph(torch.arange(200).expand(2, -1).contiguous(), 200)
+    a, b = (torch.randn(200, 1, 2000, dtype=torch.float32).bfloat16() for _ in range(2))
+    wanted = (a.double() * b.double()).sum(-1)
+    with ops.use(backend):
+        off = (ops.sddmm(graph, a, b) - wanted).abs()
+    assert (off <= wanted.abs() * 2**-8 + 1e-3).all()  # half a unit in the last place, and sums in float32

@@ -94,3 +94,8 @@ def test_its_ladder_ascends_and_ends_below_the_dense_matrix():
     counts = [LowRank.random((300, 200), 1.0, **options).num_parameters() for options in LowRank.ladder((300, 200))]
     assert counts == sorted(counts) and counts[0] == 500 and counts[-1] < 300 * 200
     assert LowRank.ladder((1, 50)) == []
+
+
+def test_its_work_is_that_of_both_factors():
+    matrix = LowRank(torch.ones(7, 2), torch.ones(2, 5))
+    assert matrix.multiply_adds(3) == 3 * (2 * 5 + 7 * 2)
