@@ -16,6 +16,7 @@ from edgenet.convert.lazy import Start, begin
 from edgenet.errors import PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
+from edgenet.shortcuts import plain
 from edgenet.structured import StructuredLinear
 
 
@@ -137,8 +138,16 @@ class Converted(EdgeNetConv):
         signal = (source, target if reads_target else None) if call.pair else source
         y = super().forward(signal, call.edges, **call.given)
         y, weights = y if call.wants_weights else (y, None)
+        if call.wants_weights and self._has_faster_way(call):  # whose last bits differ; PyG's do not for being asked
+            y = super().forward(signal, call.edges, **{**call.given, "return_attention_weights": None})
         y = self._finished(y, target)
         return y if weights is None else (y, self._calling.returned(call, *weights))
+
+    def _has_faster_way(self, call: Call) -> bool:
+        """Whether, if it is not asked for weights, it may walk without them in memory, to the same numbers."""
+        draws = self.training and getattr(self.phi, "dropout", 0) > 0
+        seen = self.is_looked_at() or not plain(self.phi, self.lift, self.lift_target, self.taps)
+        return not (draws or seen or call.given.get("edge_attr") is not None)
 
     def _finished(self, y: Tensor, target: Tensor | None) -> Tensor:
         """What comes after the walk."""

@@ -43,6 +43,17 @@ def test_attention_weights_come_with_their_edges(kind, flow):
     torch.testing.assert_close(ours[1][1], theirs[1][1])
 
 
+@pytest.mark.parametrize("kind", [pyg.GATConv, pyg.GATv2Conv, pyg.TransformerConv])
+def test_asking_for_weights_changes_no_bit_of_the_output(kind):
+    x, edges = torch.randn(200, 5).float(), torch.randint(0, 200, (2, 3000))
+    layer, seen = to_edgenet(kind(5, 7, heads=3).float()), []
+    wanted = layer(x, edges)
+    assert torch.equal(layer(x, edges, return_attention_weights=True)[0], wanted)
+    layer.phi.register_forward_hook(lambda *_: seen.append(1))
+    layer(x, edges, return_attention_weights=True)
+    assert seen == [1]  # where somebody looks, it walks once
+
+
 def test_attention_weights_are_asked_for_as_in_pyg():
     for kind, returned in ((pyg.GATConv, False), (pyg.GATv2Conv, False), (pyg.TransformerConv, True)):
         ours, theirs = both(kind(5, 3), X, EDGES, return_attention_weights=False)
