@@ -120,9 +120,8 @@ def _readable(layer: Layer, x: Any) -> Any:
         x = SparseSignal.of(x)
     if not isinstance(x, SparseSignal):
         return x
-    if getattr(layer.lift, "reads_sparse", False):
-        return x if untouched(layer.lift) else x.to_dense()
-    return x if layer.phi.reads_sparse and untouched(layer.lift, layer.phi) else x.to_dense()
+    reads = getattr(layer.lift, "reads_sparse", False) or layer.phi.reads_sparse
+    return x if reads and untouched(layer.lift, layer.phi) else x.to_dense()
 
 
 def _check_signal(layer: Layer, x: Signal, side: int) -> None:
@@ -200,7 +199,7 @@ def _one_an_edge(name: str, value: Tensor | None, graph: Graph) -> Tensor | None
 def _add_self_loops(layer: Layer, given: Inputs) -> None:
     bare = given.graph
     given.graph, kept = layer.with_self_loops(bare)
-    loops = given.graph.num_edges - len(kept)  # one a node; fewer between two sets of nodes
+    loops = min(bare.num_nodes, bare.num_sources)  # which a trace knows, as it does not how many edges were kept
     weight, attr = given.edge_weight, given.edge_attr
     if weight is not None:
         given.edge_weight = torch.cat([weight[kept], _loop_weights(bare, weight, layer.loop_weight)[:loops]])

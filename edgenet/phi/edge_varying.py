@@ -352,7 +352,8 @@ def new_token() -> str:
 
 def _complete(row: Tensor) -> bool:
     """Whether every edge has a row; what cannot be known while tracing is taken as no."""
-    return not torch.compiler.is_compiling() and bool((row >= 0).all())
+    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
+    return not traced and bool((row >= 0).all())
 
 
 def _weights(table: StructuredMatrix, row: Tensor, complete: bool) -> Tensor:

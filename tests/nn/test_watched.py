@@ -179,7 +179,7 @@ def test_fake_tensors_have_the_shape_of_real_ones(name: str):
         try:
             found = layer(mode.from_tensor(x), **more)
         except DynamicOutputShapeException:  # how many loops there are is not in shapes; of PyG's layers the same
-            assert layer.add_self_loops
+            assert layer.add_self_loops or "Cheb" in name
         else:
             assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
     torch.testing.assert_close(layer(x, **more), wanted, rtol=0, atol=0)  # nothing fake is kept
@@ -220,6 +220,7 @@ NETS = {
 }
 OWN = {
     "gat": lambda: Net(nets.gat(4, 3, heads=2), nets.gat(6, 2, heads=2, concat=False)),
+    "gatv2": lambda: Net(nets.gatv2(4, 3, heads=2), nets.gatv2(6, 2, heads=2, concat=False)),
     "gcn": lambda: Net(nets.gcn(4, 6), nets.gcn(6, 2)),
     "gcnn": lambda: Net(nets.gcnn(4, 6, 1), nets.gcnn(6, 2, 1)),
     "edge_varying": lambda: Net(nets.edge_varying(4, 6, 1), nets.edge_varying(6, 2, 1)),
@@ -248,6 +249,8 @@ def explained(model: nn.Module, x: Tensor, kind: str) -> dict[str, Tensor]:
 def test_a_converted_model_is_explained_as_the_original(name: str, kind: str):
     if kind == "AttentionExplainer" and not name.startswith("GAT"):
         pytest.skip("no attention in it, for PyG either")
+    if kind == "GraphMaskExplainer" and name == "GATv2Conv":
+        pytest.skip("it reads a second lift at the targets, which is no message of ours; test_layers_are_explained")
     model, x = NETS[name](), torch.randn(NODES, 4)
     found = explained(to_edgenet(model), x, kind)
     wanted = explained(model, x, kind)
@@ -260,7 +263,7 @@ def test_a_converted_model_is_explained_as_the_original(name: str, kind: str):
 @pytest.mark.parametrize("kind", EXPLAINERS)
 @pytest.mark.parametrize("name", OWN)
 def test_layers_are_explained(name: str, kind: str):
-    if kind == "AttentionExplainer" and name != "gat":
+    if kind == "AttentionExplainer" and not name.startswith("gat"):
         pytest.skip("no attention in it")
     if kind == "GraphMaskExplainer" and name == "edge_varying":
         pytest.skip("its gates are as wide as the layer's input or output, and a message of this layer is one number")

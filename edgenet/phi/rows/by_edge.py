@@ -109,7 +109,7 @@ class ByEdge(OfGraph):
         place, known = self._places(target, source)
         if self.self_loops:
             known = known | (target == source)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
             torch._assert_async(known.all(), "an edge lies outside the support of the table of edge weights")
         elif not known.all():
             bad = int((~known).nonzero()[0])
