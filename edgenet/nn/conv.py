@@ -244,7 +244,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         elif hops:  # backward reads what attention gave; activations that work in place would change it
             y = y.clone()
         y = y.transpose(0, 1).contiguous() if given.is_batch else y
-        return (y, self._edges_and(given.graph, weights)) if return_attention_weights else y
+        return (y, self._edges_and_weights(given.graph, weights)) if return_attention_weights else y
 
     def _lifted(self, given: Inputs) -> Tensor | tuple[Tensor, Tensor | None]:
         """z^(0) before Phi^(0); a pair on a bipartite graph, of which the second may be None."""
@@ -302,7 +302,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         y = unpacked(y, z, self.phi.follows_signal) if batched else y
         return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 
-    def _edges_and(self, graph: Graph, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _edges_and_weights(self, graph: Graph, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The edges as they were given, and their weights; without a hop axis where all hops are alike."""
         edges = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index
         alike = self.order == 1 or (self.phi.shares_hops and self.order > 0)

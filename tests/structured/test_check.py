@@ -90,9 +90,8 @@ def test_what_has_no_name_says_what_to_do(case):
     owner, name = next((m, n) for m in matrix.modules() for n, p in m._parameters.items() if p.numel())
     assert name_of(matrix) == case.name.split()[0]
     if owner is matrix and name not in dir(nn.ModuleDict):
-        parametrize.register_parametrization(matrix, name, nn.Identity())
-        with pytest.raises(PlanError, match=f"its {name} is parametrised.*remove_parametrizations"):
-            name_of(matrix)
+        parametrize.register_parametrization(matrix, name, nn.Identity())  # for which torch makes a class of its own
+        assert name_of(matrix) == case.name.split()[0]
     with pytest.raises(PlanError, match=r"torch\.nn\.modules\.linear\.Linear is no family"):
         name_of(nn.Linear(2, 2))
 
