@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from edgenet.bench import report
 from edgenet.bench.estimates import timing_note, write_estimate
 from edgenet.bench.spam_peers import ROUNDS, beside_pygam, beside_skglm
 from edgenet.bench.spam_simulation import draw
 from edgenet.estimators import SpAM
+from edgenet.text import markdown_table
 
 RELEVANT = [0, 1, 2, 3]
 RECOVERY, WANTED = (150, 200), 0.95  # (n, p), and the share of draws
@@ -75,10 +75,10 @@ def _found(seeds: int) -> list[str]:
         f"How often exactly these four are the features of some solution on the path, in {seeds} draws with n = {n} "
         f"and p = {p} (required: {WANTED}); and of the choice by GCV, how often it contains the four, and how many "
         "features it has. GCV tends to keep some too many.",
-        report.table(("smoother", "on the path", "required", "choice contains the four", "features chosen"), rows),
+        markdown_table(("smoother", "on the path", "required", "choice contains the four", "features chosen"), rows),
         "The share of draws with exactly the four on the path, against n, splines. A slow test holds these shares to "
         "those of an independent simulation (`tests/estimators/test_spam_recovery.py`).",
-        report.table(("p", *(f"n = {n}" for n in SIZES)), curves),
+        markdown_table(("p", *(f"n = {n}" for n in SIZES)), curves),
     ]
 
 
@@ -90,5 +90,5 @@ def _times() -> list[str]:
     return [
         "`SpAM.fit` as a whole: building the splines, the path, the choice by GCV. The path ends early where the "
         "functions have 0.8 n degrees of freedom or fit the classes.",
-        report.table(("task", "n", "p", "penalties", "seconds"), rows),
+        markdown_table(("task", "n", "p", "penalties", "seconds"), rows),
     ]

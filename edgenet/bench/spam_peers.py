@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from edgenet.bench import report
 from edgenet.bench.spam_simulation import draw
 from edgenet.bench.timing import Implementation, timed
 from edgenet.bench.worker import Job, in_its_own_process
@@ -19,6 +18,7 @@ from edgenet.estimators import SpAM
 from edgenet.estimators.backfitting import Fit, backfit
 from edgenet.estimators.smoother import SplineSmoother
 from edgenet.estimators.spam import TASKS
+from edgenet.text import markdown_table
 
 #: (task, n, p) beside skglm
 PROBLEMS = [("regression", 150, 200), ("regression", 400, 1000), ("classification", 400, 1000)]
@@ -173,7 +173,7 @@ def beside_skglm() -> list[str]:
         "bounds on the curvature of every block anew at each penalty. Orthonormal blocks have known ones, and with "
         "*bounds given* it is told them, through a class of ours: a favour its users do not have."
     )
-    table = report.table(("problem", "", "seconds", "times ours", "excess"), rows)
+    table = markdown_table(("problem", "", "seconds", "times ours", "excess"), rows)
     return [text, table, reason or note]
 
 
@@ -247,5 +247,5 @@ def beside_pygam() -> list[str]:
         "Four features matter: this is what `SpAM` is made for, and truths in which most features matter were not "
         "compared."
     )
-    table = report.table(("problem", "", "seconds", "held-out", "features used"), rows)
+    table = markdown_table(("problem", "", "seconds", "held-out", "features used"), rows)
     return [text, table, *([reason] if reason else [])]
