@@ -66,7 +66,8 @@ def test_it_is_refused_with_its_path_and_the_remedy_which_helps(where, kind, tmp
     handle = add(module)
     made = report(model)
     assert made.total.parameters == sum(p.numel() for p in model.parameters())
-    once = {(t.data_ptr(), t.shape) if t.numel() else id(t): t for t in model.state_dict().values()}  # indices are shared
+    # tables of one graph share their indices
+    once = {(t.data_ptr(), t.shape) if t.numel() else id(t): t for t in model.state_dict().values()}
     assert made.total.bytes == sum(t.numel() * t.element_size() for t in once.values())
     folder = tmp_path / "model"
     with pytest.raises(CheckpointError, match=rf"{path}, a \w+, cannot be saved as it is: .*{says}"):
