@@ -9,7 +9,10 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 #: whose classes are known to compute what their names say
-_KNOWN = ("edgenet.", "torch.nn.modules.", "torch_geometric.nn.aggr.")
+_KNOWN = ("edgenet.", "torch_geometric.nn.aggr.")
+
+#: and torch's, which hold what others call; a layer of torch's in the place of a part has none of the part's shortcuts
+_LISTS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 #: what torch keeps of the callers' functions around a module's ``forward`` and its gradients
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -57,7 +60,7 @@ def plain(*parts: nn.Module | None) -> bool:
 
 
 def untouched(*parts: nn.Module | None, but_for_pre_hooks_of: nn.Module | None = None) -> bool:
-    """Whether every part, and everything inside it, is of exactly a class of this library (or of torch's layers,
+    """Whether every part, and everything inside it, is of exactly a class of this library (or a list of torch's,
     or PyG's aggregations), without a ``forward`` of its own, without hooks of any kind and without parametrizations.
 
     Args:
@@ -72,7 +75,9 @@ def untouched(*parts: nn.Module | None, but_for_pre_hooks_of: nn.Module | None =
             continue
         kind, own = type(part), part.__dict__
         if kind not in _known:
-            if not kind.__module__.startswith(_KNOWN):  # parametrised modules have classes of torch's making
+            if kind not in _LISTS and not kind.__module__.startswith(
+                _KNOWN
+            ):  # parametrised modules have classes of torch's making
                 return False
             _known.add(kind)
         if "forward" in own or own["_forward_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:

@@ -170,8 +170,9 @@ class EdgeNetConv(PygDoor, Pretrained):
         width = self.in_channels if isinstance(self.in_channels, int) else -1
         heads = self.lift.walked_heads(self.heads, width) if hasattr(self.lift, "walked_heads") else self.heads
         self.phi.bind(graph, heads)
-        copies = getattr(self.lift, "copies_input", False) and width != -1
-        self.taps.bind(graph, width * self.lift.heads if copies else None)
+        if hasattr(self.taps, "bind"):
+            copies = getattr(self.lift, "copies_input", False) and width != -1
+            self.taps.bind(graph, width * self.lift.heads if copies else None)
         return self
 
     def _graph_of(self, edges: Any, num_nodes: int | None) -> Graph:

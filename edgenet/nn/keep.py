@@ -11,7 +11,12 @@ from torch.nn.parameter import is_lazy
 
 from edgenet.errors import PlanError
 from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.lift import Lift
+from edgenet.nn.taps import Taps
+from edgenet.phi import Phi
 from edgenet.structured import StructuredLinear
+from edgenet.structured.linear import take_
+from edgenet.structured.parameters import replace_
 
 _HOOKS = "_forward_", "_backward_"  # how the names of their dictionaries begin in torch
 
@@ -36,6 +41,7 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
         PlanError: if a pair is not there, or a part cannot do without the rest, or is compressed or pruned, or has no
             size yet.
     """
+    _check_parts(conv)
     wanted = sorted({(int(k), int(h)) for k, h in pairs})
     all_heads = conv.phi.heads  # of a filter bank, they may not have been known when the layer was made
     wanted, walked, folds = _signals(conv, wanted, all_heads)
@@ -61,7 +67,7 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
         channels = torch.arange(all_heads * conv.out_channels).view(all_heads, -1)
         kept = channels[walked].flatten()
         if conv.bias is not None:
-            conv.bias = nn.Parameter(conv.bias.detach()[kept.to(conv.bias.device)].clone(), conv.bias.requires_grad)
+            replace_(conv, bias=conv.bias[kept.to(conv.bias.device)])
     conv.phi, conv.lift, conv.lift_target, conv.taps = phi, lift, lift_target, taps
     conv.hops, conv.order, conv.heads = hops, hops[-1], len(walked)
     if not conv.lifts_target:
@@ -137,12 +143,12 @@ def keep_inputs_(module: nn.Module, channels: Sequence[int] | Tensor) -> None:
     """
     index = _checked_channels(channels, _width(module))
     if isinstance(module, nn.Linear):
-        weight = module.weight
-        module.weight = nn.Parameter(weight.detach()[:, index.to(weight.device)].clone(), weight.requires_grad)
+        replace_(module, weight=module.weight[:, index.to(module.weight.device)])
         module.in_features = len(index)
     elif isinstance(module, StructuredLinear):
         module.keep_(columns=index)
     elif isinstance(module, EdgeNetConv) and isinstance(module.in_channels, int):
+        _check_parts(module)
         phi, lift, taps = (copied_module(part) for part in (module.phi, module.lift, module.taps))
         phi.keep_inputs_(index)
         if not lift.keep_inputs_(index):
@@ -151,7 +157,7 @@ def keep_inputs_(module: nn.Module, channels: Sequence[int] | Tensor) -> None:
             taps.keep_inputs_(index, len(combined(module)))
         besides = {name: copied_module(getattr(module, name)) for name in module.reads_input_besides()}
         for part in besides.values():
-            part.keep_(columns=index)
+            take_(part, columns=index)
         module.phi, module.lift, module.taps, module.in_channels = phi, lift, taps, len(index)
         for name, part in besides.items():
             setattr(module, name, part)
@@ -173,6 +179,16 @@ def _width(module: nn.Module) -> int | None:
     if width in (None, -1):
         raise PlanError(f"how many input channels {module} has is not known yet: run the model once first.")
     return width
+
+
+def _check_parts(conv: EdgeNetConv) -> None:
+    """Refuse to take anything from what wraps a part, whose own weights would stay as they are."""
+    for part, kind in ((conv.lift, Lift), (conv.phi, Phi), (conv.taps, Taps)):
+        if not isinstance(part, kind):
+            raise PlanError(
+                f"a {type(part).__name__} stands in the place of the layer's {kind.__name__.lower()}, and nothing can "
+                f"be taken from it: merge it, or take it out, first."
+            )
 
 
 def _checked_channels(channels: Sequence[int] | Tensor, width: int | None) -> Tensor:

@@ -48,6 +48,8 @@ def _lifts_last(layer: Any, given: Inputs, fuse: bool) -> bool:
         return False
     if isinstance(given.source, SparseSignal) or not lift.is_wider_than(given.source):
         return False
+    if given.edge_weight is not None and given.edge_weight.dtype != given.source.dtype:
+        return False  # the walk gives numbers of the wider type, which the lift would not take
     if phi.commutes_with_lift and lift.heads == 1:
         return True
     # every head walks the input by its own weights, once

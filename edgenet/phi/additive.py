@@ -19,6 +19,7 @@ from edgenet.graph import Graph
 from edgenet.phi.base import LayerSpec, Pair, Phi, source_and_target
 from edgenet.phi.spline_functions import SplineFunctions
 from edgenet.structured import SparseSignal
+from edgenet.structured.parameters import replace_
 
 #: From the sum of functions to the edge weight. "softmax" is over the in-edges of each node.
 LINKS: dict[str, Callable[[Tensor], Tensor] | None] = {
@@ -270,7 +271,7 @@ class Additive(Phi):
             old = getattr(owner, name)
             if isinstance(old, UninitializedParameter):
                 raise PlanError("the number of features is not known yet: run the model once first.")
-            setattr(owner, name, nn.Parameter(old[:hops, heads.to(old.device)].clone(), old.requires_grad))
+            replace_(owner, **{name: old[:hops, heads.to(old.device)]})
         for functions in self.functions.values():
             functions.hops, functions.heads = hops, len(heads)
         self.share_hops = self.shares_hops = self.shares_hops or order <= 1

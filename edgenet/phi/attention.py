@@ -15,6 +15,8 @@ from edgenet.graph import Graph
 from edgenet.phi.base import Choice, Hop, LayerSpec, Pair, Phi, source_and_target
 from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
 from edgenet.structured.base import glorot
+from edgenet.structured.linear import take_
+from edgenet.structured.parameters import replace_
 from edgenet.structured.read import read
 
 
@@ -79,7 +81,7 @@ class SoftmaxPhi(Phi):
             if isinstance(part, StructuredLinear):
                 part.keep_(rows=(heads.unsqueeze(1) * self.channels + channel).flatten())
             elif part is not None:
-                part.keep_(rows=heads)
+                take_(part, rows=heads)
 
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}, share_hops={self.shares_hops}, dropout={self.dropout}"
@@ -230,7 +232,7 @@ class Attention(SoftmaxPhi):
 
     def keep_inputs_(self, channels: Tensor) -> None:
         for lift in self.lifts:
-            lift.keep_(columns=channels)
+            take_(lift, columns=channels)
 
     @torch.no_grad()
     def _keep(self, order: int, heads: Tensor) -> None:
@@ -240,8 +242,7 @@ class Attention(SoftmaxPhi):
         rows = (torch.arange(scored).unsqueeze(1) * self.heads + heads).flatten()
         self.keep_rows_(rows, self.att_source, self.att_target)
         if self.score_bias is not None:
-            kept = self.score_bias[:scored, heads.to(self.score_bias.device)]
-            self.score_bias = nn.Parameter(kept.clone(), self.score_bias.requires_grad)
+            replace_(self, score_bias=self.score_bias[:scored, heads.to(self.score_bias.device)])
         self.shares_hops = self.shares_hops or order == 1
 
 
@@ -335,7 +336,7 @@ class AttentionV2(SoftmaxPhi):
 
     def keep_inputs_(self, channels: Tensor) -> None:
         if self.target is not None:
-            self.target.keep_(columns=channels)
+            take_(self.target, columns=channels)
 
     def _keep(self, order: int, heads: Tensor) -> None:
         self.keep_rows_(heads, self.target, self.lift_edge, self.att)

@@ -13,6 +13,7 @@ from edgenet.graph import Graph
 from edgenet.phi.attention import SoftmaxPhi
 from edgenet.phi.base import Choice, LayerSpec, Pair, source_and_target
 from edgenet.structured import StructuredLinear
+from edgenet.structured.linear import take_
 
 
 class DotProduct(SoftmaxPhi):
@@ -71,7 +72,7 @@ class DotProduct(SoftmaxPhi):
 
     def keep_inputs_(self, channels: Tensor) -> None:
         for lift in (self.key, self.query):
-            lift.keep_(columns=channels)
+            take_(lift, columns=channels)
 
     def _keep(self, order: int, heads: Tensor) -> None:
         self.keep_rows_(heads, self.key, self.query)

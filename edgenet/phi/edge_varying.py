@@ -18,6 +18,7 @@ from edgenet.phi.channels import made
 from edgenet.phi.rows import ByEdge, ByEdgeId, ByHash, ByNode, ByType, RowFinder
 from edgenet.shortcuts import untouched
 from edgenet.structured import StructuredMatrix
+from edgenet.structured.linear import take_
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.unbound import is_unbound, refuse_making, unbound
 
@@ -286,7 +287,7 @@ class EdgeVarying(Phi):
         hops = order, order * self.has_diagonal + self.has_initial
         for table, count in zip((self.edge_table, self.node_table), hops, strict=True):
             if table is not None:
-                table.keep_(columns=(torch.arange(count).unsqueeze(1) * self.heads + heads).flatten())
+                take_(table, columns=(torch.arange(count).unsqueeze(1) * self.heads + heads).flatten())
 
     def remove_edges_(self, source: Tensor, target: Tensor) -> int:
         """Take edges out of the table, in place: they weigh 0 from then on, and are not trained. They stay in the
@@ -308,7 +309,7 @@ class EdgeVarying(Phi):
         rows = table.shape[0]
         edges = torch.stack([source, target]).to(self.where.source.device)
         stays = self.where.without(Graph(edges, int(self.where.num_nodes)))
-        table.keep_(rows=stays.nonzero().squeeze(1))
+        take_(table, rows=stays.nonzero().squeeze(1))
         self.where.keep_(stays)
         self._token = new_token()
         return rows - table.shape[0]

@@ -9,6 +9,7 @@ from edgenet import gso
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, source_and_target
+from edgenet.structured.parameters import replace_
 
 
 class ShiftOperator(Phi):
@@ -122,8 +123,7 @@ class ShiftProduct(Phi):
 
     @torch.no_grad()
     def _keep(self, order: int, heads: Tensor) -> None:
-        kept = self.weight[:order, :, heads.to(self.weight.device)]
-        self.weight = torch.nn.Parameter(kept.clone(), self.weight.requires_grad)
+        replace_(self, weight=self.weight[:order, :, heads.to(self.weight.device)])
 
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}"

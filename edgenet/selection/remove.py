@@ -15,8 +15,11 @@ from edgenet.graph import Graph
 from edgenet.models import NodeClassifier
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.keep import combined, copied_module, keep_inputs_, keep_taps_
+from edgenet.nn.lift import Lift
 from edgenet.nn.parallel import Parallel
+from edgenet.nn.taps import Taps
 from edgenet.selection.plan import Kept, RemovalPlan
+from edgenet.shortcuts import hooked
 
 
 @dataclass(frozen=True)
@@ -202,13 +205,18 @@ def zeros_of(layer: EdgeNetConv, name: str = "") -> RemovalPlan:
         raise PlanError(f"the size of {name or 'the layer'} is not known yet: run the model once first.")
     pairs = combined(layer)
     stays = torch.ones(len(pairs), dtype=torch.bool)
-    used = layer.taps.used(len(pairs))
+    used = layer.taps.used(len(pairs)) if _says_all(layer.taps, Taps) else None
     if used is not None:
         stays &= used.cpu()
     apart = not layer.phi.mixes_channels and getattr(layer.taps, "merge", None) != "mean"
-    lifted = layer.lift.used_heads() if apart else None
+    lifted = layer.lift.used_heads() if apart and _says_all(layer.lift, Lift) else None
     if lifted is not None and len(lifted) == layer.heads:
         stays &= lifted.cpu()[[h for _, h in pairs]]
     if not stays.any():
         raise PlanError(f"all taps of {name or 'the layer'} are zero, so that nothing would be left of it.")
     return RemovalPlan({name: Kept(tuple(pair for pair, stay in zip(pairs, stays.tolist(), strict=True) if stay))})
+
+
+def _says_all(part: nn.Module, kind: type) -> bool:
+    """Whether a part's weights tell what it gives: nobody has wrapped it, or hangs on it."""
+    return isinstance(part, kind) and not hooked(part)

@@ -7,9 +7,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from edgenet.errors import PlanError
+from edgenet.shortcuts import hooked
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.dense import Dense
-from edgenet.structured.parameters import parameter
+from edgenet.structured.parameters import parameter, refuse_computed, replace_
 from edgenet.structured.read import read
 from edgenet.structured.sparse_signal import SparseSignal
 
@@ -47,11 +49,13 @@ class StructuredLinear(nn.Module):
         """Keep these outputs and inputs, in place. The parameters are new ones.
 
         Raises:
-            PlanError: if nothing can be taken of the weight's family, or it has no size yet.
+            PlanError: if nothing can be taken of the weight's family, or it has no size yet; if an adapter stands in
+                its place, or the bias is computed of other tensors.
         """
-        self.weight.keep_(rows, columns)
-        if self.bias is not None and rows is not None:
-            self.bias = parameter(self.bias[rows.to(self.bias.device)], self.bias.requires_grad)
+        bias = {} if self.bias is None or rows is None else {"bias": self.bias[rows.to(self.bias.device)]}
+        refuse_computed(self, *bias)
+        take_(self.weight, rows, columns)
+        replace_(self, **bias)
 
     def arguments(self) -> dict[str, Any]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
@@ -61,3 +65,23 @@ class StructuredLinear(nn.Module):
         self.weight.reset_parameters()
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+
+def take_(part: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+    """``keep_`` of a matrix, or of a linear map, that stands in a slot.
+
+    Raises:
+        PlanError: if what stands there is of another kind, an adapter say, whose own weights would stay as they are; or
+            if nothing can be taken of it.
+    """
+    if not isinstance(part, StructuredLinear | StructuredMatrix):
+        raise PlanError(
+            f"a {type(part).__name__} stands in the place of a matrix, and no rows or columns can be taken from it: "
+            f"merge it into the matrix first, or take it out."
+        )
+    part.keep_(rows, columns)
+
+
+def is_plain_linear(part: nn.Module) -> bool:
+    """Whether it computes what its matrix and its bias say, so that these can be read in its place."""
+    return type(part) is StructuredLinear and not hooked(part)

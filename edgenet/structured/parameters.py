@@ -26,15 +26,23 @@ def replace_(module: nn.Module, **tensors: Tensor) -> None:
     Raises:
         PlanError: if one is no parameter, but computed of others.
     """
-    for name in tensors:
+    refuse_computed(module, *tensors)
+    for name, tensor in tensors.items():
+        setattr(module, name, parameter(tensor, module._parameters[name].requires_grad))
+
+
+def refuse_computed(module: nn.Module, *names: str) -> None:
+    """
+    Raises:
+        PlanError: if one of these tensors of a module is no parameter, but computed of others.
+    """
+    for name in names:
         if name not in module._parameters:
             raise PlanError(
                 f"the {name} of this {type(module).__name__} is computed of other tensors (pruned, normalised, "
                 f"parametrised), which keep their shape. Make it final first: torch.nn.utils.prune.remove, "
                 f"remove_weight_norm or parametrize.remove_parametrizations."
             )
-    for name, tensor in tensors.items():
-        setattr(module, name, parameter(tensor, module._parameters[name].requires_grad))
 
 
 def taken(tensor: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:

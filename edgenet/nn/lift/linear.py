@@ -12,6 +12,7 @@ from edgenet import ops
 from edgenet.nn.lift.base import Lift
 from edgenet.phi.base import LayerSpec
 from edgenet.structured import SparseSignal, StructuredLinear
+from edgenet.structured.linear import is_plain_linear, take_
 from edgenet.structured.read import read
 
 
@@ -80,7 +81,7 @@ class LinearLift(Lift):
         return torch.einsum("...hf,hcf->...hc", x, weight)
 
     def used_heads(self) -> Tensor | None:
-        if self.linear.bias is not None:
+        if not is_plain_linear(self.linear) or self.linear.bias is not None:
             return None
         return (read(self.linear.weight).unflatten(0, (self.heads, -1)) != 0).flatten(1).any(1)
 
@@ -89,9 +90,9 @@ class LinearLift(Lift):
 
     def keep_(self, heads: Sequence[int]) -> None:
         rows = torch.arange(self.linear.weight.shape[0]).view(self.heads, -1)
-        self.linear.keep_(rows=rows[list(heads)].flatten())
+        take_(self.linear, rows=rows[list(heads)].flatten())
         self.heads = len(heads)
 
     def keep_inputs_(self, channels: Tensor) -> bool:
-        self.linear.keep_(columns=channels)
+        take_(self.linear, columns=channels)
         return True

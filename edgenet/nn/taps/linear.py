@@ -13,7 +13,8 @@ from edgenet.errors import PlanError
 from edgenet.graph import Graph
 from edgenet.nn.taps.base import Taps, Walk, all_hops
 from edgenet.phi.base import LayerSpec
-from edgenet.structured import StructuredLinear
+from edgenet.structured import StructuredLinear, StructuredMatrix
+from edgenet.structured.linear import is_plain_linear, take_
 from edgenet.structured.read import read
 
 
@@ -81,22 +82,22 @@ class Linear(Taps):
 
     def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
         own = self.pairs_of(taps, heads)
-        self._check_sized()
+        self._check_linear()
         columns = torch.arange(self.linear.weight.shape[1]).view(len(own), -1)[[own.index(pair) for pair in pairs]]
-        self.linear.weight.keep_(columns=columns.flatten())
+        take_(self.linear, columns=columns.flatten())
         signals, kept_heads = (sorted({pair[axis] for pair in pairs}) for axis in (0, 1))
         renumbered = [(signals.index(t), kept_heads.index(h)) for t, h in pairs]
         self.pairs = None if len(pairs) == len(signals) * len(kept_heads) else renumbered
 
     def keep_inputs_(self, channels: Tensor, blocks: int) -> None:
-        self._check_sized()
+        self._check_linear()
         columns = torch.arange(self.linear.weight.shape[1]).view(blocks, -1)
-        self.linear.keep_(columns=columns[:, channels].flatten())
+        take_(self.linear, columns=columns[:, channels].flatten())
 
     @torch.no_grad()
     def fold_(self, signal: int, taps: int, heads: int, into: int) -> None:
+        self._check_linear()
         own, matrix = self.pairs_of(taps, heads), self.linear.weight
-        self._check_sized()
         if not matrix.is_dense:  # a sum of blocks may be no member of its family
             raise PlanError(f"the taps are compressed ({type(matrix).__name__}); remove first and compress then.")
         alike = [place for place, (t, _) in enumerate(own) if t == signal]
@@ -112,6 +113,7 @@ class Linear(Taps):
 
     @torch.no_grad()
     def fill_(self, weight: Tensor) -> None:
+        self._check_linear(sized=False)
         matrix = self.linear.weight
         if not matrix.is_dense:
             raise PlanError(f"the taps are compressed ({type(matrix).__name__}): fill first and compress then.")
@@ -121,11 +123,19 @@ class Linear(Taps):
         if self.linear.bias is not None:
             self.linear.bias.zero_()
 
-    def used(self, blocks: int) -> Tensor:
+    def used(self, blocks: int) -> Tensor | None:
+        if not is_plain_linear(self.linear):
+            return None
         return (read(self.linear.weight).unflatten(1, (blocks, -1)) != 0).any(2).any(0)
 
-    def _check_sized(self) -> None:
-        if self.linear.weight.is_lazy:
+    def _check_linear(self, sized: bool = True) -> None:
+        """Refuse what stands around the matrix and would stay as it is, and a matrix without a size."""
+        if not (isinstance(self.linear, StructuredLinear) and isinstance(self.linear.weight, StructuredMatrix)):
+            names = type(self.linear).__name__, type(self.linear.weight).__name__
+            raise PlanError(
+                f"a {' with a '.join(names)} stands in the place of the taps; merge it, or take it out, first."
+            )
+        if sized and self.linear.weight.is_lazy:
             raise PlanError("the size of the taps is not known yet: run the model once first.")
 
 

@@ -16,6 +16,7 @@ from edgenet.nn.taps.linear import horner
 from edgenet.phi.base import LayerSpec
 from edgenet.phi.rows import important_nodes, need_node_id
 from edgenet.structured import StructuredMatrix
+from edgenet.structured.linear import take_
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.unbound import refuse_making, unbound
 
@@ -101,7 +102,7 @@ class NodeVarying(Taps):
         if self.table.is_lazy:
             raise PlanError("the size of the taps of nodes is not known yet: run the model once first.")
         places = torch.arange(self.table.shape[1]).view(self.out_channels, taps, heads, -1)
-        self.table.keep_(columns=places[:, signals][:, :, kept].flatten())
+        take_(self.table, columns=places[:, signals][:, :, kept].flatten())
         self.taps, self.channels = len(signals), self.channels // heads * len(kept)
 
     def _group_of(self, graph: Graph, channels: int) -> Tensor:

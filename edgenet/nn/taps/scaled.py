@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgenet.graph import Graph
 from edgenet.nn.taps.base import Taps, grid, merged
 from edgenet.phi.base import LayerSpec
+from edgenet.structured.parameters import replace_
 
 
 class Scaled(Taps):
@@ -48,4 +49,4 @@ class Scaled(Taps):
     @torch.no_grad()
     def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
         signals, _ = grid(pairs)
-        self.weight = nn.Parameter(self.weight[signals].clone(), self.weight.requires_grad)
+        replace_(self, weight=self.weight[signals])
