@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from edgenet.compress.sharing import identity
 from edgenet.errors import CheckpointError
@@ -107,6 +108,8 @@ class _Describer:
             CheckpointError: if it is for edgenet to make the module again.
         """
         reason = addition(module)
+        kind = type(module).__mro__[1] if parametrize.is_parametrized(module) else type(module)
+        owned = owned or not (kind in NAMES or issubclass(kind, StructuredMatrix))
         if reason is not None and not owned:
             name = type(module).__name__
             raise CheckpointError(f"{path or 'the model'}, a {name}, cannot be saved as it is: {reason}.")

@@ -120,6 +120,17 @@ def test_what_a_users_own_class_puts_on_its_parts_is_its_own_to_make(tmp_path):
     torch.testing.assert_close(run(again), run(model))
 
 
+def test_a_sequential_of_pyg_which_writes_a_forward_for_itself_is_its_owners_to_make(tmp_path):
+    def build():
+        return pyg.Sequential("x, edges", [(pyg.GCNConv(6, 4), "x, edges -> x"), nn.ReLU(), nn.Linear(4, 3)]).eval()
+
+    model, x = build(), signal()
+    compress_(model, {"module_2": {"structure": "low_rank", "rank": 1}})
+    save_pretrained(model, tmp_path)
+    again = from_pretrained(tmp_path, model=build())
+    assert torch.equal(again(x, GRAPH.edge_index), model(x, GRAPH.edge_index))
+
+
 class Adapter(nn.Module):
     """A wrapper, as tuner layers are, that hands on what it does not have."""
 
