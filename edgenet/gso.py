@@ -122,15 +122,16 @@ def largest_eigenvalue(graph: Graph, edge_weight: Tensor | None = None) -> float
 
     if graph.is_bipartite or graph.num_nodes == 0:
         raise ShapeError(f"eigenvalues need a square operator, got {graph.num_nodes} x {graph.num_sources}.")
-    weight = adjacency(graph, edge_weight, torch.float64).detach().double().cpu().numpy()
+    weight = adjacency(graph, edge_weight, torch.float64).detach()
+    weight = weight.to(torch.complex128 if weight.is_complex() else torch.float64).cpu().resolve_conj().numpy()
     source, target = graph.edge_index.cpu().numpy()
     matrix = csr_matrix((weight, (target, source)), shape=(graph.num_nodes, graph.num_nodes))
     matrix.eliminate_zeros()
-    if abs(matrix - matrix.T).max() == 0:
+    if abs(matrix - matrix.T.conj()).max() == 0:
         return _radius(matrix, symmetric=True)
     # eigenvalues of a directed graph are those of its strongly connected components; asked of the whole, which is far
     # from normal, a solver makes large ones out of rounding errors
-    count, label = connected_components(matrix, connection="strong")
+    count, label = connected_components(abs(matrix), connection="strong")
     size = np.bincount(label, minlength=count)
     alone = size[label] == 1
     largest = float(np.abs(matrix.diagonal()[alone]).max(initial=0))
@@ -141,7 +142,7 @@ def largest_eigenvalue(graph: Graph, edge_weight: Tensor | None = None) -> float
 
 
 def _radius(matrix: Any, symmetric: bool) -> float:
-    """The largest absolute eigenvalue of a scipy sparse matrix."""
+    """The largest absolute eigenvalue of a scipy sparse matrix; ``symmetric``, or Hermitian where it is complex."""
     from scipy.sparse.linalg import ArpackNoConvergence, eigs, eigsh
 
     if matrix.nnz == 0:

@@ -159,6 +159,22 @@ def test_on_a_large_directed_graph_it_is_the_dense_one():
 
 
 @pytest.mark.parametrize("num_nodes", [5, 60])
+@pytest.mark.parametrize("hermitian", [False, True])
+def test_of_complex_weights_it_counts_both_parts(num_nodes, hermitian):
+    there = torch.randint(0, num_nodes, (2, 4 * num_nodes))
+    weight = torch.randn(4 * num_nodes, dtype=torch.complex128)
+    weight[::2] = 1j * weight[::2].imag  # entries without a real part connect nodes, too
+    if hermitian:
+        there, weight = torch.cat([there, there.flip(0)], 1), torch.cat([weight, weight.conj()])
+    graph = Graph(there, num_nodes)
+    matrix = torch.zeros(num_nodes, num_nodes, dtype=weight.dtype)
+    matrix.index_put_((graph.target, graph.source), weight, accumulate=True)
+    radius = torch.linalg.eigvals(matrix).abs().max().item()
+    assert gso.largest_eigenvalue(graph, weight) == pytest.approx(radius, rel=1e-6)
+    torch.testing.assert_close(gso.scaled(graph, weight), weight / radius, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("num_nodes", [5, 60])
 def test_of_a_directed_path_it_is_zero_for_nothing_returns(num_nodes):
     nodes = torch.randperm(num_nodes)
     path = Graph(torch.stack([nodes[:-1], nodes[1:]]), num_nodes)
