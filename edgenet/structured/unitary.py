@@ -12,7 +12,7 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked
+from edgenet.structured.base import StructuredMatrix, checked, row_numbers
 from edgenet.structured.parameters import own_copy, parameter
 
 # where the two routes take the same time on a core of a server of today, complex64
@@ -120,7 +120,7 @@ class Unitary(StructuredMatrix):
         return self._apply_factors(eye, torch.float64).mT.to(self.phases.dtype.to_complex())
 
     def rows(self, index: Tensor) -> Tensor:
-        units = torch.nn.functional.one_hot(index, self.shape[0]).to(self.phases.dtype)
+        units = torch.nn.functional.one_hot(row_numbers(index, self.shape[0]), self.shape[0]).to(self.phases.dtype)
         return self.adjoint(units).conj()
 
     def multiply_adds(self, batch: int = 1) -> int:
