@@ -192,6 +192,7 @@ class Source:
             return self.whole(child)
         if type(child) not in (Linear, nn.Linear):
             raise self.refusal(name, type(child).__name__, "A plain Linear is wanted there.")
+        self._check_not_computed(name, child)
         linear = StructuredLinear(self.matrix(self.same(child.weight), _rows(child)))
         if child.bias is not None and bias:
             linear.bias = self.same(child.bias)
@@ -204,10 +205,20 @@ class Source:
         for child in children:
             if type(child) not in (Linear, nn.Linear) or child.bias is not None:
                 raise self.refusal(name, type(child).__name__, "Plain Linears without bias are wanted there.")
+            self._check_not_computed(name, child)
         weight = self.made(name, [child.weight for child in children], lambda *w: torch.cat(w, dim=1))
         linear = StructuredLinear(self.matrix(weight, _rows(children[0])))
         self._wait(linear, children, "source", True)
         return linear
+
+    def _check_not_computed(self, name: str, linear: nn.Module) -> None:
+        """Refuse a linear map of which pruning or an old weight norm computes a tensor before each call."""
+        for tensor in ("weight", "bias"):
+            if not isinstance(getattr(linear, tensor), nn.Parameter | None):
+                raise self.refusal(
+                    f"{name}.{tensor}", "computed", "Make it final first: torch.nn.utils.prune.remove, "
+                    "remove_weight_norm or remove_spectral_norm.",
+                )  # fmt: skip
 
     # ---------------------------------------------------------------- the new layer
     def converted(

@@ -254,3 +254,18 @@ def test_a_scripted_layer_in_a_model_is_refused():
     model = nn.ModuleList([pyg.GATConv(5, 3), torch.jit.script(pyg.GCNConv(3, 3))])
     with pytest.raises(ConversionError, match=r"^1 is a scripted GCNConv"):
         to_edgenet(model)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+@pytest.mark.parametrize("place", ["lin", "lins.0"])
+@pytest.mark.parametrize(
+    "compute", [torch.nn.utils.weight_norm, lambda linear: torch.nn.utils.prune.l1_unstructured(linear, "weight", 0.5)]
+)
+def test_a_weight_that_is_computed_before_each_call_is_refused_in_place_too(compute, place):
+    layer = pyg.GATConv(5, 3) if place == "lin" else pyg.TAGConv(5, 3)
+    compute(layer.get_submodule(place))
+    model, x = nn.ModuleList([layer]), torch.randn(13, 5)
+    before = layer(x, EDGES)
+    with pytest.raises(ConversionError, match=r"0 \((GAT|TAG)Conv\): lins?\.weight='computed'.*prune\.remove"):
+        to_edgenet(model, inplace=True)
+    assert model[0] is layer and torch.equal(layer(x, EDGES), before)
