@@ -34,6 +34,14 @@ def test_edge_weights_are_the_third_argument_of_shift_operators():
         torch.testing.assert_close(*both(layer, X, EDGES, weight))
 
 
+@pytest.mark.float32
+@pytest.mark.parametrize("width", [3, 7])
+def test_weights_of_more_digits_than_the_signal_give_an_output_of_as_many(width):
+    ours, theirs = both(pyg.GCNConv(5, width), X.float(), EDGES, torch.rand(47, dtype=torch.float64))
+    assert ours.dtype == theirs.dtype == torch.float64
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)  # their lift is of float32
+
+
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
 @pytest.mark.parametrize("kind", [pyg.GATConv, pyg.GATv2Conv, pyg.TransformerConv])
 def test_attention_weights_come_with_their_edges(kind, flow):
