@@ -214,3 +214,18 @@ def test_input_channels_that_are_mixed_first_stay():
     with pytest.raises(PlanError, match="SAGEConv: it mixes them before its walk"):
         keep_inputs_(layer, [0, 1])
     assert torch.equal(layer(x, EDGES), wanted)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: pyg.GATConv(5, 3, heads=2), lambda: pyg.GATv2Conv(5, 3), lambda: pyg.GCNConv(5, 3),
+        lambda: pyg.SGConv(5, 3, 2),
+    ],
+)  # fmt: skip
+def test_layers_that_add_self_loops_are_exported_for_any_number_of_edges(build):
+    layer, x = to_edgenet(build().double()).eval(), torch.randn(13, 5)
+    shapes = (None, {1: torch.export.Dim("edges")})
+    program = torch.export.export(layer, (x, EDGES), dynamic_shapes=shapes)
+    for edges in (EDGES, EDGES[:, ::3], torch.cat([EDGES, torch.arange(13).expand(2, -1)], dim=1)):
+        torch.testing.assert_close(program.module()(x, edges.contiguous()), layer(x, edges.contiguous()))
