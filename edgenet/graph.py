@@ -29,7 +29,8 @@ class Graph:
 
     Edge weights stay in the order of ``edge_index`` as given; sorting is the kernels' business. The sort orders are
     built when first asked for, and kept until the edges change. Changes through NumPy are seen at once, those through
-    ``edge_index.data`` when a layer is called with the graph.
+    ``edge_index.data`` when a layer is called with the graph. What ``torch.compile`` made of a call with a graph takes
+    the orders that it had then: change the edges, and hand it a new ``Graph``.
 
     Args:
         edge_index: (2, E) int64.
@@ -207,7 +208,9 @@ class Graph:
             return compute()
         sorts = isinstance(key, tuple) and key[0] in _ORDERS
         if _traced() or self.edge_index.is_meta:  # such values die with the trace
-            known = (self._memo.get("orders", {}) if sorts else self._memo) if self._is_known() else {}
+            # torch.jit.trace would write down as a constant what was computed for these edges before
+            usable = self._is_known() and (torch.compiler.is_compiling() or not torch._C._is_tracing())
+            known = (self._memo.get("orders", {}) if sorts else self._memo) if usable else {}
             return known[key] if key in known else compute()
         self._refresh()
         if not sorts:
@@ -353,6 +356,7 @@ def _traced() -> bool:
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack()
+        or torch._C._is_tracing()
     )
 
 

@@ -226,3 +226,14 @@ def test_a_copy_of_a_graph_follows_its_own_edges():
     by_numpy(twin.edge_index, edges(1))
     assert torch.equal(twin.by_target, Graph(torch.from_numpy(edges(1)), N).by_target)
     assert torch.equal(graph.by_target, Graph(torch.from_numpy(edges(0)), N).by_target)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")  # of ranges, of the tracer
+@layers
+def test_what_is_traced_holds_no_orders_of_edges_that_were_walked_before(layer):
+    conv, x = LAYERS[layer]().eval(), torch.randn(N, 4)
+    first, other = torch.from_numpy(edges(0)).clone(), torch.from_numpy(edges(1)).clone()
+    conv(x, first)
+    traced = torch.jit.trace(conv, (x, first), check_trace=False)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(x, other), conv(x, other))
