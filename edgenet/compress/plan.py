@@ -40,7 +40,7 @@ class Plan:
         structure = "keep"
 
     Attributes:
-        rules: (pattern, spec) pairs.
+        rules: (pattern, spec) pairs; a dict becomes these.
 
     Raises:
         PlanError: if a pattern is no regular expression, a structure or an option is unknown, or there is no rule.
@@ -49,6 +49,8 @@ class Plan:
     rules: tuple[tuple[str, Spec], ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.rules, Mapping):
+            object.__setattr__(self, "rules", tuple(self.rules.items()))
         if not self.rules:
             raise PlanError("a plan without rules compresses nothing; give it a pattern and a structure at least.")
         seen = set()

@@ -200,7 +200,7 @@ def family(name: str) -> type[StructuredMatrix]:
     Raises:
         PlanError: if there is none; the text lists them.
     """
-    if name not in STRUCTURES:
+    if not isinstance(name, str) or name not in STRUCTURES:
         meant = did_you_mean(name, STRUCTURES)
         raise PlanError(f"no structure is called {name!r}; there are {', '.join(STRUCTURES)}.{meant}")
     return STRUCTURES[name]

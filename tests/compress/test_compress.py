@@ -99,6 +99,13 @@ def test_a_plan_that_says_nothing_sensible_is_refused(plan, says):
     assert unchanged(before, net)
 
 
+def test_a_dict_is_a_plan_by_itself_and_a_structure_is_called_by_a_text():
+    rules = {"0": {"structure": "low_rank", "rank": 2}}
+    assert Plan(rules) == Plan.of(rules)
+    with pytest.raises(PlanError, match="no structure is called"):
+        Plan.of({"0": {"structure": ["low_rank"]}})
+
+
 def test_a_plan_from_toml_is_the_plan_in_python(tmp_path):
     file = tmp_path / "plan.toml"
     file.write_text(

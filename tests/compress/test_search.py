@@ -424,3 +424,10 @@ def test_sizes_between_two_rungs_change_one_number():
     assert [o["rank"] for o in between({"rank": 4}, {"rank": 8})] == [5, 6, 7]
     assert between({"rank": 1}, {"rank": 2}) == [] == between({"a": 1, "b": 1}, {"a": 2, "b": 2})
     assert [o["density"] for o in between({"density": 0.1}, {"density": 0.2})] == pytest.approx([0.125, 0.15, 0.175])
+
+
+@pytest.mark.parametrize("value", [None, "good", torch.ones(2), float("nan")])
+def test_what_is_no_number_of_quality_is_refused(value):
+    model = nn.Sequential(nn.Linear(8, 8))
+    with pytest.raises(PlanError, match=r"evaluate returned .*finite number"):
+        search(model, lambda _: value, Budget(ratio=2))

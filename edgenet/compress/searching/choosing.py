@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -189,8 +190,10 @@ class Search:
     def _metric(self, model: nn.Module) -> float:
         torch.manual_seed(self.seed)
         with torch.no_grad():
-            value = float(self.evaluate(model))
-        if not math.isfinite(value):
+            value = self.evaluate(model)
+        with suppress(TypeError, ValueError, RuntimeError):  # None, a text, a tensor of several
+            value = float(value)
+        if not isinstance(value, float) or not math.isfinite(value):
             raise PlanError(f"evaluate returned {value}; a search wants a finite number, higher for better models.")
         return value
 
