@@ -66,3 +66,12 @@ def test_a_graph_that_is_refused_leaves_a_spectral_filter_unbound():
     with pytest.raises(ShapeError, match="symmetric"):
         layer(torch.randn(NODES, 4), EDGES[:, 1:])
     assert layer.key.numel() == layer.shift.numel() == 0
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_edges_that_were_handed_out_may_be_written_into(loops: bool):
+    layer, edges, x = nets.gat(4, 3, add_self_loops=loops), EDGES.clone(), torch.randn(NODES, 4)
+    y, (handed, _) = layer(x, edges, return_attention_weights=True)
+    handed[0] = 0
+    torch.testing.assert_close(layer(x, edges), y)
+    assert torch.equal(edges, EDGES)
