@@ -11,7 +11,7 @@ from torch import nn
 from edgenet.cli import COMMANDS, Command
 from edgenet.compress import CALLBACKS, Callback
 from edgenet.convert.pyg import CONVERTERS, check_converter
-from edgenet.errors import ConfigError
+from edgenet.errors import CheckpointError, ConfigError
 from edgenet.models import MODELS
 from edgenet.nn import SPECIALIZATIONS
 from edgenet.nn.lift import LIFTS, Lift
@@ -46,8 +46,8 @@ def register(kind: str, name: str, thing: Any) -> None:
         ConfigError: if there is no such kind, the name is taken, or the thing does not fit its kind. Structures,
             converters and backends raise the ``PlanError``, ``ConversionError`` and ``BackendError`` of their parts.
     """
-    if kind not in KINDS:
-        near = did_you_mean(kind, KINDS)
+    if not isinstance(kind, str) or kind not in KINDS:
+        near = did_you_mean(str(kind), KINDS)
         raise ConfigError(f"no kind of part is called {kind!r}; there are {', '.join(KINDS)}.{near}")
     if not isinstance(name, str) or not name or name != name.strip():
         raise ConfigError(f"the name of a {kind} is a text, got {name!r}.")
@@ -63,9 +63,14 @@ def _class(kind: str, table: dict[str, Any], base: type, saved: bool = True) -> 
         if inspect.isabstract(thing):
             missing = ", ".join(sorted(thing.__abstractmethods__))
             raise ConfigError(f"{thing.__name__} cannot be a {kind} yet: it lacks {missing}.")
+        if table.get(name) is thing:  # the library's own are saved under other names
+            return
         _check_free(kind, table, name, thing)
         if saved:
-            allow(f"{kind}.{name}", thing)
+            try:
+                allow(f"{kind}.{name}", thing)
+            except CheckpointError as error:
+                raise ConfigError(f"{thing.__name__} has one name in files, and cannot get another: {error}") from error
         table[name] = thing
 
     return add

@@ -21,7 +21,7 @@ from edgenet.nn import SPECIALIZATIONS
 from edgenet.nn.lift import LIFTS, Lift
 from edgenet.nn.taps import TAPS, Taps
 from edgenet.ops import backend
-from edgenet.phi import PHIS, Attention, Phi
+from edgenet.phi import PHIS, Attention, AttentionV2, Phi
 from edgenet.pretrained import allowed
 from edgenet.structured import STRUCTURES, StructuredMatrix
 from edgenet.train import train
@@ -339,3 +339,23 @@ def test_an_unknown_name_lists_what_was_registered():
 def test_a_configuration_takes_a_registered_layer():
     register("layer", "neighbours", neighbours)
     assert RunConfig.from_dict({"dataset": {"name": "karate"}, "model": {"layer": "neighbours"}})
+
+
+def test_the_librarys_own_parts_may_be_registered_again():
+    for kind, table in (("phi", PHIS), ("lift", LIFTS), ("taps", TAPS), ("model", MODELS), ("callback", CALLBACKS)):
+        before = dict(table)
+        for name, thing in before.items():
+            register(kind, name, thing)
+        assert table == before
+
+
+@pytest.mark.parametrize("name", ["my_attention", "attention"])
+def test_a_part_has_one_name_and_a_name_one_part(name: str):
+    with pytest.raises(ConfigError):
+        register("phi", name, AttentionV2)
+    assert "my_attention" not in PHIS
+
+
+def test_a_kind_is_a_text():
+    with pytest.raises(ConfigError, match="no kind of part"):
+        register(["phi"], "mine", AttentionV2)

@@ -305,7 +305,8 @@ class EdgeNetConv(PygDoor, Pretrained):
 
     def _edges_and_weights(self, graph: Graph, weights: Tensor) -> tuple[Tensor, Tensor]:
         """The edges as they were given, and their weights; without a hop axis where all hops are alike."""
-        edges = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index
+        # a copy: what a caller writes into it must not change a graph that is kept
+        edges = graph.edge_index.flip(0) if self.flow == "target_to_source" else graph.edge_index.clone()
         alike = self.order == 1 or (self.phi.shares_hops and self.order > 0)
         return edges, weights[0] if alike else weights
 

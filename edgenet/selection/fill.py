@@ -10,7 +10,10 @@ import torch
 from edgenet.errors import ConfigError, PlanError
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.keep import combined, input_copies
+from edgenet.nn.taps import Taps
 from edgenet.selection.features import TapFeatures
+from edgenet.shortcuts import hooked
+from edgenet.structured.parameters import refuse_computed
 
 
 @torch.no_grad()
@@ -28,15 +31,21 @@ def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNe
         The layer.
 
     Raises:
-        PlanError: if its taps are not linear or compressed, it has no bias, or features come in blocks of edges, which
-            share their taps in a layer.
+        PlanError: if its taps are not linear or compressed, wrapped, hooked or computed of other tensors; if it has no
+            bias, or features come in blocks of edges, which share their taps in a layer.
         ConfigError: if there is not one estimator a channel, one is not linear or of other columns, or the features are
             of another layer; a layer that has lost taps has features of its own.
     """
+    if not isinstance(layer.taps, Taps) or any(hooked(module) for module in layer.taps.modules()):
+        raise PlanError(
+            "something hangs on the taps of this layer, or stands around them (a hook, an adapter, pruning, a "
+            "parametrization), and would change what is filled in; take it off first."
+        )
     if layer.taps.in_width(1) is None and not layer.taps.folds:
         raise PlanError(f"coefficients are linear taps, and this layer has {type(layer.taps).__name__} taps.")
     if layer.bias is None:
         raise PlanError("intercepts need a bias: make the layer with bias=True.")
+    refuse_computed(layer, "bias")
     if features.blocks is not None:
         raise PlanError(
             "blocks of edges have coefficients of their own, and share their taps in a layer: remove the blocks, and "

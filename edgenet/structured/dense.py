@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any, Self
 
 import torch
@@ -59,8 +60,11 @@ class Dense(StructuredMatrix):
         for axis, (known, size) in enumerate(zip(self._known, (rows, columns), strict=True)):
             if known not in (-1, size):
                 raise ShapeError(f"axis {axis} of this matrix was declared {known}, and is asked to be {size}.")
-        self.weight.materialize((rows, columns))
-        self.draw_(glorot((rows, columns)))
+        # what is made in inference mode no optimizer could change
+        lasting = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+        with lasting:
+            self.weight.materialize((rows, columns))
+            self.draw_(glorot((rows, columns)))
 
     def _may_be(self, shape: torch.Size) -> bool:
         return all(known in (-1, size) for known, size in zip(self._known, shape, strict=True))

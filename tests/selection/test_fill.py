@@ -5,6 +5,8 @@ import pytest
 import torch
 from selection.filters import EDGES, GRAPH, NODES, near, random_, recovered
 from sklearn.linear_model import LinearRegression
+from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from edgenet.errors import ConfigError, PlanError
 from edgenet.estimators import QuantilePath, SpAM
@@ -55,6 +57,37 @@ def test_what_cannot_be_filled_is_refused():
     if len(smaller.hops) < 6:
         with pytest.raises(ConfigError, match="fill first"):
             fill_(smaller, features, path)
+
+
+class Silent(nn.Module):
+    """Calls what it wraps, and says nothing of it."""
+
+    def __init__(self, wrapped):
+        super().__init__()
+        self.inside = wrapped
+
+    def forward(self, *args):
+        return self.inside(*args)
+
+
+@pytest.mark.parametrize("path", ["taps", "taps.linear", "taps.linear.weight"])
+@pytest.mark.parametrize("how", ["hook", "pruning", "parametrization", "wrapper"])
+def test_what_would_change_what_is_filled_in_is_refused(path, how):
+    layer, x, edges, features, estimator = recovered(0.5)
+    module = layer.get_submodule(path)
+    if how == "hook":
+        module.register_forward_hook(lambda _m, _i, y: 2 * y)
+    elif how == "pruning":
+        prune.random_unstructured(layer.taps.linear.weight, "weight", amount=0.5)
+    elif how == "parametrization":
+        parametrize.register_parametrization(layer, "bias", nn.Tanh())
+    else:
+        parent, _, name = path.rpartition(".")
+        setattr(layer.get_submodule(parent), name, Silent(module))
+    before = layer(x, edges)
+    with pytest.raises(PlanError):
+        fill_(layer, features, estimator)
+    torch.testing.assert_close(layer(x, edges), before)
 
 
 def linear_(coefficients, intercept):

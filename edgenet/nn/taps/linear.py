@@ -50,10 +50,10 @@ class Linear(Taps):
         self.linear.reset_parameters()
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
-        matrix = self.linear.weight
-        taps, (heads, channels) = len(walk.hops), z.shape[-2:]
         if not (walk.may_mix_first and walk.shares_hops):
             return all_hops(z, walk)
+        matrix = self.linear.weight
+        taps, (heads, channels) = len(walk.hops), z.shape[-2:]
         pairs = self.pairs_of(taps, heads)
         if matrix.is_lazy:
             matrix.materialise(matrix.shape[0], len(pairs) * channels)
@@ -77,7 +77,7 @@ class Linear(Taps):
         return super().pairs_of(taps, heads) if self.pairs is None else self.pairs
 
     def in_width(self, blocks: int) -> int | None:
-        width = self.linear.weight.shape[1]
+        width = self.linear.weight.shape[1] if self._has_matrix() else -1
         return None if width == -1 else width // blocks
 
     def keep_(self, pairs: Sequence[tuple[int, int]], taps: int, heads: int) -> None:
@@ -128,13 +128,17 @@ class Linear(Taps):
             return None
         return (read(self.linear.weight).unflatten(1, (blocks, -1)) != 0).any(2).any(0)
 
+    def _has_matrix(self) -> bool:
+        """Whether a linear map with a matrix stands where one was put, and nothing around either."""
+        own = isinstance(self.linear, StructuredLinear)
+        return own and isinstance(self.linear.weight, StructuredMatrix)
+
     def _check_linear(self, sized: bool = True) -> None:
         """Refuse what stands around the matrix and would stay as it is, and a matrix without a size."""
-        if not (isinstance(self.linear, StructuredLinear) and isinstance(self.linear.weight, StructuredMatrix)):
-            names = type(self.linear).__name__, type(self.linear.weight).__name__
-            raise PlanError(
-                f"a {' with a '.join(names)} stands in the place of the taps; merge it, or take it out, first."
-            )
+        if not self._has_matrix():
+            weight = getattr(self.linear, "weight", None)
+            kinds = " with a ".join(type(part).__name__ for part in (self.linear, weight) if part is not None)
+            raise PlanError(f"a {kinds} stands in the place of the taps' map; merge it, or take it out, first.")
         if sized and self.linear.weight.is_lazy:
             raise PlanError("the size of the taps is not known yet: run the model once first.")
 
