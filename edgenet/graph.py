@@ -207,8 +207,12 @@ class Graph:
             return compute()
         sorts = isinstance(key, tuple) and key[0] in _ORDERS
         known = self._memo.get("orders", {}) if sorts else self._memo
-        if key in known and self._is_known():
-            return known[key]
+        if key in known:
+            of, no_ids = self._memo.get("of"), self.node_id is None and self.edge_id is None
+            if torch.compiler.is_compiling() or (
+                of is not None and of.edges.at_a_glance(self.edge_index) and (no_ids or self._knows_ids())
+            ):
+                return known[key]
         if _traced() or self.edge_index.is_meta:  # such values die with the trace
             return compute()
         self._refresh()
@@ -230,15 +234,8 @@ class Graph:
         """Whether the edges are stand-ins, or what is computed of them would be: then nothing can be read."""
         return self.edge_index.is_meta or is_fake(self.edge_index) or detect_fake_mode() is not None
 
-    def _is_known(self) -> bool:
-        """Whether the memo is of these edges and ids, as far as can be said without reading them."""
-        if torch.compiler.is_compiling():
-            return True
-        of = self._memo.get("of")
-        if of is None or not of.edges.at_a_glance(self.edge_index):
-            return False
-        if self.node_id is None and self.edge_id is None:
-            return True
+    def _knows_ids(self) -> bool:
+        """Whether the memo is of these ids, as far as can be said without reading them."""
         seen = self._memo.get("ids", (None, None))
         return all(s is None or s.at_a_glance(ids) for s, ids in zip(seen, (self.node_id, self.edge_id), strict=True))
 
@@ -310,8 +307,9 @@ class Graph:
             else:
                 values = edges.to_sparse_coo().coalesce().values()
             indices = partial(_indices, edges)
-            return _cached(cls, edges, indices, num_nodes, num_sources), values
-        return _cached(cls, edges, lambda: edges, num_nodes, num_sources), None
+            return _cached(cls, edges, _parts(edges), indices, num_nodes, num_sources), values
+        plain = edges.as_tensor() if hasattr(edges, "as_tensor") else edges  # PyG's EdgeIndex
+        return _cached(cls, edges, [plain], lambda: plain, num_nodes, num_sources), None
 
     @classmethod
     def from_data(cls, data: Any) -> Graph:
@@ -388,12 +386,9 @@ class _Known(NamedTuple):
     graph: Graph
     own: Seen
 
-    def still(self, key: Tensor) -> bool:
+    def still(self, parts: list[Tensor]) -> bool:
         """Whether the edges are these, by value, and nobody wrote into their copy."""
-        if not self.own.at_a_glance(self.graph.edge_index):
-            return False
-        parts = _parts(key)
-        if len(parts) != len(self.parts):
+        if len(parts) != len(self.parts) or not self.own.at_a_glance(self.graph.edge_index):
             return False
         for seen, part in zip(self.parts, parts, strict=True):  # noqa: SIM110  a generator is one call more
             if not seen.still(part, closely=True):
@@ -405,32 +400,37 @@ class _Known(NamedTuple):
 _KNOWN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def _cached(cls: type[Graph], key: Tensor, edges: Callable[[], Tensor], num_nodes: int, num_sources: int) -> Graph:
+def _cached(
+    cls: type[Graph], key: Tensor, parts: list[Tensor], edges: Callable[[], Tensor], num_nodes: int, num_sources: int
+) -> Graph:
     """The graph of what a convolution was given; its edges are read, and what is computed for it kept, once.
 
     The graph has edges of its own, and whether they are still those that were given is found by comparing them.
+
+    Args:
+        key: what was given.
+        parts: the plain tensors that edges are read from.
+        edges: reads them, (2, E).
     """
     if not shortcuts.keeping or _traced():
         return cls(edges(), num_nodes, num_sources)
     counts, known = (num_nodes, num_sources), _KNOWN.get(key)
-    if known is not None and known.counts == counts and known.still(key):
+    if known is not None and known.counts == counts and known.still(parts):
         return known.graph
     if key.is_meta or is_fake(key):
         return cls(edges(), num_nodes, num_sources)
     _checked_shape(edges())
     with torch.inference_mode(False):  # as in memo
-        parts = [Seen(part) for part in _parts(key)]
+        seen = [Seen(part) for part in parts]
         plain = key.layout == torch.strided and key.dtype == torch.long
-        own = parts[0].value if plain else edges()  # which is a copy already
+        own = seen[0].value if plain else edges()  # which is a copy already
         graph = cls(own, num_nodes, num_sources, _own=True)
-        _KNOWN[key] = _Known(counts, parts, graph, Seen(graph.edge_index, own=True))
+        _KNOWN[key] = _Known(counts, seen, graph, Seen(graph.edge_index, own=True))
     return graph
 
 
 def _parts(key: Tensor) -> list[Tensor]:
-    """The plain tensors that edges are read from."""
-    if key.layout == torch.strided:
-        return [key.as_tensor() if hasattr(key, "as_tensor") else key]
+    """The plain tensors that the edges of a sparse adjacency are read from."""
     if key.layout == torch.sparse_coo:
         return [key._indices()]
     if key.layout == torch.sparse_csr:
