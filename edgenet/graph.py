@@ -13,9 +13,9 @@ from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import is_fake
 from torch.utils.weak import WeakIdKeyDictionary
 
+from edgenet import shortcuts
 from edgenet.errors import EdgeIndexError, ShapeError
 from edgenet.seen import Seen
-from edgenet.shortcuts import keeping
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ class Graph:
         Raises:
             ShapeError: on a bipartite graph, whose nodes have no loops.
         """
-        if self.is_bipartite:
+        if self.num_sources != self.num_nodes:
             raise ShapeError(
                 f"self-loops need one set of nodes, got a bipartite graph with {self.num_sources} sources "
                 f"and {self.num_nodes} targets. Use add_self_loops=False."
@@ -204,14 +204,19 @@ class Graph:
         With ``at_most``, the key is a tuple, and only so many keys that begin alike are kept, the latest.
         ``edgenet.kept(False)`` has everything computed anew.
         """
-        if not keeping():
+        if not shortcuts.keeping:
             return compute()
         sorts = isinstance(key, tuple) and key[0] in _ORDERS
+        known = self._memo.get("orders", {}) if sorts else self._memo
+        # torch.jit.trace would write down as a constant what was computed for these edges before
+        if key in known and (torch.compiler.is_compiling() or not torch._C._is_tracing()):
+            of, no_ids = self._memo.get("of"), self.node_id is None and self.edge_id is None
+            if torch.compiler.is_compiling() or (
+                of is not None and of.edges.at_a_glance(self.edge_index) and (no_ids or self._knows_ids())
+            ):
+                return known[key]
         if _traced() or self.edge_index.is_meta:  # such values die with the trace
-            # torch.jit.trace would write down as a constant what was computed for these edges before
-            usable = self._is_known() and (torch.compiler.is_compiling() or not torch._C._is_tracing())
-            known = (self._memo.get("orders", {}) if sorts else self._memo) if usable else {}
-            return known[key] if key in known else compute()
+            return compute()
         self._refresh()
         if not sorts:
             self._refresh_ids()
@@ -231,16 +236,10 @@ class Graph:
         """Whether the edges are stand-ins, or what is computed of them would be: then nothing can be read."""
         return self.edge_index.is_meta or is_fake(self.edge_index) or detect_fake_mode() is not None
 
-    def _is_known(self) -> bool:
-        """Whether the memo is of these edges and ids, as far as can be said without reading them."""
-        if torch.compiler.is_compiling():
-            return True
-        of, seen = self._memo.get("of"), self._memo.get("ids", (None, None))
-        return (
-            of is not None
-            and of.edges.at_a_glance(self.edge_index)
-            and all(s is None or s.at_a_glance(ids) for s, ids in zip(seen, (self.node_id, self.edge_id), strict=True))
-        )
+    def _knows_ids(self) -> bool:
+        """Whether the memo is of these ids, as far as can be said without reading them."""
+        seen = self._memo.get("ids", (None, None))
+        return all(s is None or s.at_a_glance(ids) for s, ids in zip(seen, (self.node_id, self.edge_id), strict=True))
 
     def _refresh(self, closely: bool = False) -> None:
         """Check the edges and begin a new memo, if this one is of other edges, or of these before they were changed."""
@@ -299,7 +298,7 @@ class Graph:
             if hasattr(edges, "coo") and hasattr(edges, "sparse_size"):  # torch_sparse.SparseTensor
                 row, col, value = edges.coo()
                 _check_sparse_size(tuple(edges.sparse_sizes()), num_nodes, num_sources)
-                return _cached(cls, edges, lambda: torch.stack([col, row]), num_nodes, num_sources), value
+                return cls(torch.stack([col, row]), num_nodes, num_sources), value
             raise EdgeIndexError(
                 f"edges must be a (2, E) integer tensor, a Graph or a sparse adjacency, got {type(edges).__name__}."
             )
@@ -310,8 +309,9 @@ class Graph:
             else:
                 values = edges.to_sparse_coo().coalesce().values()
             indices = partial(_indices, edges)
-            return _cached(cls, edges, indices, num_nodes, num_sources), values
-        return _cached(cls, edges, lambda: edges, num_nodes, num_sources), None
+            return _cached(cls, edges, _parts(edges), indices, num_nodes, num_sources), values
+        plain = edges.as_tensor() if hasattr(edges, "as_tensor") else edges  # PyG's EdgeIndex
+        return _cached(cls, edges, [plain], lambda: plain, num_nodes, num_sources), None
 
     @classmethod
     def from_data(cls, data: Any) -> Graph:
@@ -380,49 +380,60 @@ class _Known(NamedTuple):
     Attributes:
         counts: numbers of targets and sources.
         parts: what the edges were read from, as it was.
-        edge_index: (2, E), a copy that nobody else has.
-        memo: of the graph.
+        graph: of a copy of them, which nobody else has but those to whom a layer handed it out.
+        own: that copy, as it was.
     """
 
     counts: tuple[int, int]
     parts: list[Seen]
-    edge_index: Tensor
-    memo: dict[Any, Any]
+    graph: Graph
+    own: Seen
 
     def still(self, parts: list[Tensor]) -> bool:
-        """Whether the edges are these, and their copy, which a layer may have handed out, was not written to."""
-        if len(parts) != len(self.parts) or not self.memo["of"].edges.at_a_glance(self.edge_index):
+        """Whether the edges are these, by value, and nobody wrote into their copy."""
+        if len(parts) != len(self.parts) or not self.own.at_a_glance(self.graph.edge_index):
             return False
-        return all(seen.still(part, closely=True) for seen, part in zip(self.parts, parts, strict=True))
+        for seen, part in zip(self.parts, parts, strict=True):  # noqa: SIM110  a generator is one call more
+            if not seen.still(part, closely=True):
+                return False
+        return True
 
 
 # By identity of the tensor a convolution was given. Nothing here points back to it, so that it goes with it.
 _KNOWN: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def _cached(cls: type[Graph], key: Any, edges: Callable[[], Tensor], num_nodes: int, num_sources: int) -> Graph:
+def _cached(
+    cls: type[Graph], key: Tensor, parts: list[Tensor], edges: Callable[[], Tensor], num_nodes: int, num_sources: int
+) -> Graph:
     """The graph of what a convolution was given; its edges are read, and what is computed for it kept, once.
 
     The graph has edges of its own, and whether they are still those that were given is found by comparing them.
+
+    Args:
+        key: what was given.
+        parts: the plain tensors that edges are read from.
+        edges: reads them, (2, E).
     """
-    if not keeping() or _traced() or not isinstance(key, Tensor) or key.is_meta or is_fake(key):
+    if not shortcuts.keeping or _traced():
         return cls(edges(), num_nodes, num_sources)
-    parts, counts, known = _parts(key), (num_nodes, num_sources), _KNOWN.get(key)
-    if known is None or known.counts != counts or not known.still(parts):
-        _checked_shape(edges())
-        with torch.inference_mode(False):  # as in memo
-            seen = [Seen(part) for part in parts]
-            plain = key.layout == torch.strided and key.dtype == torch.long
-            own = seen[0].value if plain else edges()  # which is a copy already
-            graph = cls(own, num_nodes, num_sources, _own=True)
-        known = _KNOWN[key] = _Known(counts, seen, graph.edge_index, graph._memo)
-    return cls(known.edge_index, num_nodes, num_sources, _memo=known.memo, _own=True)
+    counts, known = (num_nodes, num_sources), _KNOWN.get(key)
+    if known is not None and known.counts == counts and known.still(parts):
+        return known.graph
+    if key.is_meta or is_fake(key):
+        return cls(edges(), num_nodes, num_sources)
+    _checked_shape(edges())
+    with torch.inference_mode(False):  # as in memo
+        seen = [Seen(part) for part in parts]
+        plain = key.layout == torch.strided and key.dtype == torch.long
+        own = seen[0].value if plain else edges()  # which is a copy already
+        graph = cls(own, num_nodes, num_sources, _own=True)
+        _KNOWN[key] = _Known(counts, seen, graph, Seen(graph.edge_index, own=True))
+    return graph
 
 
 def _parts(key: Tensor) -> list[Tensor]:
-    """The plain tensors that edges are read from."""
-    if key.layout == torch.strided:
-        return [key.as_tensor() if hasattr(key, "as_tensor") else key]
+    """The plain tensors that the edges of a sparse adjacency are read from."""
     if key.layout == torch.sparse_coo:
         return [key._indices()]
     if key.layout == torch.sparse_csr:

@@ -27,7 +27,9 @@ class Seen:
 
     def at_a_glance(self, tensor: Tensor) -> bool:
         """Whether the tensor is the same as far as torch knows, without reading it."""
-        return _counts_changes(tensor) and _mark(tensor) == self._mark
+        if tensor.is_inference() or not tensor.untyped_storage().resizable():  # as below, in one call
+            return False
+        return self._mark == (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor._version)
 
     def still(self, tensor: Tensor, closely: bool = False) -> bool:
         """Whether the tensor holds the numbers that it held.
@@ -35,14 +37,17 @@ class Seen:
         Args:
             closely: compare the numbers even where torch has counted no change. One pass over the tensor.
         """
-        same = self.at_a_glance(tensor)
-        if self.value is None or (same and not closely) or _capturing(tensor):
+        same, value = self.at_a_glance(tensor), self.value
+        if value is None or (same and not closely):
             return same
-        if self.value.shape != tensor.shape or self.value.device != tensor.device or self.value.dtype != tensor.dtype:
+        if tensor.is_cuda and torch.cuda.is_current_stream_capturing():  # which cannot wait for an answer
+            return same
+        if value.shape != tensor.shape or value.device != tensor.device or value.dtype != tensor.dtype:
             return False
-        if not torch.equal(self.value, tensor):
+        if not torch.equal(value, tensor):
             return False
-        self._mark = _mark(tensor)
+        if not same:
+            self._mark = _mark(tensor)
         return True
 
 
@@ -54,8 +59,3 @@ def _counts_changes(tensor: Tensor) -> bool:
 def _mark(tensor: Tensor) -> tuple:
     version = None if tensor.is_inference() else tensor._version
     return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, version
-
-
-def _capturing(tensor: Tensor) -> bool:
-    """A CUDA graph that is being recorded cannot wait for an answer."""
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

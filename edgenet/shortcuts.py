@@ -23,7 +23,9 @@ STATE_HOOKS = (
 )  # fmt: skip
 
 _known: set[type] = set()
-_keeping = True
+
+#: Whether computed things may be kept now, as ``kept`` has it. Read as ``shortcuts.keeping``: an import would copy it.
+keeping = True
 
 
 class kept:
@@ -34,20 +36,15 @@ class kept:
     """
 
     def __init__(self, mode: bool) -> None:
-        global _keeping
-        self._before, _keeping = _keeping, bool(mode)
+        global keeping
+        self._before, keeping = keeping, bool(mode)
 
     def __enter__(self) -> kept:
         return self
 
     def __exit__(self, *_: object) -> None:
-        global _keeping
-        _keeping = self._before
-
-
-def keeping() -> bool:
-    """Whether computed things may be kept now."""
-    return _keeping
+        global keeping
+        keeping = self._before
 
 
 def plain(*parts: nn.Module | None) -> bool:

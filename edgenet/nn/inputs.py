@@ -37,6 +37,7 @@ class Inputs:
     """What a layer works on.
 
     Attributes:
+        x: the signal, or the pair of source and target.
         source: (N, [B,] F_in) signal of the senders, nodes first.
         target: that of the receivers: the same, but on bipartite graphs, where it may be None.
         is_pair: whether the graph is bipartite.
@@ -46,6 +47,7 @@ class Inputs:
         edge_attr: (E, D), or (E,) types; None likewise.
     """
 
+    x: Signal | tuple[Signal, Signal | None]
     source: Signal
     target: Signal | None
     is_pair: bool
@@ -53,11 +55,6 @@ class Inputs:
     graph: Graph
     edge_weight: Tensor | None = None
     edge_attr: Tensor | None = None
-
-    @property
-    def x(self) -> Signal | tuple[Signal, Signal | None]:
-        """The signal, or the pair."""
-        return (self.source, self.target) if self.is_pair else self.source
 
 
 def plain_inputs(
@@ -84,20 +81,18 @@ def plain_inputs(
     pair = isinstance(x, tuple)
     if pair:
         _check_pair(layer, x)
-        source, target = (_readable(layer, side) for side in x)
+        source, target = _signal(layer, x[0], 0), None if x[1] is None else _signal(layer, x[1], 1)
     else:
-        source = target = _readable(layer, x)
-    _check_signal(layer, source, 0)
-    if pair and target is not None:
-        _check_signal(layer, target, 1)
+        source = target = _signal(layer, x, 0)
     batched = not pair and source.dim() == 3
     if batched:
         source = target = source.transpose(0, 1)  # nodes first, inside
     n_id = n_id[1] if isinstance(n_id, tuple) else n_id  # of to_hetero, likewise
     e_id = e_id[1] if isinstance(e_id, tuple) else e_id
     graph, stored = _graph(layer, source, target, edges, size, n_id, e_id)
-    given = Inputs(source, target, pair, batched, graph)
-    _set_values(layer, given, stored, values, edge_weight, edge_attr)
+    given = Inputs((source, target) if pair else source, source, target, pair, batched, graph)
+    if layer.phi.needs_edge_attr or not (stored is values is edge_weight is edge_attr is None):
+        _set_values(layer, given, stored, values, edge_weight, edge_attr)
     if layer.add_self_loops:
         _add_self_loops(layer, given)
     return given
@@ -113,18 +108,12 @@ def _check_pair(layer: Layer, x: tuple[Any, Any]) -> None:
         )
 
 
-def _readable(layer: Layer, x: Any) -> Any:
-    """Sparse features stay sparse where a linear lift is all that reads them, or a first hop that can, and nobody who
-    expects a tensor would meet them there."""
+def _signal(layer: Layer, x: Any, side: int) -> Signal:
+    """A signal that the layer can read, of a size that fits it."""
     if isinstance(x, Tensor) and x.layout != torch.strided:
         x = SparseSignal.of(x)
-    if not isinstance(x, SparseSignal):
-        return x
-    reads = getattr(layer.lift, "reads_sparse", False) or layer.phi.reads_sparse
-    return x if reads and untouched(layer.lift, layer.phi) else x.to_dense()
-
-
-def _check_signal(layer: Layer, x: Signal, side: int) -> None:
+    if isinstance(x, SparseSignal) and not _reads_sparse(layer):
+        x = x.to_dense()
     wanted = layer.in_channels[side] if isinstance(layer.in_channels, tuple) else layer.in_channels
     if x.dim() not in (2, 3) or not x.is_floating_point():
         raise ShapeError(
@@ -135,6 +124,14 @@ def _check_signal(layer: Layer, x: Signal, side: int) -> None:
         raise ShapeError(
             f"this layer was made for {wanted} input channels and got {x.shape[-1]} (x is {tuple(x.shape)})."
         )
+    return x
+
+
+def _reads_sparse(layer: Layer) -> bool:
+    """Sparse features stay sparse where a linear lift is all that reads them, or a first hop that can, and nobody who
+    expects a tensor would meet them there."""
+    reads = getattr(layer.lift, "reads_sparse", False) or layer.phi.reads_sparse
+    return reads and untouched(layer.lift, layer.phi)
 
 
 # ---------------------------------------------------------------- edges
@@ -153,7 +150,7 @@ def _graph(
         graph = graph.transpose()
     if n_id is not None or e_id is not None:
         graph = graph.with_ids(n_id, e_id)
-    if graph.is_bipartite and graph.node_id is not None:
+    if graph.node_id is not None and graph.is_bipartite:
         raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; leave it out.")
     return graph, values
 
@@ -197,10 +194,11 @@ def _one_an_edge(name: str, value: Tensor | None, graph: Graph) -> Tensor | None
 
 
 def _add_self_loops(layer: Layer, given: Inputs) -> None:
-    bare = given.graph
+    bare, weight, attr = given.graph, given.edge_weight, given.edge_attr
     given.graph, kept = layer.with_self_loops(bare)
+    if weight is None and attr is None:
+        return
     loops = min(bare.num_nodes, bare.num_sources)  # which a trace knows, as it does not how many edges were kept
-    weight, attr = given.edge_weight, given.edge_attr
     if weight is not None:
         given.edge_weight = torch.cat([weight[kept], _loop_weights(bare, weight, layer.loop_weight)[:loops]])
     if attr is not None:

@@ -45,10 +45,14 @@ class PygDoor(MessagePassing):
 
     def is_looked_at(self) -> bool:
         """Whether messages must be PyG's."""
-        kind, own, aggregation = type(self), self.__dict__, self.aggr_module
+        return self.is_changed() or not untouched(self.aggr_module)
+
+    def is_changed(self) -> bool:
+        """The same, but for what may be on the module that sums messages."""
+        kind, own = type(self), self.__dict__
         if kind not in _changing:
             _changing[kind] = any(getattr(kind, step) is not getattr(PygDoor, step) for step in _STEPS[:-1])
-        if self.explain or _changing[kind] or type(aggregation) is not SumAggregation or not untouched(aggregation):
+        if self.explain or _changing[kind] or type(self.aggr_module) is not SumAggregation:
             return True
         for hooks in _HOOKS:
             if own[hooks]:

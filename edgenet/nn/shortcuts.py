@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from edgenet.nn.inputs import Inputs
-from edgenet.shortcuts import plain
+from edgenet.shortcuts import plain, untouched, unwatched
 from edgenet.structured import SparseSignal
 
 
@@ -32,21 +32,19 @@ def route(layer: Any, given: Inputs, *, asked: bool) -> Route:
         layer: an ``EdgeNetConv``.
         asked: whether somebody wants the edge weights.
     """
-    if layer.is_looked_at():
-        return Route(propagate=True)
     phi, lift, taps = layer.phi, layer.lift, layer.taps
-    if not plain(phi, lift, taps):
-        return Route(mix_first=plain(taps))
-    fuse = not (asked or taps.reads_weights or given.edge_weight is not None or given.edge_attr is not None)
-    return Route(fuse, _lifts_last(layer, given, fuse), True)
+    if unwatched() and untouched(phi, lift, taps, layer.aggr_module) and not layer.is_changed():
+        fuse = not (asked or taps.reads_weights or given.edge_weight is not None or given.edge_attr is not None)
+        return Route(fuse, _lifts_last(layer, given, fuse), True)
+    return Route(propagate=True) if layer.is_looked_at() else Route(mix_first=plain(taps))
 
 
 def _lifts_last(layer: Any, given: Inputs, fuse: bool) -> bool:
     """Whether to walk the input and lift afterwards: the two commute, and the input is narrower than its lift."""
     phi, lift = layer.phi, layer.lift
-    if not (layer.taps.commutes_with_lift and lift.is_linear) or given.is_pair:
+    if given.is_pair or isinstance(given.source, SparseSignal) or not lift.is_wider_than(given.source):
         return False
-    if isinstance(given.source, SparseSignal) or not lift.is_wider_than(given.source):
+    if not (layer.taps.commutes_with_lift and lift.is_linear):
         return False
     if given.edge_weight is not None and given.edge_weight.dtype != given.source.dtype:
         return False  # the walk gives numbers of the wider type, which the lift would not take

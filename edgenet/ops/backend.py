@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgenet import shortcuts
 from edgenet.errors import BackendError
 from edgenet.graph import Graph
 from edgenet.ops import native
@@ -80,32 +79,46 @@ def definition(op: str) -> Callable[..., Any]:
 
 def eager() -> bool:
     """Whether ops may take the short path: nothing compiles, traces, transforms or watches the calls."""
-    return not torch.compiler.is_compiling() and shortcuts.unwatched() and not forward_mode()
+    return not (  # shortcuts.unwatched and forward_mode in one call: every op comes by
+        torch.compiler.is_compiling()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._is_tracing()
+    )
 
 
-def check_devices(op: str, graph: Graph, *tensors: Tensor | None) -> None:
-    """Raises BackendError unless all tensors are where the graph's edges are: kernels follow raw pointers."""
-    device = graph.edge_index.device
+def alike(op: str, graph: Graph | None, *tensors: Any, integers: torch.dtype | None = None) -> Any:
+    """The tensors in one dtype: that of the floating or complex ones, so that small integers cannot overflow when they
+    are summed. None is left out, and stays None.
+
+    Args:
+        op: for the message.
+        graph: None where there is none to be near to.
+        tensors: the last is none that may be missing.
+        integers: the dtype where all are of integers or bools; by default int64.
+
+    Raises:
+        BackendError: unless all are where the graph's edges are: kernels follow raw pointers.
+    """
+    device, dtype, one = None if graph is None else graph.edge_index.device, tensors[-1].dtype, True
     for tensor in tensors:
-        if tensor is not None and tensor.device != device:
+        if tensor is None:
+            continue
+        if device is not None and tensor.device != device:
             raise BackendError(
                 f"{op} got edges on {device} and a tensor {tuple(tensor.shape)} on {tensor.device}; move one of them "
                 f"with .to({str(device)!r})."
             )
+        one = one and tensor.dtype == dtype
+    return tensors if one and dtype.is_floating_point else _promoted(tensors, integers or torch.int64)
 
 
-def promoted(*tensors: Tensor | None, integers: torch.dtype = torch.int64) -> list[Any]:
-    """The tensors in one dtype: that of the floating or complex ones, so that small integers cannot overflow when they
-    are summed; ``integers`` where all are of integers or bools."""
+def _promoted(tensors: tuple[Tensor | None, ...], integers: torch.dtype) -> list[Tensor | None]:
     dtypes = [t.dtype for t in tensors if t is not None]
     wide = [dtype for dtype in dtypes if dtype.is_floating_point or dtype.is_complex] or [integers]
     dtype = functools.reduce(torch.promote_types, wide)
     return [t if t is None or t.dtype == dtype else t.to(dtype) for t in tensors]
-
-
-def promoted_floats(*tensors: Tensor | None) -> list[Any]:
-    """``promoted``, integers to torch's default dtype."""
-    return promoted(*tensors, integers=torch.get_default_dtype())
 
 
 def forward_mode() -> bool:

@@ -40,20 +40,22 @@ class FusedAttention:
         self.gradient, self.op = self._registered_gradient(), self._registered()
 
     def __call__(
-        self, graph: Graph, inputs: Inputs, slope: float, dropout: float, seed: Tensor, shared: bool = False
-    ) -> Tensor:
+        self, graph: Graph, inputs: Inputs, slope: float, dropout: float, seed: Tensor | int,
+        shared: bool = False,
+    ) -> Tensor:  # fmt: skip
         """y (N, H, C). ``shared``: the signal is (N, 1, C), the same for all heads."""
-        if backend.forward_mode() or transformed():
+        eager = backend.eager()
+        kernels = backend.kernels(self.name, inputs[self.signal]) if eager else None
+        if kernels is not None:
+            if shared and not kernels.SHARES_SIGNAL:
+                inputs = self._unshared(inputs)
+            return _Fused.apply(self, kernels, graph, *inputs, slope, dropout, int(seed))
+        registered = backend.asked_for(self.name) if eager else not (backend.forward_mode() or transformed())
+        if not registered:
             return self.composed(graph, *inputs, slope, dropout, seed)
-        if not backend.eager() or backend.asked_for(self.name):
-            inputs = self._unshared(inputs) if shared else inputs
-            return self.op(graph.source, graph.target, *inputs, graph.num_nodes, slope, dropout, seed)[0]
-        kernels = self.kernels(inputs)
-        if kernels is None:
-            return self.composed(graph, *inputs, slope, dropout, seed)
-        if shared and not kernels.SHARES_SIGNAL:
-            inputs = self._unshared(inputs)
-        return _Fused.apply(self, graph, *inputs, slope, dropout, int(seed))
+        inputs = self._unshared(inputs) if shared else inputs
+        seed = torch.as_tensor(seed, device="cpu")
+        return self.op(graph.source, graph.target, *inputs, graph.num_nodes, slope, dropout, seed)[0]
 
     def kernels(self, inputs: Sequence[Tensor | None]) -> ModuleType | None:
         """The kernels that run on these tensors now."""
@@ -155,8 +157,8 @@ class _Fused(torch.autograd.Function):
     """The short path: kernels on the graph, whose sort orders are built already."""
 
     @staticmethod
-    def forward(ctx, op, graph, a, b, c, slope, dropout, seed):
-        y, top, total = op.kernels((a, b, c)).forward(graph, a, b, c, slope, dropout, seed)
+    def forward(ctx, op, kernels, graph, a, b, c, slope, dropout, seed):
+        y, top, total = kernels.forward(graph, a, b, c, slope, dropout, seed)
         ctx.op, ctx.graph, ctx.rest = op, graph, (slope, dropout, seed)
         ctx.save_for_backward(a, b, c, y, top, total, graph.edge_index)
         return y
@@ -170,7 +172,7 @@ class _Fused(torch.autograd.Function):
             found = kernels.backward(ctx.graph, *inputs, y, top, total, grad, *ctx.rest)
         else:
             found = _differentiable(lambda *own: ctx.op.composed(ctx.graph, *own, *ctx.rest), inputs, grad)
-        return None, None, *found, None, None, None
+        return None, None, None, *found, None, None, None
 
 
 def _differentiable(function: Callable[..., Tensor], inputs: list[Tensor | None], grad: Tensor) -> list[Tensor | None]:

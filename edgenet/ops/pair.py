@@ -94,14 +94,15 @@ def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
     if weight is not None and weight.shape[1] != x.shape[1] and not (kernels and kernels.SHARES_SIGNAL):
         x = x.expand(-1, weight.shape[1], -1)
     if kernels is not None:
-        return _Spmm.apply(graph, weight, x)
+        return _Spmm.apply(kernels, graph, weight, x)
     return SPMM(graph.source, graph.target, weight, x, graph.num_nodes)
 
 
 def sddmm(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     """As ``edgenet.ops.sddmm`` where a and b are alike in H and C."""
-    if backend.eager() and backend.kernels("sddmm", a) is not None:
-        return _Sddmm.apply(graph, a, b)
+    kernels = backend.kernels("sddmm", a) if backend.eager() else None
+    if kernels is not None:
+        return _Sddmm.apply(kernels, graph, a, b)
     return SDDMM(graph.source, graph.target, a, b)
 
 
@@ -109,37 +110,37 @@ class _Spmm(torch.autograd.Function):
     """Kernels on the graph, whose sort orders are built already."""
 
     @staticmethod
-    def forward(ctx, graph, weight, x):
+    def forward(ctx, kernels, graph, weight, x):
         ctx.graph = graph
         ctx.save_for_backward(weight, x, graph.edge_index)  # edges changed in place meanwhile raise
-        return backend.kernels("spmm", x).forward(graph, weight, x)
+        return kernels.forward(graph, weight, x)
 
     @staticmethod
     @of_batched_gradients
     def backward(ctx, grad):
         weight, x, _ = ctx.saved_tensors
-        graph, (_, needs_weight, needs_x) = ctx.graph, ctx.needs_input_grad
+        graph, (_, _, needs_weight, needs_x) = ctx.graph, ctx.needs_input_grad
         kernels = backend.kernels("spmm", x) if backend.eager() and not torch.is_grad_enabled() else None
         if kernels is not None:
-            return None, *kernels.backward(graph, weight, x, grad, needs_weight, needs_x)
+            return None, None, *kernels.backward(graph, weight, x, grad, needs_weight, needs_x)
         grad_weight = sddmm(graph, grad, x.expand(-1, grad.shape[1], -1)) if needs_weight else None
         grad_x = spmm(graph.transpose(), weight, grad) if needs_x else None
-        return None, grad_weight, grad_x.sum_to_size(x.shape) if needs_x else None
+        return None, None, grad_weight, grad_x.sum_to_size(x.shape) if needs_x else None
 
 
 class _Sddmm(torch.autograd.Function):
     """Kernels on the graph, whose sort orders are built already."""
 
     @staticmethod
-    def forward(ctx, graph, a, b):
+    def forward(ctx, kernels, graph, a, b):
         ctx.graph = graph
         ctx.save_for_backward(a, b, graph.edge_index)  # edges changed in place meanwhile raise
-        return backend.kernels("sddmm", a).forward(graph, a, b)
+        return kernels.forward(graph, a, b)
 
     @staticmethod
     @of_batched_gradients
     def backward(ctx, grad):
         a, b, _ = ctx.saved_tensors
-        grad_a = spmm(ctx.graph, grad, b) if ctx.needs_input_grad[1] else None
-        grad_b = spmm(ctx.graph.transpose(), grad, a) if ctx.needs_input_grad[2] else None
-        return None, grad_a, grad_b
+        grad_a = spmm(ctx.graph, grad, b) if ctx.needs_input_grad[2] else None
+        grad_b = spmm(ctx.graph.transpose(), grad, a) if ctx.needs_input_grad[3] else None
+        return None, None, grad_a, grad_b

@@ -23,11 +23,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     169,343 x 64 by 64 x 64 in float32 on one thread of an EPYC. There large products go to oneDNN; the gradients are
     products again, so derivatives of any order follow.
     """
-    if not backend.eager() or torch.is_autocast_enabled("cpu"):
+    # compilers would build a form for every size that is looked at
+    if torch.compiler.is_compiling() or x.numel() * weight.shape[0] < _ENOUGH:
         return F.linear(x, weight, bias)
     suits = x.dtype == weight.dtype == torch.float32 and x.is_cpu and weight.is_cpu
     suits = suits and x.dim() >= 2 and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
-    if not suits or x.numel() * weight.shape[0] < _ENOUGH or not _prefers_onednn():
+    if not suits or torch.is_autocast_enabled("cpu") or not (_prefers_onednn() and backend.eager()):
         return F.linear(x, weight, bias)
     y = _Linear.apply(x, weight)
     return y if bias is None else y + bias

@@ -17,7 +17,7 @@ from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
 from edgenet.structured.base import glorot
 from edgenet.structured.linear import take_
 from edgenet.structured.parameters import replace_
-from edgenet.structured.read import read
+from edgenet.structured.read import read, read_plain
 
 
 class SoftmaxPhi(Phi):
@@ -167,7 +167,7 @@ class Attention(SoftmaxPhi):
         edge = None if term is None else (term * read(self.att_edge)).sum(-1)
         hops = []
         for k in range(1 if self.shares_hops else self.order):
-            score = ops.edge_scores(graph, *self._scores(k, z if k == 0 else self._lifted(x, k)))
+            score = ops.edge_scores(graph, *self._scores(k, z if k == 0 else self._lifted(x, k), self._vectors(k)))
             if edge is not None:
                 score = score + _per_signal(edge, score.shape[1])
             hops.append(self.weights(F.leaky_relu(score, self.negative_slope), graph, edge_weight))
@@ -177,52 +177,44 @@ class Attention(SoftmaxPhi):
         if self.shares_hops and self.order > 1:  # weights that are used again are cheaper kept
             return None
         dropout = self.dropout if self.training else 0.0
+        at_source, at_target = read_plain(self.att_source, self.att_target)
         hops: list[Hop] = []
         for k in range(self.order):
-            vectors = self._vectors(k)
-            scores = self._folded(x, lift, vectors) if k == 0 else None
-            if scores is None:
-                scores = self._scores(k, z if k == 0 else self._lifted(x, k), vectors)
-            hops.append(partial(self._hop, graph, *scores, dropout))
+            rows = slice(k * self.heads, (k + 1) * self.heads)
+            vectors, both = torch.stack([at_source[rows], at_target[rows]]), None
+            if k == 0 and not isinstance(x, tuple) and hasattr(lift, "inner"):
+                both = lift.inner(x, vectors)  # straight from the layer's input
+            scores = self._scores(k, z if k == 0 else self._lifted(x, k), vectors, both)
+            hops.append(partial(ops.attention, graph, *scores, negative_slope=self.negative_slope, dropout=dropout))
         return hops
 
-    def _hop(self, graph: Graph, at_source: Tensor, at_target: Tensor | None, dropout: float, z: Tensor) -> Tensor:
-        return ops.attention(graph, at_source, at_target, z, self.negative_slope, dropout)
-
-    def _vectors(self, k: int) -> tuple[Tensor, Tensor]:
-        """(H, C) vectors of hop k + 1, for sources and for targets."""
+    def _vectors(self, k: int) -> Tensor:
+        """(2, H, C) vectors of hop k + 1, for sources and for targets."""
         rows = slice(k * self.heads, (k + 1) * self.heads)
-        return read(self.att_source)[rows], read(self.att_target)[rows]
+        return torch.stack([read(self.att_source)[rows], read(self.att_target)[rows]])
 
     def _scores(
-        self, k: int, z: Tensor | Pair, vectors: tuple[Tensor, Tensor] | None = None
+        self, k: int, z: Tensor | Pair, vectors: Tensor, both: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """(N, [B *] H) scores of sources and of targets at hop k + 1; targets of a bipartite graph may have none."""
-        z_source, z_target = source_and_target(z)
-        at_source, at_target = self._vectors(k) if vectors is None else vectors
-        if z_target is z_source:
-            both = _products(z_source, torch.stack([at_source, at_target]))
-            return self._biased(k, both[..., 0, :].flatten(1)), both[..., 1, :].flatten(1)
-        of_target = None if z_target is None else _products(z_target, at_target[None]).flatten(1)
-        return self._biased(k, _products(z_source, at_source[None]).flatten(1)), of_target
+        """(N, [B *] H) scores of sources and of targets at hop k + 1; targets of a bipartite graph may have none.
 
-    def _folded(
-        self, x: Tensor | Pair, lift: nn.Module, vectors: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor] | None:
-        """The scores of the first hop, straight from the layer's input."""
-        if isinstance(x, tuple) or not hasattr(lift, "inner"):
-            return None
-        both = lift.inner(x, torch.stack(vectors))
+        Args:
+            k, z: the hop, from 0, and its lifted signal.
+            vectors: (2, H, C) of the hop.
+            both: (N, [B,] 2 H) products of the signal with the vectors, where they were had without ``z``.
+        """
+        z_source, z_target = z if isinstance(z, tuple) else (z, z)
+        if both is None and z_target is z_source:
+            both = _products(z_source, vectors)
         if both is None:
-            return None
-        of_source, of_target = (half.flatten(1) for half in both.chunk(2, -1))
-        return self._biased(0, of_source), of_target
-
-    def _biased(self, k: int, of_source: Tensor) -> Tensor:
-        """Every edge has one source: what is added to the scores of sources is added to those of edges."""
-        if self.score_bias is None:
-            return of_source
-        return of_source + _per_signal(self.score_bias[k : k + 1], of_source.shape[1])
+            of_source = _products(z_source, vectors[:1]).flatten(1)
+            of_target = None if z_target is None else _products(z_target, vectors[1:]).flatten(1)
+        else:
+            of_source, of_target = both.chunk(2, -1)
+            of_source, of_target = of_source.flatten(1), of_target.flatten(1)
+        if self.score_bias is not None:  # an edge has one source: what is added to its score is added to the edge's
+            of_source = of_source + _per_signal(self.score_bias[k : k + 1], of_source.shape[1])
+        return of_source, of_target
 
     def _lifted(self, x: Tensor | Pair, k: int) -> Pair:
         source, target = source_and_target(x)
@@ -353,10 +345,10 @@ class AttentionV2(SoftmaxPhi):
 
 
 def _products(z: Tensor, vectors: Tensor) -> Tensor:
-    """(..., V, H) inner products of (..., H, C) signals with (V, H, C) vectors: a matrix with the vectors in blocks."""
+    """(..., V * H) inner products of (..., H, C) signals with (V, H, C) vectors: a matrix of the vectors in blocks."""
     heads = vectors.shape[1]
     blocks = vectors.unsqueeze(2) * torch.eye(heads, dtype=vectors.dtype, device=vectors.device)[:, :, None]
-    return ops.linear(z.flatten(-2), blocks.flatten(2).flatten(0, 1)).unflatten(-1, (-1, heads))
+    return ops.linear(z.flatten(-2), blocks.flatten(2).flatten(0, 1))
 
 
 def _per_signal(per_head: Tensor, width: int) -> Tensor:

@@ -53,7 +53,8 @@ class Dense(StructuredMatrix):
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self._known if self.is_lazy else tuple(self.weight.shape)
+        weight = self.weight  # is_lazy is asked in place, here and below: every layer comes by
+        return self._known if isinstance(weight, UninitializedParameter) else tuple(weight.shape)
 
     def materialise(self, rows: int, columns: int) -> None:
         """Give a lazy matrix its size, and its Glorot-uniform start."""
@@ -70,12 +71,16 @@ class Dense(StructuredMatrix):
         return all(known in (-1, size) for known, size in zip(self._known, shape, strict=True))
 
     def matmul(self, x: Tensor) -> Tensor:
-        if self.is_lazy:
+        weight = self.weight
+        if isinstance(weight, UninitializedParameter):
             self.materialise(self._known[0], x.shape[-1])
-        return ops.linear(x, self.weight)
+        return ops.linear(x, weight)
 
     def to_dense(self) -> Tensor:
-        return self.weight
+        weight = self.weight
+        if isinstance(weight, UninitializedParameter):
+            raise ShapeError(f"a Dense of size {self._known} has no entries yet: run the model once first.")
+        return weight
 
     @classmethod
     def from_dense(cls, weight: Tensor) -> Self:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from edgenet import shortcuts
 from edgenet.ops import backend
-from edgenet.shortcuts import keeping
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class InferenceCache:
             key: what is computed, and for which options.
             tensors: all that it is computed of.
         """
-        if torch.compiler.is_compiling() or module.training or not keeping():
+        if torch.compiler.is_compiling() or module.training or not shortcuts.keeping:
             return compute()
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
             return compute()

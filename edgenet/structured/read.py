@@ -25,6 +25,15 @@ def read(matrix: nn.Module) -> Tensor:
     return matrix.to_dense() if called is None else called
 
 
+def read_plain(*matrices: nn.Module) -> list[Tensor]:
+    """``read`` of each, where ``shortcuts.plain`` was asked about them, or about what they are parts of: nothing is put
+    on them. What stands in a slot may still be a module of torch's, which has no ``to_dense``."""
+    found = []
+    for matrix in matrices:
+        found.append(matrix.to_dense() if hasattr(type(matrix), "to_dense") else read(matrix))
+    return found
+
+
 def read_rows(matrix: nn.Module, index: Tensor) -> Tensor:
     """W[index] (I, n) likewise: ``rows`` of an untouched matrix.
 

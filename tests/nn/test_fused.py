@@ -76,9 +76,9 @@ def test_a_wide_output_is_walked_in_the_input(monkeypatch):
     widths = []
     attention = ops.attention
 
-    def watched(graph, at_source, at_target, x, *rest):
+    def watched(graph, at_source, at_target, x, **rest):
         widths.append(tuple(x.shape[1:]))
-        return attention(graph, at_source, at_target, x, *rest)
+        return attention(graph, at_source, at_target, x, **rest)
 
     monkeypatch.setattr(ops, "attention", watched)
     graph = random_graph(9, 30)

@@ -13,7 +13,7 @@ from edgenet.nn.lift.base import Lift
 from edgenet.phi.base import LayerSpec
 from edgenet.structured import SparseSignal, StructuredLinear
 from edgenet.structured.linear import is_plain_linear, take_
-from edgenet.structured.read import read
+from edgenet.structured.read import read, read_plain
 
 
 class LinearLift(Lift):
@@ -67,9 +67,9 @@ class LinearLift(Lift):
 
     def inner(self, x: Tensor | SparseSignal, vectors: Tensor) -> Tensor | None:
         matrix, (_, heads, channels) = self.linear.weight, vectors.shape
-        if isinstance(x, SparseSignal) or matrix.is_lazy or x.shape[-1] > heads * channels:
+        if isinstance(x, SparseSignal) or x.shape[-1] > heads * channels or matrix.is_lazy:
             return None
-        weight = read(matrix).unflatten(0, (heads, channels))
+        weight = read_plain(matrix)[0].unflatten(0, (heads, channels))
         folded = torch.einsum("vhc,hcf->vhf", vectors, weight).flatten(0, 1)
         bias = self.linear.bias
         if bias is not None:

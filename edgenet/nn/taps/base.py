@@ -138,10 +138,12 @@ class Taps(nn.Module, ABC):
 
 def all_hops(z: Tensor, walk: Walk) -> Tensor:
     """The plain walk: z^(k) = Phi^(k) z^(k-1), and the signals that count combined."""
-    signals = [z]
+    signals = [z] if walk.hops[0] == 0 else []
     for k in range(walk.order):
-        signals.append(walk.hop(k, signals[-1]))
-    return walk.combine([signals[k] for k in walk.hops], walk.graph)
+        z = walk.hop(k, z)
+        if k + 1 in walk.hops:
+            signals.append(z)
+    return walk.combine(signals, walk.graph)
 
 
 def grid(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,10 +57,9 @@ def attention(
         raise ShapeError(
             f"attention wants ({graph.num_nodes}, {heads}) scores of the targets, got {tuple(score_target.shape)}."
         )
-    backend.check_devices("attention", graph, score_source, score_target, x)
-    seed, dropout = drop.draw(dropout), float(dropout)
-    inputs = backend.promoted_floats(score_source, score_target, x)
-    return ATTENTION(graph, inputs, negative_slope, dropout, seed, shared=x.shape[1] != heads)
+    inputs = backend.alike("attention", graph, score_source, score_target, x, integers=torch.get_default_dtype())
+    seed = drop.draw(dropout) if dropout else 0
+    return ATTENTION(graph, inputs, negative_slope, float(dropout), seed, shared=x.shape[1] != heads)
 
 
 def edge_scores(graph: Graph, score_source: Tensor, score_target: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -43,9 +44,8 @@ def attention_v2(
             f"attention_v2 wants signals ({graph.num_sources}, H, C), ({graph.num_nodes}, H, C) and att (H, C), got "
             f"{tuple(x.shape)}, {tuple(target.shape)} and {tuple(att.shape)}."
         )
-    backend.check_devices("attention_v2", graph, x, target, att)
-    seed, dropout = drop.draw(dropout), float(dropout)
-    return ATTENTION_V2(graph, backend.promoted_floats(x, target, att), negative_slope, dropout, seed)
+    inputs = backend.alike("attention_v2", graph, x, target, att, integers=torch.get_default_dtype())
+    return ATTENTION_V2(graph, inputs, negative_slope, float(dropout), drop.draw(dropout) if dropout else 0)
 
 
 def composed(

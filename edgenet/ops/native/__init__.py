@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -93,6 +93,7 @@ class Order:
         ptr: (rows + 1,) where each row's edges begin.
         other: (E,) node at the other end.
         edge: (E,) column of ``edge_index``; None where the edges stand in this order already.
+        pointers: addresses of the three.
     """
 
     rows: int
@@ -101,10 +102,10 @@ class Order:
     ptr: Tensor
     other: Tensor
     edge: Tensor | None
+    pointers: tuple[int, int, int | None] = field(init=False, repr=False)
 
-    @property
-    def pointers(self) -> tuple[int, int, int | None]:
-        return self.ptr.data_ptr(), self.other.data_ptr(), pointer(self.edge)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pointers", (self.ptr.data_ptr(), self.other.data_ptr(), pointer(self.edge)))
 
 
 def by_target(graph: Graph) -> Order:

@@ -15,15 +15,17 @@ def forward(
     function: str, graph: Graph, inputs: Inputs, x: Tensor, heads: int, slope: float, dropout: float, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output (N, H, C), and top and total (N, H); ``x`` is the one of the inputs that is the signal."""
-    order, inputs = native.by_target(graph), _contiguous(inputs)
+    order, a, b, c = native.by_target(graph), *inputs
+    a, b, c = a.contiguous(), None if b is None else b.contiguous(), c.contiguous()
     out = x.new_empty((graph.num_nodes, heads, x.shape[2]))
-    top = x.new_empty((graph.num_nodes, heads), dtype=native.wide(x.dtype))
+    top = x.new_empty((graph.num_nodes, heads), dtype=torch.promote_types(x.dtype, torch.float32))
     total = torch.empty_like(top)
     if out.numel() == 0 or x.numel() == 0:
         return out.zero_(), top.zero_(), total.zero_()
     getattr(native.library(), function)(
         native.pool(), native.DTYPES[x.dtype], order.wide, *order.pointers, order.rows, order.nodes,
-        *map(native.pointer, inputs), out.data_ptr(), top.data_ptr(), total.data_ptr(), slope, dropout, seed,
+        a.data_ptr(), None if b is None else b.data_ptr(), c.data_ptr(), out.data_ptr(), top.data_ptr(),
+        total.data_ptr(), slope, dropout, seed,
         *out.shape[1:], int(x.shape[1] < heads),
     )  # fmt: skip
     return out, top, total
@@ -32,13 +34,14 @@ def forward(
 def backward(
     function: str, graph: Graph, inputs: Inputs, x: Tensor, y: Tensor, top: Tensor, total: Tensor, grad: Tensor,
     slope: float, dropout: float, seed: int,
-) -> Inputs:  # fmt: skip
+) -> list[Tensor | None]:  # fmt: skip
     """Gradients in the three inputs, in one pass over the source order that computes the weights anew."""
-    to, by, inputs = native.by_target(graph), native.by_source(graph), _contiguous(inputs)
+    to, by = native.by_target(graph), native.by_source(graph)
+    inputs = [None if t is None else t.contiguous() for t in inputs]
     y, top, total, grad = y.contiguous(), top.contiguous(), total.contiguous(), grad.contiguous()
-    found = tuple(None if t is None else torch.empty_like(t) for t in inputs)
+    found = [None if t is None else torch.empty_like(t) for t in inputs]
     if grad.numel() == 0 or x.numel() == 0:
-        return tuple(None if t is None else t.zero_() for t in found)
+        return [None if t is None else t.zero_() for t in found]
     at = native.places(graph)
     getattr(native.library(), function)(
         native.pool(), native.DTYPES[x.dtype], by.wide, to.ptr.data_ptr(), to.other.data_ptr(), to.rows, *by.pointers,
@@ -47,7 +50,3 @@ def backward(
         int(x.shape[1] < y.shape[1]),
     )  # fmt: skip
     return found
-
-
-def _contiguous(inputs: Inputs) -> Inputs:
-    return tuple(None if t is None else t.contiguous() for t in inputs)

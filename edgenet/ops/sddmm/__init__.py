@@ -38,5 +38,4 @@ def sddmm(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
             f"sddmm wants {graph.num_nodes} target rows and {graph.num_sources} source rows, got {a.shape[0]} "
             f"and {b.shape[0]}."
         )
-    backend.check_devices("sddmm", graph, a, b)
-    return pair.sddmm(graph, *backend.promoted(a, b))
+    return pair.sddmm(graph, *backend.alike("sddmm", graph, a, b))

@@ -42,13 +42,12 @@ def segment_softmax(score: Tensor, index: Tensor | Graph, num_segments: int | No
         )
     if graph is None and num_segments is None:
         raise ShapeError("segment_softmax wants num_segments beside an index; a graph says it itself.")
-    if graph is not None:
-        backend.check_devices("segment_softmax", graph, score)
-    (score,) = backend.promoted_floats(score)
+    (score,) = backend.alike("segment_softmax", graph, score, integers=torch.get_default_dtype())
     if graph is None:
         return SEGMENT_SOFTMAX(score, index, num_segments)
-    if backend.eager() and backend.kernels("segment_softmax", score) is not None:
-        return _SegmentSoftmax.apply(graph, score)
+    kernels = backend.kernels("segment_softmax", score) if backend.eager() else None
+    if kernels is not None:
+        return _SegmentSoftmax.apply(kernels, graph, score)
     return SEGMENT_SOFTMAX(score, index, graph.num_nodes)
 
 
@@ -56,8 +55,8 @@ class _SegmentSoftmax(torch.autograd.Function):
     """The short path: kernels on the graph, whose sort orders are built already."""
 
     @staticmethod
-    def forward(ctx, graph, score):
-        p = backend.kernels("segment_softmax", score).forward(graph, score)
+    def forward(ctx, kernels, graph, score):
+        p = kernels.forward(graph, score)
         ctx.graph = graph
         ctx.save_for_backward(p, graph.edge_index)  # edges changed in place meanwhile raise
         return p
@@ -68,8 +67,8 @@ class _SegmentSoftmax(torch.autograd.Function):
         p, _ = ctx.saved_tensors
         kernels = backend.kernels("segment_softmax", p) if backend.eager() and not torch.is_grad_enabled() else None
         if kernels is not None:
-            return None, kernels.backward(ctx.graph, p, grad)
-        return None, _gradient(p, grad, ctx.graph.target, ctx.graph.num_nodes)
+            return None, None, kernels.backward(ctx.graph, p, grad)
+        return None, None, _gradient(p, grad, ctx.graph.target, ctx.graph.num_nodes)
 
 
 @torch.library.custom_op("edgenet::segment_softmax", mutates_args=())

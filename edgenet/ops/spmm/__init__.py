@@ -36,8 +36,7 @@ def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
         )
     if x.dim() != 3 or x.shape[0] != graph.num_sources:
         raise ShapeError(f"spmm wants signals ({graph.num_sources}, H, C), got {tuple(x.shape)}.")
-    backend.check_devices("spmm", graph, weight, x)
-    weight, x = backend.promoted(weight, x)
+    weight, x = backend.alike("spmm", graph, weight, x)
     heads, channels = x.shape[1:]
     if weight is None or weight.shape[1] == heads or heads == 1:
         return pair.spmm(graph, weight, x)
