@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgenet.shortcuts import untouched
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix, family
 from edgenet.structured.padding import matched_modes
 from edgenet.structured.read import read
@@ -137,6 +138,18 @@ class ChannelKronecker(nn.Module):
         """Draw matrices whose entries have mean 0 and variance ``std``^2."""
         for slot in (self.outer, self.inner):
             slot.draw_(std**0.5)
+
+
+def matrices_of(maps: nn.Module) -> Tensor:
+    """(R, F_out, F_in) of a channel map, as its calls use them where others have wrapped or hooked it."""
+    if untouched(maps):
+        return maps.matrices()
+    like = next(maps.parameters())
+    if maps.walk_first:
+        unit = torch.eye(maps.rank * maps.in_channels, dtype=like.dtype, device=like.device)
+        y = maps(unit.unflatten(-1, (maps.rank, maps.in_channels)))
+        return y.unflatten(0, (maps.rank, maps.in_channels)).transpose(1, 2)
+    return maps(torch.eye(maps.in_channels, dtype=like.dtype, device=like.device)).permute(1, 2, 0)
 
 
 def made(structure: dict[str, Any] | None, shape: tuple[int, int], like: Tensor) -> StructuredMatrix:

@@ -13,7 +13,7 @@ from edgenet import gso, ops
 from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm
-from edgenet.phi.channels import ChannelKronecker, ChannelTable
+from edgenet.phi.channels import ChannelKronecker, ChannelTable, matrices_of
 from edgenet.phi.corrections import Corrections
 from edgenet.phi.edge_matrix import check_no_heads
 from edgenet.phi.edge_varying import REMEMBERED, EdgeVarying, new_token
@@ -334,7 +334,7 @@ class EdgeFactored(Phi):
             y = self._moved(graph, weight, diagonal, z.flatten(1).unsqueeze(1), spmm, k)
             y = y.unflatten(2, (batch, -1)).transpose(1, 2)  # (N, B, R, C)
             if in_scalars:
-                matrices = maps.matrices()
+                matrices = matrices_of(maps)
                 pattern = "nbrl,rl->nbl" if k else "nbrg,rfg->nbfg"
                 y = torch.einsum(pattern, y, matrices.flatten(1) if k else matrices).flatten(2)
             else:

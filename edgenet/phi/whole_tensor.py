@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
+from edgenet.phi.channels import matrices_of
 from edgenet.phi.edge_varying import EdgeVarying
 from edgenet.phi.factored import EdgeFactored
 from edgenet.structured.svd import double, truncated_svd
@@ -31,7 +32,7 @@ def whole_tensor(
         if phi.is_bilinear:
             u, v = (part.squeeze(-1) for part in phi.ends(graph, k))
             a = a * u[target] * v[source]
-        theta = torch.einsum("er,rfg->efg", a, maps.matrices())
+        theta = torch.einsum("er,rfg->efg", a, matrices_of(maps))
         if phi.corrections is not None:
             row = phi.correction_rows(graph)
             table = phi.corrections[k].to_dense(phi.corrected.edge_rows + phi.corrected.node_rows)

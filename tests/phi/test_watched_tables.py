@@ -174,6 +174,28 @@ def test_an_adapter_around_channel_maps_counts(layer, path):
     near(layer(x, GRAPH), twin(x, GRAPH))
 
 
+@pytest.mark.parametrize("form", ["cp", "kronecker", "node_bilinear", "tensor_train"])
+@pytest.mark.parametrize("widths", [(5, 3), (3, 5)])
+def test_hooks_on_channel_maps_of_scalar_recursions_count(form, widths):
+    layer, x = nets.edge_varying(*widths, order=2, form=form, rank=2, bias=False).bind(GRAPH), torch.randn(N, widths[0])
+    before = layer(x, GRAPH)
+    hook = layer.phi.maps[1].register_forward_hook(lambda module, args, y: 0 * y)
+    near(layer(x, GRAPH), _without(layer, x, 1))
+    hook.remove()
+    near(layer(x, GRAPH), before)
+    layer.phi.maps[0] = Doubled(layer.phi.maps[0])
+    near(layer(x, GRAPH), 2 * before)  # both hops stand on the first
+
+
+def _without(layer, x, k):
+    """What the layer gives if the matrices of one hop are 0."""
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        for parameter in other.phi.maps[k].parameters():
+            parameter.zero_()
+    return other(x, GRAPH)
+
+
 def test_adapters_hooks_and_masks_of_corrections_count():
     layer = EdgeNetConv(5, 3, 2, phi="edge_factored", form="doped", density=0.2).bind(GRAPH)
     part, x = layer.phi.corrections[1], torch.randn(N, 5)
