@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from edgenet.errors import PlanError
+from edgenet.text import markdown_table, plain_table
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ class Report:
         return Report(tuple(rows), _since(self.rest, start.rest), self.model)
 
     def __str__(self) -> str:
-        return "\n".join(_table(self._cells()))
+        head, *body = self._cells()
+        return plain_table(head, body, right=range(3, len(head)), full_rule=True)
 
     def to_markdown(self) -> str:
         """A table for a page."""
         head, *body = self._cells()
-        lines = ["| " + " | ".join(head) + " |", "|---|---|---|" + "---:|" * (len(head) - 3)]
-        return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in body])
+        return markdown_table(head, body, right=range(3, len(head)))
 
     def to_json(self) -> str:
         """A text that ``from_json`` reads; with the totals, for other readers."""
@@ -148,14 +149,3 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         text = f"{value:.4g}"
     return text if len(text) <= 28 else text[:25] + "..."
-
-
-def _table(cells: list[list[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = [
-        "  ".join(
-            c.ljust(w) if i < 3 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
