@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "graph": "errors shortcuts seen",
     "gso": "errors graph",
     "ops": "errors shortcuts graph gso",
-    "structured": "errors shortcuts text graph gso ops",
+    "structured": "errors shortcuts text seen graph gso ops",
     "phi": "errors shortcuts text graph gso ops structured estimators.basis",
     "hub": "errors",
     "nn": f"{LOW} estimators.basis hub",

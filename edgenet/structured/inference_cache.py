@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple, TypeVar
@@ -12,14 +11,9 @@ from torch import Tensor, nn
 
 from edgenet import shortcuts
 from edgenet.ops import backend
+from edgenet.seen import memcmp
 
 T = TypeVar("T")
-
-try:
-    _compare = ctypes.CDLL(None).memcmp
-    _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-except (TypeError, OSError, AttributeError):  # a system that does not hand out its C library
-    _compare = None
 
 
 class _Read(NamedTuple):
@@ -38,9 +32,9 @@ class _Read(NamedTuple):
         """Whether a tensor is this one, to the last bit of its numbers."""
         if _layout(now) != self.layout:
             return False
-        if _compare is None or not now.is_contiguous():
+        if memcmp is None or not now.is_contiguous():
             return torch.equal(now, self.copy)
-        return _compare(now.data_ptr(), self.copy.data_ptr(), now.nbytes) == 0
+        return memcmp(now.data_ptr(), self.copy.data_ptr(), now.nbytes) == 0
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:
