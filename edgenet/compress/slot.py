@@ -51,11 +51,6 @@ class Slot:
         """Whether nothing is compressed here yet."""
         return self.matrix is None or self.matrix.is_dense
 
-    @property
-    def is_bridged(self) -> bool:
-        """Whether all places build the dense tensor at every call."""
-        return all(place.use == "tensor" for place in self.holders)
-
     def weight(self) -> Tensor:
         """(m, n), as the model uses it, differentiable in what is stored.
 
