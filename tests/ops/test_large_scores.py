@@ -1,7 +1,5 @@
 """Scores of any size: what they share does not count, and gradients keep their digits."""
 
-from statistics import median
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -98,4 +96,4 @@ def test_a_layer_on_large_features_has_the_gradients_of_pygs_layer(name, scale):
         apart.append(error(results[:1], results[1:]))
         round_off.append(error(results[1:], [leaf.grad]))
     # the scores themselves are rounded in float32, and both layers round alike
-    assert median(apart) < max(KEPT_TWO, 3 * median(round_off))
+    assert max(apart) < max(KEPT_TWO, 3 * max(round_off))
