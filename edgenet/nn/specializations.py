@@ -195,8 +195,8 @@ def edge_varying(
     sharing["normalize"] = None if share == "edge" else "rw"
     self_tap = nodes is None
     if bank == "siso":
-        lanes = -1 if in_channels == -1 else out_channels * in_channels
-        phi = EdgeVarying(order, lanes, initial=True, **sharing)
+        filters = -1 if in_channels == -1 else out_channels * in_channels
+        phi = EdgeVarying(order, filters, initial=True, **sharing)
         return EdgeNetConv(
             in_channels,
             out_channels,

@@ -19,7 +19,7 @@ class Jacobi(Taps):
     """The sum over inputs g and poles p of varphi (S - psi I)^(-1) x_g, by a few Jacobi iterations
     (Isufi, Gama, Ribeiro 2021, sec. IV-D).
 
-    With D = diag(S) - psi I and T = S - diag(S), each (output, pole, input) lane iterates, from u^(0) = x,
+    With D = diag(S) - psi I and T = S - diag(S), each (output, pole, input) filter iterates, from u^(0) = x,
 
         u <- D^(-1) (varphi x - T u)
 
