@@ -81,6 +81,29 @@ class Metric:
         return a > b if self.higher else a < b
 
 
+class Tally:
+    """Loss and metric over several batches."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.rows, self.total = 0, 0.0
+        self._counter = None if metric.name == LOSS else metric.make()
+
+    def add(self, scores: Any, target: Any, loss: float) -> None:
+        """Count a batch whose mean loss is known."""
+        rows = len(target) if isinstance(target, Tensor) and target.dim() else 1
+        self.rows += rows
+        self.total += loss * rows
+        if self._counter is not None:
+            self._counter.add(scores, target)
+
+    def loss(self) -> float:
+        """Mean over the rows."""
+        return self.total / max(1, self.rows)
+
+    def metric(self) -> float:
+        return self.loss() if self._counter is None else self._counter.value()
+
+
 # ---------------------------------------------------------------- shapes
 def aligned(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Both in one shape, where they differ by a last axis of size 1.
@@ -116,7 +139,7 @@ def classes(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if scores.shape[-1] == 1:
         raise ShapeError(
             "the model gives one score a row, and two classes or more need as many scores. For yes or no, make the "
-            "targets floating point (zeros and ones)."
+            "targets floating point, and hand in loss='binary_cross_entropy' and metric='auroc' or another."
         )
     return (scores, target) if scores.dim() == 2 else (scores.flatten(0, -2), target.flatten())
 
@@ -283,6 +306,7 @@ class R2:
         return float(self.metric.compute())
 
 
+LOSS = "loss"
 #: Metrics by the names that configurations and data sets use.
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("accuracy", Accuracy),
@@ -293,4 +317,5 @@ METRICS: dict[str, Metric] = {
     "rmse": Metric("rmse", Rmse, higher=False),
     "mae": Metric("mae", Mae, higher=False),
     "r2": Metric("r2", R2),
+    LOSS: Metric(LOSS, Accuracy, higher=False),  # the loss itself, where targets are of no kind that is known
 }

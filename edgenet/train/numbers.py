@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -39,6 +41,13 @@ def dtype_of(model: nn.Module, name: str | None = None) -> torch.dtype:
         return getattr(torch, name)
     found = (p.dtype for p in model.parameters() if p.is_floating_point())
     return next(found, torch.get_default_dtype())
+
+
+def seed_everything(seed: int) -> None:
+    """Begin the random numbers of Python, numpy and torch anew."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 @contextlib.contextmanager
