@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_written_is_one_line_with_its_path_and_the_reason(
     (tmp_path / "file").write_text("")
     code, _, err = run(capsys, "train", "karate", *QUICK, "--out", "file/run")
     assert (code, err) == (2, "edgenet: file/run: Not a directory\n")
-    monkeypatch.setattr("edgenet.bench.cora.run", None)  # is not come to
+    monkeypatch.setattr("edgenet.bench.results.cora.run", None)  # is not come to
     for out in ("file/page.md", "."):
         code, _, err = run(capsys, "bench", "cora", "--out", out)
         assert code == 2 and err.startswith("edgenet: ") and err.count("\n") == 1 and out.partition("/")[0] in err
