@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from edgenet.bench.results.compressed_gat_run import published
 from edgenet.estimators import QuantilePath
@@ -54,5 +55,5 @@ def by_heads(data_root: Path | None) -> Iterator[tuple[object, ...]]:
         yield count, order[count - 1], before / after, untouched, refitted(kept), np.mean(others), len(others)
 
 
-def _accuracy(scores: Tensor, data: object) -> float:
+def _accuracy(scores: Tensor, data: Data) -> float:
     return float((scores.argmax(1) == data.y)[data.test_mask].double().mean())

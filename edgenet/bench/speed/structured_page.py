@@ -13,7 +13,7 @@ from edgenet.bench.speed.structured_cases import LINEAR, ONEDNN
 from edgenet.text import markdown_table
 
 #: the times of nn.Linear over ours that are aimed at, one thread: (m, n), name, {batch: target}
-TARGETS = [
+TARGETS: list[tuple[tuple[int, int], str, dict[int, float]]] = [
     ((4096, 4096), "Kronecker, one term", {1: 100, 32: 35, 1024: 20}),
     ((4096, 4096), "tensor train, rank 4", {1: 45, 32: 18, 1024: 12}),
     ((4096, 4096), "low rank at 10x", {1: 25, 32: 18, 1024: 15}),
