@@ -95,7 +95,7 @@ def _common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _debug_argument(parser: argparse.ArgumentParser) -> None:
-    # once more than in edgenet.cli, so that it may also stand behind the name
+    # once more than in edgenet.cli.entry, so that it may also stand behind the name
     parser.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
     )
