@@ -98,9 +98,7 @@ def lower(now: Solution, floor: float) -> tuple[Any, ...] | None:
     now.lambda_ -= fall
     if event is not None and event[0] == "enter":
         columns = now.members[event[1]]
-        signs = np.sign(
-            np.where(np.abs(q[columns]) > NOISE * now.column_size[columns], q[columns], rate_q[columns])
-        )
+        signs = np.sign(np.where(np.abs(q[columns]) > NOISE * now.column_size[columns], q[columns], rate_q[columns]))
         event = (*event, np.where(signs == 0, 1.0, signs))
     return event
 
