@@ -369,7 +369,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         ("estimators/spam.py", "import torch", "estimators imports torch"),
         ("testing.py", "import edgenet.nn", "testing imports nn"),
         ("config.py", "from edgenet.train import fit", "config imports train"),
-        ("plots.py", "from edgenet import cli", "plots imports cli"),
+        ("plots/style.py", "from edgenet import cli", "plots imports cli"),
         ("train.py", "from edgenet.cli import main", "train imports cli"),
         ("models/node_classifier.py", "from edgenet import EdgeNetConv", "from edgenet itself"),
         ("nn/conv.py", "import edgenet", "from edgenet itself"),
