@@ -2,7 +2,7 @@
 
 from edgenet.compress.admm import ADMM
 from edgenet.compress.budget import Budget
-from edgenet.compress.callbacks import Callback, Loop, Run
+from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.distill import distillation
 from edgenet.compress.finding import slots
@@ -35,14 +35,13 @@ __all__ = [
     "GroupRow",
     "Groups",
     "L1Inf",
-    "Loop",
     "Plan",
     "Point",
     "Report",
     "Row",
-    "Run",
     "SearchResult",
     "Slot",
+    "Training",
     "compress_",
     "cubic_density",
     "decompress_",

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgenet.compress.callbacks import Callback, Run
+from edgenet.compress.arguments import number, whole
+from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.compress import fit
 from edgenet.compress.finding import slots
 from edgenet.compress.plan import Plan, PlanLike
@@ -46,16 +47,15 @@ class ADMM(Callback):
     """
 
     def __init__(self, plan: PlanLike, rho: float = 0.1, every: int = 20) -> None:
-        if not rho > 0 or every < 1:
-            raise PlanError(f"ADMM wants rho above 0 and every from 1, got rho {rho} and every {every}.")
-        self.plan, self.rho, self.every = Plan.of(plan), rho, every
+        self.rho, self.every = number("ADMM", "rho", rho, above=True), whole("ADMM", "every", every, 1)
+        self.plan = Plan.of(plan)
         self._slots: dict[str, Slot] = {}
         self._structures: dict[str, Structure] = {}
         self.auxiliary: dict[str, Tensor] = {}  # Z
         self.dual: dict[str, Tensor] = {}  # U
 
-    def on_start(self, run: Run) -> None:
-        found = slots(run.model)
+    def on_start(self, training: Training) -> None:
+        found = slots(training.model)
         self._structures = self.plan.assign(found)
         self._slots = {name: found[name] for name in self._structures}
         for slot in self._slots.values():
@@ -64,7 +64,7 @@ class ADMM(Callback):
         self.auxiliary = {name: self._project(name, slot.weight().detach()) for name, slot in self._slots.items()}
         self.dual = {name: torch.zeros_like(value) for name, value in self.auxiliary.items()}
 
-    def penalty(self, run: Run) -> Tensor:
+    def penalty(self, training: Training) -> Tensor:
         terms = (
             torch.linalg.vector_norm(slot.weight() - self.auxiliary[name] + self.dual[name]) ** 2
             for name, slot in self._slots.items()
@@ -72,8 +72,8 @@ class ADMM(Callback):
         return self.rho / 2 * sum(terms)
 
     @torch.no_grad()
-    def after_step(self, run: Run) -> None:
-        if run.step % self.every:
+    def after_step(self, training: Training) -> None:
+        if training.step % self.every:
             return
         for name, slot in self._slots.items():
             weight, dual = slot.weight(), self.dual[name]
