@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgenet import checkpoint
-from edgenet.compress import ADMM, Anneal, Compress, Distill, GroupLasso, Training, compress_, slots
+from edgenet.compress import ADMM, Anneal, Compress, Distill, GroupLasso, Training, compress_
 from edgenet.errors import CheckpointError, PlanError
 from edgenet.structured import Doped, LowRank, Sparse
 
