@@ -30,3 +30,14 @@ def whole(rule: str, name: str, value: Any, low: int = 0) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
         raise PlanError(f"{rule}: {name} is a whole number, at least {low}, got {value!r}.")
     return int(value)
+
+
+def flag(rule: str, name: str, value: Any) -> bool:
+    """A truth value.
+
+    Raises:
+        PlanError: if it is none; ``rule`` and ``name`` say whose it is.
+    """
+    if not isinstance(value, bool):
+        raise PlanError(f"{rule}: {name} is true or false, got {value!r}.")
+    return value

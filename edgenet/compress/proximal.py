@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from edgenet.compress.arguments import number, whole
+from edgenet.compress.arguments import flag, number, whole
 from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.groups import Groups
 from edgenet.errors import PlanError
@@ -88,7 +88,7 @@ class Proximal(Callback):
         self.strength, self.start = number(rule, "penalty", penalty), whole(rule, "start", start)
         if not isinstance(groups, Mapping):
             raise PlanError(f"{rule}: groups are {{pattern: groups}}, got {groups!r}.")
-        self.groups, self.by_size = dict(groups), by_size
+        self.groups, self.by_size = dict(groups), flag(rule, "by_size", by_size)
         self._found: list[tuple[str, nn.Parameter, Groups]] = []
 
     @abstractmethod
@@ -154,7 +154,9 @@ class Proximal(Callback):
     def report(self, model: nn.Module) -> str:
         """A table of ``sparsity`` in markdown."""
         rows = self.sparsity(model)
-        cells = [(r.name, r.groups, r.entries, f"{r.zeros} ({r.zeros / r.groups:.0%})") for r in rows]
+        cells: list[tuple[object, ...]] = [
+            (r.name, r.groups, r.entries, f"{r.zeros} ({r.zeros / r.groups:.0%})") for r in rows
+        ]
         groups, zeros = sum(r.groups for r in rows), sum(r.zeros for r in rows)
         cells.append(("all", groups, "", f"{zeros} ({zeros / max(groups, 1):.0%})"))
         return markdown_table(("parameter", "groups", "of entries", "zero"), cells, right=())
