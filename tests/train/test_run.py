@@ -27,7 +27,7 @@ def weights(result, seed=0):
 
 
 def equal(a, b):
-    return list(a) == list(b) and all(torch.equal(a[key], b[key]) for key in a)
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 # ---------------------------------------------------------------- learning
