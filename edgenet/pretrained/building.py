@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.allowed import CLASSES
-from edgenet.pretrained.recipe import CONTAINERS, class_of, full_name, make
+from edgenet.pretrained.making import CONTAINERS, class_of, full_name, make
 from edgenet.pretrained.tree import behind_path, join, nodes
 from edgenet.structured import Hashed, HashPool, StructuredMatrix, family
 from edgenet.structured.bridge import attach_

@@ -15,7 +15,8 @@ from edgenet.compress.sharing import identity
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.additions import addition
 from edgenet.pretrained.allowed import NAMES
-from edgenet.pretrained.recipe import NoRecipeError, class_of, full_name, recipe
+from edgenet.pretrained.making import class_of, full_name
+from edgenet.pretrained.recipe import NoRecipeError, recipe
 from edgenet.pretrained.tree import behind_path, join, nodes
 from edgenet.structured import STRUCTURES, HashPool, StructuredMatrix, name_of
 from edgenet.structured.bridge import bridged
