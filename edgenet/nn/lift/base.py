@@ -25,10 +25,10 @@ class Lift(nn.Module, ABC):
     copies_input: bool = False
 
     @classmethod
-    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+    def for_layer(cls, spec: LayerSpec, *args: Any, **options: Any) -> Self:
         """The lift of the sources' signal in a layer of these sizes; by default what the constructor makes of the
         options."""
-        return cls(**options)
+        return cls(*args, **options)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor: ...
