@@ -47,7 +47,7 @@ class Graph:
 
     edge_index: Tensor
     num_nodes: int
-    num_sources: int | None = None
+    num_sources: int = None  # type: ignore[assignment]  # None stands for N, and is N from __post_init__ on
     node_id: Tensor | None = None
     edge_id: Tensor | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # what was computed once for this graph
@@ -133,8 +133,8 @@ class Graph:
 
         def build() -> Graph:
             node_id = None if self.is_bipartite else self.node_id
-            ids = {"node_id": node_id, "edge_id": self.edge_id}
-            turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, **ids, _own=True)
+            ends = self.edge_index.flip(0)
+            turned = Graph(ends, self.num_sources, self.num_nodes, node_id, self.edge_id, _own=True)
             orders = {(kind, 1 - row): order for (kind, row), order in self._memo.get("orders", {}).items()}
             if orders:
                 turned._orders().update(orders)
@@ -163,7 +163,7 @@ class Graph:
             loop = torch.arange(self.num_nodes, device=self.edge_index.device)
             edge_index = torch.cat([bare.edge_index, loop.expand(2, -1)], dim=1)
             edge_id = None  # an added loop has none
-            if self.edge_id is not None:
+            if bare.edge_id is not None:
                 edge_id = torch.cat([bare.edge_id, torch.full_like(loop, -1)])
             return Graph(edge_index, self.num_nodes, node_id=self.node_id, edge_id=edge_id, _own=True), kept
 
@@ -193,11 +193,8 @@ class Graph:
 
     def to(self, device: torch.device | str) -> Graph:
         """This graph on another device; the sort orders are built anew there."""
-        moved = {
-            name: None if value is None else value.to(device)
-            for name, value in (("node_id", self.node_id), ("edge_id", self.edge_id))
-        }
-        return Graph(self.edge_index.to(device), self.num_nodes, self.num_sources, **moved)
+        node_id, edge_id = (None if ids is None else ids.to(device) for ids in (self.node_id, self.edge_id))
+        return Graph(self.edge_index.to(device), self.num_nodes, self.num_sources, node_id, edge_id)
 
     def memo(self, key: Any, compute: Callable[[], T], at_most: int | None = None) -> T:
         """``compute()``, once for this graph under a hashable key. Forgotten when the edges or ids are changed.

@@ -55,7 +55,7 @@ def describe(model: nn.Module, pack: bool = True) -> Description:
         CheckpointError: if a layer has no size yet, or holds state that is no plain tensor.
     """
     description = Description({})
-    description.tree = _Describer(description, pack).node(model, "")
+    description.tree = _Describer(description, pack).node(model, "") or {}
     return description
 
 

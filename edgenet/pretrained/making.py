@@ -93,7 +93,7 @@ def _set_role(module: nn.Module, name: str, role: str, shape: Callable[[str], tu
         del vars(module)[name]
     if name not in module._parameters and name not in module._buffers and hasattr(module, name):
         raise CheckpointError(f"{name!r} of a {type(module).__name__} is no tensor.")
-    before = module._parameters.pop(name, None)
+    before: Tensor | None = module._parameters.pop(name, None)
     before = module._buffers.pop(name, None) if before is None else before
     if role == "parameter":
         module.register_parameter(name, nn.Parameter(_like(before, shape(name)), requires_grad=False))

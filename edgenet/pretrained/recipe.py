@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -88,8 +88,8 @@ def _told(module: nn.Module, kind: type[nn.Module], parameters: list[inspect.Par
         given = {name: vars(module)[name] for name in _RECURRENT if kind is nn.LSTM or name != "proj_size"}
         return given | ({"nonlinearity": module.nonlinearity} if kind is nn.RNN else {})
     if kind is ChebConv:
-        return {"K": len(module.lins)}
-    told = module.arguments() if callable(getattr(kind, "arguments", None)) else {}
+        return {"K": len(cast(Any, module).lins)}
+    told = cast(Any, module).arguments() if callable(getattr(kind, "arguments", None)) else {}
     names, free = {p.name for p in parameters}, any(p.kind is p.VAR_KEYWORD for p in parameters)
     children = {id(child): Child(name) for name, child in module._modules.items() if child is not None}
     return {name: children.get(id(value), value) for name, value in told.items() if free or name in names}
@@ -176,9 +176,9 @@ def _tensors(module: nn.Module, made: nn.Module) -> dict[str, str]:
 def _roles(module: nn.Module) -> Iterator[tuple[str, tuple]]:
     for name, value in module._parameters.items():
         yield name, (("no parameter",) if value is None else ("parameter", _shape(value)))
-    for name, value in module._buffers.items():
+    for name, buffer in module._buffers.items():
         if name not in module._non_persistent_buffers_set:
-            yield name, (("no buffer",) if value is None else ("buffer", _shape(value)))
+            yield name, (("no buffer",) if buffer is None else ("buffer", _shape(buffer)))
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...] | None:

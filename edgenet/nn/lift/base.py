@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import PlanError
 from edgenet.phi.base import LayerSpec
+from edgenet.structured import SparseSignal
 
 
 class Lift(nn.Module, ABC):
@@ -31,7 +32,7 @@ class Lift(nn.Module, ABC):
         return cls(*args, **options)
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor: ...
+    def forward(self, x: Tensor) -> Tensor | SparseSignal: ...
 
     @property
     def is_linear(self) -> bool:
