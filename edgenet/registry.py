@@ -69,7 +69,7 @@ def _class(kind: str, table: dict[str, Any], base: type, saved: bool = True) -> 
         _check_free(kind, table, name, thing)
         if saved:
             try:
-                allow(f"{kind}.{name}", thing)
+                allow(f"{kind}.{name}", cast(type[nn.Module], thing))
             except CheckpointError as error:
                 raise ConfigError(f"{thing.__name__} has one name in files, and cannot get another: {error}") from error
         table[name] = thing
