@@ -88,6 +88,7 @@ class Fitting(Training):
         if folder is not None:
             folder.make()
             state = folder.checkpoint()
+        self.resumes = state is not None
         self.call("on_start")
         if folder is not None:
             folder.check_saveable(self.model)
