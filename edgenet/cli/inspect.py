@@ -22,7 +22,8 @@ def run(options: argparse.Namespace) -> int:
 
     from edgenet import checkpoint
     from edgenet.config import RunConfig
-    from edgenet.train import load_model, read_metrics
+    from edgenet.pretrained import from_pretrained
+    from edgenet.train import read_metrics, read_result
 
     folder = Path(options.run)
     if not (folder / "config.toml").is_file():
@@ -33,8 +34,8 @@ def run(options: argparse.Namespace) -> int:
     for seed in config.training.seeds:
         own = folder / f"seed-{seed}"
         records = read_metrics(own / "metrics.jsonl")
-        if (own / "model.pt").exists():
-            model, result = load_model(own / "model.pt")
+        if (own / "result.json").exists():
+            result, model = read_result(own), from_pretrained(own / "model")
             tests.append(result.test)
             epochs, scores = f"{result.best_epoch}/{result.epochs}", (score(result.val), score(result.test))
             rows.append([str(seed), "done", epochs, *scores, f"{result.seconds:.1f}"])

@@ -31,9 +31,9 @@ class Judge:
         """The metric of a split."""
         import torch
 
-        from edgenet.train import Tally
+        from edgenet.train import Metric, Tally
 
-        tally = Tally(self.dataset.target)
+        tally = Tally(Metric.of(self.dataset.metric))
         model.eval()
         with torch.no_grad():
             for scores, target in self._answers(model, split):

@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenet.errors import CheckpointError, ConfigError
+from edgenet.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch_geometric.data import Data
 
 #: what a MODEL of the command line is
-MODEL = "a folder of save_pretrained, the folder of a run, a model.pt, or the published GAT for Cora (.npz)"
+MODEL = "a folder of save_pretrained, the folder of a run, or the published GAT for Cora (.npz)"
 
 
 def read_model(path: str | Path) -> nn.Module:
@@ -33,26 +33,11 @@ def read_model(path: str | Path) -> nn.Module:
 
         return from_pretrained(path)
     if (path / "config.toml").is_file():  # a run: the best of its seeds by validation
-        return _best_of(path)
-    if path.suffix == ".pt" and path.is_file():
-        from edgenet.train import load_model
+        from edgenet.train import read_run_model
 
-        return load_model(path)[0]
+        return read_run_model(path)
     what = "has neither config.json nor config.toml" if path.is_dir() else "no such model"
     raise ConfigError(f"{path}: {what}. A model is {MODEL}.")
-
-
-def _best_of(run: Path) -> nn.Module:
-    from edgenet.config import RunConfig
-    from edgenet.data import describe
-    from edgenet.train import load_model
-
-    files = sorted(run.glob("seed-*/model.pt"))
-    if not files:
-        raise CheckpointError(f"{run}: no seed of this run is done. Go on with: edgenet train {run} --resume")
-    least = describe(RunConfig.from_toml(run / "config.toml").dataset.name)["metric"] == "rmse"
-    found = [load_model(file) for file in files]
-    return (min if least else max)(found, key=lambda pair: pair[1].val)[0]
 
 
 def inputs(model: nn.Module, data: Data, x: Tensor | None = None) -> tuple[Any, ...]:

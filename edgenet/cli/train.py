@@ -39,14 +39,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train every seed, print the table of their scores, draw the pictures."""
     from edgenet.data import load
-    from edgenet.train import train
+    from edgenet.train import run
 
     config = _config(options)
     options.out = config.out  # for the advice after Ctrl-C
     if options.resume and not Path(config.out, "config.toml").is_file():
         print(f"edgenet: nothing to resume in {config.out}, starting anew.", file=sys.stderr)
     dataset = load(config.dataset.name, root=options.data_root, **config.dataset.options)
-    result = train(config, dataset=dataset, resume=options.resume, overwrite=options.overwrite)
+    result = run(config, dataset=dataset, resume=options.resume, overwrite=options.overwrite)
     print(_results_table(result))
     for path in [] if options.no_pictures else _pictures(result, dataset):
         print(f"picture: {path}")

@@ -5,7 +5,7 @@ from torch import Tensor
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend, pair
-from edgenet.ops.spmm import reference, scatter
+from edgenet.ops.kernels.spmm import reference, scatter
 
 backend.register("spmm", reference=reference.spmm, scatter=scatter.spmm)
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgenet.ops.attention.reference import score_gradient, weighted
+from edgenet.ops.kernels.attention.reference import score_gradient, weighted
 
 
 def forward(

@@ -1,6 +1,6 @@
 // GAT's attention in one pass: scores, softmax and sum. Kept are the largest score and the sum, per node and head.
-#include "../native/softmax.h"
-#include "../native/walk.h"
+#include "../../native/softmax.h"
+#include "../../native/walk.h"
 
 using namespace edgenet;
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
-from edgenet.ops.segment_softmax import reference, scatter
+from edgenet.ops.kernels.segment_softmax import reference, scatter
 from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients
 
 backend.register("segment_softmax", reference=reference.segment_softmax, scatter=scatter.segment_softmax)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from edgenet.graph import Graph
 from edgenet.ops import triton_attention
-from edgenet.ops.spmm.triton import sum_rows
+from edgenet.ops.kernels.spmm.triton import sum_rows
 from edgenet.ops.triton_attention import Scores
 from edgenet.ops.triton_rows import rows_by_target
 

@@ -10,10 +10,10 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.ops import dropout as drop
-from edgenet.ops.attention import reference
 from edgenet.ops.fused import FusedAttention
-from edgenet.ops.segment_softmax import segment_softmax
-from edgenet.ops.spmm import spmm
+from edgenet.ops.kernels.attention import reference
+from edgenet.ops.kernels.segment_softmax import segment_softmax
+from edgenet.ops.kernels.spmm import spmm
 
 
 def attention(

@@ -5,7 +5,7 @@ from torch import Tensor
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend, pair
-from edgenet.ops.sddmm import reference
+from edgenet.ops.kernels.sddmm import reference
 
 backend.register("sddmm", reference=reference.sddmm)
 

@@ -1,6 +1,6 @@
 // GATv2's attention: scores from both signals of an edge, softmax and sum. Kept are the largest score and the sum.
-#include "../native/softmax.h"
-#include "../native/walk.h"
+#include "../../native/softmax.h"
+#include "../../native/walk.h"
 
 using namespace edgenet;
 

@@ -1,5 +1,5 @@
 // segment_softmax over the in-edges of every node, and its backward pass.
-#include "../native/softmax.h"
+#include "../../native/softmax.h"
 
 using namespace edgenet;
 
