@@ -85,6 +85,11 @@ class Stack(nn.Module, Pretrained, ABC):
         """All of the constructor's; saved models are made by them."""
         return self.config()
 
+    @property
+    def needs_edge_attr(self) -> bool:
+        """Whether a layer was made for edge features; layers of others are taken to be."""
+        return any(getattr(conv, "needs_edge_attr", True) for conv in self.convs)
+
     def bind(self, edges: Any, num_nodes: int | None = None) -> Self:
         """Give tables of edge weights and node taps their graph; see ``EdgeNetConv.bind``."""
         for conv in self.convs:

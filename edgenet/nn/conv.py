@@ -143,6 +143,11 @@ class EdgeNetConv(PygDoor, Pretrained):
         return self.out_channels * (self.heads if side_by_side else 1)
 
     @property
+    def needs_edge_attr(self) -> bool:
+        """Whether it was made for edge features."""
+        return self.phi.needs_edge_attr
+
+    @property
     def self_tap(self) -> bool:
         """Whether z^(0) is among the combined signals."""
         return self.hops[0] == 0

@@ -28,6 +28,11 @@ class Parallel(nn.Module):
         """F_out of its output, which is that of every layer."""
         return self.convs[0].out_width
 
+    @property
+    def needs_edge_attr(self) -> bool:
+        """Whether a layer was made for edge features."""
+        return any(conv.needs_edge_attr for conv in self.convs)
+
     def bind(self, edges: Any, num_nodes: int | None = None) -> Parallel:
         """As ``EdgeNetConv.bind``, for every layer."""
         for conv in self.convs:

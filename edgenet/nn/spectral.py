@@ -41,6 +41,7 @@ class SpectralConv(nn.Module):
     """
 
     add_self_loops = False
+    needs_edge_attr = False
 
     def __init__(
         self,
