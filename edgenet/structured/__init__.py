@@ -1,9 +1,8 @@
 """Structured matrices: families of matrices stored in fewer numbers than their entries."""
 
-from edgenet.structured.base import STRUCTURES, Structure, StructuredMatrix, family, name_of, project, structure
+from edgenet.structured.base import STRUCTURES, Structure, StructuredMatrix, checked, family, name_of, project, structure
 from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.block_term import BlockTerm
-from edgenet.structured.check import check_family
 from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
@@ -56,7 +55,7 @@ __all__ = [
     "StructuredMatrix",
     "TensorTrain",
     "Unitary",
-    "check_family",
+    "checked",
     "family",
     "name_of",
     "project",
