@@ -1,6 +1,15 @@
 """Structured matrices: families of matrices stored in fewer numbers than their entries."""
 
-from edgenet.structured.base import STRUCTURES, Structure, StructuredMatrix, checked, family, name_of, project, structure
+from edgenet.structured.base import (
+    STRUCTURES,
+    Structure,
+    StructuredMatrix,
+    checked,
+    family,
+    name_of,
+    project,
+    structure,
+)
 from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.block_term import BlockTerm
 from edgenet.structured.csr import Csr
