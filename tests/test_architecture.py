@@ -45,7 +45,8 @@ MAY_IMPORT = {
     "pretrained": f"{LOW} nn models compress convert checkpoint _version",
     "estimators": "errors",
     "data": "errors text",
-    "config": "errors text",
+    "tables": "errors",
+    "config": "errors text tables",
     "presets": "config",
     "checkpoint": "errors _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
