@@ -79,11 +79,8 @@ def run_demo(dataset: Dataset, folder: Path, ratio: float = 10.0, seed: int = 0,
     Raises:
         ConfigError: if the data set has another task.
     """
+    check_dataset(dataset)
     data = dataset.train[0]
-    if dataset.task != "node" or dataset.target != "class" or "train_mask" not in data:
-        raise ConfigError(
-            f"the demo wants one graph with classes of nodes, such as digits or cora, not {dataset.name}."
-        )
     torch.manual_seed(seed)
     hidden = _HIDDEN.get(dataset.name, 256)
     network = GAT(dataset.num_features, hidden, 2, dataset.num_outputs, dropout=0.5, heads=8, act="elu")
@@ -121,6 +118,14 @@ def run_demo(dataset: Dataset, folder: Path, ratio: float = 10.0, seed: int = 0,
         accuracy, float((teacher - again).abs().max()), forward, report(converted), tuple(found), best, saved,
         _picture(found, accuracy, folder / "demo.png", dataset.name),
     )  # fmt: skip
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Raises ConfigError unless the demonstration can be given on a data set."""
+    if dataset.task != "node" or dataset.target != "class" or "train_mask" not in dataset.train[0]:
+        raise ConfigError(
+            f"the demo wants one graph with classes of nodes, such as digits or cora, not {dataset.name}."
+        )
 
 
 def _compressed(model: nn.Module, family: str, ratio: float) -> nn.Module:

@@ -10,6 +10,7 @@ from edgenet.cli.command import Command
 from edgenet.cli.judge import Judge
 from edgenet.cli.models import MODEL, add_output, new_folder, read_model
 from edgenet.cli.printing import print_model, print_picture
+from edgenet.cli.values import add_seed, number, whole
 from edgenet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("model", metavar="MODEL", help=MODEL)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument("--plan", metavar="PLAN.toml", help="which structure goes into which slots")
-    goal.add_argument("--ratio", type=float, help="so many times fewer parameters, family and size chosen by slot")
-    goal.add_argument("--max-drop", type=float, help="as few as the metric of --data allows with this loss")
+    goal.add_argument("--ratio", type=number(1), help="so many times fewer parameters, family and size chosen by slot")
+    goal.add_argument(
+        "--max-drop", type=number(0, least=True), help="as few as the metric of --data allows with this loss"
+    )
     add("--family", action="append", help="choose from this family alone, or these (default: all)")
     add("--data", metavar="DATASET", help="judge by its validation score, and print its test score")
-    add("--fine-tune", type=int, default=0, metavar="EPOCHS", help="train the compressed model on --data")
-    add("--lr", type=float, default=0.005, help="learning rate of fine-tuning (default: 0.005)")
-    add("--seed", type=int, default=0, help="of all random numbers")
+    add("--fine-tune", type=whole(0), default=0, metavar="EPOCHS", help="train the compressed model on --data")
+    add("--lr", type=number(0), default=0.005, help="learning rate of fine-tuning (default: 0.005)")
+    add_seed(parser)
     add_output(parser, "the compressed model, its report and picture")
 
 
@@ -41,11 +44,9 @@ def run(options: argparse.Namespace) -> int:
     from edgenet.pretrained import save_pretrained
 
     out = new_folder(options)
-    if options.fine_tune < 0 or not options.lr > 0:
-        raise ConfigError(f"--fine-tune is 0 or more and --lr above 0, got {options.fine_tune} and {options.lr}.")
-    for name in ("max_drop", "fine_tune"):
-        if getattr(options, name) and not options.data:
-            raise ConfigError(f"--{name.replace('_', '-')} needs --data, the data set to judge by.")
+    for name, given in (("--max-drop", options.max_drop is not None), ("--fine-tune", options.fine_tune > 0)):
+        if given and not options.data:
+            raise ConfigError(f"{name} needs --data, the data set to judge by.")
     if options.plan and options.family:
         raise ConfigError("--family is for --ratio and --max-drop; a plan names its structures itself.")
     torch.manual_seed(options.seed)

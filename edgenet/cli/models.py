@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgenet.cli.values import add_data_root, new_path
 from edgenet.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -76,9 +77,20 @@ def called(model: nn.Module, inputs: tuple[Any, ...], name: str) -> Tensor:
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """``--out``, ``--overwrite`` and ``--data-root``, of commands that make a model."""
-    parser.add_argument("--out", required=True, help=f"folder for {what}")
+    parser.add_argument("--out", type=new_path, required=True, help=f"folder for {what}")
     parser.add_argument("--overwrite", action="store_true", help="replace the model in the folder")
-    parser.add_argument("--data-root", help="folder to look for data in first")
+    add_data_root(parser)
+
+
+def check_folder(folder: Path) -> None:
+    """Before hours of work: that the folder is one, or can be made.
+
+    Raises:
+        ConfigError: if it, or a folder that it would stand in, is a file.
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if not there.is_dir():
+        raise ConfigError(f"{there} is a file, and {folder} is to be a folder. Choose another --out.")
 
 
 def new_folder(options: argparse.Namespace) -> Path:
@@ -88,4 +100,5 @@ def new_folder(options: argparse.Namespace) -> Path:
         raise ConfigError(f"{out} exists. Replace it with --overwrite, or choose another --out.")
     if (out / "config.toml").exists():
         raise ConfigError(f"{out} is the folder of a run; choose another --out.")
+    check_folder(out)
     return out

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenet.cli.command import Command
 from edgenet.cli.printing import score, spread
+from edgenet.cli.values import add_data_root, new_path, seeds, whole
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.text import plain_table
 
@@ -25,15 +26,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model", metavar="LAYER", help="gat, gcn, gcnn, gcat, edge_varying, ...; each has its settings for a data set"
     )
-    add("--seeds", help="how many (3: seeds 0, 1, 2), or which (0,4,7)")
-    add("--epochs", type=int, help="at most so many")
-    add("--out", help="folder of the run (default: runs/DATASET-LAYER)")
+    add("--seeds", type=seeds, help="how many (3: seeds 0, 1, 2), or which (0,4,7)")
+    add("--epochs", type=whole(1), help="at most so many")
+    add("--out", type=new_path, help="folder of the run (default: runs/DATASET-LAYER)")
     add("--resume", action="store_true", help="go on with a run that was interrupted")
     add("--overwrite", action="store_true", help="replace the run in the folder")
     text = "any other setting, for instance optimizer.lr=0.01 or model.options.heads=4"
     add("--set", dest="changes", metavar="TABLE.KEY=VALUE", action="append", default=[], help=text)
-    add("--data-root", help="folder to look for data in first")
     add("--no-pictures", action="store_true", help="draw nothing")
+    add_data_root(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,7 +63,7 @@ def _config(options: argparse.Namespace) -> RunConfig:
     for name, value in (
         ("model.layer", options.model),
         ("training.epochs", options.epochs),
-        ("training.seeds", None if options.seeds is None else _seeds(options.seeds)),
+        ("training.seeds", options.seeds),
         ("out", options.out),
     ):
         if value is not None:
@@ -79,16 +80,6 @@ def _config(options: argparse.Namespace) -> RunConfig:
         describe(options.target)  # an unknown name is an error of the name, not of the layer's options
         config = preset(options.target, options.model, changes)
     return config if config.out else config.replaced(out=f"runs/{config.dataset.name}-{config.model.layer}")
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",") if part.strip()]
-        if not numbers:
-            raise ValueError
-    except ValueError:
-        raise ConfigError(f"--seeds is a number of seeds, or a list such as 0,4,7; got {text!r}.") from None
-    return numbers if "," in text else list(range(*numbers))
 
 
 def _pictures(result: RunResult, dataset: Dataset) -> list[Path]:

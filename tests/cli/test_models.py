@@ -31,20 +31,29 @@ def test_a_run_and_its_model_are_read(train, run):
         (["convert", "gat", "--freeze", "digits", "--out", "o"], "made for 34 input channels and got 64"),
         (["convert", "cut", "--out", "o"], "cut short"),
         (["compress", "gat", "--plan", "none.toml", "--out", "o"], "none.toml"),
-        (["compress", "gat", "--ratio", "0.5", "--out", "o"], "ratio"),
+        (["compress", "gat", "--ratio", "0.5", "--out", "o"], "--ratio: a number above 1 is wanted, got '0.5'"),
         (["compress", "gat", "--ratio", "2", "--family", "low", "--out", "o"], "low"),
         (["compress", "gat", "--max-drop", "0.1", "--out", "o"], "--max-drop needs --data"),
         (["compress", "gat", "--ratio", "2", "--fine-tune", "3", "--out", "o"], "--fine-tune needs --data"),
-        (["compress", "gat", "--ratio", "2", "--fine-tune", "-3", "--out", "o"], "--fine-tune is 0 or more"),
+        (
+            ["compress", "gat", "--ratio", "2", "--fine-tune", "-3", "--out", "o"],
+            "--fine-tune: a whole number from 0 is wanted, got '-3'",
+        ),
+        (
+            ["compress", "gat", "--ratio", "2", "--lr", "nan", "--out", "o"],
+            "--lr: a number above 0 is wanted, got 'nan'",
+        ),
+        (["compress", "gat", "--ratio", "2", "--out", "cut/config.json/o"], "config.json is a file"),
+        (["convert", "gat", "--out", ""], "--out: a path is wanted, got ''"),
+        (["report", "gat", "--picture", "empty"], "empty is a folder"),
         (["report", "nowhere"], "no such model"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_the_user_can_mend_is_one_line(run, arguments, says, gat, tmp_path):
+def test_what_the_user_can_mend_is_one_line(refused, arguments, says, gat, tmp_path):
     (tmp_path / "empty").mkdir()
     save_pretrained(pyg.GCN(2, 2, 1), "cut")
     data = (tmp_path / "cut/model.safetensors").read_bytes()
     (tmp_path / "cut/model.safetensors").write_bytes(data[:-5])
-    code, _, err = run(*arguments)
-    assert code == 2 and says in err and err.startswith("edgenet: ") and err.count("\n") == 1, err
+    assert says in refused(*arguments)
     assert not (tmp_path / "o").exists()
