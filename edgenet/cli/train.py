@@ -40,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train every seed, print the table of their scores, draw the pictures."""
     from edgenet.data import load
-    from edgenet.train import train
+    from edgenet.train import run as train
 
     config = _config(options)
     options.out = config.out  # for the advice after Ctrl-C
