@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from edgenet._version import __version__
-from edgenet.bench.report import processor
+from edgenet.bench.harness.report import processor
 from edgenet.malloc import fresh_block
 from edgenet.ops import backend, native
 

@@ -328,9 +328,11 @@ def _train_seed(
     np.random.seed(seed)
     torch.manual_seed(seed)
     model = task.model()
-    run = Run(config, task.dataset, seed, model, _optimizer(model, config), callbacks, torch.Generator())
+    run = Run(config, task.dataset, seed, model, None, callbacks, torch.Generator())
     run.generator.manual_seed(seed)
     run.hook("on_start")
+    run.optimizer = _optimizer(model, config)
+    run.hook("on_optimizer")
     if folder is not None:
         folder.mkdir(exist_ok=True)
         for file in folder.glob(".*.tmp"):  # a kill in the middle of a write leaves one

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgenet.bench.quantile_program import least, loss, radius
+from edgenet.bench.results.quantile_program import least, loss, radius
 
 __all__ = ["KINDS", "least", "loss", "radius"]
 

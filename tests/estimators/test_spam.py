@@ -8,7 +8,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from edgenet.bench.spam import RELEVANT, draw
+from edgenet.bench.results.spam_simulation import RELEVANT, draw
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators import SpAM
 from edgenet.estimators.backfitting import Fit, Logistic, Squared, _Newton, backfit, largest_penalty

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from edgenet.bench.spam import recovery
+from edgenet.bench.results.spam import recovery
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,161 @@
+"""A network on Cora whose edge weights are sums of functions of readable edge features, and one training run of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from edgenet.bench.results.additive_features import edge_features, noise_features
+from edgenet.compress import GroupLasso, Loop
+from edgenet.data import load
+from edgenet.graph import Graph
+from edgenet.nn import EdgeNetConv
+from edgenet.phi import Additive
+from edgenet.structured import SparseSignal, sparse_features
+
+Job = dict[str, Any]
+HIDDEN, EPOCHS, DF, NOISE = 64, 300, 3, 10
+RATE, FUNCTION_RATE, DECAY, DROPOUT, EDGE_DROPOUT = 0.005, 0.003, 5e-4, 0.6, 0.6
+
+
+class Network(nn.Module):
+    """Two layers that walk the graph by the same edge weights, softmax over in-edges of f_1(a_e1) + ... + f_D(a_eD).
+
+    With all functions at zero every node averages its in-neighbours and itself. In training some edges are dropped, as
+    GAT drops attention.
+
+    Args:
+        in_channels, out_channels: features and classes.
+        features: D; 0 for no functions at all.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, features: int) -> None:
+        super().__init__()
+        self.phi = Additive(1, 1, edge_dim=max(1, features), endpoints="none", link="softmax", df=DF)
+        common = {"phi": self.phi, "self_tap": False, "add_self_loops": False}
+        self.first = EdgeNetConv(in_channels, HIDDEN, **common)
+        self.second = EdgeNetConv(HIDDEN, out_channels, **common)
+
+    def fit_basis(self, graph: Graph, attr: Tensor) -> Network:
+        """Make the basis of the functions, of features that do not change from now on."""
+        self.phi.fit_basis(None, graph, attr)
+        functions = self.phi.functions["edge"]
+        functions._splines = _remembered(functions._splines)
+        return self
+
+    def forward(self, x: SparseSignal, graph: Graph, attr: Tensor) -> Tensor:
+        """(N, F), E edges with their self-loops, (E, D) -> (N, classes)."""
+        hidden = F.elu(self.first(x.dropout(DROPOUT, self.training), graph, self._dropped(graph), attr))
+        hidden = F.dropout(hidden, DROPOUT, self.training)
+        return self.second(hidden, graph, self._dropped(graph), attr)
+
+    def _dropped(self, graph: Graph) -> Tensor:
+        return F.dropout(torch.ones(graph.num_edges, 1), EDGE_DROPOUT, self.training)
+
+
+def _remembered(compute: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same, worked out once for a tensor that comes again and again: half of an epoch otherwise."""
+    last: list[Tensor] = []
+
+    def remembered(values: Tensor) -> Tensor:
+        if not last or last[0] is not values:
+            last[:] = values, compute(values)
+        return last[1]
+
+    return remembered
+
+
+@lru_cache(maxsize=2)
+def problem(dataset: str, root: str | None) -> tuple[Data, SparseSignal, Graph, dict[str, Tensor]]:
+    """A data set of one graph: its data, sparse features, graph with self-loops, and {name: (E,)} edge features, of
+    which the last are noise."""
+    data = load(dataset, root=root).train[0]
+    graph = Graph(data.edge_index, data.num_nodes).with_self_loops()[0]
+    features = edge_features(data.x, graph) | noise_features(graph.num_edges, NOISE)
+    return data, SparseSignal.of(sparse_features(data.x, density=1.0)), graph, features
+
+
+def trained(job: Job) -> dict[str, Any]:
+    """The result of a run, from its file where it is done.
+
+    A job has "file", "dataset", "data_root", "seed", "penalty", "epochs", and "features": names of the features that
+    may have functions, none of them for the plain shift operator. The network of the best validation accuracy (of
+    equals, of the lower validation loss) is kept beside the file; the test nodes choose nothing.
+    """
+
+    def compute() -> dict[str, Any]:
+        result, state = train(job)
+        torch.save(state, Path(job["file"]).with_suffix(".pt"))
+        return result
+
+    return kept({**job, "settings": [HIDDEN, DF, NOISE, RATE, FUNCTION_RATE, DECAY, DROPOUT, EDGE_DROPOUT]}, compute)
+
+
+def kept(job: Job, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The JSON-able result of a job, from the file that it names where that holds the result of the same job."""
+    file = Path(job["file"])
+    if file.exists():
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if stored["job"] == job:
+            return stored["result"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    result = compute()
+    file.write_text(json.dumps({"job": job, "result": result}, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def train(job: Job) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Train one network; its result, and the state of its best epoch."""
+    data, x, graph, _ = problem(job["dataset"], job["data_root"])
+    torch.manual_seed(job["seed"])
+    network, attr = made(job)
+    functions = [p for name, p in network.named_parameters() if name.startswith("phi.")]
+    channels = [p for name, p in network.named_parameters() if not name.startswith("phi.")]
+    groups = [{"params": channels, "weight_decay": DECAY}]
+    callbacks = []
+    if job["features"]:
+        groups.append({"params": functions, "lr": FUNCTION_RATE})
+        callbacks = [GroupLasso({r"phi\.functions": "functions"}, job["penalty"])]
+    loop = Loop(network, torch.optim.Adam(groups, lr=RATE), callbacks)
+    best, result, state = (-1.0, 0.0), {}, {}
+    for epoch in range(1, job["epochs"] + 1):
+        network.train()
+        loop.step_on(F.cross_entropy(network(x, graph, attr)[data.train_mask], data.y[data.train_mask]))
+        network.eval()
+        with torch.no_grad():
+            scores = network(x, graph, attr)
+        right = (scores.argmax(1) == data.y).double()
+        loss = float(F.cross_entropy(scores[data.val_mask], data.y[data.val_mask]))
+        now = (float(right[data.val_mask].mean()), -loss)
+        if now > best:
+            best, state = now, {name: value.clone() for name, value in network.state_dict().items()}
+            sizes = network.phi.norms()["edge"].flatten().tolist()
+            result = {
+                "val": now[0], "test": float(right[data.test_mask].mean()), "epoch": epoch,
+                "sizes": {name: size for name, size in zip(job["features"], sizes, strict=False) if size},
+            }  # fmt: skip
+    return result, state
+
+
+def made(job: Job) -> tuple[Network, Tensor]:
+    """A new network, and the (E, D) edge features that it reads."""
+    data, _, graph, features = problem(job["dataset"], job["data_root"])
+    columns = [features[name] for name in job["features"]] or [torch.zeros(graph.num_edges)]
+    attr = torch.stack(columns, 1)
+    network = Network(data.x.shape[1], int(data.y.max()) + 1, len(job["features"]))
+    return network.fit_basis(graph, attr), attr
+
+
+def restored(job: Job) -> tuple[Network, Tensor]:
+    """The network that a run kept, and the (E, D) edge features that it reads."""
+    network, attr = made(job)
+    network.load_state_dict(torch.load(Path(job["file"]).with_suffix(".pt"), weights_only=True))
+    return network.eval(), attr

@@ -1,0 +1,82 @@
+"""``edgenet bench layers``: whole layers beside PyG's and DGL's, with the same parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgenet.bench.harness.cells import error, milliseconds, times_ours
+from edgenet.bench.harness.graphs import sample
+from edgenet.bench.harness.performance import Record, Settings, described
+from edgenet.bench.harness.timing import BOTH, FORWARD, compared
+from edgenet.bench.harness.worker import Job
+from edgenet.bench.speed import dense_filter
+from edgenet.bench.speed.layer_problem import LayerProblem
+from edgenet.bench.speed.reference import LayerShape
+from edgenet.graph import Graph
+from edgenet.text import markdown_table
+
+TITLE = "Layers"
+_SMALL, _WIDE = ("cora", "arxiv"), ("ppi",)
+#: (layer, the graphs it is measured on)
+LAYERS = [
+    (LayerShape("gat", 64, 8, 8), _SMALL),
+    (LayerShape("gat", 50, 256, 4), _WIDE),
+    (LayerShape("gatv2", 64, 8, 8), _SMALL),
+    (LayerShape("gatv2", 50, 256, 4), _WIDE),
+    (LayerShape("gcn", 64, 64), _SMALL),
+    (LayerShape("gcn", 50, 1024), _WIDE),
+    (LayerShape("tag", 64, 64), _SMALL),
+    (LayerShape("tag", 50, 64), _WIDE),
+]
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """One for every layer, graph and allocator; then those of the dense filter."""
+    found = []
+    for malloc in settings.malloc:
+        for shape, graphs in LAYERS:
+            for graph in graphs:
+                if graph in settings.graphs:
+                    title = f"{shape.layer} {shape} on {graph}"
+                    found.append(settings.job(__name__, title, malloc, graph=graph, shape=vars(shape)))
+    return found + dense_filter.jobs(settings)
+
+
+def measure(job: Job) -> dict[str, Any]:
+    """Time ours and the peers' layers on one graph."""
+    found = sample(job["graph"], job["data_root"])
+    problem = LayerProblem(LayerShape(**job["shape"]), Graph(found.edge_index, found.num_nodes))
+    rows = compared(problem.implementations(job["peers"]), problem.reference, job["rounds"])
+    return {"graph": found.facts(), "rows": rows}
+
+
+def parts(records: list[Record], settings: Settings) -> list[str]:
+    """The section's paragraphs and tables."""
+    own = [record for record in records if record[0]["measure"] == __name__]
+    text = [
+        "Gradients are those in the input and in all parameters. All layers hold the same parameters. Self-loops are "
+        "in DGL's graphs beforehand; PyG's `GCNConv` caches its normalisation. DGL is told the degrees that edgenet "
+        "and PyG normalise by: in-degrees, of which 0 counts as infinite.",
+        described(own, settings),
+    ]
+    header = ("graph", "layer", "implementation", "forward, ms", "× ours", "forward + backward, ms", "× ours", "error")
+    for malloc in settings.malloc:
+        rows = []
+        for job, result in own:
+            ours = result["rows"][0]
+            for row in result["rows"] if job["malloc"] == malloc else []:
+                rows.append(
+                    (
+                        job["graph"],
+                        str(LayerShape(**job["shape"])),
+                        row["name"],
+                        milliseconds(row, FORWARD),
+                        times_ours(row, ours, FORWARD),
+                        milliseconds(row, BOTH),
+                        times_ours(row, ours, BOTH),
+                        error(row),
+                    )
+                )
+        if rows:
+            text += [f"### Layers, {malloc} allocator", markdown_table(header, rows)]
+    return [*text, *dense_filter.parts(records)]

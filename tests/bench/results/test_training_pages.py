@@ -1,0 +1,151 @@
+"""The pages of results hold what the runs behind them measured."""
+
+import json
+import sys
+
+import pytest
+
+from edgenet.bench.harness import jobs, report
+from edgenet.bench.results import EXPERIMENTS, cora, ppi, source_localisation
+from edgenet.cli import main
+from edgenet.presets import preset
+
+from train.small_data import graphs, nodes  # isort: skip
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Runs without a process of their own each."""
+
+    def one_after_the_other(configs, processes, run=jobs.trained):
+        return [run(job) for job in configs]
+
+    for module in (cora, ppi, source_localisation):
+        monkeypatch.setattr(module, "run_all", one_after_the_other)
+
+
+def test_mean_and_spread_are_of_the_sample():
+    assert report.spread([0.81, 0.83]) == "82.0 ± 1.4"
+    assert report.spread([0.5]) == "50.0"
+    assert report.spread([1.0, 2.0, 3.0], 1, 0) == "2 ± 1"
+
+
+def test_the_command_is_quoted_as_one_would_type_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/some/where/edgenet", "bench", "cora", "--out", "a page.md"])
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "67108864")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    text = "OMP_NUM_THREADS=1 MALLOC_TOP_PAD_=67108864 edgenet bench cora --out 'a page.md'"
+    assert (
+        report.command().endswith(text.removeprefix("OMP_NUM_THREADS=1 ")) and "OMP_NUM_THREADS=1" in report.command()
+    )
+
+
+def test_source_localisation_writes_what_its_runs_measured(tmp_path, monkeypatch, in_this_process):
+    monkeypatch.setattr(source_localisation, "GRAPHS", {"sbm10": ("SBM, 10 nodes", {"num_nodes": 10}, 2)})
+    monkeypatch.setattr(source_localisation, "SIZES", [40, 20, 20])
+    networks = {name: source_localisation.NETWORKS[name] for name in ("gcnn", "hybrid")}
+    monkeypatch.setattr(source_localisation, "NETWORKS", networks)
+    out, runs = tmp_path / "page.md", tmp_path / "runs"
+    monkeypatch.setattr(sys, "argv", ["edgenet", "bench", "source_localisation"])
+    arguments = ["bench", "source_localisation", "--seeds", "2", "--out", str(out), "--runs", str(runs)]
+    assert main(arguments) == 0
+    page = out.read_text(encoding="utf-8")
+    tests = [
+        json.loads((runs / f"sbm10-hybrid-{seed}" / "summary.json").read_text())["test"]["mean"] for seed in (0, 1)
+    ]
+    (row,) = [line for line in page.splitlines() if line.startswith("| hybrid")]
+    assert f"**{report.spread(tests)}**" in row
+    assert "edgenet bench source_localisation" in page and "GPU: not measured" in page
+    before = out.read_text(encoding="utf-8")
+    assert main(arguments) == 0  # runs that are done are read
+    assert out.read_text(encoding="utf-8") == before
+
+
+def test_pyg_stands_where_our_layer_stands(tmp_path, monkeypatch):
+    """The comparison trains PyG's GATConv in the same loop; with one set of weights both give one function."""
+    import torch
+
+    from edgenet.graph import Graph
+    from edgenet.nn import SPECIALIZATIONS
+
+    graph = Graph(torch.randint(0, 9, (2, 30)), 9)
+    theirs, ours = ppi.PyGLayer(5, 4, heads=3), SPECIALIZATIONS["gat"](5, 4, heads=3)
+    for mine, value in (
+        (ours.lift.linear.weight.weight, theirs.conv.lin.weight),
+        (ours.phi.att_source.weight, theirs.conv.att_src),
+        (ours.phi.att_target.weight, theirs.conv.att_dst),
+    ):
+        mine.data.copy_(value.data.view_as(mine))
+    x = torch.randn(9, 5)
+    torch.testing.assert_close(ours(x, graph), theirs(x, graph))
+
+
+def test_every_bench_has_a_module_that_runs_it():
+    from importlib import import_module
+
+    for name, (text, seeds) in EXPERIMENTS.items():
+        assert callable(import_module(f"edgenet.bench.results.{name}").run) and text and seeds > 0
+
+
+def test_the_traceback_is_shown_on_demand_before_and_behind_the_name(capsys):
+    for arguments in (
+        ["--debug", "cora", "--seeds", "0"],
+        ["cora", "--seeds", "0", "--debug"],
+        ["cora", "--seeds", "0"],
+    ):
+        assert main(["bench", *arguments]) == 2
+        assert ("Traceback" in capsys.readouterr().err) == ("--debug" in arguments)
+
+
+def row_of(page, title):
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| {title} |")]
+    return row
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["seeds"]
+
+
+def quick(dataset, layer, changes):
+    return preset(dataset, layer, {**changes, "training.epochs": 3, "training.patience": 0})
+
+
+def test_every_row_of_cora_is_of_its_own_run(tmp_path, monkeypatch, in_this_process):
+    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: nodes(200))
+    monkeypatch.setattr(cora, "preset", quick)
+    cora.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None)
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    for layer, (title, _) in cora.NETWORKS.items():
+        results, row = summary_of(tmp_path / "runs" / layer), row_of(page, title)
+        assert len(results) == 2 and f"`{layer}` | {results[0]['parameters']:,} |" in row
+        assert report.spread([result["val"] for result in results]) in row
+        assert f"**{report.spread([result['test'] for result in results])}**" in row
+
+
+def test_every_row_of_ppi_is_of_its_own_runs(tmp_path, monkeypatch, in_this_process):
+    from edgenet.nn import SPECIALIZATIONS
+
+    monkeypatch.setitem(SPECIALIZATIONS, "pyg_gat", ppi.PyGLayer)  # taken out again after the test
+    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: graphs())
+    ppi.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None, epochs=2)
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    shown = []
+    for layer, title in ppi.NETWORKS.items():
+        results = [summary_of(tmp_path / "runs" / f"{layer}-{seed}")[0] for seed in (0, 1)]
+        shown.append(report.spread([result["test"] for result in results], digits=2))
+        assert [result["seed"] for result in results] == [0, 1] and f"**{shown[-1]}**" in row_of(page, title)
+    assert shown[0] != shown[1]
+
+
+def test_a_page_says_which_rows_were_measured_under_other_settings(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: nodes())
+    monkeypatch.delenv("MALLOC_TOP_PAD_", raising=False)
+    job = (quick("ring", "gcn", {"out": str(tmp_path / "run")}), None)
+    assert report.measured_elsewhere([jobs.trained(job)]) == []
+    monkeypatch.setenv("MALLOC_TOP_PAD_", "67108864")
+    read = jobs.trained(job)
+    (text,) = report.measured_elsewhere([read, {"measured": report.settings()}])
+    assert text.startswith("1 of 2 runs were made earlier") and "threads 1" in text and "MALLOC" not in text
+    (tmp_path / "run" / "measured.json").unlink()
+    (text,) = report.measured_elsewhere([jobs.trained(job), read])
+    assert text.startswith("2 of 2") and text.endswith("threads 1; not recorded.")
