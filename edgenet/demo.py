@@ -19,8 +19,7 @@ from edgenet.convert import to_edgenet
 from edgenet.data import Dataset
 from edgenet.errors import ConfigError
 from edgenet.pretrained import from_pretrained, save_pretrained
-from edgenet.train import Task, fit
-from edgenet.train.tuning import Latest, fine_tune
+from edgenet.train import Latest, Task, fine_tune, fit
 
 FAMILIES = ("low_rank", "kronecker", "tensor_train", "block_circulant", "hashed")
 RATIOS = (4.0, 10.0, 25.0)

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "checkpoint": "errors _version",
     "testing": LOW,  # anything below nn
     "plots": f"{LOW} nn models compress",  # draws its reports
-    "train": f"{LOW} nn models compress convert data config checkpoint plots",
+    "train": f"{LOW} nn models compress pretrained data config checkpoint",
     "bench": f"{LOW} nn models compress selection convert data config presets checkpoint plots train estimators "
     "testing _version",
     "doctor": "ops malloc bench _version",
@@ -74,7 +74,7 @@ THIRD_PARTY = {
 # who may import modules of edgenet inside functions: commands, so that a line of help does not wait for torch
 LATE = ("cli", "bench", "doctor")
 # other packages that may be imported inside functions, for they are optional, or slow and seldom needed
-SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn"
+SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
 

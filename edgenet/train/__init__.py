@@ -11,6 +11,7 @@ from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.run import run
 from edgenet.train.seeds import read_run_model, run_seeds
 from edgenet.train.task import LOSSES, Score, Task
+from edgenet.train.tuning import Latest, fine_tune
 
 __all__ = [
     "LOSSES",
@@ -24,6 +25,7 @@ __all__ = [
     "FitResult",
     "Fitting",
     "JsonLines",
+    "Latest",
     "Metric",
     "RunResult",
     "Score",
@@ -33,6 +35,7 @@ __all__ = [
     "TensorBoard",
     "Training",
     "call_model",
+    "fine_tune",
     "fit",
     "read_metrics",
     "read_result",

@@ -54,4 +54,5 @@ class Best:
     def fits(self, model: nn.Module) -> bool:
         """Whether the tensors that were kept are those of the model as it is now."""
         now = model.state_dict()
-        return list(now) == list(self.state) and all(now[name].shape == value.shape for name, value in self.state.items())
+        same = now.keys() == self.state.keys()
+        return same and all(now[name].shape == value.shape for name, value in self.state.items())

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -139,10 +140,10 @@ class TensorBoard:
 
     def __init__(self, folder: str | Path) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            self._kind = import_module("torch.utils.tensorboard").SummaryWriter
         except ImportError as error:
             raise ConfigError("curves for TensorBoard want its package: pip install tensorboard.") from error
-        self._kind, self._folder = SummaryWriter, str(folder)
+        self._folder = str(folder)
         self._writer: Any = None
 
     def start(self, epoch: int) -> None:

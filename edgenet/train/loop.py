@@ -68,8 +68,8 @@ class Fitting(Training):
             raise ConfigError(f"patience ({table.patience}) waits for a better validation score, and there are no val data.")
         self.device = device_of(self.model, table.device)
         self.dtype = dtype_of(self.model, table.dtype)
-        seed = self.seed if self.seed is not None else int(torch.randint(2**31, ()))
-        self.generator.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):  # the order of batches must not change what the model draws
+            self.generator.manual_seed(int(torch.randint(2**31, ())) if self.seed is None else self.seed)
 
     # ---------------------------------------------------------------- the whole
     def run(self, folder: SeedFolder | None = None, log: Sequence[Callable[..., Any]] = (), name: str = "", progress: bool = True) -> FitResult:

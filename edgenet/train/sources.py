@@ -286,7 +286,8 @@ class Sources:
                 raise ShapeError(f"{self.name}: the {split} split is empty.")
             if isinstance(thing[0], BaseData):
                 number = len(thing)
-                graphs = [self._data(thing[i], f"{self.name}, {split} graph {i}") for i in range(number)]
+                where = [f"{self.name}, {split} graph {i}" if number > 1 else f"{self.name}, {split}" for i in range(number)]
+                graphs = [self._data(thing[i], where[i]) for i in range(number)]
                 return Graphs(graphs, split, self.size, self.target)
             return Sampled(thing, split, self.size, self.target, self.place)
         if hasattr(thing, "__iter__") and not isinstance(thing, str | tuple | dict | Tensor):

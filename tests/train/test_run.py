@@ -9,13 +9,17 @@ from torch import nn
 
 from edgenet.config import RunConfig
 from edgenet.errors import CheckpointError, ConfigError, EdgeIndexError, ShapeError
-from edgenet.train import Callback, DivergenceError, Run, RunResult, Tally, load_model, read_metrics, train
+from edgenet.pretrained import from_pretrained
+from edgenet.train import (
+    METRICS, Callback, DivergenceError, RunResult, Score, Tally, Task, Training, read_metrics, read_result,
+    read_run_model, run,
+)  # fmt: skip
 
 from train.small_data import DATASETS, config, graphs, nodes, signals  # isort: skip
 
 
 def fit(data, settings, **options):
-    return train(settings, dataset=data, progress=False, **options)
+    return run(settings, dataset=data, progress=False, **options)
 
 
 def weights(result, seed=0):
@@ -23,7 +27,7 @@ def weights(result, seed=0):
 
 
 def equal(a, b):
-    return list(a) == list(b) and all(torch.equal(a[key], b[key]) for key in a)
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 # ---------------------------------------------------------------- learning
@@ -73,41 +77,38 @@ def test_the_model_has_the_configured_dtype_and_the_default_is_put_back(dtype):
 
 def test_edge_tables_are_made_before_the_optimizer_and_are_trained():
     class Start(Callback):
-        def on_start(self, run):
-            self.before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
-            self.run = run
+        def on_start(self, training):
+            self.before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
+            self.training = training
 
     start = Start()
     fit(nodes(), config("edge_varying", model__options={"bank": "heads", "heads": 2}), callbacks=[start])
     tables = [name for name in start.before if "edge_table" in name]
-    assert tables and all(not torch.equal(dict(start.run.model.named_parameters())[n], start.before[n]) for n in tables)
+    assert tables and all(not torch.equal(dict(start.training.model.named_parameters())[n], start.before[n]) for n in tables)
 
 
 # ---------------------------------------------------------------- stopping
 class Script(Callback):
     """Lets a run believe that its validation scores are those of a script, by way of the model's own weights."""
 
-    def after_step(self, run):
+    def after_step(self, training):
         with torch.no_grad():
-            for p in run.model.parameters():
-                p.fill_(run.epoch / 100)
+            for p in training.model.parameters():
+                p.fill_(training.epoch / 100)
 
 
 def scripted(monkeypatch, values, **changes):
     """A run whose epochs have the given (validation metric, validation loss); its weights say which epoch was kept."""
-    import edgenet.train as module
+    evaluate, epoch = Task.evaluate, [0]
 
-    evaluate, epoch = module._Task.evaluate, [0]
-
-    def scored(task, model):
-        tallies = evaluate(task, model)
+    def scored(task, model, **options):
+        scores = evaluate(task, model, **options)
         if epoch[0] < len(values):
-            metric, loss = values[epoch[0]]
-            tallies["val"].metric, tallies["val"].loss = lambda: metric, lambda: loss
+            scores["val"] = Score(*values[epoch[0]])
         epoch[0] += 1
-        return tallies
+        return scores
 
-    monkeypatch.setattr(module._Task, "evaluate", scored)
+    monkeypatch.setattr(Task, "evaluate", scored)
     result = fit(nodes(), config(training__epochs=len(values), **changes), callbacks=[Script()])
     kept = next(iter(result.models[0].parameters())).flatten()[0].item()
     assert round(100 * kept) == result.seeds[0].best_epoch
@@ -141,13 +142,13 @@ def test_a_lower_error_is_a_better_one():
 # ---------------------------------------------------------------- optimizer, callbacks
 def test_decay_on_the_first_layer_leaves_the_others_alone():
     class Groups(Callback):
-        def on_start(self, run):
-            first = {id(p) for p in run.model.convs[0].parameters()}
-            for group in run.optimizer.param_groups:
+        def on_optimizer(self, training):
+            first = {id(p) for p in training.model.convs[0].parameters()}
+            for group in training.optimizer.param_groups:
                 for p in group["params"]:
                     assert group["weight_decay"] == (0.3 if id(p) in first else 0.0)
-            self.count = sum(len(group["params"]) for group in run.optimizer.param_groups)
-            assert self.count == len(list(run.model.parameters()))
+            self.count = sum(len(group["params"]) for group in training.optimizer.param_groups)
+            assert self.count == len(list(training.model.parameters()))
 
     groups = Groups()
     fit(nodes(), config(optimizer__weight_decay=0.3, optimizer__decay_on="first"), callbacks=[groups])
@@ -157,8 +158,8 @@ def test_decay_on_the_first_layer_leaves_the_others_alone():
 @pytest.mark.parametrize("name, kind", [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])
 def test_the_optimizer_is_the_one_that_was_asked_for(name, kind):
     class Look(Callback):
-        def on_start(self, run):
-            self.kind = type(run.optimizer).__name__
+        def on_optimizer(self, training):
+            self.kind = type(training.optimizer).__name__
 
     look = Look()
     fit(nodes(), config(optimizer__name=name), callbacks=[look])
@@ -170,19 +171,19 @@ def test_callbacks_are_called_in_order_at_every_step():
         def __init__(self):
             self.notes = []
 
-        def on_start(self, run):
-            self.notes.append(("start", run.epoch, run.step))
+        def on_start(self, training):
+            self.notes.append(("start", training.epoch, training.step))
 
-        def penalty(self, run):
-            self.notes.append(("penalty", run.epoch, run.step))
-            assert all(p.grad is None for p in run.model.parameters())
+        def penalty(self, training):
+            self.notes.append(("penalty", training.epoch, training.step))
+            assert all(p.grad is None for p in training.model.parameters())
 
-        def after_backward(self, run):
-            self.notes.append(("backward", run.epoch, run.step))
-            assert all(p.grad is not None for p in run.model.parameters())
+        def after_backward(self, training):
+            self.notes.append(("backward", training.epoch, training.step))
+            assert all(p.grad is not None for p in training.model.parameters())
 
-        def after_step(self, run):
-            self.notes.append(("step", run.epoch, run.step))
+        def after_step(self, training):
+            self.notes.append(("step", training.epoch, training.step))
 
     notes = Notes()
     fit(graphs(5), config(training__epochs=2, training__batch_size=3), callbacks=[notes])
@@ -194,8 +195,8 @@ def test_callbacks_are_called_in_order_at_every_step():
 
 def test_a_penalty_is_trained_on_and_is_not_part_of_the_reported_loss():
     class Shrink(Callback):
-        def penalty(self, run):
-            return 1e3 * sum(p.square().sum() for p in run.model.parameters())
+        def penalty(self, training):
+            return 1e3 * sum(p.square().sum() for p in training.model.parameters())
 
     free, small = (fit(nodes(), config(training__epochs=40), callbacks=c) for c in ([], [Shrink()]))
     size = [sum(p.square().sum().item() for p in r.models[0].parameters()) for r in (free, small)]
@@ -206,8 +207,8 @@ def test_a_callback_may_have_some_of_the_hooks_only():
     class Half:
         steps = 0
 
-        def after_step(self, run):
-            assert isinstance(run, Run)
+        def after_step(self, training):
+            assert isinstance(training, Training)
             self.steps += 1
 
     half = Half()
@@ -217,21 +218,21 @@ def test_a_callback_may_have_some_of_the_hooks_only():
 
 # ---------------------------------------------------------------- scores
 def test_micro_f1_counts_over_all_batches_at_once():
-    tally = Tally("multilabel")
+    tally = Tally(METRICS["micro_f1"])
     tally.add(torch.tensor([[1.0, -1.0], [1.0, -1.0]]), torch.tensor([[1.0, 1.0], [0.0, 0.0]]), 2.0)
     tally.add(torch.tensor([[1.0, -1.0]]), torch.tensor([[1.0, 0.0]]), 5.0)
     assert tally.metric() == pytest.approx(2 * 2 / (2 * 2 + 1 + 1)) and tally.loss() == pytest.approx(3.0)
 
 
 def test_accuracy_and_rmse_by_hand():
-    accuracy, rmse = Tally("class"), Tally("value")
+    accuracy, rmse = Tally(METRICS["accuracy"]), Tally(METRICS["rmse"])
     accuracy.add(torch.tensor([[1.0, 2.0], [3.0, 0.0], [0.0, 1.0]]), torch.tensor([1, 0, 0]), 0.0)
     rmse.add(torch.tensor([[1.0], [5.0]]), torch.tensor([4.0, 1.0]), 0.0)
     assert accuracy.metric() == pytest.approx(2 / 3) and rmse.metric() == pytest.approx(math.sqrt((9 + 16) / 2))
 
 
 def test_without_a_hit_or_a_label_f1_is_0():
-    tally = Tally("multilabel")
+    tally = Tally(METRICS["micro_f1"])
     tally.add(torch.tensor([[-1.0]]), torch.tensor([[0.0]]), 0.0)
     assert tally.metric() == 0.0
 
@@ -257,7 +258,8 @@ def test_a_run_leaves_its_configuration_metrics_models_and_summary(tmp_path):
     result = fit(nodes(), settings)
     folder = tmp_path / "a" / "run"
     found = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-    own = [f"seed-{s}/{name}" for s in (0, 5) for name in ("metrics.jsonl", "model.pt")]
+    model = [f"model/{name}" for name in ("README.md", "config.json", "model.safetensors")]
+    own = [f"seed-{s}/{name}" for s in (0, 5) for name in ("metrics.jsonl", "result.json", *model)]
     assert found == sorted(["config.toml", "summary.json", *own])
     assert RunConfig.from_toml(folder / "config.toml") == settings
     records = read_metrics(folder / "seed-5" / "metrics.jsonl")
@@ -283,11 +285,12 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
         ("values", "gcnn", {"readout": "node"}),
     ],
 )
-def test_a_saved_model_comes_back_from_its_file_alone(tmp_path, name, layer, options):
+def test_a_model_comes_back_from_its_folder_alone(tmp_path, name, layer, options):
     data = DATASETS[name]()
     settings = config(layer, out=str(tmp_path / "run"), model__options=options, training__epochs=2)
     trained = fit(data, settings).models[0]
-    model, result = load_model(tmp_path / "run" / "seed-0" / "model.pt")
+    folder = tmp_path / "run" / "seed-0"
+    model, result = from_pretrained(folder / "model"), read_result(folder)
     first = data.test[0]
     weight = (first.edge_weight,) if "edge_weight" in first else ()
     assert not model.training and equal(model.state_dict(), trained.state_dict()) and result.seed == 0
@@ -295,29 +298,46 @@ def test_a_saved_model_comes_back_from_its_file_alone(tmp_path, name, layer, opt
         assert torch.equal(model(first.x, first.edge_index, *weight), trained(first.x, first.edge_index, *weight))
 
 
-def test_a_model_file_with_another_content_is_refused(tmp_path):
-    from edgenet import checkpoint
-
+def test_a_result_with_another_content_is_refused(tmp_path):
     fit(nodes(), config(out=str(tmp_path / "run")))
-    file = tmp_path / "run" / "seed-0" / "model.pt"
-    state = checkpoint.load(file)
-    own = state["model_config"]
+    own = tmp_path / "run" / "seed-0"
+    good = json.loads((own / "result.json").read_text())
+    numbers = good["result"]
     for broken, says in [
-        ({**state, "kind": "os.system"}, "is no trained model"),
-        ({**state, "model_config": {**own, "hidden_channels": 5}}, "does not fit this NodeClassifier"),
-        ({**state, "model_config": {**own, "colour": 5}}, "is no trained model"),
-        ({"a": 1}, "is no trained model"),
-        ([], "is no trained model"),
-        ({**state, "model": [1]}, "is no trained model"),
-        ({**state, "model": {1: torch.zeros(1)}}, "does not fit this NodeClassifier"),
-        ({**state, "model_config": {**own, "hidden_channels": 10**15}}, "is no trained model"),
-        ({**state, "result": {**state["result"], "val": "x"}}, "is no trained model"),
-        ({**state, "result": {**state["result"], "test": math.nan}}, "is no trained model: .* its test nan"),
+        ({"a": 1}, "not the result of a training"),
+        ([], "not the result of a training"),
+        ({**good, "format": 2}, "of another format version than 1"),
+        ({**good, "result": [1]}, "damaged, no result"),
+        ({**good, "result": {}}, "damaged, no result"),
+        ({**good, "result": {**numbers, "val": "x"}}, "damaged, .* val is 'x'"),
+        ({**good, "result": {**numbers, "test": math.nan}}, "damaged, .* test is nan"),
+        ({**good, "result": {**numbers, "epochs": -1}}, "damaged, .* epochs is -1"),
+        ({**good, "result": {**numbers, "colour": 1}}, "damaged, no result"),
     ]:
-        checkpoint.save(file, broken)
-        with pytest.raises(CheckpointError, match=rf"model\.pt: {says}") as error:
-            load_model(file)
+        (own / "result.json").write_text(json.dumps(broken))
+        with pytest.raises(CheckpointError, match=rf"result\.json: .*{says}") as error:
+            read_result(own)
         assert "\n" not in str(error.value)
+    (own / "result.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"result\.json: damaged, it is no JSON"):
+        read_result(own)
+    (own / "result.json").unlink()
+    with pytest.raises(CheckpointError, match="the training is not done"):
+        read_result(own)
+
+
+def test_the_model_of_a_run_is_that_of_its_best_seed(tmp_path):
+    for data, layer, options in ((nodes(), "gcn", {}), (signals("value"), "gcnn", {"readout": "node"})):
+        folder = tmp_path / layer
+        settings = config(layer, out=str(folder), training__seeds=[0, 1, 2], model__options=options)
+        result = fit(data, settings)
+        best = (min if result.metric == "rmse" else max)(result.seeds, key=lambda r: r.val)
+        found = {seed for seed, model in result.models.items() if result.seeds[seed].val == best.val}
+        model = read_run_model(folder).state_dict()
+        assert any(equal(model, result.models[seed].state_dict()) for seed in found)
+    assert equal(read_run_model(folder / "seed-1").state_dict(), result.models[1].state_dict())
+    with pytest.raises(CheckpointError, match="no seed of this run is done"):
+        read_run_model(tmp_path)
 
 
 def test_a_folder_that_holds_something_is_not_touched_unless_told(tmp_path):
@@ -349,16 +369,15 @@ def test_overwriting_replaces_the_run_and_leaves_other_files(tmp_path):
     fit(nodes(), config(out=str(tmp_path / "run"), training__seeds=[0, 1]))
     (tmp_path / "run" / "seed-1" / "notes.txt").write_text("mine")
     fit(nodes(), config("gat", out=str(tmp_path / "run")), overwrite=True)
-    assert not (tmp_path / "run" / "seed-1" / "model.pt").exists()
-    assert (tmp_path / "run" / "seed-1" / "notes.txt").exists()
+    assert [p.name for p in (tmp_path / "run" / "seed-1").iterdir()] == ["notes.txt"]
     assert RunConfig.from_toml(tmp_path / "run" / "config.toml").model.layer == "gat"
 
 
 # ---------------------------------------------------------------- bad input
 def test_a_loss_that_is_not_finite_says_when_and_what_to_try():
     class Poison(Callback):
-        def penalty(self, run):
-            return torch.tensor(float("nan")) if run.epoch == 3 else None
+        def penalty(self, training):
+            return torch.tensor(float("nan")) if training.epoch == 3 else None
 
     with pytest.raises(DivergenceError, match=r"the loss is nan at epoch 3, step 3 \(seed 0\).*optimizer\.lr=0\.002"):
         fit(nodes(), config(), callbacks=[Poison()])
@@ -366,9 +385,9 @@ def test_a_loss_that_is_not_finite_says_when_and_what_to_try():
 
 def test_a_score_that_is_not_finite_is_no_result(tmp_path):
     class Break(Callback):
-        def after_step(self, run):
-            if run.epoch == 2:
-                next(run.model.parameters()).data.fill_(float("nan"))
+        def after_step(self, training):
+            if training.epoch == 2:
+                next(training.model.parameters()).data.fill_(float("nan"))
 
     for name in ("nodes", "values"):
         options = {"model__options": {"readout": "node"}, "training__batch_size": 100} if name == "values" else {}
