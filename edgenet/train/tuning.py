@@ -38,7 +38,9 @@ def fine_tune(
         raise ConfigError(f"fine_tune keeps the best epoch by validation, and {task.name} has no val data.")
     before = task.evaluate(model, ("val",))["val"].metric
     kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    result = fit(model, task, None, [AsEvaluated(), *callbacks], metric=Latest.of(task.metric), progress=progress, **changes)
+    result = fit(
+        model, task, None, [AsEvaluated(), *callbacks], metric=Latest.of(task.metric), progress=progress, **changes
+    )
     if result.val is not None and task.better(before, result.val):
         model.load_state_dict(kept)
         return None

@@ -35,12 +35,10 @@ def test_every_command_explains_itself(capsys, command):
 
 
 def test_an_interruption_says_how_to_go_on(run, monkeypatch):
-    import edgenet.train as module
-
-    def interrupt(*_, **__):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_epoch", interrupt)
+    monkeypatch.setattr("edgenet.train.loop.Fitting._epoch", interrupt)
     code, _, err = run("train", "karate", "--out", "mine")
     assert code == 130 and "edgenet train mine --resume" in err and "Traceback" not in err
 
