@@ -70,20 +70,15 @@ def _table(seeds: dict[str, Path], results: dict[str, Any]) -> str:
     for seed, folder in seeds.items():
         records, result = read_metrics(folder / "metrics.jsonl"), results[seed]
         if result is not None:
-            epochs, numbers = f"{result.best_epoch}/{result.epochs}", [_known(result.val), _known(result.test)]
+            epochs, numbers = f"{result.best_epoch}/{result.epochs}", [score(result.val), score(result.test)]
             rows.append([seed, "done", epochs, *numbers, f"{result.seconds:.1f}"])
         else:
             rows.append([seed, _state(folder, len(records)), f"-/{len(records)}", "", "", ""])
     if done:
-        tests = [result.test for result in done if result.test is not None]
-        rows.append(["mean", f"{len(done)} of {len(seeds)} done", "", "", spread(tests) if tests else "", ""])
+        rows.append(["mean", f"{len(done)} of {len(seeds)} done", "", "", spread([result.test for result in done]), ""])
     return plain_table(
         ["seed", "state", "best/epochs", "val", "test", "seconds"], rows, rule=len(rows) - 1 if done else None
     )
-
-
-def _known(value: float | None) -> str:
-    return "" if value is None else score(value)
 
 
 def _state(folder: Path, records: int) -> str:
