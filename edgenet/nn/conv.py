@@ -12,19 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from edgenet import ops
-from edgenet.errors import ShapeError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.hub import Pretrained
 from edgenet.nn import pyg_door
 from edgenet.nn.batches import packed, unpacked
 from edgenet.nn.inputs import Inputs, plain_inputs
 from edgenet.nn.lift import LIFTS, Lift
+from edgenet.nn.options import check_kinds, check_names, checked, phi_options
 from edgenet.nn.pyg_door import PygDoor
 from edgenet.nn.shortcuts import Route, route
 from edgenet.nn.taps import TAPS, Walk
 from edgenet.nn.taps.base import all_hops
 from edgenet.phi import PHIS, Phi
 from edgenet.phi.base import Choice, Hop, LayerSpec
+from edgenet.text import did_you_mean
 
 
 class EdgeNetConv(PygDoor, Pretrained):
@@ -72,6 +74,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         - **output:** (N, F_out) or (B, N, F_out), with F_out = H * out_channels where heads are concatenated
     """
 
+    @checked
     def __init__(
         self,
         in_channels: int | tuple[int, int],
@@ -99,7 +102,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         spec = LayerSpec(*widths, out_channels, order, heads, bias, concat)
         if isinstance(phi, str):
-            phi = _named(PHIS, phi, "phi").for_layer(spec, **options)
+            phi = _phi(phi, spec, options)
         elif options:
             raise ShapeError(
                 f"options {sorted(options)} are for a phi given by name; set them on the {type(phi).__name__}."
@@ -116,8 +119,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         self.lift = _part(LIFTS, lift or phi.default_lift(spec), spec, "lift")
         self.lift_target = self._second_lift(spec) if isinstance(in_channels, tuple) else None
         self.taps = _part(TAPS, taps or phi.default_taps(spec), spec, "taps")
-        side_by_side = getattr(self.taps, "merge", None) == "concat" and not phi.mixes_channels
-        self.bias = nn.Parameter(torch.zeros(out_channels * (spec.heads if side_by_side else 1))) if bias else None
+        self.bias = nn.Parameter(torch.zeros(self.out_width)) if bias else None
 
     def _second_lift(self, spec: LayerSpec) -> Lift | None:
         """The lift of the targets of a bipartite graph, where they have one of their own."""
@@ -135,6 +137,17 @@ class EdgeNetConv(PygDoor, Pretrained):
         return False
 
     @property
+    def out_width(self) -> int:
+        """F_out of its output: ``out_channels``, of every head where heads stand side by side."""
+        side_by_side = getattr(self.taps, "merge", None) == "concat" and not self.phi.mixes_channels
+        return self.out_channels * (self.heads if side_by_side else 1)
+
+    @property
+    def needs_edge_attr(self) -> bool:
+        """Whether it was made for edge features."""
+        return self.phi.needs_edge_attr
+
+    @property
     def self_tap(self) -> bool:
         """Whether z^(0) is among the combined signals."""
         return self.hops[0] == 0
@@ -148,7 +161,8 @@ class EdgeNetConv(PygDoor, Pretrained):
     def arguments(self) -> dict[str, Any]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
         # heads of a phi that reads them off a signal come as an attribute
-        return {"heads": max(1, self.heads), "flow": self.flow, "decomposed_layers": self.decomposed_layers}
+        told = {"heads": max(1, self.heads), "bias": self.bias is not None}
+        return told | {"flow": self.flow, "decomposed_layers": self.decomposed_layers}
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
@@ -254,8 +268,21 @@ class EdgeNetConv(PygDoor, Pretrained):
         z = self.lift(given.source)
         if not given.is_pair:
             return z
-        lifts = given.target is not None and self.lifts_target
-        return z, (self.lift_target or self.lift)(given.target) if lifts else None
+        if given.target is None or not self.lifts_target:
+            return z, None
+        if self.lift_target is None:
+            self._check_one_width(given.target.shape[-1])
+        return z, (self.lift_target or self.lift)(given.target)
+
+    def _check_one_width(self, targets: int) -> None:
+        """Refuse ends of two widths that one map is to lift."""
+        width = self.lift.in_width() if isinstance(self.lift, Lift) else None
+        if width not in (None, targets):
+            raise ShapeError(
+                f"this layer lifts sources and targets by one map, which takes {width} channels, and the targets have "
+                f"{targets}: make it with a pair, in_channels=(sources, targets); (-1, -1) reads both off the first "
+                f"input."
+            )
 
     def _weights(self, given: Inputs, z: Any, way: Route) -> Tensor:
         """(K, E, H) Phi^(1), ..., Phi^(K)."""
@@ -322,8 +349,20 @@ class EdgeNetConv(PygDoor, Pretrained):
 
 def _named(table: dict[str, Any], name: str, kind: str) -> Any:
     if name not in table:
-        raise ShapeError(f"no {kind} is called {name!r}; there are {', '.join(table)}.")
+        raise ShapeError(f"no {kind} is called {name!r}; there are {', '.join(table)}.{did_you_mean(name, table)}")
     return table[name]
+
+
+def _phi(name: str, spec: LayerSpec, options: dict[str, Any]) -> Phi:
+    """The phi of that name, with options that it has, of the kinds that it says."""
+    kind = _named(PHIS, name, "phi")
+    parameters = phi_options(kind)
+    check_names(f"phi {name!r}", options, parameters)
+    check_kinds(kind.__name__, options, parameters)
+    try:
+        return kind.for_layer(spec, **options)
+    except TypeError as error:  # of a phi that hands its options on
+        raise ConfigError(f"phi {name!r} cannot be made with the options {options}: {error}.") from error
 
 
 def _part(table: dict[str, Any], part: nn.Module | str | Choice, spec: LayerSpec, kind: str) -> nn.Module:

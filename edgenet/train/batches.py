@@ -110,7 +110,7 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     A tuple is unpacked. Of a graph, a model gets what its ``forward`` names: ``x``, ``edge_index``, ``edge_weight``,
     ``edge_attr``, ``batch``, ``pos`` and whatever else the data hold; names with a default are left out where the data
     lack them. A ``forward`` of one argument that is called ``data``, ``batch`` or ``graph`` gets the data whole. Models
-    of edgenet get a ``Graph`` as ``edge_index``, sorted once.
+    of edgenet get a ``Graph`` as ``edge_index``, sorted once, and no edge features if they were made for none.
 
     Raises:
         ConfigError: if ``forward`` wants what the data have not.
@@ -125,7 +125,8 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     named: dict[str, Any] = {}
     gap = False
     for name in names:
-        value = None if name in _ANSWERS and name not in required else _value(batch, name, ours)
+        left_out = name in _ANSWERS or (name == "edge_attr" and not getattr(model, "needs_edge_attr", True))
+        value = None if left_out and name not in required else _value(batch, name, ours)
         if value is None:
             if name in required:
                 raise ConfigError(
