@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import PlanError
-from edgenet.structured.base import STRUCTURES, StructuredMatrix
+from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.families import STRUCTURES
 
 _SHAPES = ((12, 8), (8, 8), (8, 12), (64, 64))
 _RESERVED = ("keep",)  # what plans say of slots that stay as they are

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgenet.compress import Callback, Training
 from edgenet.errors import ConfigError
-from edgenet.train.loop import fit
+from edgenet.train.fitting import fit
 from edgenet.train.metrics import Metric
 from edgenet.train.result import FitResult
 from edgenet.train.task import Task

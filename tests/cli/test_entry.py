@@ -34,12 +34,8 @@ def test_every_command_explains_itself(capsys, command):
     assert end.value.code == 0 and "usage: edgenet" in capsys.readouterr().out
 
 
-def test_an_interruption_says_how_to_go_on(run, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("edgenet.train.loop.Fitting._epoch", interrupt)
-    code, _, err = run("train", "karate", "--out", "mine")
+def test_an_interruption_says_how_to_go_on(run, interrupt):
+    code, _, err = run("train", "karate", "--out", "mine", "--set", interrupt)
     assert code == 130 and "edgenet train mine --resume" in err and "Traceback" not in err
 
 

@@ -7,7 +7,7 @@ import pytest
 from edgenet import checkpoint
 from edgenet.data import load
 from edgenet.models import NodeClassifier
-from edgenet.train import Fitting, fit, run_seeds
+from edgenet.train import fit, run_seeds
 
 
 def test_a_run_is_shown_with_its_configuration_seeds_tensors_and_pictures(train, run):
@@ -25,18 +25,9 @@ def test_a_run_is_shown_with_its_configuration_seeds_tensors_and_pictures(train,
     assert sum(numbers) == total
 
 
-def test_an_unfinished_run_says_where_it_can_go_on(run, monkeypatch):
-    epoch = Fitting._epoch
-
-    def stop(training, bar):
-        if training.epoch == 3:
-            raise KeyboardInterrupt
-        return epoch(training, bar)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Fitting, "_epoch", stop)
-        often = ["--set", "training.checkpoint_epochs=1"]
-        assert run("train", "karate", "--seeds", "2", "--epochs", "5", *often)[0] == 130
+def test_an_unfinished_run_says_where_it_can_go_on(run, interrupt):
+    often = ["--set", "training.checkpoint_epochs=1"]
+    assert run("train", "karate", "--seeds", "2", "--epochs", "5", *often, "--set", interrupt)[0] == 130
     _, out, _ = run("inspect", "runs/karate-gat")
     assert "can go on from epoch 2" in out and "not begun" in out
     assert "go on with: edgenet train runs/karate-gat --resume" in out

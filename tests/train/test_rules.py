@@ -1,4 +1,4 @@
-"""Training rules reach a run from TOML alone, and a model that is compressed while it trains is trained, kept and read."""
+"""Training rules reach a run from TOML alone; a model that is compressed while it trains is trained, kept and read."""
 
 import copy
 
