@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
-    "demo": f"{LOW} nn models compress convert data pretrained plots",
+    "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
     "cli": "errors text compress convert pretrained data config presets checkpoint plots train bench demo doctor "
     "_version",

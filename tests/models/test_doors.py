@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
 
 from edgenet import fit
+from edgenet.cli import main
 from edgenet.errors import SupportError
 from edgenet.models import GraphClassifier, NodeClassifier
 from edgenet.nn import SPECIALIZATIONS
@@ -86,3 +88,17 @@ def test_edge_features_reach_layers_that_were_made_for_them():
     some = graphs(edge_attr=lambda edges: torch.randn(edges, 2))
     fit(model, some, epochs=1, lr=0.1, progress=False)
     assert not torch.equal(model.convs[0].phi.lift_edge.weight.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("model.options.heads=two", "heads of NodeClassifier is a whole number or None, got 'two'"),
+        ("model.options.heads=1.5", "heads of NodeClassifier is a whole number or None, got 1.5"),
+        ("model.options.headz=2", "has no option 'headz'.*Did you mean 'heads'"),
+        ("model.options.out_heads=0", "out_heads is 1 or more, got 0"),
+    ],
+)
+def test_the_command_line_says_which_option_of_a_model_is_wrong(setting, says, capsys, tmp_path):
+    assert main(["train", "karate", "--set", setting, "--out", str(tmp_path / "run")]) == 2
+    assert re.search(f"ConfigError: .*{says}", capsys.readouterr().err)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch_geometric.nn import aggr
 
 from edgenet import from_pretrained
-from edgenet.errors import CheckpointError, ConfigError, ShapeError
+from edgenet.errors import CheckpointError, ConfigError, PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.models import GraphClassifier, Readout
+from edgenet.selection import Kept, RemovalPlan, remove_
 
 N, F = 6, 4
 RING = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]])
@@ -267,3 +268,21 @@ def test_a_graph_classifier_is_compiled_for_a_batch():
     x, model = torch.randn(N, F), classifier("mean")
     compiled = torch.compile(model, backend="eager")
     close(compiled(x, RING, BATCH, num_graphs=3), model(x, RING, BATCH, num_graphs=3))
+
+
+@pytest.mark.parametrize("readout", ["mean", "node"])
+def test_heads_that_leave_the_last_layer_leave_the_map_to_scores_too(readout):
+    x, options = torch.randn(N, F), {"layer": "gat", "heads": 3, "hidden_channels": 4, "num_layers": 2}
+    model = GraphClassifier(F, 3, readout=readout, target_node=1, **options).eval()
+    with torch.no_grad():
+        model.head.weight[:, 4:8] = 0  # what head 1 gives is not read
+    wanted = model(x, RING)
+    remove_(model, RemovalPlan({"convs.1": Kept(((1, 0), (1, 2)))}))
+    assert model.head.in_features == 8
+    close(model(x, RING), wanted)
+
+
+def test_heads_stay_where_a_readout_mixes_what_they_give():
+    model = GraphClassifier(F, 3, layer="gat", heads=3, readout="attention")
+    with pytest.raises(PlanError, match="name it: readers="):
+        remove_(model, RemovalPlan({"convs.0": Kept(((1, 0), (1, 2)))}))
