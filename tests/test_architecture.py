@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text compress convert pretrained data config presets checkpoint plots train bench demo doctor "
+    "cli": "errors text nn compress convert pretrained data config presets checkpoint plots train bench demo doctor "
     "_version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it

@@ -24,7 +24,7 @@ from edgenet.ops import backend
 from edgenet.phi import PHIS, Attention, AttentionV2, Phi
 from edgenet.pretrained import allowed
 from edgenet.structured import STRUCTURES, StructuredMatrix
-from edgenet.train import train
+from edgenet.train import run as train
 
 from train.small_data import config, nodes, ring  # isort: skip
 

@@ -47,11 +47,9 @@ def read_model(path: str | Path) -> nn.Module:
 
 def inputs(model: nn.Module, data: Data) -> tuple[Any, ...]:
     """What a model reads of one graph: features, edges, and weights where there are some."""
-    like = next((p for p in model.parameters() if p.is_floating_point()), None)
-    x, weight = data.x, data.get("edge_weight")
-    if like is not None:
-        x, weight = x.to(like), None if weight is None else weight.to(like)
-    return (x, data.edge_index) if weight is None else (x, data.edge_index, weight)
+    like = next((p for p in model.parameters() if p.is_floating_point()), data.x)
+    x, edges, weight = data.x.to(like), data.edge_index.to(like.device), data.get("edge_weight")
+    return (x, edges) if weight is None else (x, edges, weight.to(like))
 
 
 def scores(model: nn.Module, task: Task) -> dict[str, float]:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenet.cli.command import Command
+from edgenet.cli.models import inputs, runs_on
 from edgenet.cli.printing import score, spread
 from edgenet.cli.values import add_data_root, new_path, seeds, whole
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.text import plain_table
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edgenet.config import RunConfig
     from edgenet.data import Dataset
     from edgenet.train import RunResult
@@ -92,35 +91,41 @@ def _model(config: RunConfig) -> str:
 
 def _pictures(result: RunResult, dataset: Dataset, folder: Path, title: str) -> list[Path]:
     """Draw what can be drawn of a run; what cannot is said on stderr, and the run stands."""
+    paths = []
+    for draw in (_learning_curve, _edge_weights):
+        try:
+            path = draw(result, dataset, folder, title)
+        except ConfigError as error:
+            print(f"edgenet: no picture: {error}", file=sys.stderr)
+        else:
+            paths += [] if path is None else [path]
+    return paths
+
+
+def _learning_curve(result: RunResult, dataset: Dataset, folder: Path, title: str) -> Path:
     from edgenet import plots
 
-    try:
-        file, stop_by = folder / "learning_curve.png", result.config.training.stop_by
-        paths = [plots.learning_curve(result.histories, result.metric, file, title, stop_by)]
-        weights = _edge_weights(next(iter(result.models.values())), dataset)
-        if weights is not None:
-            number = f"layer {weights.layer + 1}, hop 1 of {len(weights.values)}, seed {result.seeds[0].seed}"
-            name = f"{title}: edge weights of {number}"
-            paths.append(plots.edge_weight_picture(weights, folder / "edge_weights.png", _labels(dataset), name))
-        return paths
-    except ConfigError as error:
-        print(f"edgenet: no picture: {error}", file=sys.stderr)
-        return []
+    file, stop_by = folder / "learning_curve.png", result.config.training.stop_by
+    return plots.learning_curve(result.histories, result.metric, file, title, stop_by)
 
 
-def _edge_weights(model: nn.Module, dataset: Dataset) -> Any:
-    """The edge weights of the model's first layer; None for models that have none to show."""
+def _edge_weights(result: RunResult, dataset: Dataset, folder: Path, title: str) -> Path | None:
+    """The edge weights of the first seed's first layer; None for models that have none to show."""
     from edgenet import plots
+    from edgenet.nn import EdgeNetConv
 
-    data, like = dataset.train[0], next(model.parameters())
-    x, weight = data.x.to(like), data.get("edge_weight")
+    model, data = result.models[result.seeds[0].seed], dataset.train[0]
+    if not any(isinstance(module, EdgeNetConv) for module in model.modules()):
+        return None
+    x, *rest = inputs(model, data)
     try:
-        return plots.edge_weights(
-            model, x[0] if dataset.task == "signal" else x, data.edge_index.to(like.device),
-            None if weight is None else weight.to(like),
-        )  # fmt: skip
+        with runs_on(model, dataset.name):
+            weights = plots.edge_weights(model, x[0] if dataset.task == "signal" else x, *rest)
     except ShapeError:  # a spectral filter walks no edges
         return None
+    number = f"layer {weights.layer + 1}, hop 1 of {len(weights.values)}, seed {result.seeds[0].seed}"
+    name = f"{title}: edge weights of {number}"
+    return plots.edge_weight_picture(weights, folder / "edge_weights.png", _labels(dataset), name)
 
 
 def _labels(dataset: Dataset) -> Any:

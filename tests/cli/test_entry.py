@@ -45,6 +45,16 @@ def test_an_interruption_says_how_to_go_on(run, interrupt):
         (["train", "karat"], "there is no data set 'karat'"),
         (["train", "gone.toml"], "gone.toml: cannot be read"),
         (["train", "karate", "--model", "gatt"], "no layer is called 'gatt'"),
+        (
+            ["train", "karate", "--set", "model.options.heads=two"],
+            "ConfigError: heads of NodeClassifier is a whole number",
+        ),
+        (["train", "karate", "--set", "model.options.heads=0"], "heads is 1 or more, got 0"),
+        (
+            ["train", "karate", "--set", "model.options.skip=maybe"],
+            "skip of NodeClassifier is True or False, got 'maybe'",
+        ),
+        (["train", "karate", "--set", "scheduler.name=cosin"], "scheduler.name is one of none, cosine"),
         (["train", "karate", "--set", "training.epoch=3"], "Did you mean 'epochs'"),
         (["train", "karate", "--set", "training.epochs"], "table.key=value"),
         (["train", "karate", "--seeds", "x"], "--seeds: how many seeds, from 1 to 10,000, or a list"),

@@ -4,9 +4,12 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from edgenet.cli.models import read_model
 from edgenet.config import RunConfig
+from edgenet.models import MODELS
+from edgenet.pretrained.allowed import allow
 from edgenet.structured import LowRank, Sparse
 
 QUICK = ["--epochs", "3", "--set", "model.options.heads=2", "--no-pictures"]
@@ -114,3 +117,29 @@ def test_structures_and_rules_are_set_on_the_command_line(train):
 def test_a_rule_that_does_not_fit_is_one_line_and_leaves_no_folder(refused, tmp_path, change, says):
     assert says in refused("train", "karate", "--set", change)
     assert not (tmp_path / "runs").exists()
+
+
+class Line(nn.Module):
+    """A model of one's own, which looks at no edges."""
+
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.options = {"in_channels": in_channels, "out_channels": out_channels}
+        self.map = nn.Linear(in_channels, out_channels)
+
+    def arguments(self):
+        return self.options
+
+    def forward(self, x):
+        return self.map(x)
+
+
+@pytest.mark.float32
+def test_a_model_of_ones_own_is_trained_by_its_name(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, "Line", Line)
+    allow("model.Line", Line)
+    (tmp_path / "my.toml").write_text('[dataset]\nname = "karate"\n[model]\nkind = "Line"\n[training]\nepochs = 2\n')
+    code, out, err = run("train", "my.toml")
+    assert code == 0, err
+    assert "Line on karate, 140 parameters" in out and "runs/karate-Line" in out and "learning_curve.png" in out
+    assert type(read_model("runs/karate-Line")) is Line
