@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from edgenet.cli.models import read_model
+from edgenet.compress import CALLBACKS, Anneal
 from edgenet.config import RunConfig
 from edgenet.models import MODELS
 from edgenet.pretrained.allowed import allow
@@ -90,6 +91,25 @@ def test_structures_and_rules_come_from_a_configuration(run, tmp_path):
         assert matrices and all(m.num_parameters() == round(0.25 * m.shape[0] * m.shape[1]) for m in matrices)
     assert run("train", "runs/karate-gcn", "--resume", "--no-pictures")[1].count("runs/karate-gcn") == 1
     assert run("inspect", "runs/karate-gcn")[0] == run("report", "runs/karate-gcn")[0] == 0
+
+
+def test_a_run_with_rules_that_was_interrupted_goes_on_to_the_same_bits(run, tmp_path, monkeypatch):
+    (tmp_path / "my.toml").write_text(RULES.replace("epochs = 6", "epochs = 6\ncheckpoint_epochs = 1"))
+    assert run("train", "my.toml", "--out", "whole", "--no-pictures")[0] == 0
+    stops = [4]
+
+    class Interrupted(Anneal):
+        def before_epoch(self, training):
+            if training.epoch in stops:
+                stops.clear()
+                raise KeyboardInterrupt
+
+    monkeypatch.setitem(CALLBACKS, "anneal", Interrupted)
+    code, _, err = run("train", "my.toml", "--out", "parts", "--no-pictures")
+    assert code == 130 and "edgenet train parts --resume" in err
+    assert run("train", "parts", "--resume", "--no-pictures")[0] == 0
+    whole, parts = read_model("whole").state_dict(), read_model("parts").state_dict()
+    assert list(whole) == list(parts) and all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
 def test_structures_and_rules_are_set_on_the_command_line(train):
