@@ -54,6 +54,7 @@ def test_an_interruption_says_how_to_go_on(run, interrupt):
             ["train", "karate", "--set", "model.options.skip=maybe"],
             "skip of NodeClassifier is True or False, got 'maybe'",
         ),
+        (["train", "karate", "--model", "gcnn", "--set", "model.options.order=-1"], "got -1, 1, 16.\n"),
         (["train", "karate", "--set", "scheduler.name=cosin"], "scheduler.name is one of none, cosine"),
         (["train", "karate", "--set", "training.epoch=3"], "Did you mean 'epochs'"),
         (["train", "karate", "--set", "training.epochs"], "table.key=value"),

@@ -132,6 +132,7 @@ def test_structures_and_rules_are_set_on_the_command_line(train):
         ('callback=[{kind="distill", teacher="gone"}]', "gone"),
         ("callback=[3]", "callback"),
         ("callback=3", "callback"),
+        ("compress=3", "compress is a table, got 3"),
     ],
 )
 def test_a_rule_that_does_not_fit_is_one_line_and_leaves_no_folder(refused, tmp_path, change, says):
