@@ -21,7 +21,7 @@ def _wanted(text: str, test: Callable[[Any], bool], default: Any = MISSING) -> A
     return field(default=default, metadata={"wanted": text, "test": test})
 
 
-def _choice(*names: str, default: str) -> Any:
+def _choice(*names: str, default: str | None) -> Any:
     return _wanted(f"one of {', '.join(names)}", lambda value: value in names, default)
 
 
@@ -145,8 +145,8 @@ class Settings:
 
     Attributes:
         optimizer, scheduler, training: the tables.
-        callback: one table a callback, ``[[callback]]``: its ``kind``, a name in ``edgenet.compress.CALLBACKS``, and its
-            arguments.
+        callback: one table a callback, ``[[callback]]``: its ``kind``, a name in ``edgenet.compress.CALLBACKS``, and
+            its arguments.
         compress: ``[compress]``, the arguments of ``edgenet.compress.Compress``; None: the model stays as it is.
     """
 
@@ -310,7 +310,7 @@ def _read_table(kind: type, values: Any, table: str, where: str) -> Any:
                 raise ConfigError(f"{where}: {label} lacks {name}.")
             continue
         value, hint = values[name], hints[name]
-        if is_dataclass(hint):
+        if isinstance(hint, type) and is_dataclass(hint):
             read[name] = _read_table(hint, value, name, where)
             continue
         full = f"{table}.{name}" if table else name

@@ -22,7 +22,8 @@ FAULTS = {
     "config.py": "def half(x: int) -> float:\n    return x / 2\n\n\nhalf('two')\n",
     "phi/__init__.py": "",
     "phi/wrong.py": "class Phi:\n    def hop(self, k: int) -> int:\n        return k\n\n\n"
-    "class Other(Phi):\n    def hop(self, k: int, j: int) -> int:\n        return k.bit_lenght()\n\n\nOther().hop('a', 1)\n",
+    "class Other(Phi):\n    def hop(self, k: int, j: int) -> int:\n        return k.bit_lenght()\n\n\n"
+    "Other().hop('a', 1)\n",
 }
 
 

@@ -19,8 +19,9 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.estimators.backfitting import Logistic, Loss, Squared, backfit
+from edgenet.estimators.backfitting import backfit
 from edgenet.estimators.columns import refuse_missing, refuse_missing_response, useless_columns
+from edgenet.estimators.losses import Logistic, Loss, Squared
 from edgenet.estimators.smoother import SMOOTHERS, KernelSmoother, Smoother, SplineSmoother
 from edgenet.estimators.spam_path import criteria, falling, follow, held_out, predict
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgenet.estimators.backfitting import Fit, Loss, backfit, largest_penalty
+from edgenet.estimators.backfitting import Fit, backfit, largest_penalty
+from edgenet.estimators.losses import Loss
 from edgenet.estimators.smoother import Smoother
 
 

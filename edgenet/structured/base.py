@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import partial
-from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from edgenet.errors import PlanError, RankError, RankWarning, ShapeError
+from edgenet.errors import PlanError, ShapeError
 from edgenet.structured.inference_cache import InferenceCache
-from edgenet.text import did_you_mean
 
 
 class StructuredMatrix(nn.Module, ABC):
@@ -189,57 +183,6 @@ class StructuredMatrix(nn.Module, ABC):
         return ", ".join(f"{key}={value}" for key, value in self.config().items())
 
 
-#: The families, by the name that plans and the command line use. Filled in ``edgenet.structured``.
-STRUCTURES: dict[str, type[StructuredMatrix]] = {}
-
-#: What makes a structured matrix of a dense weight: ``partial(Kronecker.from_dense, factor=(8, 8))``.
-Structure = Callable[[Tensor], StructuredMatrix]
-
-
-def family(name: str) -> type[StructuredMatrix]:
-    """The family of that name.
-
-    Raises:
-        PlanError: if there is none; the text lists them.
-    """
-    if not isinstance(name, str) or name not in STRUCTURES:
-        meant = did_you_mean(name, STRUCTURES)
-        raise PlanError(f"no structure is called {name!r}; there are {', '.join(STRUCTURES)}.{meant}")
-    return STRUCTURES[name]
-
-
-def structure(name: str, **options: Any) -> Structure:
-    """``structure("kronecker", factor=(8, 8))``: the projection onto a family, by name.
-
-    Raises:
-        PlanError: if there is no such family.
-    """
-    return partial(family(name).from_dense, **options)
-
-
-def name_of(matrix: nn.Module) -> str:
-    """The name of its family in ``STRUCTURES``, with parametrisations or without.
-
-    Raises:
-        PlanError: if its class is registered under none: a subclass of a family is a family of its own.
-    """
-    kind = type(matrix).__mro__[1] if parametrize.is_parametrized(matrix) else type(matrix)
-    for name, known in STRUCTURES.items():
-        if known is kind:
-            return name
-    raise PlanError(
-        f"{kind.__module__}.{kind.__name__} is no family of structured matrices under any name. If it is one, give it "
-        f'a name, edgenet.register("structure", "my_family", {kind.__name__}); if it wraps a matrix, put that into the '
-        f"slot."
-    )
-
-
-def project(weight: Tensor, structure: Structure) -> Tensor:
-    """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
-    with torch.no_grad():
-        return structure(weight.detach()).to_dense().detach()  # a dense one is a parameter
-
-
 def row_numbers(index: Tensor, rows: int) -> Tensor:
     """The index, counted from the front. Where a matrix is padded, a row that it has not is one of the padding's.
 
@@ -253,65 +196,3 @@ def row_numbers(index: Tensor, rows: int) -> Tensor:
 def glorot(shape: tuple[int, int]) -> float:
     """sqrt(2 / (m + n)), the standard deviation of Glorot and Bengio 2010."""
     return math.sqrt(2 / max(1, sum(shape)))
-
-
-def checked(weight: Tensor, empty: bool = False) -> Tensor:
-    """The weight without its history.
-
-    Args:
-        empty: whether it may be without entries.
-
-    Raises:
-        ShapeError: if it is no plain matrix, has no entries, is not of floating-point or complex numbers of two bytes
-            or more, or not finite.
-    """
-    if not isinstance(weight, Tensor) or weight.layout != torch.strided:
-        kind = weight.layout if isinstance(weight, Tensor) else type(weight).__name__
-        raise ShapeError(f"a weight is a dense tensor, got {kind}; convert it first.")
-    if weight.dim() != 2:
-        raise ShapeError(f"a matrix has two axes, got a weight of shape {tuple(weight.shape)}.")
-    if weight.numel() == 0 and not empty:
-        raise ShapeError(f"a weight of shape {tuple(weight.shape)} has no entries to fit; leave it as it is.")
-    if not (weight.is_floating_point() or weight.is_complex()) or weight.element_size() == 1:
-        raise ShapeError(
-            f"a weight is of floating-point or complex numbers, of two bytes or more, got {weight.dtype}; convert it "
-            f"first."
-        )
-    weight = weight.detach()
-    if not weight.is_meta and not weight.isfinite().all():
-        bad = int((~weight.isfinite()).sum())
-        raise ShapeError(f"{bad} of the {weight.numel()} entries of a weight are NaN or infinite; nothing is near it.")
-    return weight
-
-
-def clipped(rank: int, most: int, what: str) -> int:
-    """A rank, or any size, that is at most ``most``: the library's one rule for ranks that are too large.
-
-    Warns:
-        RankWarning: if it was larger, and is now ``most``, at which a matrix is met exactly.
-
-    Raises:
-        RankError: if it is no whole number from 1.
-    """
-    if not _counts(rank):
-        raise RankError(f"{what} is a whole number from 1 to {most}, got {rank!r}.")
-    if rank > most:
-        warnings.warn(f"{what} {rank} is more than the largest useful one and is now {most}.", RankWarning, 3)
-        return most
-    return int(rank)
-
-
-def sizes_of(given: Sequence[int], what: str) -> tuple[int, ...]:
-    """The whole numbers from 1 that an option holds.
-
-    Raises:
-        RankError: if it does not hold such.
-    """
-    if isinstance(given, str) or not isinstance(given, Sequence) or not all(_counts(size) for size in given):
-        raise RankError(f"{what} is a list of whole numbers from 1, got {given!r}.")
-    return tuple(int(size) for size in given)
-
-
-def _counts(number: Any) -> bool:
-    """NumPy's whole numbers count, too."""
-    return isinstance(number, Integral) and not isinstance(number, bool) and number >= 1

@@ -12,7 +12,8 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import RankError, ShapeError
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked, clipped, row_numbers
+from edgenet.structured.base import StructuredMatrix, row_numbers
+from edgenet.structured.given import checked, clipped
 from edgenet.structured.padding import padded
 from edgenet.structured.parameters import parameter
 from edgenet.structured.svd import double

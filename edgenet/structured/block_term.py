@@ -10,18 +10,13 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import RankError
-from edgenet.structured.base import checked, clipped
+from edgenet.structured.block_term_fit import fit
+from edgenet.structured.given import checked, clipped
 from edgenet.structured.kronecker import rearranged
 from edgenet.structured.mode_matrix import ModeMatrix
 from edgenet.structured.padding import matched_modes, padded
 from edgenet.structured.parameters import Factors, parameter
-from edgenet.structured.svd import double, truncated_svd
-
-_SWEEPS = 50
-_TOLERANCE = 1e-7  # of the error's relative change, at which sweeps end
-_STARTS = 3
-_STEPS = 200  # of the quasi-Newton polish
-_LARGE = 1 << 20  # entries above which there is one start, few sweeps and no polish: seconds, not minutes
+from edgenet.structured.svd import double
 
 
 class BlockTerm(ModeMatrix):
@@ -115,7 +110,7 @@ class BlockTerm(ModeMatrix):
         matrix = cls._empty_like(double(weight), blocks=blocks, rank=rank, **modes)
         sizes = list(zip(matrix.out_modes, matrix.in_modes, strict=True))
         tensor = padded(double(weight), math.prod(matrix.out_modes), math.prod(matrix.in_modes))
-        core, factors = _fit(rearranged(tensor, sizes), tuple(matrix.core.shape[1:]), matrix.blocks)
+        core, factors = fit(rearranged(tensor, sizes), tuple(matrix.core.shape[1:]), matrix.blocks)
         with torch.no_grad():
             matrix.core.copy_(core)
             for own, found, (m, n) in zip(matrix.factors, factors, sizes, strict=True):
@@ -166,120 +161,3 @@ def _merged(factors: Sequence[Tensor]) -> Tensor:
         (z, r, m, n), (_, p, q, s) = merged.shape, factor.shape
         merged = torch.einsum("zrmn,zpqs->zrsmpnq", merged, factor).reshape(z, r * s, m * p, n * q)
     return merged
-
-
-# --- fitting ----------------------------------------------------------------------------------------------------------
-def _fit(tensor: Tensor, ranks: tuple[int, ...], blocks: int) -> tuple[Tensor, list[Tensor]]:
-    """core (blocks, R_1, ..., R_d) and d factors (blocks, size, R_k) of orthonormal columns."""
-    best, least = None, math.inf
-    for start in range(_STARTS if blocks > 1 and tensor.numel() <= _LARGE else 1):
-        terms = _deflated(tensor, ranks, blocks, start)
-        error = _refine(tensor, ranks, terms)
-        if error < least:
-            best, least = [(core.clone(), list(factors)) for core, factors in terms], error
-        if least <= 1e-12 * float(tensor.norm()):
-            break
-    factors = [torch.stack([factors[k] for _, factors in best]) for k in range(tensor.dim())]
-    return torch.stack([core for core, _ in best]), factors
-
-
-def _deflated(tensor: Tensor, ranks: tuple[int, ...], blocks: int, start: int) -> list[tuple[Tensor, list[Tensor]]]:
-    """Blocks fitted one by one to what the ones before have left; later starts begin elsewhere."""
-    generator = torch.Generator().manual_seed(start)
-    terms, rest = [], tensor
-    for _ in range(blocks):
-        factors = [truncated_svd(rest.movedim(k, 0).flatten(1), r)[0] for k, r in enumerate(ranks)]
-        factors = [_completed(u, r, generator) for u, r in zip(factors, ranks, strict=True)]
-        if start:
-            noise = [torch.randn(u.shape, generator=generator, dtype=torch.float64).to(u) for u in factors]
-            factors = [torch.linalg.qr(u + n)[0] for u, n in zip(factors, noise, strict=True)]
-        terms.append(_hooi(rest, ranks, factors, _SWEEPS if blocks == 1 else 3))
-        rest = rest - _expanded(*terms[-1])
-    return terms
-
-
-def _completed(u: Tensor, rank: int, generator: torch.Generator) -> Tensor:
-    """Orthonormal columns, as many as the rank: an unfolding may be wider than its rank is large."""
-    if u.shape[1] == rank:
-        return u
-    more = torch.randn(u.shape[0], rank - u.shape[1], generator=generator, dtype=torch.float64).to(u)
-    return torch.linalg.qr(torch.cat([u, more], 1))[0]
-
-
-def _refine(tensor: Tensor, ranks: tuple[int, ...], terms: list[tuple[Tensor, list[Tensor]]]) -> float:
-    """Alternate over the blocks, each fitted to what all others leave, and polish; the error that remains."""
-    whole = sum(_expanded(*term) for term in terms)
-    before = float((tensor - whole).norm())
-    if len(terms) == 1:
-        return before
-    for _ in range(_SWEEPS if tensor.numel() <= _LARGE else _SWEEPS // 10):
-        for z, (core, factors) in enumerate(terms):
-            whole = whole - _expanded(core, factors)
-            terms[z] = _hooi(tensor - whole, ranks, factors, 1)
-            whole = whole + _expanded(*terms[z])
-        error = float((tensor - whole).norm())
-        if before - error <= _TOLERANCE * before:
-            break
-        before = error
-    return _polished(tensor, terms) if tensor.numel() <= _LARGE else error
-
-
-def _polished(tensor: Tensor, terms: list[tuple[Tensor, list[Tensor]]]) -> float:
-    """Quasi-Newton steps in all blocks at once: alternation creeps where blocks resemble each other."""
-    free = [
-        t.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
-        for core, factors in terms
-        for t in (core, *factors)
-    ]
-    dims, scale = tensor.dim() + 1, float(tensor.abs().square().sum()) or 1.0
-    parts = [free[z * dims : (z + 1) * dims] for z in range(len(terms))]
-    optimizer = torch.optim.LBFGS(
-        free, max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe", tolerance_grad=1e-14,
-        tolerance_change=1e-16,
-    )  # fmt: skip
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        rest = tensor - sum(_expanded(core, factors) for core, *factors in parts)
-        loss = rest.abs().square().sum() / scale
-        loss.backward()
-        return loss
-
-    with torch.enable_grad():
-        optimizer.step(closure)
-        loss = closure()
-    terms[:] = [(core.detach(), [f.detach() for f in factors]) for core, *factors in parts]
-    return math.sqrt(float(loss.detach()) * scale)
-
-
-def _hooi(tensor: Tensor, ranks: tuple[int, ...], factors: list[Tensor], sweeps: int) -> tuple[Tensor, list[Tensor]]:
-    """Higher-order orthogonal iteration: the best subspace of every mode, given those of the others."""
-    before = 0.0
-    for _ in range(sweeps):
-        for k, rank in enumerate(ranks):
-            inner = tensor
-            for other, factor in enumerate(factors):
-                if other != k:
-                    inner = _along(inner, factor.mH, other)
-            u = truncated_svd(inner.movedim(k, 0).flatten(1), rank)[0]
-            if u.shape[1] == rank:  # else the others leave fewer directions than the rank, and all of them are in
-                factors = [*factors[:k], u, *factors[k + 1 :]]
-        core = tensor
-        for k, factor in enumerate(factors):
-            core = _along(core, factor.mH, k)
-        now = float(core.norm())
-        if now - before <= _TOLERANCE * now:
-            break
-        before = now
-    return core, factors
-
-
-def _along(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    """The matrix times the tensor along one of its axes."""
-    return torch.tensordot(matrix, tensor, dims=([1], [axis])).movedim(0, axis)
-
-
-def _expanded(core: Tensor, factors: list[Tensor]) -> Tensor:
-    for k, factor in enumerate(factors):
-        core = _along(core, factor, k)
-    return core

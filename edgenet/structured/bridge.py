@@ -19,7 +19,8 @@ from torch.nn.utils import parametrize
 
 from edgenet.errors import PlanError, ShapeError
 from edgenet.shortcuts import untouched
-from edgenet.structured.base import Structure, StructuredMatrix
+from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.families import Structure
 from edgenet.structured.parameters import parameter
 from edgenet.structured.read import read
 

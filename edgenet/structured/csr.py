@@ -12,8 +12,9 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked, row_numbers
+from edgenet.structured.base import StructuredMatrix, row_numbers
 from edgenet.structured.density import largest, number_of
+from edgenet.structured.given import checked
 from edgenet.structured.parameters import own_copy, parameter, replace_, taken
 
 _FEW = 8  # rows of a batch up to which MKL's product beats the hop over a graph

@@ -12,7 +12,8 @@ from torch.nn.parameter import UninitializedParameter
 
 from edgenet import ops
 from edgenet.errors import PlanError, ShapeError
-from edgenet.structured.base import StructuredMatrix, checked, glorot
+from edgenet.structured.base import StructuredMatrix, glorot
+from edgenet.structured.given import checked
 from edgenet.structured.parameters import parameter, replace_, taken
 
 

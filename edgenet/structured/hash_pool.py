@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.errors import RankError
-from edgenet.structured.base import clipped
+from edgenet.structured.given import clipped
 from edgenet.structured.svd import double, truncated_svd
 
 _SWEEPS = 50  # of alternating least squares

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.shortcuts import untouched
-from edgenet.structured.base import StructuredMatrix, checked, row_numbers
+from edgenet.structured.base import StructuredMatrix, row_numbers
+from edgenet.structured.given import checked
 from edgenet.structured.hash_pool import HashPool, budget, lay_out
 
 _DEARER = 20  # times, to compare a number of the pool, than a multiply-add where the matrix is built

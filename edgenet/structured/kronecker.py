@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import RankError
-from edgenet.structured.base import checked, clipped, sizes_of
+from edgenet.structured.given import checked, clipped, sizes_of
 from edgenet.structured.mode_matrix import ModeMatrix
 from edgenet.structured.padding import padded, suggest_modes
 from edgenet.structured.parameters import Factors

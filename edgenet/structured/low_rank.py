@@ -10,7 +10,8 @@ from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import RankError
-from edgenet.structured.base import StructuredMatrix, checked, clipped
+from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.given import checked, clipped
 from edgenet.structured.parameters import parameter, replace_, taken
 from edgenet.structured.svd import double, truncated_svd
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet.errors import RankError
-from edgenet.structured.base import sizes_of
+from edgenet.structured.given import sizes_of
 
 _MOST = 32  # modes: twos for any size that there is
 _CANDIDATES = 2000  # sizes above n that are looked at

@@ -11,9 +11,10 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked
+from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.csr import Csr
 from edgenet.structured.density import largest, number_of
+from edgenet.structured.given import checked
 from edgenet.structured.parameters import own_copy, parameter, replace_, taken
 
 _CHEAP = 0.12  # the density up to which compressed rows are faster than the dense product at every batch size

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import RankError
-from edgenet.structured.base import checked, clipped
+from edgenet.structured.given import checked, clipped
 from edgenet.structured.kronecker import rearranged
 from edgenet.structured.mode_matrix import ModeMatrix
 from edgenet.structured.padding import default_dims, matched_modes, padded

@@ -12,7 +12,8 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.ops import backend
-from edgenet.structured.base import StructuredMatrix, checked, row_numbers
+from edgenet.structured.base import StructuredMatrix, row_numbers
+from edgenet.structured.given import checked
 from edgenet.structured.parameters import own_copy, parameter
 
 # where the two routes take the same time on a core of a server of today, complex64

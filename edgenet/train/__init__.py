@@ -2,15 +2,17 @@
 
 from edgenet.compress import Callback, Training
 from edgenet.train.batches import Batch, call_model
+from edgenet.train.fitting import fit
 from edgenet.train.folders import read_result
+from edgenet.train.from_config import model_of, run
 from edgenet.train.log import Bar, Csv, JsonLines, TensorBoard, read_metrics
-from edgenet.train.loop import DivergenceError, Fitting, fit
+from edgenet.train.losses import LOSSES
 from edgenet.train.metrics import METRICS, Metric, Tally
 from edgenet.train.optimizers import OPTIMIZERS
 from edgenet.train.result import FitResult, RunResult, SeedResult
-from edgenet.train.run import run
 from edgenet.train.seeds import read_run_model, run_seeds
-from edgenet.train.task import LOSSES, Score, Task
+from edgenet.train.task import Score, Task
+from edgenet.train.training import DivergenceError, Fitting
 
 __all__ = [
     "LOSSES",
@@ -34,6 +36,7 @@ __all__ = [
     "Training",
     "call_model",
     "fit",
+    "model_of",
     "read_metrics",
     "read_result",
     "read_run_model",

@@ -169,11 +169,11 @@ def _wanted(model: nn.Module) -> tuple[tuple[str, ...], frozenset[str], bool]:
     found = list(inspect.signature(inner.forward).parameters.values())
     cells = [one for one in found if one.kind not in _OPEN]
     required = [one.name for one in cells if one.default is inspect.Parameter.empty]
-    if len(required) == 1 and required[0] in ("data", "batch", "graph") and (len(cells) == 1 or "x" not in _names(cells)):
+    if required in (["data"], ["batch"], ["graph"]) and "x" not in _names(cells):
         return (), frozenset(), True
     if not cells:
         return ("x", "edge_index"), frozenset(("x", "edge_index")), False
-    if len(required) == 1 and required[0] in ("input", "inputs", "X"):  # a module that reads features alone
+    if required in (["input"], ["inputs"], ["X"]):  # a module that reads features alone
         return ("x",), frozenset("x"), False
     return tuple(_names(cells)), frozenset(required), False
 

@@ -46,8 +46,9 @@ class Best:
         if improved:
             self.epoch, self.val, self.val_loss = record["epoch"], val, val_loss
             self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        again = improved or (stop_by == "either" and val_loss < self.lowest_loss)
+        again = improved
         if val_loss is not None:
+            again = improved or (stop_by == "either" and val_loss < self.lowest_loss)
             self.lowest_loss = min(self.lowest_loss, val_loss)
         self.waited = 0 if again else self.waited + 1
 

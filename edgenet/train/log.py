@@ -47,19 +47,22 @@ class JsonLines:
     """One record a line: appended and flushed epoch by epoch.
 
     Args:
-        path: of the file; its folder must exist.
+        path: of the file; its folder must exist. None: the records are kept in memory alone.
         whole: refuse to go on where the file lacks epochs before the one that ``start`` names.
 
     Raises:
         CheckpointError: in ``start``, if the file is damaged or, with ``whole``, lacks epochs.
     """
 
-    def __init__(self, path: str | Path, whole: bool = False) -> None:
-        self.path, self.whole = Path(path), whole
+    def __init__(self, path: str | Path | None, whole: bool = False) -> None:
+        self.path, self.whole = None if path is None else Path(path), whole
         self.records: list[Record] = []
         self._file: IO[str] | None = None
 
     def start(self, epoch: int) -> None:
+        self.records = []
+        if self.path is None:
+            return
         self.records = [record for record in read_metrics(self.path) if record["epoch"] <= epoch]
         if self.whole and [record["epoch"] for record in self.records] != list(range(1, epoch + 1)):
             raise CheckpointError(
@@ -72,12 +75,12 @@ class JsonLines:
         self._file = self.path.open("a", encoding="utf-8")
 
     def __call__(self, record: Record) -> None:
-        if self._file is None:
+        if self._file is None and self.path is not None:
             self.start(record["epoch"] - 1)
-        assert self._file is not None
         self.records.append(record)
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(record, allow_nan=False) + "\n")
+            self._file.flush()
 
     def sync(self) -> None:
         if self._file is not None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,16 +67,17 @@ def fixed_order(cuda: bool = False) -> Iterator[None]:
     """Sums in a fixed order: parallel scatters would add in any. On CUDA, what has no fixed order warns."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    filling: Any = torch.utils.deterministic
+    fill = filling.fill_uninitialized_memory
     if cuda:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(True, warn_only=cuda)
-    torch.utils.deterministic.fill_uninitialized_memory = deterministic and fill  # costs time, and only tests want it
+    filling.fill_uninitialized_memory = deterministic and fill  # costs time, and only tests want it
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        filling.fill_uninitialized_memory = fill
 
 
 def lowered(precision: str, device: torch.device) -> contextlib.AbstractContextManager:

@@ -27,8 +27,8 @@ def optimizer_of(model: nn.Module, table: OptimizerTable, make: MakeOptimizer | 
         make: a function of the parameters, in the place of the table: ``partial(torch.optim.RMSprop, lr=0.01)``.
 
     Raises:
-        ConfigError: if an optimizer was handed in instead of a function, it wants to be called with a closure, the model
-            has no parameters, or no first layer although ``decay_on`` names it.
+        ConfigError: if an optimizer was handed in instead of a function, it wants to be called with a closure, the
+            model has no parameters, or no first layer although ``decay_on`` names it.
     """
     parameters = list(model.parameters())
     if not parameters:
@@ -37,19 +37,20 @@ def optimizer_of(model: nn.Module, table: OptimizerTable, make: MakeOptimizer | 
         check_maker(make)
         made = make(parameters)
         if not isinstance(made, Optimizer):
-            raise ConfigError(f"optimizer= is a function of the parameters that returns an optimizer, it gave {made!r}.")
+            raise ConfigError(f"optimizer= is a function that returns an optimizer, it gave {made!r}.")
         if isinstance(made, torch.optim.LBFGS):
             raise ConfigError("LBFGS asks for the loss several times in a step, which fit does not give. Try adam.")
         return made
     momentum = {"momentum": table.momentum} if table.name == "sgd" else {}
     groups: list[Any] = parameters
     if table.decay_on == "first":
-        if not hasattr(model, "convs"):
+        convs: Any = getattr(model, "convs", None)
+        if convs is None:
             raise ConfigError(
-                f"optimizer.decay_on = 'first' decays model.convs[0], and a {type(model).__name__} has no convs. Hand in "
-                f"optimizer=, a function of the parameters."
+                f"optimizer.decay_on = 'first' decays model.convs[0], and a {type(model).__name__} has no convs. Hand "
+                f"in optimizer=, a function of the parameters."
             )
-        first = {id(p) for p in model.convs[0].parameters()}
+        first = {id(p) for p in convs[0].parameters()}
         groups = [
             {"params": [p for p in parameters if id(p) in first], "weight_decay": table.weight_decay},
             {"params": [p for p in parameters if id(p) not in first], "weight_decay": 0.0},
@@ -147,6 +148,6 @@ def check_held(model: nn.Module, optimizer: Optimizer) -> None:
     strays = len(held - own)
     if strays:
         raise ConfigError(
-            f"the optimizer holds {strays} parameters that are no longer the model's. Whoever has changed the model calls "
-            f"training.renew_optimizer() afterwards."
+            f"the optimizer holds {strays} parameters that are no longer the model's. Whoever has changed the model "
+            f"calls training.renew_optimizer() afterwards."
         )

@@ -40,7 +40,7 @@ class FitResult:
     Attributes:
         model: the one handed in, with the numbers of its best epoch, in evaluation mode.
         metric: name of the metric.
-        best_epoch: the epoch whose model was kept, of ``epochs`` that were run: the best one by validation, or the last.
+        best_epoch: the epoch whose model was kept, of ``epochs`` that were run: the best by validation, or the last.
         val, test: its metric; None where there are no such data.
         parameters: trainable numbers of the model.
         seconds: of training and validation, over all resumptions.
@@ -59,9 +59,7 @@ class FitResult:
 
     def numbers(self, seed: int) -> SeedResult:
         """As the result of a seed."""
-        return SeedResult(
-            seed, self.epochs, self.best_epoch, self.val, self.test, self.parameters, self.seconds
-        )  # fmt: skip
+        return SeedResult(seed, self.epochs, self.best_epoch, self.val, self.test, self.parameters, self.seconds)
 
 
 @dataclass(frozen=True)

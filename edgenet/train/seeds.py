@@ -20,12 +20,14 @@ from edgenet import checkpoint
 from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.pretrained import from_pretrained
+from edgenet.train.fitting import settings_of
 from edgenet.train.folders import RESULT, SeedFolder, decisive, higher_is_better, read_result, same_config
-from edgenet.train.loop import Fitting, settings_of
+from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
 from edgenet.train.result import FitResult, RunResult
 from edgenet.train.rules import rules_of
 from edgenet.train.task import Task
+from edgenet.train.training import Fitting
 
 _PICTURES = ("learning_curve.png", "edge_weights.png")
 
@@ -95,10 +97,9 @@ def _train_seed(
     folder: SeedFolder | None, own: Mapping[str, Any], name: str, progress: bool,
 ) -> FitResult:  # fmt: skip
     seed_everything(seed)
-    training = Fitting(
-        make_model(), [*callbacks, *rules_of(settings)], task=task, settings=settings, seed=seed, **own
-    )  # fmt: skip
-    return training.run(folder, (), f"{name or task.name} seed {seed}", progress)
+    rules = [*callbacks, *rules_of(settings)]
+    training = Fitting(make_model(), rules, task=task, settings=settings, seed=seed, **own)
+    return train(training, folder, (), f"{name or task.name} seed {seed}", progress)
 
 
 # ---------------------------------------------------------------- the folder of a run

@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch_geometric.data.data import BaseData
 
 from edgenet import checkpoint
 from edgenet.data import Dataset
-from edgenet.errors import ConfigError, ShapeError
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.text import did_you_mean
 from edgenet.train.batches import Batch, call_model, rows_of
-from edgenet.train.metrics import LOSS, Metric, Tally, aligned, classes
+from edgenet.train.forms import Sources
+from edgenet.train.losses import LOSSES, Loss, kind_of, loss_of
+from edgenet.train.metrics import LOSS, Metric, Tally
 from edgenet.train.numbers import device_of, dtype_of, lowered
-from edgenet.train.sources import OneGraph, Source, Sources
+from edgenet.train.sources import OneGraph, Source
 
 SPLITS = ("train", "val", "test")
 
 
-def _cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
-    scores, target = classes(scores, target)
-    return F.cross_entropy(scores, target.long())
-
-
-def _yes_or_no(scores: Tensor, target: Tensor) -> Tensor:
-    scores, target = aligned(scores, target)
-    return F.binary_cross_entropy_with_logits(scores, target.to(scores.dtype))
-
-
-def _of_values(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    def of(scores: Tensor, target: Tensor) -> Tensor:
-        scores, target = aligned(scores, target)
-        return loss(scores, target.to(scores.dtype))
-
-    return of
-
-
-#: Losses by name, and by the kind of target.
-LOSSES: dict[str, Callable[[Any, Any], Tensor]] = {
-    "class": _cross_entropy,
-    "multilabel": _yes_or_no,
-    "value": _of_values(F.smooth_l1_loss),
-    "cross_entropy": _cross_entropy,
-    "binary_cross_entropy": _yes_or_no,
-    "smooth_l1": _of_values(F.smooth_l1_loss),
-    "mse": _of_values(F.mse_loss),
-    "l1": _of_values(F.l1_loss),
-}
 _METRIC_OF = {"class": "accuracy", "multilabel": "micro_f1", "value": "rmse"}
 
 
@@ -89,7 +59,7 @@ class Task:
         test: Any = None,
         *,
         target: str | Callable[[Any], Any] | None = None,
-        loss: str | Callable[[Any, Any], Tensor] | None = None,
+        loss: str | Loss | None = None,
         metric: Any = None,
         batch_size: int | None = None,
         name: str = "data",
@@ -98,7 +68,7 @@ class Task:
         self.train, self.val, self.test = train, val, test
         self.target, self.batch_size, self.name = target, batch_size, name
         self.kind: str | None = None  # "signal" where many signals live on one graph
-        self._loss = _loss_of(loss)
+        self._loss = loss_of(loss)
         self._metric = None if metric is None else Metric.of(metric)
         self._call = call
         self._sources: dict[str, Source] = {}
@@ -201,9 +171,9 @@ class Task:
 
     def complete(self, model: nn.Module) -> None:
         """Give a model the sizes that only a first pass can tell."""
-        if any(is_lazy(p) for p in model.parameters()):
-            if self.fixed is not None and hasattr(model, "bind"):
-                model.bind(self.edges())
+        bind: Any = getattr(model, "bind", None)
+        if any(is_lazy(p) for p in model.parameters()) and self.fixed is not None and bind is not None:
+            bind(self.edges())
         if any(is_lazy(p) for p in model.parameters()):
             training = model.training
             with torch.no_grad():
@@ -224,7 +194,7 @@ class Task:
     def loss(self, scores: Any, target: Any) -> Tensor:
         """Mean loss of a batch."""
         if self._loss is None:
-            self._loss = LOSSES[_kind_of(target, self.name)]
+            self._loss = LOSSES[kind_of(target, self.name)]
         return self._loss(scores, target)
 
     @property
@@ -233,7 +203,7 @@ class Task:
         if self._metric is None:
             target = self.first().target
             plain = isinstance(target, Tensor)
-            self._metric = Metric.of(_METRIC_OF[_kind_of(target, self.name)] if plain else LOSS)
+            self._metric = Metric.of(_METRIC_OF[kind_of(target, self.name)] if plain else LOSS)
         return self._metric
 
     def better(self, a: float, b: float) -> bool:
@@ -270,33 +240,6 @@ class Task:
                 tally.add(scores, batch.target, self.loss(scores, batch.target).item())
             result[split] = Score(tally.metric(), tally.loss())
         return result
-
-
-def _loss_of(thing: Any) -> Callable[[Any, Any], Tensor] | None:
-    if thing is None:
-        return None
-    if isinstance(thing, str):
-        if thing not in LOSSES:
-            raise ConfigError(
-                f"no loss is called {thing!r}.{did_you_mean(thing, LOSSES)} There are {', '.join(LOSSES)}; a callable "
-                f"(scores, target) is taken too."
-            )
-        return LOSSES[thing]
-    if inspect.isclass(thing) or not callable(thing):
-        raise ConfigError(f"a loss is a name or a callable (scores, target) -> scalar, got {thing!r}.")
-    return thing
-
-
-def _kind_of(target: Any, name: str) -> str:
-    """"class" for whole numbers, "multilabel" for truths and for zeros and ones in several columns, else "value"."""
-    if not isinstance(target, Tensor):
-        raise ConfigError(f"{name}: the targets are a {type(target).__name__}; hand in a loss (scores, target).")
-    if target.dtype == torch.bool:
-        return "multilabel"
-    if not target.is_floating_point():
-        return "class"
-    several = target.dim() > 1 and target.shape[-1] > 1
-    return "multilabel" if several and bool(((target == 0) | (target == 1)).all()) else "value"
 
 
 def _has_mask(thing: Any, split: str) -> bool:

@@ -17,7 +17,7 @@ from edgenet.compress.searching import curves
 from edgenet.compress.searching.curves import between
 from edgenet.errors import PlanError, ShapeError
 from edgenet.structured import STRUCTURES, StructuredLinear, StructuredMatrix, family, structure
-from edgenet.structured.base import project
+from edgenet.structured.families import project
 
 search = partial(search, progress=False)
 

@@ -11,7 +11,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from edgenet.bench.results.spam_simulation import RELEVANT, draw
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators import SpAM
-from edgenet.estimators.backfitting import Fit, Logistic, Squared, _Newton, backfit, largest_penalty
+from edgenet.estimators.backfitting import Fit, _Newton, backfit, largest_penalty
+from edgenet.estimators.losses import Logistic, Squared
 from edgenet.estimators.smoother import KernelSmoother, SplineSmoother
 
 QUICK = {"penalties": 12, "min_ratio": 0.05}

@@ -289,7 +289,7 @@ def test_another_field_or_a_function_says_what_to_learn():
         model = nn.Linear(4, 1)
         result = fit(model, Task(data, target=target, loss="mse", metric="r2"), epochs=200, lr=0.05, **QUIET)
         assert result.test > 0.99 and result.metric == "r2"
-    with pytest.raises(ConfigError, match="no 'label' to learn; there are .*level"):
+    with pytest.raises(ConfigError, match=r"no 'label' to learn; there are .*level"):
         fit(nn.Linear(4, 1), Task(data, target="label"), **QUIET)
 
 
@@ -338,11 +338,11 @@ def test_what_is_no_model_data_or_setting_is_said_so():
         fit(Pooled(), iter(molecules()))
     with pytest.raises(ShapeError, match="the train split is empty"):
         fit(Pooled(), [])
-    with pytest.raises(ConfigError, match="no setting is called 'epoch'.*Did you mean 'epochs'"):
+    with pytest.raises(ConfigError, match=r"no setting is called 'epoch'.*Did you mean 'epochs'"):
         fit(Mine(), data, epoch=3)
     with pytest.raises(ConfigError, match=r"training\.epochs is at least 1"):
         fit(Mine(), data, epochs=0)
-    with pytest.raises(ConfigError, match="no metric is called 'acuracy'.*Did you mean 'accuracy'"):
+    with pytest.raises(ConfigError, match=r"no metric is called 'acuracy'.*Did you mean 'accuracy'"):
         fit(Mine(), data, metric="acuracy")
     with pytest.raises(ConfigError, match="no loss is called 'hinge'"):
         fit(Mine(), data, loss="hinge")
@@ -359,7 +359,7 @@ def test_bad_graphs_are_refused_by_number():
         fit(Pooled(), bad, **QUIET)
     bad = molecules(3)
     bad[2].edge_index[0, 0] = 77
-    with pytest.raises(EdgeIndexError, match="val graph 2: .*node 77 does not exist"):
+    with pytest.raises(EdgeIndexError, match=r"val graph 2: .*node 77 does not exist"):
         fit(Pooled(), molecules(3), val=bad, **QUIET)
 
 

@@ -15,7 +15,18 @@ from edgenet.config import SchedulerTable, Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.models import NodeClassifier
 from edgenet.pretrained import from_pretrained
-from edgenet.train import Csv, DivergenceError, JsonLines, TensorBoard, fit, read_metrics, read_result, run_seeds
+from edgenet.train import (
+    Csv,
+    DivergenceError,
+    JsonLines,
+    Task,
+    TensorBoard,
+    fit,
+    read_metrics,
+    read_result,
+    read_run_model,
+    run_seeds,
+)
 from edgenet.train.optimizers import share
 
 from train.small_data import nodes  # isort: skip
@@ -311,7 +322,8 @@ def test_hooks_come_in_the_promised_order():
         setattr(Notes, name, lambda self, training, name=name: self.note(name, training))
     notes = Notes()
     trained(epochs=2, batch_size=16, callbacks=[notes])
-    steps = lambda epoch, *steps: [f"{h} {epoch}.{s}" for s in steps for h in ("penalty", "after_backward", "after_step")]  # noqa: E731
+    hooks = ("penalty", "after_backward", "after_step")
+    steps = lambda epoch, *steps: [f"{hook} {epoch}.{step}" for step in steps for hook in hooks]  # noqa: E731
     assert notes.notes == [
         "on_start 0.0", "on_optimizer 0.0",
         "before_epoch 1.0", *steps(1, 1, 2), "after_epoch 1.2",
@@ -351,7 +363,6 @@ def test_an_epoch_that_is_not_settled_is_not_the_best_and_patience_does_not_coun
         def settled(self, training):
             return training.epoch >= self.epoch
 
-    rising = {"lr": -1.0}  # noqa: F841
     options = {"val": line(), "optimizer": partial(torch.optim.SGD, lr=0.05), "epochs": 12, "lr": 0.05}
     assert trained(callbacks=[From(6)], **options)[0].best_epoch >= 6
     still = {**options, "optimizer": partial(torch.optim.SGD, lr=1e-30), "patience": 2}
@@ -427,9 +438,9 @@ def test_what_stands_in_a_folder_is_not_touched_unless_told(tmp_path):
     again = fit(model, line(), loss="mse", epochs=4, batch_size=8, folder=tmp_path / "run", resume=True, **QUIET)
     assert again.history == first.history and again.model is model  # was read, not run
     assert torch.equal(torch.cat([p.detach().flatten() for p in model.parameters()]), weights)
-    with pytest.raises(CheckpointError, match=r"result\.json: is of another configuration: training\.epochs was 4, is 5"):
+    with pytest.raises(CheckpointError, match=r"result\.json: is of another configuration: .*epochs was 4, is 5"):
         trained(folder=tmp_path / "run", epochs=5, resume=True)
-    other, _ = trained(folder=tmp_path / "run", epochs=5, overwrite=True)
+    trained(folder=tmp_path / "run", epochs=5, overwrite=True)
     assert read_result(tmp_path / "run").epochs == 5
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
@@ -459,11 +470,8 @@ class Own(nn.Module):
 
 
 def test_seeds_of_a_module_of_ones_own_are_run_and_read_back(tmp_path):
-    options = {"loss": "mse", "epochs": 3, "batch_size": 8, "progress": False, "folder": tmp_path / "run"}
-    from edgenet.train import Task, read_run_model
-
+    options = {"epochs": 3, "batch_size": 8, "progress": False, "folder": tmp_path / "run"}
     task = Task(line(), val=line(), loss="mse", metric="mae")
-    options.pop("loss")
     result = run_seeds(Own, task, seeds=[0, 3], **options)
     assert [r.seed for r in result.seeds] == [0, 3] and result.metric == "mae" and result.seeds[0].test is None
     assert math.isnan(result.mean()) and result.mean("val") > 0

@@ -154,7 +154,7 @@ def test_the_command_line_killed_and_resumed_ends_in_the_same_bits(tmp_path):
     settings = ["train", "karate", "--model", "gat", "--seeds", "0,1", "--epochs", "60", "--no-pictures"]
     changes = ("patience=0", "checkpoint_epochs=7", "checkpoint_seconds=0", "dtype=float64")
     settings += [word for change in changes for word in ("--set", f"training.{change}")]
-    # config.toml, 8 checkpoints and 4 files of the end of seed 0, 3 checkpoints of seed 1; the next is never put in place
+    # config.toml, 8 checkpoints and 4 files of the end of seed 0, 3 checkpoints of seed 1; the next never comes
     dying = (
         "import os, signal, sys\n"
         "from edgenet.cli import main\n"
@@ -216,9 +216,7 @@ def test_a_resumed_run_has_waited_as_long_as_one_that_was_left_alone(tmp_path):
     changes = {"optimizer__lr": 1e-30, "training__patience": 6, "training__epochs": 20}  # nothing improves
     settings = interrupted(tmp_path / "run", at=5, **changes)
     resumed = resume(settings)
-    alone = run(
-        settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()]
-    )
+    alone = run(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()])
     assert [r["epoch"] for r in resumed.histories[0]] == [r["epoch"] for r in alone.histories[0]] == [*range(1, 8)]
 
 

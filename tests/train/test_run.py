@@ -11,9 +11,19 @@ from edgenet.config import RunConfig
 from edgenet.errors import CheckpointError, ConfigError, EdgeIndexError, ShapeError
 from edgenet.pretrained import from_pretrained
 from edgenet.train import (
-    METRICS, Callback, DivergenceError, RunResult, Score, Tally, Task, Training, read_metrics, read_result,
-    read_run_model, run,
-)  # fmt: skip
+    METRICS,
+    Callback,
+    DivergenceError,
+    RunResult,
+    Score,
+    Tally,
+    Task,
+    Training,
+    read_metrics,
+    read_result,
+    read_run_model,
+    run,
+)
 
 from train.small_data import DATASETS, config, graphs, nodes, signals  # isort: skip
 
@@ -84,7 +94,8 @@ def test_edge_tables_are_made_before_the_optimizer_and_are_trained():
     start = Start()
     fit(nodes(), config("edge_varying", model__options={"bank": "heads", "heads": 2}), callbacks=[start])
     tables = [name for name in start.before if "edge_table" in name]
-    assert tables and all(not torch.equal(dict(start.training.model.named_parameters())[n], start.before[n]) for n in tables)
+    after = dict(start.training.model.named_parameters())
+    assert tables and all(not torch.equal(after[name], start.before[name]) for name in tables)
 
 
 # ---------------------------------------------------------------- stopping

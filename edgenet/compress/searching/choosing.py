@@ -26,7 +26,7 @@ from edgenet.compress.sizes import report
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, ShapeError
 from edgenet.structured import StructuredMatrix
-from edgenet.structured.base import checked
+from edgenet.structured.given import checked
 
 #: Quality of a model, in evaluation mode and without gradients: higher is better.
 Evaluate = Callable[[nn.Module], float]

@@ -64,7 +64,8 @@ def run(
             return model_of(config, dataset, task)
 
         make()  # what cannot be made must not leave a folder behind
-        name = Path(config.out).name if config.out else f"{config.dataset.name}-{config.model.layer or config.model.kind}"
+        made = config.model.layer or config.model.kind
+        name = Path(config.out).name if config.out else f"{config.dataset.name}-{made}"
         return run_seeds(
             make, task, config, callbacks, folder=config.out, resume=resume, overwrite=overwrite, progress=progress,
             name=name,
@@ -102,7 +103,8 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
         raise ConfigError(f"[model] does not fit a {kind.__name__}: {error}.") from error
     if task is not None:
         model.to(task.device)
-        if task.fixed is not None and hasattr(model, "bind"):
-            model.bind(task.edges())
+        bind: Any = getattr(model, "bind", None)
+        if task.fixed is not None and bind is not None:
+            bind(task.edges())
         task.complete(model)
     return model

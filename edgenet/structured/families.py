@@ -1,0 +1,65 @@
+"""The families of structured matrices by their names, and projection onto one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from edgenet.errors import PlanError
+from edgenet.structured.base import StructuredMatrix
+from edgenet.text import did_you_mean
+
+#: The families, by the name that plans and the command line use. Filled in ``edgenet.structured``.
+STRUCTURES: dict[str, type[StructuredMatrix]] = {}
+
+#: What makes a structured matrix of a dense weight: ``partial(Kronecker.from_dense, factor=(8, 8))``.
+Structure = Callable[[Tensor], StructuredMatrix]
+
+
+def family(name: str) -> type[StructuredMatrix]:
+    """The family of that name.
+
+    Raises:
+        PlanError: if there is none; the text lists them.
+    """
+    if not isinstance(name, str) or name not in STRUCTURES:
+        meant = did_you_mean(name, STRUCTURES)
+        raise PlanError(f"no structure is called {name!r}; there are {', '.join(STRUCTURES)}.{meant}")
+    return STRUCTURES[name]
+
+
+def structure(name: str, **options: Any) -> Structure:
+    """``structure("kronecker", factor=(8, 8))``: the projection onto a family, by name.
+
+    Raises:
+        PlanError: if there is no such family.
+    """
+    return partial(family(name).from_dense, **options)
+
+
+def name_of(matrix: nn.Module) -> str:
+    """The name of its family in ``STRUCTURES``, with parametrisations or without.
+
+    Raises:
+        PlanError: if its class is registered under none: a subclass of a family is a family of its own.
+    """
+    kind = type(matrix).__mro__[1] if parametrize.is_parametrized(matrix) else type(matrix)
+    for name, known in STRUCTURES.items():
+        if known is kind:
+            return name
+    raise PlanError(
+        f"{kind.__module__}.{kind.__name__} is no family of structured matrices under any name. If it is one, give it "
+        f'a name, edgenet.register("structure", "my_family", {kind.__name__}); if it wraps a matrix, put that into the '
+        f"slot."
+    )
+
+
+def project(weight: Tensor, structure: Structure) -> Tensor:
+    """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
+    with torch.no_grad():
+        return structure(weight.detach()).to_dense().detach()  # a dense one is a parameter

@@ -1,0 +1,99 @@
+"""fit: train a module on data of any form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgenet.config import Settings
+from edgenet.train.folders import SeedFolder
+from edgenet.train.loop import train
+from edgenet.train.numbers import seed_everything
+from edgenet.train.result import FitResult
+from edgenet.train.rules import rules_of
+from edgenet.train.task import Task
+from edgenet.train.training import Fitting
+
+
+def fit(
+    model: nn.Module,
+    task: Any,
+    settings: Settings | Mapping[str, Any] | None = None,
+    callbacks: Sequence[Any] = (),
+    *,
+    val: Any = None,
+    test: Any = None,
+    loss: Any = None,
+    metric: Any = None,
+    optimizer: Any = None,
+    scheduler: Any = None,
+    log: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
+    seed: int | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    **changes: Any,
+) -> FitResult:
+    """Train a model, in place: ``fit(model, data, epochs=200, lr=0.01)``.
+
+    The epoch of the best validation score is kept; without validation data the last one. Equal seeds give equal numbers
+    on one machine with one number of threads, whether a training was interrupted or not.
+
+    Args:
+        model: any module. What its ``forward`` names is taken from the data, see ``batches.call_model``.
+        task: a ``Task``, a data set of ``edgenet.data``, a PyG ``Data`` with masks, a list of graphs, a loader, a
+            ``TensorDataset``, ...; see ``Task``.
+        settings: the tables of a configuration; their values can also be given by name, as ``changes``.
+        callbacks: hooks, see ``edgenet.compress.Callback``; before those that the settings name.
+        val, test: data to be judged by, see ``Task``.
+        loss: a name or a callable (scores, target) -> scalar, see ``Task``.
+        metric: a name, a ``torchmetrics.Metric`` or a callable (scores, target) -> number, see ``Task``.
+        optimizer: a name, or a function of the parameters that makes one.
+        scheduler: a name, or a function of the optimizer that makes one; it steps once an epoch.
+        log: sinks for the record of every epoch, see ``edgenet.train.log``.
+        seed: of all random numbers from here on; None: they go on as they are. A model is made before, with its own.
+        folder: where to write metrics, checkpoints, the model and its result; None: nothing is written.
+        resume: go on from the checkpoint in the folder, if there is one; what is done is read.
+        overwrite: clear the folder of an earlier training first.
+        progress: show a bar on stderr.
+        **changes: keys of ``[training]`` and ``[optimizer]``: epochs, lr, weight_decay, batch_size, patience,
+            clip_norm, accumulate, precision, ...
+
+    Raises:
+        ConfigError: if a setting is unknown or out of range, data or model fit nothing that is known, or the folder
+            holds something and neither ``resume`` nor ``overwrite`` is given.
+        CheckpointError: if ``resume`` finds a damaged checkpoint, or one of other settings; or if the model cannot be
+            saved in the folder.
+        DivergenceError: if the loss, of training or validation, becomes NaN or infinite.
+        ShapeError, EdgeIndexError: if the data hold NaN or edges of no node, or scores do not fit targets.
+    """
+    given = {"val": val, "test": test, "loss": loss, "metric": metric}
+    task = Task.of(task, **{name: value for name, value in given.items() if value is not None})
+    makers = {"optimizer": optimizer, "scheduler": scheduler}
+    changes |= {name: value for name, value in makers.items() if isinstance(value, str)}
+    own = {name: None if isinstance(value, str) else value for name, value in makers.items()}
+    settings = settings_of(settings, changes)
+    if seed is not None:
+        seed_everything(seed)
+    training = Fitting(
+        model, [*callbacks, *rules_of(settings)], task=task, settings=settings, seed=seed,
+        make_optimizer=own["optimizer"], make_scheduler=own["scheduler"],
+    )  # fmt: skip
+    place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)
+    if place is not None and place.done:
+        return place.read(model, settings)
+    sinks = [log] if callable(log) else list(log)
+    return train(training, place, sinks, f"{type(model).__name__} on {task.name}", progress)
+
+
+def settings_of(settings: Any, changes: Mapping[str, Any]) -> Settings:
+    """Settings from tables, with some values changed."""
+    if settings is None:
+        settings = Settings()
+    elif not isinstance(settings, Settings):
+        settings = Settings.from_dict(settings, "the settings")
+    return settings.with_options(changes) if changes else settings

@@ -1,0 +1,110 @@
+"""Forms: which source fits what was handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
+
+from edgenet.data import check_data
+from edgenet.data.check import check_edge_index, check_finite
+from edgenet.errors import ConfigError, ShapeError
+from edgenet.graph import Graph
+from edgenet.train.batches import placed
+from edgenet.train.loaders import Loaded, Sampled
+from edgenet.train.sources import Graphs, OneGraph, Rows, Signals, Source, Target
+
+
+class Sources:
+    """Makes the sources of a task. What is handed in for several splits is placed, and its edges are sorted, once.
+
+    Args:
+        size: of batches that are made here; loaders have their own.
+        target: name of the field to learn, or a function of what a batch is made of; None: ``y``.
+        name: of the data, in messages.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, size: int, target: Target, name: str) -> None:
+        self.device, self.dtype, self.size, self.target, self.name = device, dtype, size, target, name
+        self._placed: dict[int, tuple[Any, Any]] = {}  # by what was handed in, which is held so that ids stay its own
+        self._graphs: list[Graph] = []
+
+    def of(self, thing: Any, split: str) -> Source:
+        """The source that fits what was handed in for a split.
+
+        Raises:
+            ConfigError: if nothing does.
+            ShapeError, EdgeIndexError: if the split is empty, or graphs hold NaN or edges of no node.
+        """
+        if isinstance(thing, Source):
+            return thing
+        if isinstance(thing, BaseData):
+            mask = f"{split}_mask" if f"{split}_mask" in thing else None
+            whole = self._data(thing, f"{self.name}, {split}")
+            return OneGraph(whole, self._graph(whole), mask, self.target, self.name)
+        if isinstance(thing, TensorDataset):
+            return Rows([self.place(tensor) for tensor in thing.tensors], self.size)
+        if isinstance(thing, DataLoader):
+            return Loaded(thing, split, self.target, self.place)
+        if isinstance(thing, Sequence | Dataset) and hasattr(thing, "__len__") and not isinstance(thing, str | tuple):
+            if not len(thing):
+                raise ShapeError(f"{self.name}: the {split} split is empty.")
+            if isinstance(thing[0], BaseData):
+                where = f"{self.name}, {split}"
+                several = len(thing) > 1
+                graphs = [self._data(thing[i], f"{where} graph {i}" if several else where) for i in range(len(thing))]
+                return Graphs(graphs, split, self.size, self.target)
+            return Sampled(thing, split, self.size, self.target, self.place)
+        if hasattr(thing, "__iter__") and not isinstance(thing, str | tuple | dict | Tensor):
+            return Loaded(thing, split, self.target, self.place)
+        raise ConfigError(
+            f"the {split} data are a {type(thing).__name__}; wanted are a PyG Data, a list of them, a loader, a "
+            f"TensorDataset, another dataset of torch's, or a data set of edgenet.data."
+        )
+
+    def signals(self, data: Data, split: str) -> Source:
+        """Signals on one graph, which is the same for all splits."""
+        whole = self._data(data, f"{self.name}, {split}")
+        graph = self._graph(whole)
+        if graph is None:
+            raise ShapeError(f"{self.name}: signals live on a graph, and there is no edge_index.")
+        return Signals(whole, graph, self.size, self.target)
+
+    def place(self, thing: Any) -> Any:
+        return placed(thing, self.device, self.dtype)
+
+    def _data(self, data: Any, where: str) -> Any:
+        if id(data) not in self._placed:
+            self._placed[id(data)] = data, self.place(_checked(data, where))
+        return self._placed[id(data)][1]
+
+    def _graph(self, data: Any) -> Graph | None:
+        """The data's graph. Edge lists that hold the same edges are one graph, so that tables find their rows once."""
+        edges = data.get("edge_index") if hasattr(data, "get") else None
+        if not isinstance(edges, Tensor) or edges.layout != torch.strided:
+            return None
+        for known in self._graphs:
+            if known.num_nodes == data.num_nodes and torch.equal(known.edge_index, edges):
+                return known
+        self._graphs.append(Graph(edges, int(data.num_nodes)))
+        return self._graphs[-1]
+
+
+def _checked(data: Any, where: str) -> Any:
+    """Refuse edges of no node, and features that are not finite."""
+    if not isinstance(data, Data):
+        return data
+    nodes, x, y = data.num_nodes, data.get("x"), data.get("y")
+    rows = nodes if not isinstance(x, Tensor) or x.dim() == 2 else len(x)
+    if isinstance(y, Tensor) and y.dim() and len(y) == rows and data.get("edge_index") is not None:
+        return check_data(data, where)
+    if isinstance(data.get("edge_index"), Tensor) and nodes is not None:
+        check_edge_index(data.edge_index, nodes, where)
+    if isinstance(x, Tensor) and x.is_floating_point() and x.layout == torch.strided:
+        check_finite(x, "x", where)
+    return data

@@ -1,0 +1,101 @@
+"""Resuming: everything that decides how a training goes on, and going on from it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgenet import checkpoint
+from edgenet.errors import CheckpointError
+from edgenet.train.best import Best
+from edgenet.train.folders import decisive, same_config
+from edgenet.train.training import Fitting
+
+
+def state_of(training: Fitting) -> dict[str, Any]:
+    """What decides how a training goes on, for ``checkpoint.save``."""
+    return {
+        "seed": training.seed,
+        "config": decisive(training.settings),
+        "model": dict(training.model.state_dict()),
+        "optimizer": training.stepper.state_dict(),
+        "scheduler": None if training.scheduler is None else training.scheduler.state_dict(),
+        "scaler": None if training.scaler is None else training.scaler.state_dict(),
+        "random": checkpoint.random_state(_generators(training)),
+        "callbacks": training.callback_states(),
+        "epoch": training.epoch,
+        "step": training.step,
+        "best": vars(training.best),
+        "seconds": training.seconds,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def resume(training: Fitting, state: Any, path: Path) -> None:
+    """Go on where ``state_of`` was taken; the optimizer is made on the way.
+
+    Args:
+        training: after ``on_start``.
+        path: of the state, for messages.
+
+    Raises:
+        CheckpointError: if the state is of another seed, configuration or model; it names ``path``.
+    """
+    try:
+        _resume(training, state, path)
+    except CheckpointError as error:
+        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # a crafted state makes torch, numpy and callbacks raise whatever they like
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"  # torch adds where in C++ it was
+        raise CheckpointError(f"{path}: is no state of a training run: {reason}") from error
+    if state["threads"] != torch.get_num_threads():
+        warnings.warn(
+            f"{path} was written with {state['threads']} threads and this process has {torch.get_num_threads()}: "
+            f"sums may round differently. Set OMP_NUM_THREADS for the same bits.",
+            stacklevel=2,
+        )
+
+
+def _resume(training: Fitting, state: Any, path: Path) -> None:
+    same_config(state["config"], training.settings, path)
+    _check_numbers(state, int, "epoch", "step", "threads")
+    _check_numbers(state, float, "seconds")
+    _check_numbers(state["best"], int, "epoch", "waited")
+    _check_numbers(state["best"], float, "lowest_loss")
+    best = Best(**state["best"])
+    for value in (best.val, best.val_loss):
+        if type(value) not in (int, float, type(None)):
+            raise TypeError(f"a score of its best epoch is {value!r}")
+    if state["seed"] != training.seed or len(state["callbacks"]) != len(training.callbacks):
+        raise CheckpointError(
+            f"{path}: is of seed {state['seed']} with {len(state['callbacks'])} callbacks; this run has seed "
+            f"{training.seed} with {len(training.callbacks)}."
+        )
+    training.epoch, training.step = state["epoch"], state["step"]
+    training.load_callback_states(state["callbacks"])  # structures that they had put in are in again
+    training.start_optimizer()
+    if best.epoch:
+        checkpoint.load_model_state(training.model, best.state, path)  # it is wanted at the end: look now
+    checkpoint.load_model_state(training.model, state["model"], path)
+    training.stepper.load_state_dict(state["optimizer"])
+    if training.scheduler is not None:
+        training.scheduler.load_state_dict(state["scheduler"])
+    if training.scaler is not None:
+        training.scaler.load_state_dict(state["scaler"])
+    training.best, training.seconds = best, state["seconds"]
+    checkpoint.set_random_state(state["random"], _generators(training))
+
+
+def _generators(training: Fitting) -> dict[str, torch.Generator]:
+    return {"shuffle": training.generator, **training.task.generators()}
+
+
+def _check_numbers(values: dict[str, Any], kind: type, *names: str) -> None:
+    """int: whole numbers from 0; float: any numbers."""
+    for name in names:
+        value = values[name]
+        if type(value) not in (int, kind) or (kind is int and value < 0):
+            raise TypeError(f"{name} is {value!r}")
