@@ -75,9 +75,10 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _spelled(hint: Any) -> str:
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    if type(None) in typing.get_args(hint):  # what may be left out
+        return _spelled(next(kind for kind in typing.get_args(hint) if kind is not type(None)))
     if typing.get_origin(hint) is list:
         return "a list of whole numbers" if typing.get_args(hint) == (int,) else "a list of tables"
     if typing.get_origin(hint) is dict:
         return "a table"
-    return words.get(hint) or words.get(kinds[0] if kinds else hint, str(hint))
+    return words.get(hint, str(hint))
