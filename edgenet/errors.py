@@ -50,4 +50,4 @@ class DatasetNotFoundError(DataError, FileNotFoundError):
 
 
 class ContractError(AssertionError):
-    """A part does not keep what its kind promises; ``edgenet.testing`` raises it. Not a ValueError: the part is wrong."""
+    """A part does not keep what its kind promises, as ``edgenet.testing`` found. No ValueError: the part is wrong."""

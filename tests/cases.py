@@ -34,12 +34,11 @@ from edgenet.phi import (
     EdgeFactored,
     EdgeMatrix,
     EdgeVarying,
-    Phi,
     ShiftOperator,
     ShiftProduct,
 )
 from edgenet.structured import STRUCTURES, Dense, StructuredLinear, Unitary
-from edgenet.testing import GRAPHS, PhiCase, StructureCase, random_graph
+from edgenet.testing import PhiCase, StructureCase
 
 
 # --- structures -------------------------------------------------------------------------------------------------------

@@ -32,6 +32,12 @@ class Contract(Generic[Case]):
     def __init__(self, *parts: Contract[Case]) -> None:
         self.checks: dict[str, Check[Case]] = {name: check for part in parts for name, check in part.checks.items()}
 
+    def some(self, *names: str) -> Contract[Case]:
+        """A contract of these checks alone."""
+        part: Contract[Case] = Contract()
+        part.checks = {name: self.checks[name] for name in self.chosen(names)}
+        return part
+
     def promise(self, name: str, **variants: Any) -> Callable[[Callable[..., str | None]], Callable[..., str | None]]:
         """Adds the decorated function as a check.
 
@@ -59,7 +65,7 @@ class Contract(Generic[Case]):
             ConfigError: if there is no check of such a name; the text lists them.
         """
         groups = list(dict.fromkeys(name.partition(",")[0] for name in self.checks))
-        only, skip = ([one] if isinstance(one, str) else one for one in (only, skip))
+        only, skip = [only] if isinstance(only, str) else only, [skip] if isinstance(skip, str) else skip
         for name in (*(only or ()), *skip):
             if name not in self.checks and name not in groups:
                 raise ConfigError(

@@ -29,7 +29,9 @@ def check_gradients(function: Callable[[], Tensor], leaves: Mapping[str, Tensor]
         return
     y = function()
     direction = torch.randn_like(y)
-    found = dict(zip(leaves, torch.autograd.grad((y * direction).sum(), list(leaves.values()), allow_unused=True), strict=True))
+    found = dict(
+        zip(leaves, torch.autograd.grad((y * direction).sum(), list(leaves.values()), allow_unused=True), strict=True)
+    )
     for name, leaf in leaves.items():
         if all_reached and leaf.numel():
             gradient = found[name]

@@ -188,7 +188,9 @@ def follows_signal(case: PhiCase) -> None:
     weight = phi(x, z, *rest)
     alike = torch.equal(weight, phi(x + torch.randn_like(x), z + torch.randn_like(z), *rest))
     words = "depend" if not alike else "do not depend"
-    require(alike != phi.follows_signal, f"follows_signal is {phi.follows_signal}, and its weights {words} on the signal")
+    require(
+        alike != phi.follows_signal, f"follows_signal is {phi.follows_signal}, and its weights {words} on the signal"
+    )
 
 
 @CHECKS.promise("edge features")
@@ -244,7 +246,7 @@ def gradients(case: PhiCase) -> str | None:
     x, z = ((0.9 * signal).requires_grad_() for signal in (x, z))
 
     def given() -> Tensor:
-        met = (x, z, *rest)
+        met: Any = (x, z, *rest)
         return torch.cat([part.flatten() for part in everything(phi, met) + hops(phi, met)])
 
     if not given().requires_grad:

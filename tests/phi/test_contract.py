@@ -5,10 +5,7 @@ import torch
 from cases import PHI_CASES
 
 from edgenet import ops
-from edgenet.graph import Graph
-from edgenet.nn import EdgeNetConv
 from edgenet.phi import PHIS
-from edgenet.testing import GRAPHS
 from edgenet.testing.phi import CHECKS
 
 cases = pytest.mark.parametrize("case", PHI_CASES, ids=str)
@@ -31,26 +28,6 @@ def test_a_phi_keeps_its_contract(check, case):
     beside_the_point = CHECKS.hold(check, case)
     if beside_the_point:
         pytest.skip(beside_the_point)
-
-
-@pytest.mark.parametrize("name", PHIS)
-@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
-def test_a_layer_with_it_compiles_whole_on_a_graph_built_before(name, warm):
-    layer = EdgeNetConv(5, 4, order=2, heads=1, phi=name)
-    directed = GRAPHS["directed"]
-    graph = Graph(directed.edge_index.clone(), 13)
-    x = torch.randn(13, 5)
-    wanted = layer(x, graph)
-    if not warm:
-        graph = Graph(directed.edge_index.clone(), 13)
-    torch._dynamo.reset()
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=False)
-    y = compiled(x, graph)
-    near(y, wanted)
-    parameters = list(layer.parameters())
-    got = torch.autograd.grad(y.square().sum(), parameters)
-    for a, b in zip(got, torch.autograd.grad(layer(x, graph).square().sum(), parameters), strict=True):
-        near(a, b)
 
 
 def test_the_usual_hop_is_spmm_and_the_diagonal():

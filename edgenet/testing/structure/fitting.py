@@ -1,4 +1,4 @@
-"""What a family promises of ``from_dense`` and of drawing anew: good members, refusals in words, no ties to the weight."""
+"""What a family promises of ``from_dense`` and of drawing anew: good members, clear refusals, no ties to the weight."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +15,10 @@ from edgenet.testing.structure.case import StructureCase
 PRODUCTS: Contract[StructureCase] = Contract()
 
 
-def gradients(y: Tensor, inputs: list[Tensor], direction: Tensor | None = None) -> list[Tensor]:
+def gradients(y: Tensor, inputs: Sequence[Tensor], direction: Tensor | None = None) -> list[Tensor]:
     """Of a linear function of ``y``, or of the sum of its squares; all inputs must have been used."""
     loss = y.square().sum() if direction is None else (y * direction).sum()
-    return list(torch.autograd.grad(loss.real, inputs))
+    return list(torch.autograd.grad(loss.real, list(inputs)))
 
 
 @PRODUCTS.promise("shape")

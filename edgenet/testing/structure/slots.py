@@ -64,7 +64,9 @@ def keep(case: StructureCase, what: str) -> str | None:
     wanted = before if rows is None else before[rows]
     wanted = wanted if columns is None else wanted[:, columns]
     same(matrix.to_dense(), wanted, f"after keep_ of {what} it is another matrix")
-    require(tuple(matrix.shape) == tuple(wanted.shape), f"after keep_ of {what} it says that its shape is {matrix.shape}")
+    require(
+        tuple(matrix.shape) == tuple(wanted.shape), f"after keep_ of {what} it says that its shape is {matrix.shape}"
+    )
     x = torch.randn(3, matrix.shape[1])
     same(matrix.eval()(x), x @ wanted.mT, f"after keep_ of {what} it gives other products")
     same(matrix.rows(torch.tensor([0])), wanted[:1], f"after keep_ of {what} it has other rows")

@@ -43,7 +43,9 @@ def config(case: StructureCase) -> None:
     require(type(twin) is type(matrix), f"from_config(config()) makes a {type(twin).__name__}")
     twin.load_state_dict(saved_and_loaded(matrix.state_dict()))
     same(twin.to_dense(), matrix.to_dense(), "from_config(config()) with its tensors is another matrix")
-    require(twin.config() == matrix.config(), f"the config of what is rebuilt is {twin.config()}, not {matrix.config()}")
+    require(
+        twin.config() == matrix.config(), f"the config of what is rebuilt is {twin.config()}, not {matrix.config()}"
+    )
 
 
 @STORAGE.promise("made on the meta device")
