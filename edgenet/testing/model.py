@@ -65,9 +65,7 @@ def scores(case: ModelCase) -> None:
         y, rows = called(model, data), 1 if case.graphs else data.num_nodes
         require(isinstance(y, Tensor), f"it gives a {type(y).__name__}, no tensor")
         wanted = (rows, case.channels[1])
-        require(
-            tuple(y.shape) == wanted, f"of {data.num_nodes} nodes it gives {tuple(y.shape)}, not {wanted}"
-        )
+        require(tuple(y.shape) == wanted, f"of {data.num_nodes} nodes it gives {tuple(y.shape)}, not {wanted}")
         require(bool(y.isfinite().all()), "it gives what is not finite")
 
 
@@ -76,9 +74,7 @@ def batch(case: ModelCase) -> None:
     """Of a PyG Batch every graph gets what it gets alone, also one that stands alone in it."""
     model, data = case.ready()[0], case.data()
     alone = [called(model, one) for one in data]
-    same(
-        called(model, Batch.from_data_list(data)), torch.cat(alone), "graphs in a batch get something else"
-    )
+    same(called(model, Batch.from_data_list(data)), torch.cat(alone), "graphs in a batch get something else")
     same(called(model, Batch.from_data_list(data[1:2])), alone[1], "in a batch of one, a graph gets something else")
 
 
