@@ -1,4 +1,4 @@
-"""What the contract tests walk over: one case or more for every family of the library, and awkward graphs.
+"""What the contract tests walk over: one case or more for every family of the library.
 
 A new structure, phi or taps joins with one entry in its list. The name of a case starts with the name of its family.
 """

@@ -234,7 +234,7 @@ def machine_path_problems(root: Path) -> list[str]:
 def load_cases(root: Path) -> Any:
     """tests/cases.py as a module."""
     file = root / "tests" / "cases.py"
-    assert file.is_file(), "tests/cases.py is missing: the contract tests run over STRUCTURE_CASES, PHI_CASES, GRAPHS."
+    assert file.is_file(), "tests/cases.py is missing: the contract tests run over STRUCTURE_CASES and PHI_CASES."
     spec = importlib.util.spec_from_file_location("cases_of_architecture_test", file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
@@ -329,10 +329,6 @@ def test_every_entry_of_a_registry_has_a_case(registry):
     assert hasattr(cases, listed), f"tests/cases.py has no {listed}, the cases of {registry}."
     missing = uncovered(entries, getattr(cases, listed))
     assert not missing, f"{registry} has entries without a case in {listed}: {', '.join(missing)}."
-
-
-def test_there_are_awkward_graphs():
-    assert getattr(load_cases(ROOT), "GRAPHS", None), "tests/cases.py has no GRAPHS, or an empty one."
 
 
 @pytest.mark.float32  # as a reader would run it

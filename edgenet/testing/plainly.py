@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgenet import EdgeNetConv, ops
+from edgenet import ops
 from edgenet.graph import Graph
+from edgenet.nn import EdgeNetConv
 from edgenet.nn.taps import Chebyshev, Jacobi, Stacks
 
 #: (layer, graph, (E, H) weights, (N, H, C) signal) -> (N, H, C)

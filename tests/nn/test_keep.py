@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch import nn
 from torch.nn.utils import prune
 
@@ -17,6 +16,7 @@ from edgenet.nn.taps import Chebyshev, Linear, NodeVarying, Scaled, Sum, Taps
 from edgenet.phi import EdgeVarying
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import Kronecker, StructuredLinear
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 LAYERS = {

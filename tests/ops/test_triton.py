@@ -15,7 +15,6 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 from torch import Tensor
 
 from edgenet.errors import BackendError
@@ -26,6 +25,7 @@ from edgenet.ops.attention_v2 import triton as attention_v2
 from edgenet.ops.sddmm import triton as sddmm
 from edgenet.ops.segment_softmax import triton as segment_softmax
 from edgenet.ops.spmm import triton as spmm
+from edgenet.testing import GRAPHS, random_graph
 
 DEVICE = "cuda" if torch.cuda.is_available() and not triton_rows.interpreted() else "cpu"
 runs = pytest.mark.skipif(not triton_rows.available(), reason="no GPU, and TRITON_INTERPRET=1 is not set")
