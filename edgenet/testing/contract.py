@@ -93,9 +93,10 @@ class Contract(Generic[Case]):
             with fair():
                 return check(case)
         except ContractError as error:
-            raise ContractError(f"{case}, check {name!r}: {error}. {told}") from None
+            raise ContractError(f"{case}, check {name!r}: {str(error).rstrip('.')}. {told}") from None
         except Exception as error:  # whatever a part of somebody else raises is what is told of it
-            raise ContractError(f"{case}, check {name!r}: raises {type(error).__name__}: {error}. {told}") from error
+            words = f"raises {type(error).__name__}: {str(error).rstrip('.')}"
+            raise ContractError(f"{case}, check {name!r}: {words}. {told}") from error
 
     def hold_all(self, case: Case, only: Collection[str] | str | None, skip: Collection[str] | str) -> None:
         """Run the chosen checks, and tell of all that fail at once.
