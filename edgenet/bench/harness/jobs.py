@@ -37,12 +37,12 @@ def trained(job: Job) -> dict[str, Any]:
     The settings stand in ``measured.json`` beside ``summary.json``; None where a run was made without.
     """
     from edgenet.data import load
-    from edgenet.train import train
+    from edgenet.train import run as train
 
     config, root = job
     dataset = load(config.dataset.name, root=root, **config.dataset.options)
     folder = Path(config.out)
-    done = all((folder / f"seed-{seed}" / "model.pt").exists() for seed in config.training.seeds)
+    done = all((folder / f"seed-{seed}" / "result.json").exists() for seed in config.training.seeds)
     result = train(config, dataset=dataset, resume=True, progress=False)
     file = folder / "measured.json"
     if not done:
