@@ -12,7 +12,7 @@ export MAX_JOBS
 
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
-KERNELS := setup.py $(wildcard edgenet/ops/*/*.cpp edgenet/ops/*/*.h)
+KERNELS := setup.py $(wildcard edgenet/ops/native/*.cpp edgenet/ops/native/*.h edgenet/ops/kernels/*/*.cpp)
 INPUTS  := pyproject.toml constraints.txt $(KERNELS)
 
 .DEFAULT_GOAL := help

@@ -19,9 +19,9 @@ from setuptools.command.build_ext import build_ext
 SOURCES = [
     "edgenet/ops/native/walk.cpp",
     "edgenet/ops/native/order.cpp",
-    "edgenet/ops/segment_softmax/native.cpp",
-    "edgenet/ops/attention/native.cpp",
-    "edgenet/ops/attention_v2/native.cpp",
+    "edgenet/ops/kernels/segment_softmax/native.cpp",
+    "edgenet/ops/kernels/attention/native.cpp",
+    "edgenet/ops/kernels/attention_v2/native.cpp",
 ]
 HEADERS = [f"edgenet/ops/native/{name}.h" for name in ("rows", "walk", "softmax")]
 # no -ffast-math: NaN must spread, and an object linked with it makes the whole process flush denormals

@@ -10,10 +10,10 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from edgenet.errors import ConfigError
-from edgenet.text import did_you_mean, near_names, toml_document
+from edgenet.text import did_you_mean, near_names, toml_document, toml_tables
 
 
 def _wanted(text: str, test: Callable[[Any], bool], default: Any = MISSING) -> Any:
@@ -41,11 +41,17 @@ class DatasetTable:
 class ModelTable:
     """``[model]``: a layer of ``edgenet.nn.SPECIALIZATIONS``, and the model around it.
 
-    What is left out has the default of the model: ``NodeClassifier`` for data sets about nodes, ``GraphClassifier`` for
-    signals on a graph. ``options`` are further arguments of the model or its layer: heads, order, bank, readout, ...
+    What is left out has the default of the model. ``options`` are further arguments of the model or its layer: heads,
+    order, bank, readout, ...
+
+    Attributes:
+        layer: name of the layer; may be left out where ``kind`` is a model that knows its layers.
+        kind: a name in ``edgenet.models.MODELS``, which ``edgenet.register`` adds to. Left out: ``NodeClassifier`` for
+            data sets about nodes, ``GraphClassifier`` for signals on a graph.
     """
 
-    layer: str
+    layer: str | None = None
+    kind: str | None = None
     hidden_channels: int | None = _at_least(1, None)
     num_layers: int | None = _at_least(1, None)
     dropout: float | None = _wanted("a probability in [0, 1)", lambda value: 0 <= value < 1, None)
@@ -65,6 +71,33 @@ class OptimizerTable:
 
 
 @dataclass(frozen=True)
+class SchedulerTable:
+    """``[scheduler]``: how the learning rate changes from epoch to epoch, as a share of ``optimizer.lr``.
+
+    Attributes:
+        name: "none"; "cosine": half a wave from 1 to ``lowest``; "step": times ``factor`` every ``every`` epochs;
+            "exponential": times ``factor`` every epoch; "linear": straight from 1 to ``lowest``; "plateau": times
+            ``factor`` after ``patience`` epochs whose validation loss is not lower (the training loss, where nothing is
+            validated).
+        warmup: epochs in which the rate rises from 0 to 1 first; not with "plateau".
+        factor: in (0, 1).
+        every, patience: epochs.
+        lowest: share below which the rate does not fall.
+    """
+
+    name: str = _choice("none", "cosine", "step", "exponential", "linear", "plateau", default="none")
+    warmup: int = _at_least(0, 0)
+    factor: float = _wanted("in (0, 1)", lambda value: 0 < value < 1, 0.5)
+    every: int = _at_least(1, 50)
+    patience: int = _at_least(0, 10)
+    lowest: float = _wanted("in [0, 1)", lambda value: 0 <= value < 1, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.warmup and self.name == "plateau":
+            raise ConfigError("[scheduler] warmup goes with rates that are known beforehand, not with 'plateau'.")
+
+
+@dataclass(frozen=True)
 class TrainingTable:
     """``[training]``.
 
@@ -76,8 +109,12 @@ class TrainingTable:
             loss. "loss": a lower validation loss. "either": patience starts anew when the metric or the loss is the
             best so far, and the best epoch is that of "metric" (Velickovic et al. 2018).
         seeds: one training run for each.
-        device: "cpu", "cuda", "cuda:1", ...; no other kinds.
-        dtype: of features and parameters.
+        clip_norm: longest gradient, all parameters taken together; longer ones are scaled to it. 0: as they are.
+        accumulate: batches whose gradients are averaged into one step.
+        precision: of the products inside the model: "full", or "bfloat16" and "float16" by ``torch.autocast``.
+            Parameters keep their dtype. With "float16" the loss is scaled, so that small gradients are not lost.
+        device: "cpu", "cuda", "cuda:1", ...; no other kinds. Left out: where the model is.
+        dtype: of features and parameters. Left out: that of the model, and float32 for a model that ``run`` makes.
         checkpoint_epochs: write a checkpoint after every so many epochs; 0: by time alone.
         checkpoint_seconds: and at the end of an epoch if the last one is so many seconds old; 0: by epochs alone.
     """
@@ -93,33 +130,43 @@ class TrainingTable:
             "test": lambda value: 0 < len(value) == len(set(value)) and all(0 <= seed < 2**32 for seed in value),
         },
     )
-    device: str = "cpu"
-    dtype: str = _choice("float32", "float64", default="float32")
+    clip_norm: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 0.0)
+    accumulate: int = _at_least(1, 1)
+    precision: str = _choice("full", "bfloat16", "float16", default="full")
+    device: str | None = None
+    dtype: str | None = _choice("float32", "float64", default=None)
     checkpoint_epochs: int = _at_least(0, 0)
     checkpoint_seconds: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 10.0)
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything that decides a run.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a model is trained; what ``edgenet.fit`` reads.
 
     Attributes:
-        dataset, model, optimizer, training: the tables.
-        out: folder of the run; None: nothing is written.
+        optimizer, scheduler, training: the tables.
+        callback: one table a callback, ``[[callback]]``: its ``kind``, a name in ``edgenet.compress.CALLBACKS``, and its
+            arguments.
+        compress: ``[compress]``, the arguments of ``edgenet.compress.Compress``; None: the model stays as it is.
     """
 
-    dataset: DatasetTable
-    model: ModelTable
     optimizer: OptimizerTable = field(default_factory=OptimizerTable)
+    scheduler: SchedulerTable = field(default_factory=SchedulerTable)
     training: TrainingTable = field(default_factory=TrainingTable)
-    out: str | None = None
+    callback: list[dict[str, Any]] = field(default_factory=list)
+    compress: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for number, table in enumerate(self.callback, 1):
+            if not isinstance(table.get("kind"), str):
+                raise ConfigError(f"[[callback]] number {number} lacks its kind, a text: {table}.")
 
     @classmethod
-    def from_dict(cls, tables: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
+    def from_dict(cls, tables: Mapping[str, Any], where: str = "the configuration") -> Self:
         """Tables as TOML gives them, checked.
 
         Args:
-            tables: ``{"dataset": {"name": ...}, "model": {"layer": ...}, ...}``.
+            tables: ``{"optimizer": {"lr": ...}, "training": {"epochs": ...}, ...}``.
             where: what messages call it, a file for instance.
 
         Raises:
@@ -129,7 +176,7 @@ class RunConfig:
         return _read_table(cls, tables, "", where)
 
     @classmethod
-    def from_toml(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> RunConfig:
+    def from_toml(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Self:
         """A TOML file, after ``changes`` (see ``changed``).
 
         Raises:
@@ -147,20 +194,68 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able tables, from which ``from_dict`` makes this again. None is left out, as TOML has no null."""
-        return _without_none(asdict(self))
+        tables = _without_none(asdict(self))
+        first = [name for name in ("out", "dataset", "model") if name in tables]
+        return {name: tables[name] for name in dict.fromkeys([*first, *tables])}
 
     def to_toml(self) -> str:
         """The text of a TOML file, from which ``from_toml`` makes this again."""
-        return toml_document(
-            {
-                name: {key: item for key, item in value.items() if item != {}} if isinstance(value, dict) else value
-                for name, value in self.to_dict().items()
-            }
-        )
+        tables = self.to_dict()
+        callbacks = tables.pop("callback")
+        shown = {
+            name: {key: item for key, item in value.items() if item != {}} if isinstance(value, dict) else value
+            for name, value in tables.items()
+        }
+        return toml_document(shown) + (f"\n{toml_tables('callback', callbacks)}" if callbacks else "")
 
-    def replaced(self, **changes: Any) -> RunConfig:
+    def replaced(self, **changes: Any) -> Self:
         """This with other values, dots written as two underscores: ``config.replaced(training__seeds=[0, 1])``."""
         return self.from_dict(changed(self.to_dict(), {key.replace("__", "."): v for key, v in changes.items()}))
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """This with other values by the names of the keys alone: ``{"epochs": 20, "lr": 0.01}``.
+
+        The keys are those of ``[optimizer]`` (lr, weight_decay, ...) and ``[training]`` (epochs, batch_size, ...), and
+        the names of the tables: ``optimizer`` and ``scheduler`` take the ``name`` of one, or a whole table.
+
+        Raises:
+            ConfigError: if no table has such a key; with near ones.
+        """
+        plain = {key: table for table in ("training", "optimizer") for key in _keys_of(type(self), table)}
+        plain.pop("name")
+        changes: dict[str, Any] = {}
+        for key, value in options.items():
+            if key in ("optimizer", "scheduler") and isinstance(value, str):
+                changes[f"{key}.name"] = value
+            elif key in plain:
+                changes[f"{plain[key]}.{key}"] = value
+            elif key in {item.name for item in fields(self)}:
+                changes[key] = value
+            else:
+                known = [*plain, "optimizer", "scheduler", "callback", "compress"]
+                raise ConfigError(
+                    f"no setting is called {key!r}.{did_you_mean(key, known)} There are {', '.join(sorted(known))}."
+                )
+        return self.from_dict(changed(self.to_dict(), changes), "the settings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Settings):
+    """Everything that decides a run: data set and model, and the settings of its training.
+
+    Attributes:
+        dataset, model: the tables.
+        out: folder of the run; None: nothing is written.
+    """
+
+    dataset: DatasetTable
+    model: ModelTable
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model.layer is None and self.model.kind is None:
+            raise ConfigError("[model] lacks layer.")
 
 
 def changed(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,13 +320,22 @@ def _read_table(kind: type, values: Any, table: str, where: str) -> Any:
         if test is not None and value is not None and not test(value):
             raise ConfigError(f"{where}: {full} is {item.metadata['wanted']}, got {value!r}.")
         read[name] = float(value) if hint in (float, float | None) and value is not None else copy.deepcopy(value)
-    return kind(**read)
+    try:
+        return kind(**read)
+    except ConfigError as error:  # of values that do not go together
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _keys_of(kind: type, table: str) -> list[str]:
+    return [item.name for item in fields(typing.get_type_hints(kind)[table])]
 
 
 def _hint(key: str, table: str, known: Iterable[str]) -> str:
     """What was perhaps meant: a near key of this table, or of another."""
     known = list(known)
     meant = did_you_mean(key, known)
+    if not table and "dataset" not in known and key in ("dataset", "model", "out"):
+        return f" It belongs to a run (RunConfig), which makes its model itself. Known keys: {', '.join(known)}."
     if meant:
         return f"{meant} Known keys: {', '.join(known)}."
     for other in fields(RunConfig):
@@ -263,7 +367,7 @@ def _spelled(hint: Any) -> str:
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
     if typing.get_origin(hint) is list:
-        return "a list of whole numbers"
+        return "a list of whole numbers" if typing.get_args(hint) == (int,) else "a list of tables"
     if typing.get_origin(hint) is dict:
         return "a table"
     return words.get(hint) or words.get(kinds[0] if kinds else hint, str(hint))

@@ -44,7 +44,7 @@ class Compressed:
 
 
 @dataclass(frozen=True)
-class Story:
+class DemoResult:
     """What the demonstration found.
 
     Attributes:
@@ -66,7 +66,7 @@ class Story:
     picture: Path | None
 
 
-def tell(dataset: Dataset, folder: Path, ratio: float = 10.0, seed: int = 0, epochs: int = 200) -> Story:
+def run_demo(dataset: Dataset, folder: Path, ratio: float = 10.0, seed: int = 0, epochs: int = 200) -> DemoResult:
     """Run the demonstration on a data set of one graph with classes of nodes.
 
     Args:
@@ -117,7 +117,7 @@ def tell(dataset: Dataset, folder: Path, ratio: float = 10.0, seed: int = 0, epo
     with torch.no_grad():
         torch.testing.assert_close(reread(data.x, data.edge_index), best.model.eval()(data.x, data.edge_index))
     accuracy = _accuracy(network, data, "test")
-    return Story(
+    return DemoResult(
         accuracy, float((teacher - again).abs().max()), forward, report(converted), tuple(found), best, saved,
         _picture(found, accuracy, folder / "demo.png", dataset.name),
     )  # fmt: skip

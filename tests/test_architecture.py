@@ -7,9 +7,11 @@ checkout, where it must return nothing, and on a small tree that breaks the rule
 import ast
 import importlib
 import importlib.util
+import pkgutil
 import re
 import subprocess
 import sys
+import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,16 +50,15 @@ MAY_IMPORT = {
     "checkpoint": "errors _version",
     "testing": LOW,  # anything below nn
     "plots": f"{LOW} nn models compress",  # draws its reports
-    "train": f"{LOW} nn models compress convert data config checkpoint plots",
+    "train": f"{LOW} nn models compress pretrained data config checkpoint",
     "bench": f"{LOW} nn models compress selection convert data config presets checkpoint plots train estimators "
     "testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": f"{LOW} nn models compress convert data pretrained plots",
-    "commands_model": "errors compress convert pretrained data config plots train",
     "registry": f"{LOW} nn models compress convert pretrained cli",
-    "cli": f"{LOW} nn models compress convert pretrained commands_model data config presets checkpoint plots train "
-    "estimators bench demo doctor _version",
+    "cli": "errors text compress convert pretrained data config presets checkpoint plots train bench demo doctor "
+    "_version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
@@ -71,9 +72,9 @@ THIRD_PARTY = {
     "compress": "torch numpy scipy tqdm",
 }
 # who may import modules of edgenet inside functions: commands, so that a line of help does not wait for torch
-LATE = ("cli", "commands_model", "bench", "doctor")
+LATE = ("cli", "bench", "doctor")
 # other packages that may be imported inside functions, for they are optional, or slow and seldom needed
-SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn"
+SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
 
@@ -181,6 +182,22 @@ def late_import_problems(root: Path) -> list[str]:
     return problems
 
 
+# --- names ------------------------------------------------------------------------------------------------------------
+def shadow_problems(package: types.ModuleType) -> list[str]:
+    """Modules that cannot be had by their name, for their package has something else under it."""
+    problems = []
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if found.name.rpartition(".")[2] in ("__main__", "_base", "_v3", "_v4"):
+            continue  # what runs when it is imported, and kernels that ctypes loads
+        module = importlib.import_module(found.name)
+        own = getattr(package, found.name.rpartition(".")[2])
+        if own is not module:
+            problems.append(f"{found.name} is hidden by {own!r}: give the file another name.")
+        if found.ispkg:
+            problems += shadow_problems(module)
+    return problems
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 def file_problems(root: Path) -> list[str]:
     """Files that must not exist, and tests that must."""
@@ -194,9 +211,10 @@ def file_problems(root: Path) -> list[str]:
         for file in sorted((root / folder).rglob("utils.py"))
     ]
     problems += [
-        f"edgenet/ops/{op.parent.name} has no test: tests/ops/test_{op.parent.name}.py is missing."
-        for op in sorted((root / "edgenet" / "ops").glob("*/__init__.py"))
-        if not (root / "tests" / "ops" / f"test_{op.parent.name}.py").is_file()
+        f"{op.parent.relative_to(root)} has no test: tests/ops/test_{op.parent.name}.py is missing."
+        for op in sorted((root / "edgenet" / "ops").rglob("*/__init__.py"))
+        if op.parent.name not in ("ops", "kernels")
+        and not (root / "tests" / "ops" / f"test_{op.parent.name}.py").is_file()
     ]
     return problems
 
@@ -319,6 +337,10 @@ def test_no_file_names_a_folder_of_one_machine():
     _say(machine_path_problems(ROOT))
 
 
+def test_every_module_is_what_its_package_has_under_its_name():
+    _say(shadow_problems(importlib.import_module("edgenet")))
+
+
 @pytest.mark.parametrize("registry", REGISTRIES)
 def test_every_entry_of_a_registry_has_a_case(registry):
     module, name = registry.split(":")
@@ -357,8 +379,8 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 @pytest.mark.parametrize(
     "file, source, says",
     [
-        ("ops/spmm/__init__.py", "from edgenet.nn import conv", "ops imports nn"),
-        ("ops/spmm/__init__.py", "def f():\n    import edgenet.structured.dense", "ops imports structured"),
+        ("ops/kernels/spmm/__init__.py", "from edgenet.nn import conv", "ops imports nn"),
+        ("ops/kernels/spmm/__init__.py", "def f():\n    import edgenet.structured.dense", "ops imports structured"),
         ("graph.py", "from . import ops", "graph imports ops"),
         ("phi/shift.py", "from ..nn.conv import EdgeNetConv", "phi imports nn"),
         ("phi/shift.py", "from edgenet.estimators.spam import SpAM", "phi imports estimators"),
@@ -370,7 +392,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         ("estimators/spam.py", "import torch", "estimators imports torch"),
         ("testing.py", "import edgenet.nn", "testing imports nn"),
         ("config.py", "from edgenet.train import fit", "config imports train"),
-        ("plots.py", "from edgenet import cli", "plots imports cli"),
+        ("plots/style.py", "from edgenet import cli", "plots imports cli"),
         ("train.py", "from edgenet.cli import main", "train imports cli"),
         ("models/node_classifier.py", "from edgenet import EdgeNetConv", "from edgenet itself"),
         ("nn/conv.py", "import edgenet", "from edgenet itself"),
@@ -386,7 +408,7 @@ def test_an_import_that_points_up_is_found(tmp_path, file, source, says):
 def test_imports_that_point_down_pass(tmp_path):
     files = {
         "edgenet/__init__.py": "from edgenet.cli import main",
-        "edgenet/cli.py": "from edgenet import train\nfrom edgenet._version import __version__",
+        "edgenet/cli/train.py": "from edgenet import train\nfrom edgenet._version import __version__",
         "edgenet/nn/conv.py": "import torch\nfrom edgenet import ops, phi\nfrom . import lift\nfrom ..gso import rw",
         "edgenet/phi/additive.py": "from edgenet.estimators.basis import splines",
         "edgenet/estimators/spam.py": "import math\nimport scipy.linalg\nfrom .basis import splines",
@@ -409,12 +431,24 @@ def test_an_import_allowed_inside_functions_only_is_found_elsewhere(tmp_path, mo
         ("datasets/cora/__init__.py", "never a package"),
         ("edgenet/nn/utils.py", "a name of its own"),
         ("tests/utils.py", "a name of its own"),
-        ("edgenet/ops/spmm/__init__.py", "tests/ops/test_spmm.py is missing"),
+        ("edgenet/ops/kernels/spmm/__init__.py", "tests/ops/test_spmm.py is missing"),
     ],
 )
 def test_a_file_in_the_wrong_place_or_a_missing_test_is_found(tmp_path, file, says):
     problems = file_problems(tree(tmp_path, {file: ""}))
     assert len(problems) == 1 and says in problems[0]
+
+
+def test_a_module_that_a_function_hides_is_found(tmp_path, monkeypatch):
+    files = {
+        "hidden_names/__init__.py": "from hidden_names.inner.search import search",
+        "hidden_names/inner/__init__.py": "from hidden_names.inner.search import search",
+        "hidden_names/inner/search.py": "def search(): ...",
+        "hidden_names/inner/__main__.py": "raise SystemExit",
+    }
+    monkeypatch.syspath_prepend(tree(tmp_path, files))
+    problems = shadow_problems(importlib.import_module("hidden_names"))
+    assert len(problems) == 1 and problems[0].startswith("hidden_names.inner.search is hidden by <function search")
 
 
 def test_a_machine_path_is_found(tmp_path):
@@ -458,7 +492,7 @@ def test_circles_and_late_imports_are_found(tmp_path):
     files = {
         "edgenet/graph.py": "from edgenet.ops import spmm",
         "edgenet/ops/__init__.py": "def f():\n    from edgenet import graph\n    import pandas, networkx",
-        "edgenet/cli.py": "def f():\n    from edgenet.graph import Graph",
+        "edgenet/cli/train.py": "def f():\n    from edgenet.graph import Graph",
     }
     root = tree(tmp_path, files)
     assert circle_problems(root) == ["these import each other: edgenet.graph, edgenet.ops."]

@@ -2,10 +2,13 @@
 
 from edgenet.compress.admm import ADMM
 from edgenet.compress.budget import Budget
-from edgenet.compress.callbacks import Callback, Loop, Run
+from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.compress import compress_, decompress_
+from edgenet.compress.compress_rule import Compress
 from edgenet.compress.distill import distillation
+from edgenet.compress.distill_rule import Distill
 from edgenet.compress.finding import slots
+from edgenet.compress.from_tables import CALLBACKS, make_callbacks
 from edgenet.compress.groups import Groups
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
@@ -17,36 +20,30 @@ from edgenet.compress.searching import Point, SearchResult, search
 from edgenet.compress.sizes import report, stored
 from edgenet.compress.slot import Slot, replace
 
-#: The training rules, by the name that configurations use.
-CALLBACKS: dict[str, type[Callback]] = {
-    "admm": ADMM,
-    "anneal": Anneal,
-    "group_lasso": GroupLasso,
-    "l1_inf": L1Inf,
-}
-
 __all__ = [
     "ADMM",
     "CALLBACKS",
     "Anneal",
     "Budget",
     "Callback",
+    "Compress",
+    "Distill",
     "GroupLasso",
     "GroupRow",
     "Groups",
     "L1Inf",
-    "Loop",
     "Plan",
     "Point",
     "Report",
     "Row",
-    "Run",
     "SearchResult",
     "Slot",
+    "Training",
     "compress_",
     "cubic_density",
     "decompress_",
     "distillation",
+    "make_callbacks",
     "pool_",
     "refit_",
     "replace",

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgenet.compress.callbacks import Callback, Run
-from edgenet.compress.compress import fit
+from edgenet.compress.arguments import number, whole
+from edgenet.compress.blueprint import blueprint, rebuild_
+from edgenet.compress.callbacks import Callback, Training
+from edgenet.compress.compress import fill, fit
 from edgenet.compress.finding import slots
 from edgenet.compress.plan import Plan, PlanLike
 from edgenet.compress.slot import Slot
@@ -29,8 +31,9 @@ class ADMM(Callback):
     that no convergence is promised; ``residuals`` tells how far it has come. The projection of a family that iterates
     (``Doped``, ``BlockTerm``) costs time: raise ``every``.
 
-    ``edgenet.train.train`` keeps the epoch that validates best, which may be an early one, from before W and Z met:
-    compress the model as it is at the end, or choose epochs and patience accordingly.
+    With ``until`` the structures are put in while it trains, and the epochs before do not count as results: leave some
+    epochs after it, in which the structures are trained. Without it, the epoch that validates best is kept, which may
+    be one from before W and Z met: compress the model as it is at the end.
 
     Ren et al. 2019 (ADMM-NN) for pruning; Li et al. 2019 (E-RNN) for block-circulant weights.
 
@@ -39,50 +42,67 @@ class ADMM(Callback):
         rho: strength of the pull, above 0. Too weak, and W and Z never meet; too strong, and W meets the nearest Z
             instead of a good one.
         every: steps between two projections. W needs some to follow: with too few, U grows without end.
+        until: the last epoch of the pull; before the next one the structures are put in. None: it pulls to the end.
 
     Raises:
-        PlanError: if ``rho`` or ``every`` is out of range; in ``on_start`` as ``compress_`` does, or if a slot is
-            compressed already.
+        PlanError: if ``rho``, ``every`` or ``until`` is out of range; in ``on_start`` as ``compress_`` does, and, also
+            in ``on_optimizer``, if a slot is compressed already.
     """
 
-    def __init__(self, plan: PlanLike, rho: float = 0.1, every: int = 20) -> None:
-        if not rho > 0 or every < 1:
-            raise PlanError(f"ADMM wants rho above 0 and every from 1, got rho {rho} and every {every}.")
-        self.plan, self.rho, self.every = Plan.of(plan), rho, every
+    def __init__(self, plan: PlanLike, rho: float = 0.1, every: int = 20, until: int | None = None) -> None:
+        self.rho, self.every = number("ADMM", "rho", rho, above=True), whole("ADMM", "every", every, 1)
+        self.until = None if until is None else whole("ADMM", "until", until, 1)
+        self.plan = Plan.of(plan)
+        self._training: Training | None = None
+        self._filled: list[str] | None = None  # names of the slots that have their structures
         self._slots: dict[str, Slot] = {}
         self._structures: dict[str, Structure] = {}
         self.auxiliary: dict[str, Tensor] = {}  # Z
         self.dual: dict[str, Tensor] = {}  # U
 
-    def on_start(self, run: Run) -> None:
-        found = slots(run.model)
-        self._structures = self.plan.assign(found)
-        self._slots = {name: found[name] for name in self._structures}
-        for slot in self._slots.values():
-            if not slot.is_dense:
-                raise PlanError(f"{slot.name} is compressed already, and ADMM trains dense weights: decompress_ it.")
+    def on_start(self, training: Training) -> None:
+        self._training, self._filled = training, None
+        self._structures = self.plan.assign(slots(training.model))
+        self._find_slots(training)
         self.auxiliary = {name: self._project(name, slot.weight().detach()) for name, slot in self._slots.items()}
         self.dual = {name: torch.zeros_like(value) for name, value in self.auxiliary.items()}
 
-    def penalty(self, run: Run) -> Tensor:
-        terms = (
+    def on_optimizer(self, training: Training) -> None:
+        if self._filled is None:
+            self._find_slots(training)  # another rule may have changed the model
+
+    def before_epoch(self, training: Training) -> None:
+        if self.until is not None and training.epoch > self.until and self._filled is None:
+            matrices = {name: fit(slot, self._structures[name])[0] for name, slot in self._slots.items()}
+            fill(self._slots, matrices)
+            self._end(list(matrices))
+            training.renew_optimizer()
+
+    def penalty(self, training: Training) -> Tensor | None:
+        if not self._slots:
+            return None
+        terms = [
             torch.linalg.vector_norm(slot.weight() - self.auxiliary[name] + self.dual[name]) ** 2
             for name, slot in self._slots.items()
-        )
-        return self.rho / 2 * sum(terms)
+        ]
+        return self.rho / 2 * torch.stack(terms).sum()
 
     @torch.no_grad()
-    def after_step(self, run: Run) -> None:
-        if run.step % self.every:
+    def after_step(self, training: Training) -> None:
+        if self._filled is not None or training.step % self.every:
             return
         for name, slot in self._slots.items():
             weight, dual = slot.weight(), self.dual[name]
             self.auxiliary[name] = self._project(name, weight + dual)
             self.dual[name] = dual + weight - self.auxiliary[name]
 
+    def settled(self, training: Training) -> bool:
+        """Once the structures are there; always where they are not to be put in."""
+        return self.until is None or (self._filled is not None and training is self._training)
+
     @torch.no_grad()
     def residuals(self) -> dict[str, float]:
-        """||W - Z|| / ||W|| of every slot."""
+        """||W - Z|| / ||W|| of every slot; of none once the structures are there."""
         result = {}
         for name, slot in self._slots.items():
             weight = slot.weight()
@@ -91,20 +111,38 @@ class ADMM(Callback):
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        return {"auxiliary": dict(self.auxiliary), "dual": dict(self.dual)}
+        structures = None
+        if self._filled is not None and self._training is not None:
+            structures = blueprint(self._training.model, self._filled)
+        return {"auxiliary": dict(self.auxiliary), "dual": dict(self.dual), "structures": structures}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict()``.
 
         Raises:
             PlanError: if it is of other slots.
+            CheckpointError: if structures that had been put in do not fit the model.
         """
+        if state["structures"] is not None and self._training is not None:
+            rebuild_(self._training.model, state["structures"])
+            self._end(list(state["structures"]["matrices"]))
         for key, now in (("auxiliary", self.auxiliary), ("dual", self.dual)):
             shapes = {name: tuple(value.shape) for name, value in state[key].items()}
             if shapes != {name: tuple(value.shape) for name, value in now.items()}:
                 raise PlanError(f"the state of ADMM is of the slots {shapes}, and the plan of {sorted(now)}.")
             for name, value in state[key].items():
                 now[name] = value.to(now[name])
+
+    def _find_slots(self, training: Training) -> None:
+        found = slots(training.model)
+        self._slots = {name: found[name] for name in self._structures}
+        for slot in self._slots.values():
+            if not slot.is_dense:
+                raise PlanError(f"{slot.name} is compressed already, and ADMM trains dense weights: decompress_ it.")
+
+    def _end(self, names: list[str]) -> None:
+        """Nothing is pulled any more."""
+        self._filled, self._slots, self.auxiliary, self.dual = names, {}, {}, {}
 
     def _project(self, name: str, weight: Tensor) -> Tensor:
         return fit(self._slots[name], self._structures[name], weight)[0].to_dense().detach()

@@ -1,98 +1,137 @@
-"""Callbacks: how a training rule (ADMM, an annealed density) takes part in a training loop it knows nothing of."""
+"""Callbacks: how a training rule (ADMM, an annealed density) takes part in a training it knows nothing else of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-class Run(Protocol):
-    """A training run, as callbacks see it; ``edgenet.train.Run`` is one, and so is ``Loop``.
-
-    Attributes:
-        epoch, step: numbers of the epoch and optimizer step under way, from 1; while neither is, of the last ones.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    epoch: int
-    step: int
+from edgenet.errors import CheckpointError, ConfigError
 
 
 class Callback:
-    """Hooks into a training run. A subclass overrides what it needs.
+    """Hooks into a training; a subclass overrides what it needs. Any object with some of the methods is one.
 
     A callback that has ``state_dict()`` and ``load_state_dict(state)`` (tensors, numbers, text, nested) finds its state
-    in the checkpoint of ``edgenet.train``. A schedule writes what it decides into buffers of the model: these travel in
+    in the checkpoints of ``edgenet.fit``. A schedule writes what it decides into buffers of the model: these travel in
     checkpoints by themselves, and ``torch.compile`` does not build a graph for each of their values. The same object
     serves all seeds: ``on_start`` begins anew.
+
+    A training that is resumed calls ``on_start``, then ``load_state_dict``, then ``on_optimizer``; after these it loads
+    the tensors of the model and the state of the optimizer. A callback that had put structures into the model puts the
+    same structures in again in ``load_state_dict``, with any numbers in them.
     """
 
-    def on_start(self, run: Run) -> None:
-        """Before the first step, with model and optimizer made; also when a run is resumed, before its state is
-        loaded."""
+    #: Arguments that may be the path of a saved model, which whoever reads a configuration turns into the model.
+    takes_models: tuple[str, ...] = ()
 
-    def penalty(self, run: Run) -> Tensor | None:
+    def on_start(self, training: Training) -> None:
+        """Before the optimizer is made: ``training.optimizer`` is None, and the model may be changed."""
+
+    def on_optimizer(self, training: Training) -> None:
+        """When an optimizer has been made: at the start, after ``renew_optimizer()``, and when a training is resumed.
+        Must draw no random numbers, and reset no state."""
+
+    def before_epoch(self, training: Training) -> None:
+        """``training.epoch`` begins. The model may be changed, if ``training.renew_optimizer()`` follows."""
+
+    def penalty(self, training: Training) -> Tensor | None:
         """A scalar that is added to the loss of every step, or None."""
         return None
 
-    def after_backward(self, run: Run) -> None:
+    def after_backward(self, training: Training) -> None:
         """When the gradients of a step are there."""
 
-    def after_step(self, run: Run) -> None:
+    def after_step(self, training: Training) -> None:
         """When the optimizer has stepped."""
+
+    def after_epoch(self, training: Training) -> None:
+        """When the epoch has been scored: ``training.record`` has the numbers, and more may be put in."""
+
+    def settled(self, training: Training) -> bool:
+        """Whether the model of this epoch is what is wanted. False while a rule is still at work on its structure: the
+        epoch cannot be the best one then, and does not count for patience."""
+        return True
 
 
 @dataclass
-class Loop:
-    """A run for a training loop of one's own.
-
-    ::
-
-        loop = Loop(model, optimizer, [ADMM(plan)])
-        for x, y in batches:
-            loop.step_on(loss(model(x), y))
+class Training:
+    """A training as callbacks see it. ``edgenet.fit`` makes one; so may a loop of one's own, and call the hooks.
 
     Attributes:
         callbacks: called in this order; each may have some of the hooks only.
-        epoch: counted by whoever writes the loop.
-        step: optimizer steps so far.
+        optimizer: None before it is made.
+        epoch, step: numbers of the epoch and optimizer step under way, from 1; while neither is, of the last ones.
+        batch: of the step under way.
+        output: what the model said of it, whole: before rows are chosen.
+        record: numbers of the epoch: epoch, loss, train, val, test, val_loss, and what callbacks add.
+        read: how a model is called with a batch, ``read(model, batch)``; see ``call_model``.
     """
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
-    callbacks: Sequence[Callback] = ()
+    callbacks: Sequence[Any] = ()
+    optimizer: torch.optim.Optimizer | None = None
     epoch: int = 0
     step: int = 0
+    batch: Any = None
+    output: Any = None
+    record: dict[str, Any] = field(default_factory=dict)
+    read: Callable[[nn.Module, Any], Any] | None = None
 
-    def __post_init__(self) -> None:
-        self._hook("on_start")
+    def call(self, hook: str) -> list[Any]:
+        """Call a hook of all callbacks that have it; what they return."""
+        return [getattr(callback, hook)(self) for callback in self.callbacks if hasattr(callback, hook)]
 
-    def step_on(self, loss: Tensor) -> float:
-        """One optimizer step on a loss and the penalties of the callbacks; their sum."""
-        self.step += 1
-        total = sum((value for value in self._hook("penalty") if value is not None), loss)
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        self._hook("after_backward")
-        self.optimizer.step()
-        self._hook("after_step")
-        return total.item()
+    def penalty(self) -> Tensor | None:
+        """The sum of what the callbacks add to the loss of a step; None where none adds anything."""
+        total: Tensor | None = None
+        for value in self.call("penalty"):
+            if value is not None:
+                total = value if total is None else total + value
+        return total
 
-    def state_dict(self) -> dict[str, Any]:
-        """What decides how the callbacks go on; the states of model and optimizer are their own."""
-        states = [c.state_dict() if hasattr(c, "state_dict") else None for c in self.callbacks]
-        return {"epoch": self.epoch, "step": self.step, "callbacks": states}
+    def settled(self) -> bool:
+        """Whether all callbacks are satisfied with the structure of the model, so that this epoch may be kept."""
+        return all(self.call("settled"))
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.step = state["epoch"], state["step"]
-        for callback, own in zip(self.callbacks, state["callbacks"], strict=True):
-            if own is not None:
-                callback.load_state_dict(own)
+    def call_model(self, model: nn.Module, batch: Any) -> Any:
+        """What another model, a teacher say, makes of a batch. Without ``read`` a tuple or list is taken for inputs and
+        a target, and everything else for the one input."""
+        if self.read is not None:
+            return self.read(model, batch)
+        return model(*batch[:-1]) if isinstance(batch, tuple | list) else model(batch)
 
-    def _hook(self, name: str) -> list[Any]:
-        return [getattr(callback, name)(self) for callback in self.callbacks if hasattr(callback, name)]
+    def renew_optimizer(self) -> None:
+        """To be called by whoever has put new parameters into the model.
+
+        Makes the optimizer anew, keeping what it knows (its moments) of parameters that stayed, and calls
+        ``on_optimizer``. ``edgenet.fit`` does this; a loop of one's own overrides it.
+
+        Raises:
+            ConfigError: here, as nothing says how the optimizer was made.
+        """
+        raise ConfigError(
+            "a callback has changed the parameters of the model, and this loop cannot make its optimizer anew: train "
+            "with edgenet.fit, or give your Training a method renew_optimizer()."
+        )
+
+    def callback_states(self) -> list[Any]:
+        """The state of every callback, for a checkpoint; None of those that have none."""
+        return [callback.state_dict() if hasattr(callback, "state_dict") else None for callback in self.callbacks]
+
+    def load_callback_states(self, states: Sequence[Any]) -> None:
+        """Go on from ``callback_states()``; after ``on_start``, and before the optimizer is made.
+
+        Raises:
+            CheckpointError: if they are of other callbacks.
+        """
+        kept = [hasattr(callback, "state_dict") for callback in self.callbacks]
+        if kept != [state is not None for state in states]:
+            names = ", ".join(type(callback).__name__ for callback in self.callbacks) or "none"
+            raise CheckpointError(f"the state of {len(states)} callbacks does not fit those of this training: {names}.")
+        for callback, state in zip(self.callbacks, states, strict=True):
+            if state is not None:
+                callback.load_state_dict(state)

@@ -44,10 +44,7 @@ def compress_(model: nn.Module, plan: PlanLike, *, progress: bool = False) -> Re
         ShapeError, RankError: if a weight is not finite, or an option does not fit its shape; with the slot's name.
     """
     found = slots(model)
-    structures = Plan.of(plan).assign(found)
-    matrices, errors = {}, {}
-    for name in tqdm(structures, desc="compress", disable=not progress, leave=False):
-        matrices[name], errors[name] = fit(found[name], structures[name])
+    matrices, errors = fit_all(found, Plan.of(plan), progress)
     fill(found, matrices)
     return report(model, errors)
 
@@ -76,6 +73,21 @@ def decompress_(model: nn.Module, pattern: str = ".*") -> list[str]:
     for slot in compressed:
         clear(slot)
     return [slot.name for slot in compressed]
+
+
+def fit_all(
+    found: Mapping[str, Slot], plan: Plan, progress: bool = False
+) -> tuple[dict[str, StructuredMatrix], dict[str, float]]:
+    """The matrix that a plan wants in every slot, and its relative error, by the name of the slot.
+
+    Raises:
+        PlanError, ShapeError, RankError: as ``compress_``.
+    """
+    structures = plan.assign(found)
+    matrices, errors = {}, {}
+    for name in tqdm(structures, desc="compress", disable=not progress, leave=False):
+        matrices[name], errors[name] = fit(found[name], structures[name])
+    return matrices, errors
 
 
 def fit(slot: Slot, structure: Structure, weight: Tensor | None = None) -> tuple[StructuredMatrix, float]:

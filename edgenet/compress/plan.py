@@ -53,6 +53,9 @@ class Plan:
             object.__setattr__(self, "rules", tuple(self.rules.items()))
         if not self.rules:
             raise PlanError("a plan without rules compresses nothing; give it a pattern and a structure at least.")
+        keeps = {"structure": "keep"}
+        rules = tuple((pattern, "keep" if spec == keeps else spec) for pattern, spec in self.rules)
+        object.__setattr__(self, "rules", rules)
         seen = set()
         for pattern, spec in self.rules:
             try:
@@ -66,13 +69,15 @@ class Plan:
 
     @classmethod
     def of(cls, plan: PlanLike) -> Plan:
-        """A plan from any way to write one.
+        """A plan from any way to write one; a text is the path of a TOML file.
 
         Raises:
             PlanError: if it is none.
         """
         if isinstance(plan, Plan):
             return plan
+        if isinstance(plan, str | Path):
+            return cls.from_toml(plan)
         if isinstance(plan, Mapping):
             return cls(tuple(plan.items()))
         try:
@@ -80,7 +85,9 @@ class Plan:
         except (TypeError, ValueError) as error:
             if isinstance(error, PlanError):
                 raise
-            raise PlanError(f"a plan is {{pattern: structure}} or a list of such pairs, got {plan!r}.") from error
+            raise PlanError(
+                f"a plan is {{pattern: structure}}, a list of such pairs or the path of a TOML file, got {plan!r}."
+            ) from error
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Plan:
@@ -102,8 +109,7 @@ class Plan:
             for key in ("pattern", "structure"):
                 if not isinstance(rule.get(key), str):
                     raise PlanError(f"{path}: rule {number} lacks its {key}, a text.")
-            pattern = rule.pop("pattern")
-            pairs.append((pattern, "keep" if rule == {"structure": "keep"} else rule))
+            pairs.append((rule.pop("pattern"), rule))
         try:
             return cls(tuple(pairs))
         except PlanError as error:
@@ -145,7 +151,7 @@ class Plan:
         return {name: spec for name, spec in specs.items() if spec is not None}
 
 
-PlanLike = Plan | Mapping[str, Spec] | Iterable[tuple[str, Spec]]
+PlanLike = Plan | Mapping[str, Spec] | Iterable[tuple[str, Spec]] | str | Path
 
 
 def resolve(spec: Spec, where: str) -> Structure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -48,6 +49,21 @@ def pool_(
         ShapeError: if a weight is not finite, or the weights are of several dtypes or devices.
     """
     found = slots(model)
+    made = views(found, parameters, ratio, include, exclude, fit, aligned)
+    fill(found, made)
+    return next(iter(made.values())).pool
+
+
+def views(
+    found: Mapping[str, Slot],
+    parameters: int | None = None,
+    ratio: float | None = None,
+    include: str = ".*",
+    exclude: str | None = None,
+    fit: bool = True,
+    aligned: bool = False,
+) -> dict[str, Hashed]:
+    """The matrices of one pool for slots, by their names, and not put in yet. Arguments and errors as of ``pool_``."""
     chosen = _matching(found, include, "include")
     if exclude is not None:
         unwanted = {slot.name for slot in _matching(found, exclude, "exclude")}
@@ -63,14 +79,13 @@ def pool_(
         raise PlanError(f"{', '.join(frozen)} is frozen, and the numbers of a pool train together. Leave it out.")
     names = ", ".join(slot.name for slot in chosen)
     try:
-        views = Hashed.together([slot.weight() for slot in chosen], parameters, ratio, aligned, fit)
+        made = Hashed.together([slot.weight() for slot in chosen], parameters, ratio, aligned, fit)
     except (ShapeError, RankError) as error:
         raise type(error)(f"one pool for {names}: {error}") from error
-    fill(found, {slot.name: view for slot, view in zip(chosen, views, strict=True)})
-    return views[0].pool
+    return {slot.name: view for slot, view in zip(chosen, made, strict=True)}
 
 
-def _matching(found: dict[str, Slot], pattern: str, which: str) -> list[Slot]:
+def _matching(found: Mapping[str, Slot], pattern: str, which: str) -> list[Slot]:
     try:
         matched = [slot for slot in found.values() if any(re.match(pattern, name) for name in slot.names)]
     except (re.error, TypeError) as error:

@@ -8,14 +8,14 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from edgenet.compress.callbacks import Callback, Run
+from edgenet.compress.arguments import flag, number, whole
+from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.groups import Groups
 from edgenet.errors import PlanError
 from edgenet.text import markdown_table, near_names
@@ -73,8 +73,8 @@ class Proximal(Callback):
         start: optimizer steps to leave alone at the beginning.
 
     Raises:
-        PlanError: if the penalty is out of range; in ``on_start``, if a pattern matches no parameter or groups do not
-            fit, or if a parameter has no size yet, is frozen, or is not in the optimizer.
+        PlanError: if the penalty is out of range; in ``on_optimizer``, if a pattern matches no parameter or groups do
+            not fit, or if a parameter has no size yet, is frozen, or is not in the optimizer.
     """
 
     def __init__(
@@ -84,10 +84,11 @@ class Proximal(Callback):
         by_size: bool = True,
         start: int = 0,
     ) -> None:
-        known = isinstance(penalty, Real) and isinstance(start, Integral)
-        if not known or not (penalty >= 0 and math.isfinite(penalty)) or start < 0:
-            raise PlanError(f"a penalty and a start are numbers, at least 0, got {penalty!r} and {start!r}.")
-        self.groups, self.strength, self.by_size, self.start = dict(groups), penalty, by_size, start
+        rule = type(self).__name__
+        self.strength, self.start = number(rule, "penalty", penalty), whole(rule, "start", start)
+        if not isinstance(groups, Mapping):
+            raise PlanError(f"{rule}: groups are {{pattern: groups}}, got {groups!r}.")
+        self.groups, self.by_size = dict(groups), flag(rule, "by_size", by_size)
         self._found: list[tuple[str, nn.Parameter, Groups]] = []
 
     @abstractmethod
@@ -101,11 +102,16 @@ class Proximal(Callback):
     def norm(self, flat: Tensor) -> Tensor:
         """(groups, entries) -> (groups,)."""
 
-    def on_start(self, run: Run) -> None:
-        self._found, rates = list(self._assigned(run.model)), _rates(run.optimizer)
-        if not isinstance(run.optimizer, torch.optim.SGD | torch.optim.Adam):  # AdamW is an Adam
+    def on_optimizer(self, training: Training) -> None:
+        optimizer = training.optimizer
+        if optimizer is None:
+            raise PlanError(
+                f"{type(self).__name__} reads learning rates: call on_optimizer when there is an optimizer."
+            )
+        self._found, rates = list(self._assigned(training.model)), _rates(optimizer)
+        if not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam):  # AdamW is an Adam
             warnings.warn(
-                f"{type(run.optimizer).__name__} takes steps of its own size, of which the penalty's know nothing: "
+                f"{type(optimizer).__name__} takes steps of its own size, of which the penalty's know nothing: "
                 f"groups become zero, but not those of penalty={self.strength}. Use SGD, Adam or AdamW for these.",
                 stacklevel=2,
             )
@@ -114,15 +120,16 @@ class Proximal(Callback):
                 raise PlanError(f"{name} is not trained by this optimizer, so that no penalty can act on it.")
 
     @torch.no_grad()
-    def after_step(self, run: Run) -> None:
-        if run.step <= self.start:
+    def after_step(self, training: Training) -> None:
+        optimizer = training.optimizer
+        if training.step <= self.start or optimizer is None:
             return
-        rates = _rates(run.optimizer)  # a schedule may have changed them, and a resumed optimizer has other groups
+        rates = _rates(optimizer)  # a schedule may have changed them, and a resumed optimizer has other groups
         for _, parameter, groups in self._found:
             flat = groups.flat(parameter)
             amount = rates[id(parameter)] * self.strength * self._weight(flat)
             wide = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
-            scale = _scale(run.optimizer, parameter)
+            scale = _scale(optimizer, parameter)
             if scale is not None:
                 scale = groups.flat(scale).to(wide.abs())
             parameter.copy_(groups.unflat(self.prox(wide, amount, scale).to(flat.dtype), parameter))
@@ -147,7 +154,9 @@ class Proximal(Callback):
     def report(self, model: nn.Module) -> str:
         """A table of ``sparsity`` in markdown."""
         rows = self.sparsity(model)
-        cells = [(r.name, r.groups, r.entries, f"{r.zeros} ({r.zeros / r.groups:.0%})") for r in rows]
+        cells: list[tuple[object, ...]] = [
+            (r.name, r.groups, r.entries, f"{r.zeros} ({r.zeros / r.groups:.0%})") for r in rows
+        ]
         groups, zeros = sum(r.groups for r in rows), sum(r.zeros for r in rows)
         cells.append(("all", groups, "", f"{zeros} ({zeros / max(groups, 1):.0%})"))
         return markdown_table(("parameter", "groups", "of entries", "zero"), cells, right=())

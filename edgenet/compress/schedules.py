@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-from edgenet.compress.callbacks import Callback, Run
+from torch import nn
+
+from edgenet.compress.arguments import whole
+from edgenet.compress.callbacks import Callback, Training
 from edgenet.errors import PlanError
 from edgenet.structured.density import number_of
 from edgenet.structured.sparse import Sparse
@@ -26,7 +29,8 @@ class Anneal(Callback):
     """Lower the density of sparse matrices step by step: doping (Thakker et al. 2021), and pruning.
 
     Every ``Sparse`` matrix of the model, alone or as the dopant of a ``Doped`` one, starts at the density ``initial``
-    and keeps fewer and fewer of its largest entries. The masks are buffers: a checkpoint holds them.
+    and keeps fewer and fewer of its largest entries. The masks are buffers: a checkpoint holds them. Matrices that
+    another callback puts in later, before some epoch, come in at the density of that step.
 
     Args:
         density: at the end, in (0, 1].
@@ -38,7 +42,9 @@ class Anneal(Callback):
 
     Raises:
         RankError: if a density is not in (0, 1].
-        PlanError: if the steps are in no order; in ``on_start``, if no sparse matrix matches.
+        PlanError: if the steps are in no order, or the pattern is no regular expression; in ``on_start``, if no sparse
+            matrix matches and no other callback has yet to put structures in; in ``after_step``, if there still is none
+            when the density is to fall.
     """
 
     def __init__(
@@ -46,27 +52,58 @@ class Anneal(Callback):
     ) -> None:
         for share in (density, initial):
             number_of((1, 1), share)
-        if not 0 <= start < end or every < 1:
-            raise PlanError(f"a schedule wants 0 <= start < end and every from 1, got {start}, {end} and {every}.")
-        self.density, self.start, self.end, self.every = density, start, end, every
-        self.initial, self.pattern = initial, pattern
+        self.start, self.end = whole("Anneal", "start", start), whole("Anneal", "end", end)
+        self.every = whole("Anneal", "every", every, 1)
+        if start >= end:
+            raise PlanError(f"Anneal: a schedule wants start < end, got {start} and {end}.")
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise PlanError(f"Anneal: the pattern {pattern!r} is no regular expression: {error}.") from error
+        self.density, self.initial, self.pattern = density, initial, pattern
+        self._begun: dict[int, Sparse] = {}  # by identity: the matrices that follow the schedule
 
-    def on_start(self, run: Run) -> None:
-        self._set(run, self.initial)
+    def on_start(self, training: Training) -> None:
+        self._begun = {}
+        others = (c for c in training.callbacks if c is not self and hasattr(c, "settled"))
+        if all(callback.settled(training) for callback in others):
+            self._matched(training.model)
+        self._begin(training)
 
-    def after_step(self, run: Run) -> None:
-        due = self.start <= run.step <= self.end and (run.step - self.start) % self.every == 0
-        if due or run.step == self.end:
-            self._set(run, cubic_density(run.step, self.start, self.end, self.density, self.initial))
+    def on_optimizer(self, training: Training) -> None:
+        self._begin(training)
 
-    def _set(self, run: Run, density: float) -> None:
-        paths = run.model.named_modules(remove_duplicate=False)
-        found = {name: m for name, m in paths if isinstance(m, Sparse)}
-        matched = dict.fromkeys(matrix for name, matrix in found.items() if re.match(self.pattern, name))
+    def after_step(self, training: Training) -> None:
+        due = self.start <= training.step <= self.end and (training.step - self.start) % self.every == 0
+        if due or training.step == self.end:
+            for matrix in self._matched(training.model):
+                matrix.set_density_(self._density(training.step))
+
+    def settled(self, training: Training) -> bool:
+        """Once the last density is reached."""
+        return training.step >= self.end
+
+    def _begin(self, training: Training) -> None:
+        """Give matrices that are new the density of now."""
+        for matrix in self._found(training.model).values():
+            if id(matrix) not in self._begun:
+                self._begun[id(matrix)] = matrix
+                matrix.set_density_(self._density(training.step))
+
+    def _density(self, step: int) -> float:
+        return cubic_density(step, self.start, self.end, self.density, self.initial)
+
+    def _matched(self, model: nn.Module) -> list[Sparse]:
+        matched = self._found(model)
         if not matched:
+            known = [name for name, module in model.named_modules() if isinstance(module, Sparse)]
             raise PlanError(
                 f"there is no sparse matrix whose path matches {self.pattern!r}; there are "
-                f"{', '.join(found) or 'none: compress_ with sparse or doped first'}."
+                f"{', '.join(known) or 'none: compress_ with sparse or doped first, or put Compress before Anneal'}."
             )
-        for matrix in matched:
-            matrix.set_density_(density)
+        return list(matched.values())
+
+    def _found(self, model: nn.Module) -> dict[int, Sparse]:
+        """The sparse matrices that match, each once."""
+        paths = model.named_modules(remove_duplicate=False)
+        return {id(m): m for name, m in paths if isinstance(m, Sparse) and re.match(self.pattern, name)}

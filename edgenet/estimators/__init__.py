@@ -8,7 +8,7 @@ _MODULES = {
     "ConformalInterval": "conformal",
     "QuantilePath": "quantile",
     "SpAM": "spam",
-    "SpAMPath": "spam",
+    "SpAMPath": "spam_path",
     "conformal_margin": "conformal",
     "coverage_range": "conformal",
     "prox_linf": "linf",

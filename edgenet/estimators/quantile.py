@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from edgenet.errors import ConfigError
 from edgenet.estimators.columns import refuse_missing, refuse_missing_response
 from edgenet.estimators.groups import read_groups
-from edgenet.estimators.quantile_simplex import Event, Trace, trace
+from edgenet.estimators.quantile_solution import Event
+from edgenet.estimators.quantile_trace import Trace, trace
 
 
 class QuantilePath(RegressorMixin, BaseEstimator):

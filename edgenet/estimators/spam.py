@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,42 +19,13 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.estimators.backfitting import Fit, Logistic, Loss, Squared, backfit, largest_penalty
+from edgenet.estimators.backfitting import Logistic, Loss, Squared, backfit
 from edgenet.estimators.columns import refuse_missing, refuse_missing_response, useless_columns
 from edgenet.estimators.smoother import SMOOTHERS, KernelSmoother, Smoother, SplineSmoother
+from edgenet.estimators.spam_path import criteria, falling, follow, held_out, predict
 
 TASKS: dict[str, Loss] = {"regression": Squared, "classification": Logistic}
 CRITERIA = ("gcv", "cp", "cv")
-
-
-@dataclass(frozen=True)
-class SpAMPath:
-    """The solutions at falling penalties, each begun from the one before.
-
-    Attributes:
-        penalties: (m,), falling.
-        fits: m solutions.
-        df: (m,) degrees of freedom: the sum of tr S_j over the functions that are not zero.
-        deviance: (m,) twice the mean training loss: the squared error in regression.
-    """
-
-    penalties: np.ndarray
-    fits: list[Fit]
-    df: np.ndarray
-    deviance: np.ndarray
-
-    @property
-    def supports(self) -> list[list[int]]:
-        """The functions that are not zero, at every penalty."""
-        return [fit.support for fit in self.fits]
-
-    def norms(self, p: int) -> np.ndarray:
-        """(m, p) empirical norms of the functions."""
-        norms = np.zeros((len(self.fits), p))
-        for row, fit in zip(norms, self.fits, strict=True):
-            for j, size in fit.norms().items():
-                row[j] = size
-        return norms
 
 
 class SpAM(BaseEstimator):
@@ -159,7 +129,10 @@ class SpAM(BaseEstimator):
             raise ShapeError(f"{'; '.join(useless.values())}. Remove them, or set degenerate='drop'.")
         among = [j for j in range(x.shape[1]) if j not in useless]
         smoother = self._smooth(x)
-        self.path_ = self._path(smoother, target, self._grid(smoother, target), among)
+        steps = self.tol, self.max_iter
+        grid = falling(smoother, target, self.penalties, self.min_ratio, self.penalty)
+        ends = self.penalty is None and isinstance(self.penalties, int | np.integer)
+        self.path_ = follow(smoother, target, self._loss, grid, among, *steps, ends=ends)
         if self.penalty is not None:
             chosen, self.scores_ = len(self.path_.fits) - 1, None
         else:
@@ -167,7 +140,7 @@ class SpAM(BaseEstimator):
             chosen = int(np.argmin(self.scores_))
         self.penalty_, best = float(self.path_.penalties[chosen]), self.path_.fits[chosen]
         if self.refit:
-            best = self._backfit(smoother, target, 0.0, best, best.support)
+            best = backfit(smoother, target, self._loss, 0.0, best, best.support, *steps)
         if self._classifies() and (self.refit or self.penalty_ == 0) and ((2 * target - 1) * best.total > 0).all():
             warnings.warn(
                 "the functions tell the classes apart without an error, and no penalty holds the log odds: they grow "
@@ -218,7 +191,7 @@ class SpAM(BaseEstimator):
     def predict_path(self, X: Any) -> np.ndarray:
         """(number of penalties, m) predictions, or log odds, at every penalty of ``path_``."""
         x = self._points(X)
-        return np.stack([_predict(self._smoother, fit, x) for fit in self.path_.fits])
+        return np.stack([predict(self._smoother, fit, x) for fit in self.path_.fits])
 
     def score(self, X: Any, y: Any) -> float:
         """R^2 in regression, accuracy in classification."""
@@ -353,65 +326,16 @@ class SpAM(BaseEstimator):
             return KernelSmoother(x, self.bandwidth)
         return SplineSmoother(x, self.basis, self.df, self.degree)
 
-    def _backfit(
-        self, smoother: Smoother, y: np.ndarray, penalty: float, start: Fit | None, among: Sequence[int] | None
-    ) -> Fit:
-        return backfit(smoother, y, self._loss, penalty, start, among, self.tol, self.max_iter)
-
-    def _grid(self, smoother: Smoother, y: np.ndarray) -> np.ndarray:
-        """Falling penalties; the last is ``penalty`` if that is given."""
-        top = largest_penalty(smoother, y)
-        own = self.penalty
-        count = self.penalties
-        if not isinstance(count, int | np.integer):
-            grid = np.asarray(count, dtype=float)
-        else:
-            grid = top * np.geomspace(1, self.min_ratio, count) if top > 0 else np.zeros(1)
-        return grid if own is None else np.append(grid[grid > own], float(own))
-
-    def _path(
-        self, smoother: Smoother, y: np.ndarray, grid: np.ndarray, among: Sequence[int] | None, ends: bool | None = None
-    ) -> SpAMPath:
-        """The fits at falling penalties. ``ends``: whether it may end early."""
-        if ends is None:
-            ends = self.penalty is None and isinstance(self.penalties, int | np.integer)
-        fits: list[Fit] = []
-        df, deviance = [], []
-        for penalty in grid:
-            fits.append(self._backfit(smoother, y, penalty, fits[-1] if fits else None, among))
-            df.append(smoother.df[fits[-1].support].sum())
-            deviance.append(2 * self._loss.value(y, fits[-1].total))
-            if ends and (df[-1] > 0.8 * len(y) or deviance[-1] < 1e-3 * deviance[0]):
-                break
-        return SpAMPath(grid[: len(fits)], fits, np.array(df), np.array(deviance))
-
     def _scores(self, x: np.ndarray, y: np.ndarray, among: Sequence[int]) -> np.ndarray:
         """(m,) the criterion at every penalty of the path; the smallest is best."""
-        path, n = self.path_, len(y)
-        if self.criterion == "cv":
-            return self._held_out(x, y, among)
-        left = np.maximum(1 - path.df / n, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gcv = np.where(left > 0, path.deviance / left**2, np.inf)
-        if self.criterion == "gcv":
-            return gcv
-        best = int(np.argmin(gcv))
-        variance = 1.0 if self._classifies() else path.deviance[best] / left[best]
-        return path.deviance + 2 * variance * path.df / n
-
-    def _held_out(self, x: np.ndarray, y: np.ndarray, among: Sequence[int]) -> np.ndarray:
-        """(m,) deviance on folds that took no part in the fit, bases and knots included."""
+        if self.criterion != "cv":
+            return criteria(self.path_, len(y), self._classifies())[self.criterion]
         kind = StratifiedKFold if self._classifies() else KFold
         if (self._classifies() and min(np.bincount(y.astype(int))) < self.cv) or len(y) < self.cv:
             raise ShapeError(f"{self.cv} folds want as many samples, of each class in classification; got {len(y)}.")
-        deviance = np.zeros(len(self.path_.penalties))
-        for fitted, held in kind(self.cv, shuffle=True, random_state=self.random_state).split(x, y):
-            smoother = self._smooth(x[fitted])
-            path = self._path(smoother, y[fitted], self.path_.penalties, among, ends=False)
-            for i, fit in enumerate(path.fits):
-                total = _predict(smoother, fit, x[held])
-                deviance[i] += 2 * self._loss.value(y[held], total) * len(held) / len(y)
-        return deviance
+        folds = kind(self.cv, shuffle=True, random_state=self.random_state).split(x, y)
+        steps = among, self.tol, self.max_iter
+        return held_out(x, y, self._loss, self.path_.penalties, self._smooth, folds, *steps)
 
     def _points(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -421,7 +345,7 @@ class SpAM(BaseEstimator):
 
     def _total(self, X: Any) -> np.ndarray:
         x = self._points(X)
-        return _predict(self._smoother, self._best, x)
+        return predict(self._smoother, self._best, x)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -431,10 +355,3 @@ class SpAM(BaseEstimator):
         else:
             tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
         return tags
-
-
-def _predict(smoother: Smoother, fit: Fit, x: np.ndarray) -> np.ndarray:
-    total = np.full(len(x), fit.intercept)
-    for j, c in fit.coefficients.items():
-        total += smoother.evaluate(j, c, x[:, j])
-    return total

@@ -1,12 +1,12 @@
 """Ops on graphs. Each has a definition in plain torch (``reference``) and faster ways to the same numbers."""
 
-from edgenet.ops.attention import attention, edge_scores
-from edgenet.ops.attention_v2 import attention_v2
 from edgenet.ops.backend import available, explain, use
+from edgenet.ops.kernels.attention import attention, edge_scores
+from edgenet.ops.kernels.attention_v2 import attention_v2
+from edgenet.ops.kernels.sddmm import sddmm
+from edgenet.ops.kernels.segment_softmax import segment_softmax
+from edgenet.ops.kernels.spmm import spmm
 from edgenet.ops.product import linear
-from edgenet.ops.sddmm import sddmm
-from edgenet.ops.segment_softmax import segment_softmax
-from edgenet.ops.spmm import spmm
 
 __all__ = [
     "attention",

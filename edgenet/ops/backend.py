@@ -137,7 +137,7 @@ def _kernels(op: str, forced: str | None, device: str, dtype: torch.dtype) -> Mo
         _tell_of_missing_native()
     for name in KERNELS if forced is None else (forced,):
         if name in KERNELS and dtype in _DTYPES[name] and _runs_on(name, device, forced) and _usable(name):
-            return import_module(f"edgenet.ops.{op}.{name}")
+            return import_module(f"edgenet.ops.kernels.{op}.{name}")
     return None
 
 

@@ -1,7 +1,8 @@
 """Phi: the edge weights of every hop, given, learned, or computed from the signal."""
 
 from edgenet.phi.additive import Additive, Contributions
-from edgenet.phi.attention import Attention, AttentionV2
+from edgenet.phi.attention import Attention
+from edgenet.phi.attention_v2 import AttentionV2
 from edgenet.phi.base import Phi
 from edgenet.phi.dot_product import DotProduct
 from edgenet.phi.edge_matrix import EdgeMatrix

@@ -10,8 +10,8 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.phi.attention import SoftmaxPhi
 from edgenet.phi.base import Choice, LayerSpec, Pair, source_and_target
+from edgenet.phi.softmax import SoftmaxPhi
 from edgenet.structured import StructuredLinear
 from edgenet.structured.linear import take_
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgenet.errors import RankError
 from edgenet.structured.base import checked, clipped, sizes_of
-from edgenet.structured.contraction import ModeMatrix
+from edgenet.structured.mode_matrix import ModeMatrix
 from edgenet.structured.padding import padded, suggest_modes
 from edgenet.structured.parameters import Factors
 from edgenet.structured.svd import double, truncated_svd

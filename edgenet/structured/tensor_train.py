@@ -11,8 +11,8 @@ from torch import Tensor
 
 from edgenet.errors import RankError
 from edgenet.structured.base import checked, clipped
-from edgenet.structured.contraction import ModeMatrix
 from edgenet.structured.kronecker import rearranged
+from edgenet.structured.mode_matrix import ModeMatrix
 from edgenet.structured.padding import default_dims, matched_modes, padded
 from edgenet.structured.parameters import Factors
 from edgenet.structured.svd import double, truncated_svd

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from edgenet import cli, doctor, ops
+from edgenet import __version__, cli, doctor, ops
+from edgenet.cli.doctor import _allocator as allocator
 from edgenet.malloc import fresh_block
 from edgenet.ops import backend, native
 
@@ -60,7 +61,7 @@ def test_the_compiled_object_and_what_the_allocator_does_are_said(capsys):
 
 def test_as_json_the_same_facts_can_be_read(capsys):
     facts = json.loads(run(capsys, "--json"))
-    assert facts["versions"]["edgenet"] == cli.__version__
+    assert facts["versions"]["edgenet"] == __version__
     assert facts["compiled kernels"]["loaded"] == (str(native.path()) if native.library() else None)
     assert facts["backends"]["sddmm"]["scatter"] == {
         "runs by itself on": [],
@@ -94,7 +95,7 @@ def test_an_object_that_does_not_load_is_said_with_the_linkers_reason(capsys, mo
     "tuned, says", [(True, "5 page faults: tuned"), (False, "see edgenet.tune_malloc()"), (None, "40 MB takes 3.5 ms")]
 )
 def test_the_allocator_is_judged_by_its_page_faults(tuned, says):
-    text = cli._allocator({"fresh block, megabytes": 40, "page faults": 5, "milliseconds": 3.5, "tuned": tuned})
+    text = allocator({"fresh block, megabytes": 40, "page faults": 5, "milliseconds": 3.5, "tuned": tuned})
     assert says in text and ("page faults" in text) == (tuned is not None)
 
 

@@ -1,6 +1,7 @@
 """Training rules: ADMM pulls a model to its structure, densities fall along the published curve, and runs go on."""
 
 from copy import deepcopy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,11 +9,10 @@ import torch
 from torch import nn
 
 from edgenet import checkpoint
-from edgenet.compress import ADMM, Anneal, Loop, compress_, cubic_density
-from edgenet.errors import PlanError, RankError
-from edgenet.train import train
+from edgenet.compress import ADMM, Anneal, Callback, Training, compress_, cubic_density
+from edgenet.errors import CheckpointError, ConfigError, PlanError, RankError
 
-from train.small_data import config, nodes  # isort: skip
+from compress.steps import Steps  # isort: skip
 
 PLAN = {"0|2": {"structure": "low_rank", "rank": 2}}
 
@@ -36,7 +36,7 @@ def loss_of(model, x, y):
 
 
 def optimize(model, x, y, steps, callbacks):
-    loop = Loop(model, torch.optim.Adam(model.parameters(), 0.01), callbacks)
+    loop = Steps(model, torch.optim.Adam(model.parameters(), 0.01), callbacks)
     for _ in range(steps):
         loop.step_on(loss_of(model, x, y))
     return loop
@@ -57,7 +57,7 @@ def test_admm_then_projecting_loses_less_than_projecting(spec):
     direct, guided = deepcopy(model), deepcopy(model)
     optimize(direct, x, y, 400, [])  # as many steps
     admm = ADMM({"0|2": spec}, rho=0.3, every=20)
-    loop = Loop(guided, torch.optim.Adam(guided.parameters(), 0.01), [admm])
+    loop = Steps(guided, torch.optim.Adam(guided.parameters(), 0.01), [admm])
     far = admm.residuals()
     for _ in range(400):
         loop.step_on(loss_of(guided, x, y))
@@ -74,7 +74,7 @@ def test_one_step_of_admm_by_hand():
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[4.0, 0.0], [0.0, 3.0]]))
     admm = ADMM({"0": {"structure": "low_rank", "rank": 1}}, rho=0.5, every=2)
-    loop = Loop(model, torch.optim.SGD(model.parameters(), 0.1), [admm])
+    loop = Steps(model, torch.optim.SGD(model.parameters(), 0.1), [admm])
     nothing = lambda: 0 * model[0].weight.sum()  # noqa: E731
     assert loop.step_on(nothing()) == pytest.approx(0.5 / 2 * 9)  # Z = diag(4, 0), U = 0
     torch.testing.assert_close(model[0].weight.detach(), torch.diag(torch.tensor([4.0, 3 - 0.1 * 0.5 * 3])))
@@ -87,49 +87,35 @@ def test_one_step_of_admm_by_hand():
 def test_a_run_with_admm_goes_on_from_its_state_as_if_it_had_not_stopped(tmp_path):
     model, x, y = problem()
     whole, broken = deepcopy(model), deepcopy(model)
+    sgd = partial(torch.optim.SGD, lr=0.05)
 
-    def loop(net):
-        return Loop(net, torch.optim.SGD(net.parameters(), 0.05), [ADMM(PLAN, rho=0.05, every=3)])
+    def steps(net, number, states=None, done=0):
+        loop = Steps(net, sgd, [ADMM(PLAN, rho=0.05, every=3)], states)
+        loop.step = done
+        for _ in range(number):
+            loop.step_on(loss_of(net, x, y))
+        return loop
 
-    a, b = loop(whole), loop(broken)
-    for _ in range(10):
-        a.step_on(loss_of(whole, x, y))
-    for _ in range(5):
-        b.step_on(loss_of(broken, x, y))
-    checkpoint.save(tmp_path / "state.pt", b.state_dict())
-    c = loop(broken)
-    c.load_state_dict(checkpoint.load(tmp_path / "state.pt"))
-    for _ in range(5):
-        c.step_on(loss_of(broken, x, y))
-    assert c.step == 10 and all(torch.equal(p, q) for p, q in zip(whole.parameters(), broken.parameters(), strict=True))
-    other = Loop(deepcopy(model), b.optimizer, [ADMM({"0": PLAN["0|2"]})])
+    steps(whole, 10)
+    checkpoint.save(tmp_path / "state.pt", steps(broken, 5).callback_states())
+    states = checkpoint.load(tmp_path / "state.pt")
+    steps(broken, 5, states, done=5)
+    assert all(torch.equal(p, q) for p, q in zip(whole.parameters(), broken.parameters(), strict=True))
     with pytest.raises(PlanError, match="of the slots"):
-        other.load_state_dict(b.state_dict())
-
-
-def test_admm_is_a_callback_of_train():
-    admm = ADMM({".*linear": {"structure": "low_rank", "rank": 1}}, rho=1.0, every=30)
-    seen = []
-
-    class Look:  # while it trains: at the end stands the epoch that validated best
-        def after_step(self, run):
-            seen.append(max(admm.residuals().values()))
-
-    settings = config(training__epochs=300, training__patience=0)
-    train(settings, dataset=nodes(), callbacks=[admm, Look()], progress=False)
-    assert len(seen) == 300 and seen[0] > 0.3 and seen[-1] < seen[0] / 4, (seen[0], seen[-1])
+        Steps(deepcopy(model), sgd, [ADMM({"0": PLAN["0|2"]})], states)
 
 
 def test_admm_refuses_what_it_cannot_train():
     model = nn.Sequential(nn.Linear(4, 4))
-    for options in ({"rho": 0}, {"rho": float("nan")}, {"every": 0}):
-        with pytest.raises(PlanError, match="rho above 0 and every from 1"):
+    for options in ({"rho": 0}, {"rho": float("nan")}, {"rho": "x"}, {"rho": True}, {"every": 0}, {"every": 2.5}):
+        ((name, value),) = options.items()
+        with pytest.raises(PlanError, match=rf"ADMM: {name} is a (whole )?number, .*, got {value!r}"):
             ADMM(PLAN, **options)
     with pytest.raises(PlanError, match="matches no slot"):
-        Loop(model, None, [ADMM({"1": "dense"})])
+        Steps(model, None, [ADMM({"1": "dense"})])
     compress_(model, {"0": {"structure": "low_rank", "rank": 1}})
     with pytest.raises(PlanError, match="compressed already"):
-        Loop(model, None, [ADMM({"0": {"structure": "low_rank", "rank": 1}})])
+        Steps(model, None, [ADMM({"0": {"structure": "low_rank", "rank": 1}})])
 
 
 # ---------------------------------------------------------------- schedules
@@ -147,7 +133,7 @@ def test_the_density_falls_while_a_model_trains(spec):
     seen = []
 
     class Look:
-        def after_step(self, run):
+        def after_step(self, training):
             seen.append(sparse.density)
 
     optimize(model, x, y, 30, [Anneal(0.1, start=5, end=20, every=5), Look()])
@@ -169,32 +155,96 @@ def test_a_schedule_refuses_what_makes_no_sense():
     with pytest.raises(PlanError, match="start < end"):
         Anneal(0.1, 5, 5)
     with pytest.raises(PlanError, match="compress_ with sparse or doped first"):
-        Loop(nn.Linear(2, 2), None, [Anneal(0.1, 1, 2)])
+        Steps(nn.Linear(2, 2), None, [Anneal(0.1, 1, 2)])
 
 
-# ---------------------------------------------------------------- loops
-def test_a_loop_calls_hooks_in_order_and_trains_on_penalties():
+# ---------------------------------------------------------------- trainings
+def test_hooks_are_called_in_order_and_penalties_are_trained_on():
     class Notes:
         def __init__(self):
             self.calls = []
 
-        def on_start(self, run):
-            self.calls.append(("start", run.step))
+        def on_start(self, training):
+            self.calls.append(("start", training.optimizer))
 
-        def penalty(self, run):
-            self.calls.append(("penalty", run.step))
-            return run.model.weight.square().sum()
+        def on_optimizer(self, training):
+            self.calls.append(("optimizer", type(training.optimizer).__name__))
 
-        def after_backward(self, run):
-            self.calls.append(("backward", run.step))
-            torch.testing.assert_close(run.model.weight.grad, 2 * run.model.weight.detach())
+        def before_epoch(self, training):
+            self.calls.append(("epoch", training.epoch))
 
-        def after_step(self, run):
-            self.calls.append(("step", run.step))
+        def penalty(self, training):
+            self.calls.append(("penalty", training.step))
+            return training.model.weight.square().sum()
+
+        def after_backward(self, training):
+            self.calls.append(("backward", training.step))
+            torch.testing.assert_close(training.model.weight.grad, 2 * training.model.weight.detach())
+
+        def after_step(self, training):
+            self.calls.append(("step", training.step))
+
+        def after_epoch(self, training):
+            self.calls.append(("record", training.record["epoch"]))
 
     model, notes = nn.Linear(2, 2, bias=False), Notes()
-    loop = Loop(model, torch.optim.SGD(model.parameters(), 0.25), [notes])
+    training = Steps(model, partial(torch.optim.SGD, lr=0.25), [notes])
     before = model.weight.detach().clone()
-    loop.step_on(torch.zeros(()))
+    training.epochs(1, [(torch.zeros(3, 2), torch.zeros(()))], lambda output, y: output.sum())
     torch.testing.assert_close(model.weight.detach(), before / 2)
-    assert notes.calls == [("start", 0), ("penalty", 1), ("backward", 1), ("step", 1)]
+    assert notes.calls == [
+        ("start", None), ("optimizer", "SGD"), ("epoch", 1), ("penalty", 1), ("backward", 1), ("step", 1),
+        ("record", 1),
+    ]  # fmt: skip
+
+
+def test_a_training_sums_penalties_and_is_settled_when_all_callbacks_are():
+    class Adds(Callback):
+        def __init__(self, value, at=0):
+            self.value, self.at = value, at
+
+        def penalty(self, training):
+            return self.value
+
+        def settled(self, training):
+            return training.epoch >= self.at
+
+    model = nn.Linear(1, 1)
+    assert Training(model, [Adds(None), object()]).penalty() is None and Training(model).settled()
+    training = Training(model, [Adds(torch.tensor(1.0)), Adds(None, at=2), object(), Adds(torch.tensor(2.0), at=1)])
+    assert training.penalty() == 3
+    verdicts = []
+    for training.epoch in (0, 1, 2):
+        verdicts.append(training.settled())
+    assert verdicts == [False, False, True]
+
+
+def test_a_training_without_a_way_to_its_optimizer_says_so():
+    with pytest.raises(ConfigError, match=r"give your Training a method renew_optimizer\(\)"):
+        Training(nn.Linear(1, 1)).renew_optimizer()
+
+
+def test_a_model_is_called_with_the_inputs_of_a_batch_or_as_its_loop_says():
+    training, x = Training(torch.add), torch.ones(2)
+    assert training.call_model(nn.Identity(), x) is x
+    assert training.call_model(torch.add, (x, x, None)).tolist() == [2, 2]
+    training.read = lambda model, batch: model(batch["x"])
+    assert training.call_model(nn.Identity(), {"x": x}) is x
+
+
+def test_states_of_other_callbacks_are_refused():
+    class Remembers(Callback):
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            self.seen = state
+
+    states = Training(nn.Linear(1, 1), [Callback(), Remembers()]).callback_states()
+    assert states == [None, {}]
+    for callbacks in ([], [Callback()], [Remembers(), Callback()]):
+        with pytest.raises(CheckpointError, match="the state of 2 callbacks does not fit"):
+            Training(nn.Linear(1, 1), callbacks).load_callback_states(states)
+    again = Remembers()
+    Training(nn.Linear(1, 1), [object(), again]).load_callback_states(states)
+    assert again.seen == {}

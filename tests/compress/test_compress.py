@@ -88,7 +88,8 @@ def test_a_structure_may_be_written_in_any_way(spec):
         ({"fc(": RANK_TWO}, "no regular expression"),
         ([("fc", RANK_TWO), ("fc", "keep")], "two rules"),
         ({}, "without rules"),
-        ("fc", "a plan is"),
+        ("fc", "fc: cannot be read as a plan"),
+        (3, "a plan is"),
     ],
 )
 def test_a_plan_that_says_nothing_sensible_is_refused(plan, says):

@@ -14,7 +14,6 @@ from edgenet.compress import (
     Anneal,
     Budget,
     GroupLasso,
-    Loop,
     compress_,
     decompress_,
     pool_,
@@ -29,6 +28,8 @@ from edgenet.errors import PlanError
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import Dense, Doped, Hashed, LowRank, Sparse, StructuredLinear
 from edgenet.structured.bridge import attach_, bridged
+
+from compress.steps import Steps  # isort: skip
 
 search = partial(search, progress=False)
 RANK_FOUR = {"structure": "low_rank", "rank": 4}
@@ -131,7 +132,7 @@ def test_compressing_and_going_back_leave_it_tied(tied):
 
 def test_the_penalty_of_admm_counts_a_tied_weight_once(tied):
     admm = ADMM({".*": RANK_FOUR}, rho=0.5)
-    loop = Loop(tied, torch.optim.SGD(tied.parameters(), 0.1), [admm])
+    loop = Steps(tied, torch.optim.SGD(tied.parameters(), 0.1), [admm])
     (slot,) = slots(tied).values()
     gap = slot.weight() - LowRank.from_dense(slot.weight().detach(), rank=4).to_dense()
     torch.testing.assert_close(admm.penalty(loop), 0.25 * gap.square().sum())
@@ -150,7 +151,7 @@ def test_a_proximal_step_takes_a_tied_weight_by_any_of_its_names_and_once():
     for pattern in (r"0\.weight", r"1\.weight", ".*"):
         model = linear_layers()
         lasso = GroupLasso({pattern: "rows"}, penalty=1.0, by_size=False)
-        loop = Loop(model, torch.optim.SGD(model.parameters(), 0.01), [lasso])
+        loop = Steps(model, torch.optim.SGD(model.parameters(), 0.01), [lasso])
         before = model[0].weight.detach().clone()
         loop.step_on(0 * model[0].weight.sum())
         size = before.norm(dim=1, keepdim=True)
@@ -161,7 +162,7 @@ def test_a_proximal_step_takes_a_tied_weight_by_any_of_its_names_and_once():
 def test_a_schedule_takes_a_matrix_by_any_of_its_names():
     model = one_matrix()
     compress_(model, {".*": {"structure": "sparse", "density": 0.5}})
-    Loop(model, None, [Anneal(0.1, 1, 2, initial=0.25, pattern=r"1\.weight")])
+    Steps(model, None, [Anneal(0.1, 1, 2, initial=0.25, pattern=r"1\.weight")])
     assert model[0].weight.density == 0.25
 
 

@@ -228,7 +228,7 @@ def test_converted_attention_walks_without_weights_in_memory(monkeypatch):
         raise AssertionError("the weights were built")
 
     layers = [to_edgenet(kind(5, 3, heads=2)) for kind in (pyg.GATConv, pyg.GATv2Conv)]
-    monkeypatch.setattr("edgenet.phi.attention.SoftmaxPhi.weights", never)
+    monkeypatch.setattr("edgenet.phi.softmax.SoftmaxPhi.weights", never)
     for layer in layers:
         layer(X, EDGES)
 

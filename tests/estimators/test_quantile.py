@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators import QuantilePath
 from edgenet.estimators.bordered import BorderedInverse
-from edgenet.estimators.quantile_simplex import PathWarning
+from edgenet.estimators.quantile_trace import PathWarning
 
 GROUPS = np.repeat([0, 1, 2], 4)
 

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from scipy.optimize import linprog
 from edgenet.estimators import QuantilePath
 from edgenet.estimators.bordered import BorderedInverse
 from edgenet.estimators.quantile_certificate import Certificate
-from edgenet.estimators.quantile_simplex import PathWarning, _Simplex
+from edgenet.estimators.quantile_solution import Solution
+from edgenet.estimators.quantile_trace import PathWarning
 
 from estimators.quantile_program import KINDS, least, loss, radius  # isort: skip
 
@@ -275,13 +277,14 @@ def test_nothing_is_wrong_without_a_warning_on_data_made_to_be_lost(seed):
 def test_a_solution_gone_wrong_is_noticed_by_its_duals(monkeypatch):
     x, y, groups, weight = problem("random", 9, 40, 12, 5)
     whole = QuantilePath(0.5, groups, group_weights=weight).fit(x, y)
-    solution = _Simplex._solution
+    vertex, passed = Solution.vertex, Counter()
 
     def shifted(self):
-        t, intercept, coef, *more = solution(self)
-        return t, intercept, coef * (1 + 1e-4 * (len(self.vertices) == 30)), *more
+        t, intercept, coef, *more = vertex(self)
+        passed[self] += 1  # every attempt has a solution of its own
+        return t, intercept, coef * (1 + 1e-4 * (passed[self] == 31)), *more
 
-    monkeypatch.setattr(_Simplex, "_solution", shifted)
+    monkeypatch.setattr(Solution, "vertex", shifted)
     with pytest.warns(PathWarning, match="no longer optimal to 8 digits"):
         path = QuantilePath(0.5, groups, group_weights=weight).fit(x, y)
     assert 10 < len(path.path_t_) < len(whole.path_t_) and path.path_lambda_[-1] > 0

@@ -64,7 +64,7 @@ def test_no_layer_of_attention_holds_a_number_an_edge(monkeypatch):
     def never(*arguments):
         raise AssertionError("the weights were built")
 
-    monkeypatch.setattr("edgenet.phi.attention.SoftmaxPhi.weights", never)
+    monkeypatch.setattr("edgenet.phi.softmax.SoftmaxPhi.weights", never)
     graph = random_graph(9, 30)
     for name in ("gat", "gat, wide output", "gatv2", "edge-varying gat", "self tap"):
         LAYERS[name]()(torch.randn(9, LAYERS[name]().in_channels), graph)

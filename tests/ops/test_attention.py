@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops.attention import ATTENTION, composed, reference
+from edgenet.ops.kernels.attention import ATTENTION, composed, reference
 
 backends = pytest.mark.parametrize("backend", ops.available("attention"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

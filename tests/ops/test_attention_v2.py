@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops.attention_v2 import ATTENTION_V2, composed
+from edgenet.ops.kernels.attention_v2 import ATTENTION_V2, composed
 
 backends = pytest.mark.parametrize("backend", ops.available("attention_v2"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgenet import ops
 from edgenet.errors import ShapeError
-from edgenet.ops.segment_softmax import _segment_softmax
+from edgenet.ops.kernels.segment_softmax import _segment_softmax
 
 backends = pytest.mark.parametrize("backend", ops.available("segment_softmax"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

@@ -10,10 +10,10 @@ from torch.func import hessian as func_hessian
 
 from edgenet import ops
 from edgenet.graph import Graph
-from edgenet.ops.attention import ATTENTION
-from edgenet.ops.attention_v2 import ATTENTION_V2
+from edgenet.ops.kernels.attention import ATTENTION
+from edgenet.ops.kernels.attention_v2 import ATTENTION_V2
+from edgenet.ops.kernels.segment_softmax import SEGMENT_SOFTMAX
 from edgenet.ops.pair import SDDMM, SPMM
-from edgenet.ops.segment_softmax import SEGMENT_SOFTMAX
 
 GRAPH = Graph(torch.tensor([[0, 4, 4, 2, 4, 1], [1, 0, 1, 2, 1, 0]]), num_nodes=4, num_sources=5)  # node 3 gets nothing
 SOURCE, TARGET, E, N, M = GRAPH.source, GRAPH.target, GRAPH.num_edges, GRAPH.num_nodes, GRAPH.num_sources

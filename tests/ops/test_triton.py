@@ -21,11 +21,11 @@ from torch import Tensor
 from edgenet.errors import BackendError
 from edgenet.graph import Graph
 from edgenet.ops import triton_rows
-from edgenet.ops.attention import triton as attention
-from edgenet.ops.attention_v2 import triton as attention_v2
-from edgenet.ops.sddmm import triton as sddmm
-from edgenet.ops.segment_softmax import triton as segment_softmax
-from edgenet.ops.spmm import triton as spmm
+from edgenet.ops.kernels.attention import triton as attention
+from edgenet.ops.kernels.attention_v2 import triton as attention_v2
+from edgenet.ops.kernels.sddmm import triton as sddmm
+from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
+from edgenet.ops.kernels.spmm import triton as spmm
 
 DEVICE = "cuda" if torch.cuda.is_available() and not triton_rows.interpreted() else "cpu"
 runs = pytest.mark.skipif(not triton_rows.available(), reason="no GPU, and TRITON_INTERPRET=1 is not set")
@@ -188,7 +188,7 @@ import torch
 from edgenet.errors import BackendError
 from edgenet.graph import Graph
 from edgenet.ops import triton_rows
-from edgenet.ops.attention_v2 import triton
+from edgenet.ops.kernels.attention_v2 import triton
 assert not triton_rows.available()
 x = torch.ones(1, 1, 1)
 try:

@@ -20,11 +20,11 @@ import torch
 
 from edgenet.graph import Graph
 from edgenet.ops import triton_attention, triton_rows
-from edgenet.ops.attention import triton as attention
-from edgenet.ops.attention_v2 import triton as attention_v2
-from edgenet.ops.sddmm import triton as sddmm
-from edgenet.ops.segment_softmax import triton as segment_softmax
-from edgenet.ops.spmm import triton as spmm
+from edgenet.ops.kernels.attention import triton as attention
+from edgenet.ops.kernels.attention_v2 import triton as attention_v2
+from edgenet.ops.kernels.sddmm import triton as sddmm
+from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
+from edgenet.ops.kernels.spmm import triton as spmm
 
 MODULES = (triton_rows, triton_attention, spmm, sddmm, segment_softmax, attention_v2)
 SHAPES = ((8, 8), (4, 64))  # heads, channels

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import prune
 from torch_geometric.nn import GATConv
 
-from edgenet.compress import GroupLasso, Loop
+from edgenet.compress import GroupLasso
 from edgenet.convert import to_edgenet
 from edgenet.errors import PlanError
 from edgenet.models import NodeClassifier
@@ -18,6 +18,8 @@ from edgenet.nn.keep import combined
 from edgenet.phi import EdgeMatrix, EdgeVarying
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.selection import Kept, RemovalPlan, remove_, tap_features, zeros_of
+
+from compress.steps import Steps  # isort: skip
 
 
 def test_blocks_leave_a_table_and_its_edges_weigh_nothing():
@@ -120,7 +122,7 @@ def test_what_a_penalty_leaves_of_a_trained_layer_is_a_plan():
     features = torch.as_tensor(tap_features(layer, x, GRAPH).values)
     y = features[:, 6:9].sum(1)  # hop 2
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    loop = Loop(layer, optimizer, [GroupLasso({r"taps\.linear": ("columns", 4)}, 0.05)])
+    loop = Steps(layer, optimizer, [GroupLasso({r"taps\.linear": ("columns", 4)}, 0.05)])
     for _ in range(600):
         loop.step_on((layer(x, GRAPH)[:, 0] - y).square().mean())
     plan = zeros_of(layer)

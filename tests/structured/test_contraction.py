@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from edgenet.errors import RankError
-from edgenet.structured import BlockTerm, Kronecker, TensorTrain, contraction
+from edgenet.structured import BlockTerm, Kronecker, TensorTrain, contraction, routes
 from edgenet.structured.padding import matched_modes, suggest_modes
 
 MATRICES = {
@@ -22,7 +22,7 @@ MATRICES = {
 def test_every_route_gives_the_product_and_its_gradients(name, cuts, right_first, rows, training, monkeypatch):
     matrix = MATRICES[name]().train(training)
     monkeypatch.setattr(contraction, "_CHUNK_BYTES", 1 << 12)  # so that 300 rows go in pieces
-    monkeypatch.setattr(type(matrix), "route", lambda *_: contraction.Route(cuts, right_first, 0.0, 0))
+    monkeypatch.setattr(type(matrix), "route", lambda *_: routes.Route(cuts, right_first, 0.0, 0))
     x = torch.randn(rows, 22, requires_grad=True)
     dense = matrix.to_dense()
     torch.testing.assert_close(matrix(x), x @ dense.mT)

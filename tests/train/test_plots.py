@@ -14,6 +14,7 @@ from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.models import GraphClassifier, NodeClassifier
 from edgenet.nn import EdgeNetConv
+from edgenet.plots import compression
 
 EDGES = torch.tensor([[0, 1, 2, 3, 1, 0], [1, 2, 3, 0, 0, 2]])
 RECORDS = [{"epoch": e, "loss": 1 / e, "val_loss": 1 / e, "train": 0.6, "val": 0.5, "test": 0.5} for e in (1, 2, 3)]
@@ -176,8 +177,8 @@ def test_a_report_is_drawn_with_every_slot_or_the_largest(tmp_path):
     few = plots.compression_picture(report, tmp_path / "few.png", title="A title", most=1)
     assert is_png(path) and is_png(few)
     assert path.read_bytes()[16:24] != few.read_bytes()[16:24]  # another height
-    assert plots._said(report.rows[0]) == f"low_rank, 8.0x smaller, error {report.rows[0].error:.2g}"
-    assert plots._said(report.rows[2]) == "dense"
+    assert compression._said(report.rows[0]) == f"low_rank, 8.0x smaller, error {report.rows[0].error:.2g}"
+    assert compression._said(report.rows[2]) == "dense"
 
 
 def test_curves_of_quality_against_size_are_drawn(tmp_path):

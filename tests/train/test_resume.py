@@ -14,7 +14,8 @@ import torch
 
 from edgenet import checkpoint
 from edgenet.errors import CheckpointError
-from edgenet.train import Callback, load_model, train
+from edgenet.pretrained.folder import read_config, read_tensors
+from edgenet.train import Callback, read_result, run
 
 from train.small_data import DATASETS, config, nodes  # isort: skip
 
@@ -25,14 +26,14 @@ class Slow(Callback):
     def __init__(self, seconds=0.0):
         self.seconds = seconds
 
-    def on_start(self, run):
+    def on_start(self, training):
         self.strength = torch.tensor(0.001)
 
-    def penalty(self, run):
+    def penalty(self, training):
         time.sleep(self.seconds)
-        return self.strength * sum(p.square().sum() for p in run.model.parameters())
+        return self.strength * sum(p.square().sum() for p in training.model.parameters())
 
-    def after_step(self, run):
+    def after_step(self, training):
         self.strength = self.strength * 1.1
 
     def state_dict(self):
@@ -47,12 +48,13 @@ def outcome(folder):
     found = {}
     for own in sorted(folder.glob("seed-*")):
         lines = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
-        state = checkpoint.load(own / "model.pt")
-        tensors = {name: value.numpy().tobytes() for name, value in state["model"].items()}
-        for record in [*lines, state["result"]]:
+        numbers = {**vars(read_result(own))}
+        read = read_tensors(own / "model", read_config(own / "model"))
+        tensors = {name: value.detach().numpy().tobytes() for name, value in read.items()}
+        for record in [*lines, numbers]:
             record.pop("seconds")
         assert [record["epoch"] for record in lines] == list(range(1, len(lines) + 1))
-        found[own.name] = (lines, state["result"], tensors)
+        found[own.name] = (lines, numbers, tensors)
     assert not list(folder.rglob("checkpoint.pt"))
     return found
 
@@ -117,9 +119,9 @@ def whole_and_broken(folder, name, layer, options, every):
         layer, training__seeds=[0, 1], training__epochs=14, training__patience=9, training__batch_size=8,
         training__checkpoint_epochs=every, model__options=options, model__dropout=0.5,
     )  # fmt: skip
-    train(settings.replaced(out=str(folder / "whole")), dataset=data, progress=False, callbacks=[Slow()])
+    run(settings.replaced(out=str(folder / "whole")), dataset=data, progress=False, callbacks=[Slow()])
     broken = settings.replaced(out=str(folder / "broken"))
-    return lambda slow=0.0: train(broken, dataset=data, progress=False, callbacks=[Slow(slow)], resume=True)
+    return lambda slow=0.0: run(broken, dataset=data, progress=False, callbacks=[Slow(slow)], resume=True)
 
 
 @pytest.mark.parametrize("name, layer, options, every", CASES)
@@ -152,22 +154,22 @@ def test_the_command_line_killed_and_resumed_ends_in_the_same_bits(tmp_path):
     settings = ["train", "karate", "--model", "gat", "--seeds", "0,1", "--epochs", "60", "--no-pictures"]
     changes = ("patience=0", "checkpoint_epochs=7", "checkpoint_seconds=0", "dtype=float64")
     settings += [word for change in changes for word in ("--set", f"training.{change}")]
-    # config.toml, 8 checkpoints and the model of seed 0, 3 checkpoints of seed 1; the next one is never put in place
+    # config.toml, 8 checkpoints and 4 files of the end of seed 0, 3 checkpoints of seed 1; the next is never put in place
     dying = (
         "import os, signal, sys\n"
         "from edgenet.cli import main\n"
         "replace, calls = os.replace, iter(range(1, 1000))\n"
-        "os.replace = lambda *paths: os.kill(os.getpid(), 9) if next(calls) == 14 else replace(*paths)\n"
+        "os.replace = lambda *paths: os.kill(os.getpid(), 9) if next(calls) == 17 else replace(*paths)\n"
         "main(sys.argv[1:])\n"
     )
     process = [sys.executable, "-c", dying, *settings, "--out", tmp_path / "killed"]
     assert subprocess.run(process, stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert checkpoint.load(tmp_path / "killed" / "seed-1" / "checkpoint.pt")["epoch"] == 21
-    first_seed = (tmp_path / "killed" / "seed-0" / "model.pt").stat().st_mtime_ns
+    first_seed = (tmp_path / "killed" / "seed-0" / "result.json").stat().st_mtime_ns
     command = [sys.executable, "-m", "edgenet", "train", tmp_path / "killed", "--resume", "--no-pictures"]
     resumed = subprocess.run(command, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
-    assert (tmp_path / "killed" / "seed-0" / "model.pt").stat().st_mtime_ns == first_seed  # was not run again
+    assert (tmp_path / "killed" / "seed-0" / "result.json").stat().st_mtime_ns == first_seed  # was not run again
 
     from edgenet.cli import main
 
@@ -179,13 +181,13 @@ def interrupted(folder, layer="gat", at=5, **changes):
     """A run that was stopped in the middle of epoch ``at``, and its settings."""
 
     class Stop(Callback):
-        def penalty(self, run):
-            if run.epoch == at:
+        def penalty(self, training):
+            if training.epoch == at:
                 raise KeyboardInterrupt
 
     settings = config(layer, out=str(folder), **changes)
     with pytest.raises(KeyboardInterrupt):
-        train(settings, dataset=nodes(), progress=False, callbacks=[Stop()])
+        run(settings, dataset=nodes(), progress=False, callbacks=[Stop()])
     assert (folder / "seed-0" / "checkpoint.pt").exists()
     return settings
 
@@ -195,7 +197,7 @@ class Nothing(Callback):
 
 
 def resume(settings, **options):
-    return train(settings, dataset=nodes(), progress=False, resume=True, **{"callbacks": [Nothing()], **options})
+    return run(settings, dataset=nodes(), progress=False, resume=True, **{"callbacks": [Nothing()], **options})
 
 
 def test_metrics_written_after_the_checkpoint_and_half_lines_are_cut_off(tmp_path):
@@ -205,7 +207,7 @@ def test_metrics_written_after_the_checkpoint_and_half_lines_are_cut_off(tmp_pat
     with file.open("a") as stream:
         stream.write('{"epoch": 5, "loss": 1}\n{"epoch": 6, "lo')
     resume(settings)
-    train(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()])
+    run(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()])
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
@@ -214,7 +216,7 @@ def test_a_resumed_run_has_waited_as_long_as_one_that_was_left_alone(tmp_path):
     changes = {"optimizer__lr": 1e-30, "training__patience": 6, "training__epochs": 20}  # nothing improves
     settings = interrupted(tmp_path / "run", at=5, **changes)
     resumed = resume(settings)
-    alone = train(
+    alone = run(
         settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()]
     )
     assert [r["epoch"] for r in resumed.histories[0]] == [r["epoch"] for r in alone.histories[0]] == [*range(1, 8)]
@@ -320,4 +322,4 @@ def test_a_checkpoint_knows_its_number_of_threads(tmp_path):
     checkpoint.save(file, {**checkpoint.load(file), "threads": 7})
     with pytest.warns(UserWarning, match="written with 7 threads"):
         resume(settings)
-    assert load_model(tmp_path / "run" / "seed-0" / "model.pt")[1].epochs == 6
+    assert read_result(tmp_path / "run" / "seed-0").epochs == 6

@@ -37,13 +37,13 @@ def trained(job: Job) -> dict[str, Any]:
     The settings stand in ``measured.json`` beside ``summary.json``; None where a run was made without.
     """
     from edgenet.data import load
-    from edgenet.train import run as train
+    from edgenet.train import run
 
     config, root = job
     dataset = load(config.dataset.name, root=root, **config.dataset.options)
     folder = Path(config.out)
     done = all((folder / f"seed-{seed}" / "result.json").exists() for seed in config.training.seeds)
-    result = train(config, dataset=dataset, resume=True, progress=False)
+    result = run(config, dataset=dataset, resume=True, progress=False)
     file = folder / "measured.json"
     if not done:
         file.write_text(json.dumps(report.settings(), indent=2) + "\n", encoding="utf-8")

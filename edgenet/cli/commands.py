@@ -1,0 +1,16 @@
+"""The sub-commands by name, in the order in which help lists them. ``edgenet.register`` adds to them."""
+
+from edgenet.cli import bench, compress, convert, data, demo, doctor, inspect, report, train
+from edgenet.cli.command import Command
+
+COMMANDS: dict[str, Command] = {
+    "train": train.COMMAND,
+    "data": data.COMMAND,
+    "inspect": inspect.COMMAND,
+    "convert": convert.COMMAND,
+    "compress": compress.COMMAND,
+    "report": report.COMMAND,
+    "demo": demo.COMMAND,
+    "bench": bench.COMMAND,
+    "doctor": doctor.COMMAND,
+}

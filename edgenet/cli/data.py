@@ -1,0 +1,49 @@
+"""``edgenet data``: list, describe and prepare data sets."""
+
+from __future__ import annotations
+
+import argparse
+
+from edgenet.cli.command import Command
+from edgenet.cli.printing import print_facts
+from edgenet.text import plain_table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """``data list``, ``data info NAME``, ``data prepare NAME``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("list", "all data sets, and which are here"),
+        ("info", "everything known about one"),
+        ("prepare", "fetch, check and keep one"),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        if name != "list":
+            action.add_argument("name", metavar="NAME")
+        if name == "prepare":
+            action.add_argument("--out", help="also write its arrays into this .npz file")
+            action.add_argument("--set", dest="options", metavar="OPTION=VALUE", action="append", default=[])
+        action.add_argument("--data-root", help="folder to look in first")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is asked for."""
+    from edgenet import data
+    from edgenet.config import parse_assignment
+
+    if options.action == "list":
+        rows = [
+            [row["name"], row["task"], row["metric"], row["found"], row["title"]]
+            for row in data.available(options.data_root)
+        ]
+        print(plain_table(["name", "task", "metric", "found", "what"], rows, right=()))
+        return 0
+    if options.action == "info":
+        print_facts(data.describe(options.name, options.data_root))
+    else:
+        changes = dict(parse_assignment(text) for text in options.options)
+        print_facts(data.prepare(options.name, options.data_root, options.out, **changes))
+    return 0
+
+
+COMMAND = Command("list, describe and prepare data sets", arguments, run)

@@ -1,0 +1,61 @@
+"""``edgenet demo``: train an attention network, convert it, compress it, save it, and say what came out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgenet.cli.command import Command
+from edgenet.cli.printing import score
+from edgenet.errors import ConfigError
+from edgenet.text import plain_table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """``demo [DATASET]``."""
+    add = parser.add_argument
+    add("dataset", nargs="?", default="digits", metavar="DATASET", help="default: digits, which needs no network")
+    add("--ratio", type=float, default=10.0, help="times fewer parameters in the model that is saved (default: 10)")
+    add("--seed", type=int, default=0, help="of all random numbers")
+    add("--epochs", type=int, default=200, help="of training; fine-tuning takes half (default: 200)")
+    add("--out", help="folder (default: runs/demo-DATASET, which every demo replaces)")
+    add("--overwrite", action="store_true", help="replace what an earlier demo left in --out")
+    add("--data-root", help="folder to look for data in first")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train an attention GNN, convert it, compress it by every family, save the best and read it back."""
+    import torch
+
+    from edgenet.data import load
+    from edgenet.demo import run_demo
+
+    for name, least in (("ratio", 1), ("epochs", 1)):
+        if not getattr(options, name) >= least:
+            raise ConfigError(f"--{name} is at least {least}, got {getattr(options, name)}.")
+    torch.set_num_threads(1)  # the layers are too small for more to help, and a busy core would hold all others up
+    dataset = load(options.dataset, root=options.data_root)
+    folder = Path(options.out or f"runs/demo-{dataset.name}")
+    for taken in (folder / "model", folder / "demo.png"):
+        if taken.exists() and options.out and not options.overwrite:
+            raise ConfigError(f"{taken} exists. Replace it with --overwrite, or choose another --out.")
+    first = dataset.train[0]
+    print(f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
+          f"{dataset.num_features} features, {dataset.num_outputs} classes", flush=True)  # fmt: skip
+    found = run_demo(dataset, folder, options.ratio, options.seed, options.epochs)
+    dense, (theirs, ours) = found.edgenet.total, found.forward
+    print(f"a PyG GAT of {dense.parameters:,} parameters, as an EdgeNet: scores differ by {found.difference:.1e}, "
+          f"forward {theirs:.1f} ms -> {ours:.1f} ms\n")  # fmt: skip
+    rows = [["none", f"{dense.parameters:,}", "1.0", f"{dense.bytes:,}", "", score(found.accuracy)]]
+    for one in sorted(found.compressed, key=lambda one: one.report.total.ratio):
+        total = one.report.total
+        rows.append([one.family.replace("_", " "), f"{total.parameters:,}", f"{total.ratio:.1f}", f"{total.bytes:,}",
+                     score(one.before), score(one.after)])  # fmt: skip
+    print(plain_table(["structure", "parameters", "times fewer", "bytes", "test, compressed", "fine-tuned"], rows))
+    best = found.best
+    print(f"\nsaved and read back: {found.saved}, {best.family.replace('_', ' ')}, {best.report.total.parameters:,} "
+          f"parameters, test accuracy {score(best.after)}\npicture: {found.picture}")  # fmt: skip
+    return 0
+
+
+COMMAND = Command("train an attention GNN, convert it, compress it, save it", arguments, run)

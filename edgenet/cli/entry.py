@@ -1,0 +1,74 @@
+"""The program itself: reads the command line, runs a sub-command, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from edgenet import errors
+from edgenet._version import __version__
+from edgenet.cli.commands import COMMANDS
+
+#: what the user can mend
+ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 2 for what the user can mend, 130 when interrupted."""
+    arguments = parser().parse_args(argv)
+    try:
+        return COMMANDS[arguments.command].run(arguments)
+    except BrokenPipeError:  # `edgenet data list | head`
+        sys.stderr.close()
+        return 0
+    except (*ERRORS, OSError) as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"edgenet: {_told(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"\nedgenet: interrupted. {_how_to_resume(arguments)}", file=sys.stderr)
+        return 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def parser() -> Parser:
+    """The parser of the whole command line."""
+    text = "Graph neural networks whose every edge may carry its own weight."
+    whole = Parser(prog="edgenet", description=text)
+    whole.add_argument("--version", action="version", version=f"edgenet {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.help, description=command.help)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command.arguments(sub)
+    return whole
+
+
+def _told(error: Exception) -> str:
+    """One line: our errors say all in their text; those of files have their path and reason."""
+    if not isinstance(error, ERRORS) and isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or type(error).__name__}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _how_to_resume(arguments: argparse.Namespace) -> str:
+    out = getattr(arguments, "out", None)
+    if arguments.command == "train" and out:
+        root = f" --data-root {arguments.data_root}" if arguments.data_root else ""
+        return f"Go on with: edgenet train {out} --resume{root}"
+    return "Nothing was lost that this command keeps."

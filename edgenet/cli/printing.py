@@ -1,0 +1,65 @@
+"""How commands write scores, facts and models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from edgenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from edgenet.compress import Report
+
+
+def score(value: float) -> str:
+    """A metric, four digits."""
+    return f"{value:.4f}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """mean ± sample standard deviation; one value has none."""
+    return score(fmean(values)) + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def print_facts(facts: dict[str, Any], indent: str = "") -> None:
+    """Names and values, a line each; tables inside are indented, and what is empty is left out."""
+    width = max((len(str(key)) for key in facts), default=0)
+    for key, value in facts.items():
+        if isinstance(value, dict) and value:
+            print(f"{indent}{key}:")
+            print_facts(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            print(f"{indent}{key}:")
+            for item in value:
+                print(f"{indent}  {item}")
+        elif value not in ("", None, {}, []):
+            print(f"{indent}{str(key).ljust(width)}  {value}")
+
+
+def print_model(model: nn.Module, folder: Path) -> None:
+    """Where a model was saved, and what it takes there."""
+    from edgenet.compress import report
+    from edgenet.pretrained.folder import CONFIG, TENSORS
+
+    parameters = report(model).total.parameters
+    tables = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["graphs"]
+    bound = f", {len(tables)} of its tables bound to a graph" if tables else ""
+    size = (folder / TENSORS).stat().st_size
+    print(f"model:   {folder}, {type(model).__name__}, {parameters:,} parameters, {size:,} bytes{bound}")
+
+
+def print_picture(report: Report, path: Path) -> None:
+    """Draw a compression; where nothing can be drawn, stderr says why."""
+    from edgenet import plots
+
+    try:
+        print(f"picture: {plots.compression_picture(report, path)}")
+    except ConfigError as error:
+        print(f"edgenet: no picture: {error}", file=sys.stderr)

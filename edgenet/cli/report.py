@@ -1,0 +1,40 @@
+"""``edgenet report``: what every slot of a model takes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from edgenet.cli.command import Command
+from edgenet.cli.models import MODEL, read_model
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """``report MODEL``."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON")
+    form.add_argument("--markdown", action="store_true", help="as a table for a page")
+    parser.add_argument("--picture", metavar="FILE.png", help="also draw it")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show what every slot of a model takes."""
+    from edgenet.compress import Report, report
+
+    errors, path = {}, Path(options.model) / "report.json"
+    if path.is_file():  # which was written when there was something to compare with
+        rows = Report.from_json(path.read_text(encoding="utf-8")).rows
+        errors = {row.name.split(" = ")[0]: row.error for row in rows if row.error is not None}
+    found = report(read_model(options.model), errors)
+    print(found.to_json() if options.json else found.to_markdown() if options.markdown else found)
+    if options.picture:
+        from edgenet import plots
+
+        plots.compression_picture(found, options.picture)
+        print(f"picture: {options.picture}", file=sys.stderr)
+    return 0
+
+
+COMMAND = Command("show what every slot of a model takes", arguments, run)

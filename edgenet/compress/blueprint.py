@@ -1,0 +1,113 @@
+"""Blueprints: which structures stand in a model, as plain values, and the same structures again, empty.
+
+A rule that puts structures in while a model trains keeps their blueprint in the checkpoint. When the training is
+resumed with a fresh model, the empty structures go in first, and the tensors of the checkpoint then fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgenet.compress.compress import fill
+from edgenet.compress.finding import slots
+from edgenet.compress.places import Undo
+from edgenet.compress.slot import Slot
+from edgenet.errors import CheckpointError
+from edgenet.structured import StructuredMatrix, family, name_of
+
+
+def blueprint(model: nn.Module, names: Iterable[str]) -> dict[str, Any]:
+    """The structured matrices in some slots of a model; slots that hold a tensor are left out.
+
+    Returns:
+        ``matrices``: the family, options and dtypes of each, by the name of its slot. ``shared``: what stands in two of
+        them, a hash pool say, as ``[slot, path in its matrix, slot, path]``, where it stands first and again.
+    """
+    found = slots(model)
+    matrices = {name: matrix for name in names if (matrix := found[name].matrix) is not None}
+    first: dict[int, list[str]] = {}
+    shared = []
+    for name, matrix in matrices.items():
+        for path, part in _parts(matrix, "", first):
+            place = [name, path]
+            if first.setdefault(id(part), place) != place:
+                shared.append([*first[id(part)], *place])
+    return {"matrices": {name: _told(matrix) for name, matrix in matrices.items()}, "shared": shared}
+
+
+def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
+    """Put the matrices of a blueprint into the slots of a model, with any numbers in them; what undoes that.
+
+    Raises:
+        CheckpointError: if a slot is missing or of another shape.
+        PlanError: if a family is not known here, or a slot takes no new matrix. The model is then as it was.
+    """
+    found, made = slots(model), {}
+    for name, matrix in told["matrices"].items():
+        if name not in found or list(matrix["config"]["shape"]) != list(found[name].shape):
+            shape = found[name].shape if name in found else "not there"
+            raise CheckpointError(
+                f"the state has a {matrix['structure']} matrix of {matrix['config']['shape']} in {name}, which is "
+                f"{shape} in this model."
+            )
+        made[name] = _empty(matrix, found[name])
+    for slot, path, other, place in told["shared"]:
+        _set(made[other], place, _get(made[slot], path))
+    return fill(found, made)
+
+
+def _told(matrix: StructuredMatrix) -> dict[str, Any]:
+    dtypes = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in _tensors(matrix)}
+    return {"structure": name_of(matrix), "config": matrix.config(), "dtypes": dtypes}
+
+
+def _empty(told: Mapping[str, Any], slot: Slot) -> StructuredMatrix:
+    matrix = family(told["structure"]).from_config(told["config"])
+    device = next(iter(slot.numbers()), slot.weight()).device
+    for name, tensor in list(_tensors(matrix)):
+        _set(matrix, name, _moved(tensor, device, getattr(torch, told["dtypes"][name])))
+    return matrix
+
+
+def _moved(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    moved = tensor.detach().to(device, dtype)
+    return nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
+
+
+def _tensors(matrix: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, each by every path."""
+    yield from matrix.named_parameters(remove_duplicate=False)
+    yield from matrix.named_buffers(remove_duplicate=False)
+
+
+def _parts(module: nn.Module, path: str, known: Mapping[int, Any]) -> Iterator[tuple[str, nn.Module | Tensor]]:
+    """A module, its tensors and what is inside, by path; of a module that is known the inside is left out."""
+    seen = id(module) in known
+    yield path, module
+    if seen:
+        return
+    below = f"{path}." if path else ""
+    for name, part in (*module._parameters.items(), *module._buffers.items()):
+        if part is not None:
+            yield below + name, part
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from _parts(child, below + name, known)
+
+
+def _get(module: nn.Module, path: str) -> Any:
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
+
+
+def _set(module: nn.Module, path: str, part: nn.Module | Tensor) -> None:
+    """Put a module or tensor in the place of another."""
+    *way, last = path.split(".")
+    owner = _get(module, ".".join(way)) if way else module
+    tables: tuple[dict[str, Any], ...] = (owner._modules, owner._parameters, owner._buffers)
+    next(table for table in tables if last in table)[last] = part

@@ -1,0 +1,1 @@
+"""Ops that have a faster form than their definition: one folder each, ``reference.py`` the definition."""

@@ -1,0 +1,226 @@
+"""Sinks: where the record of every epoch goes. Any callable that takes a record is one.
+
+A sink may also have ``start(epoch)``, called before the first epoch with the number of the last one that is done, 0 or
+that of a checkpoint: what a file knows of later epochs is cut off then. ``sync()`` is called before a checkpoint is
+written, and ``close()`` at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from edgenet import checkpoint
+from edgenet.errors import CheckpointError, ConfigError
+
+Record = dict[str, Any]
+
+
+def read_metrics(path: str | Path) -> list[Record]:
+    """The records of a ``metrics.jsonl``; a half-written last line, which a kill leaves, is not among them.
+
+    Raises:
+        CheckpointError: if another line is damaged.
+    """
+    path = Path(path)
+    records: list[Record] = []
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is not whole
+        try:
+            records.append(json.loads(line))
+            records[-1]["epoch"] + 0
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}:{number}: damaged, no record of an epoch: {line[:60]!r}.") from error
+    return records
+
+
+class JsonLines:
+    """One record a line: appended and flushed epoch by epoch.
+
+    Args:
+        path: of the file; its folder must exist.
+        whole: refuse to go on where the file lacks epochs before the one that ``start`` names.
+
+    Raises:
+        CheckpointError: in ``start``, if the file is damaged or, with ``whole``, lacks epochs.
+    """
+
+    def __init__(self, path: str | Path, whole: bool = False) -> None:
+        self.path, self.whole = Path(path), whole
+        self.records: list[Record] = []
+        self._file: IO[str] | None = None
+
+    def start(self, epoch: int) -> None:
+        self.records = [record for record in read_metrics(self.path) if record["epoch"] <= epoch]
+        if self.whole and [record["epoch"] for record in self.records] != list(range(1, epoch + 1)):
+            raise CheckpointError(
+                f"{self.path}: lacks epochs that checkpoint.pt has (1 to {epoch} are wanted, it has "
+                f"{len(self.records)}). Put the file back, or remove {self.path.parent} to train this seed anew."
+            )
+        text = "".join(json.dumps(record) + "\n" for record in self.records).encode()
+        if (self.path.read_bytes() if self.path.exists() else b"") != text:
+            checkpoint.write_atomically(self.path, lambda file: file.write(text))
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def __call__(self, record: Record) -> None:
+        if self._file is None:
+            self.start(record["epoch"] - 1)
+        assert self._file is not None
+        self.records.append(record)
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Csv:
+    """One row an epoch, below a row of names; the names are those of the first record.
+
+    Args:
+        path: of the file; its folder must exist.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._names: list[str] = []
+        self._file: IO[str] | None = None
+
+    def start(self, epoch: int) -> None:
+        rows: list[dict[str, str]] = []
+        if epoch and self.path.is_file():
+            reader = csv.DictReader(io.StringIO(self.path.read_text(encoding="utf-8")))
+            rows = [row for row in reader if (row.get("epoch") or "").isdigit() and int(row["epoch"]) <= epoch]
+            self._names = list(reader.fieldnames or [])
+        self._file = self.path.open("w", encoding="utf-8", newline="")
+        if rows:
+            writer = csv.DictWriter(self._file, self._names)
+            writer.writeheader()
+            writer.writerows(rows)
+            self._file.flush()
+
+    def __call__(self, record: Record) -> None:
+        if self._file is None:
+            self.start(record["epoch"] - 1)
+        assert self._file is not None
+        writer = csv.DictWriter(self._file, self._names or list(record), extrasaction="ignore")
+        if not self._names:
+            self._names = list(record)
+            writer.writeheader()
+        writer.writerow(record)
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class TensorBoard:
+    """Curves for TensorBoard; wants the package ``tensorboard``.
+
+    Raises:
+        ConfigError: if the package is missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        try:
+            self._kind = import_module("torch.utils.tensorboard").SummaryWriter
+        except ImportError as error:
+            raise ConfigError("curves for TensorBoard want its package: pip install tensorboard.") from error
+        self._folder = str(folder)
+        self._writer: Any = None
+
+    def start(self, epoch: int) -> None:
+        self._writer = self._kind(self._folder, purge_step=epoch + 1 if epoch else None)
+
+    def __call__(self, record: Record) -> None:
+        if self._writer is None:
+            self.start(record["epoch"] - 1)
+        for name, value in record.items():
+            if name != "epoch" and isinstance(value, int | float):
+                self._writer.add_scalar(name, value, record["epoch"])
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class Bar:
+    """A progress bar on stderr, with the loss of the step under way where an epoch has several."""
+
+    def __init__(self, epochs: int, name: str, steps: int | None, show: bool = True) -> None:
+        self.epochs, self.name, self.steps, self.show = epochs, name, steps, show
+        self._bar: Any = None
+
+    def start(self, epoch: int) -> None:
+        pace = 0.1 if sys.stderr.isatty() else 5.0  # seconds: a log file needs no film
+        self._bar = tqdm(
+            total=self.epochs, initial=epoch, desc=self.name, unit="epoch", disable=not self.show, mininterval=pace,
+            dynamic_ncols=True, file=sys.stderr,
+        )  # fmt: skip
+
+    def during(self, number: int, loss: float) -> None:
+        """A batch of the epoch is done."""
+        if self.show and self.steps != 1:
+            step = f"{number}/{self.steps}" if self.steps else str(number)
+            self._bar.set_postfix(step=step, loss=f"{loss:.3f}", refresh=False)
+            self._bar.update(0)
+
+    def __call__(self, record: Record) -> None:
+        if self.show:
+            shown = {name: f"{record[name]:.3f}" for name in ("loss", "val") if record.get(name) is not None}
+            self._bar.set_postfix(refresh=False, **shown)
+            self._bar.update()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Sinks:
+    """Several sinks as one.
+
+    Raises:
+        ConfigError: if one of them cannot be called.
+    """
+
+    def __init__(self, sinks: Iterable[Callable[[Record], Any]]) -> None:
+        self.sinks = list(sinks)
+        for sink in self.sinks:
+            if not callable(sink):
+                raise ConfigError(f"a sink is called with the record of every epoch, and this cannot be: {sink!r}.")
+
+    def start(self, epoch: int) -> None:
+        self._each("start", epoch)
+
+    def __call__(self, record: Record) -> None:
+        for sink in self.sinks:
+            sink(record)
+
+    def sync(self) -> None:
+        self._each("sync")
+
+    def close(self) -> None:
+        self._each("close")
+
+    def _each(self, name: str, *arguments: Any) -> None:
+        for sink in self.sinks:
+            if hasattr(sink, name):
+                getattr(sink, name)(*arguments)

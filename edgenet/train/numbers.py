@@ -1,0 +1,85 @@
+"""How the numbers of a training are computed: where, in which dtype, and in a fixed order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgenet.errors import ConfigError
+
+PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def device_of(model: nn.Module, name: str | None = None) -> torch.device:
+    """The device of that name; without one, the device of the model's first parameter.
+
+    Raises:
+        ConfigError: if it is no CPU or CUDA device, or torch does not see it.
+    """
+    if name is None:
+        return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"training.device is a name such as cpu or cuda:0, got {name!r}.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"training.device is cpu or cuda, got {name!r}.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"training.device is {name!r}, but torch sees {torch.cuda.device_count()} CUDA devices.")
+    return device
+
+
+def dtype_of(model: nn.Module, name: str | None = None) -> torch.dtype:
+    """The dtype of that name; without one, that of the model's first parameter of floating point."""
+    if name is not None:
+        return getattr(torch, name)
+    found = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(found, torch.get_default_dtype())
+
+
+def seed_everything(seed: int) -> None:
+    """Begin the random numbers of Python, numpy and torch anew."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """New tensors are of this dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def fixed_order(cuda: bool = False) -> Iterator[None]:
+    """Sums in a fixed order: parallel scatters would add in any. On CUDA, what has no fixed order warns."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    if cuda:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.use_deterministic_algorithms(True, warn_only=cuda)
+    torch.utils.deterministic.fill_uninitialized_memory = deterministic and fill  # costs time, and only tests want it
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+def lowered(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """The context in which a model computes at a precision of ``[training]``."""
+    if precision == "full":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=PRECISIONS[precision])

@@ -1,0 +1,152 @@
+"""Optimizers and schedulers: by name, or made by a function that is handed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from edgenet.config import OptimizerTable, SchedulerTable
+from edgenet.errors import ConfigError
+
+Optimizer = torch.optim.Optimizer
+MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
+MakeScheduler = Callable[[Optimizer], Any]
+
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+def optimizer_of(model: nn.Module, table: OptimizerTable, make: MakeOptimizer | None = None) -> Optimizer:
+    """The optimizer of a model's parameters.
+
+    Args:
+        make: a function of the parameters, in the place of the table: ``partial(torch.optim.RMSprop, lr=0.01)``.
+
+    Raises:
+        ConfigError: if an optimizer was handed in instead of a function, it wants to be called with a closure, the model
+            has no parameters, or no first layer although ``decay_on`` names it.
+    """
+    parameters = list(model.parameters())
+    if not parameters:
+        raise ConfigError(f"the {type(model).__name__} has no parameters to train.")
+    if make is not None:
+        check_maker(make)
+        made = make(parameters)
+        if not isinstance(made, Optimizer):
+            raise ConfigError(f"optimizer= is a function of the parameters that returns an optimizer, it gave {made!r}.")
+        if isinstance(made, torch.optim.LBFGS):
+            raise ConfigError("LBFGS asks for the loss several times in a step, which fit does not give. Try adam.")
+        return made
+    momentum = {"momentum": table.momentum} if table.name == "sgd" else {}
+    groups: list[Any] = parameters
+    if table.decay_on == "first":
+        if not hasattr(model, "convs"):
+            raise ConfigError(
+                f"optimizer.decay_on = 'first' decays model.convs[0], and a {type(model).__name__} has no convs. Hand in "
+                f"optimizer=, a function of the parameters."
+            )
+        first = {id(p) for p in model.convs[0].parameters()}
+        groups = [
+            {"params": [p for p in parameters if id(p) in first], "weight_decay": table.weight_decay},
+            {"params": [p for p in parameters if id(p) not in first], "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+    return OPTIMIZERS[table.name](groups, lr=table.lr, weight_decay=table.weight_decay, **momentum)
+
+
+def check_maker(make: Any) -> None:
+    """Refuse a finished optimizer: callbacks may change the parameters before it would be used.
+
+    Raises:
+        ConfigError: with the remedy.
+    """
+    if isinstance(make, Optimizer):
+        kind = type(make).__name__
+        raise ConfigError(
+            f"fit makes the optimizer itself, when callbacks have seen the model. Hand in how: optimizer=lambda "
+            f"parameters: torch.optim.{kind}(parameters, lr=...), or functools.partial(torch.optim.{kind}, lr=...)."
+        )
+    if not callable(make):
+        raise ConfigError(f"optimizer= is a name or a function of the parameters, got {make!r}.")
+
+
+def scheduler_of(
+    optimizer: Optimizer, table: SchedulerTable, epochs: int, make: MakeScheduler | None = None
+) -> Any | None:
+    """The scheduler of an optimizer, which steps once an epoch; None where rates stay.
+
+    Args:
+        make: a function of the optimizer, in the place of the table.
+
+    Raises:
+        ConfigError: if a scheduler was handed in instead of a function.
+    """
+    if make is not None:
+        if hasattr(make, "step") or not callable(make):
+            raise ConfigError(
+                f"scheduler= is a name or a function of the optimizer, which fit makes itself: scheduler=lambda "
+                f"optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 30); got {make!r}."
+            )
+        return make(optimizer)
+    if table.name == "none" and not table.warmup:
+        return None
+    if table.name == "plateau":
+        lowest = [table.lowest * group["lr"] for group in optimizer.param_groups]
+        return lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=table.factor, patience=table.patience, min_lr=lowest, threshold=0.0
+        )
+    return lr_scheduler.LambdaLR(optimizer, lambda epoch: share(table, epoch, epochs))
+
+
+def share(table: SchedulerTable, done: int, epochs: int) -> float:
+    """What part of ``optimizer.lr`` the next epoch has, when so many are done; in [0, 1]."""
+    if done < table.warmup:
+        return (done + 1) / (table.warmup + 1)
+    past, length = done - table.warmup, max(1, epochs - table.warmup)
+    way = min(1.0, past / length)
+    value = {
+        "none": 1.0,
+        "cosine": table.lowest + (1 - table.lowest) * (1 + math.cos(math.pi * way)) / 2,
+        "step": table.factor ** (past // table.every),
+        "exponential": table.factor**past,
+        "linear": 1 - (1 - table.lowest) * way,
+    }[table.name]
+    return max(table.lowest, value)
+
+
+def kept(old: Optimizer, new: Optimizer) -> None:
+    """Hand over what an optimizer knows of the parameters that the new one has too, and its current rates."""
+    own = {id(p) for group in new.param_groups for p in group["params"]}
+    for p, state in old.state.items():
+        if id(p) in own:
+            new.state[p] = state
+    if len(old.param_groups) == len(new.param_groups):
+        for before, now in zip(old.param_groups, new.param_groups, strict=True):
+            now.update({key: value for key, value in before.items() if key != "params"})
+
+
+def check_held(model: nn.Module, optimizer: Optimizer) -> None:
+    """Refuse a step that would leave a parameter where it is, or move one that is no part of the model.
+
+    Raises:
+        ConfigError: naming it, and the remedy.
+    """
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    own = set()
+    for name, p in model.named_parameters():
+        own.add(id(p))
+        if p.requires_grad and id(p) not in held:
+            raise ConfigError(
+                f"{name} wants a gradient, and the optimizer does not hold it: it would never be trained. Whoever has "
+                f"changed the model calls training.renew_optimizer() afterwards."
+            )
+    strays = len(held - own)
+    if strays:
+        raise ConfigError(
+            f"the optimizer holds {strays} parameters that are no longer the model's. Whoever has changed the model calls "
+            f"training.renew_optimizer() afterwards."
+        )

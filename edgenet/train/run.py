@@ -1,0 +1,108 @@
+"""run: train what a configuration describes, data set and model included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgenet.config import RunConfig
+from edgenet.data import Dataset, load
+from edgenet.errors import ConfigError
+from edgenet.models import MODELS
+from edgenet.text import did_you_mean
+from edgenet.train.numbers import default_dtype, device_of, dtype_of, fixed_order
+from edgenet.train.result import RunResult
+from edgenet.train.seeds import run_seeds
+from edgenet.train.task import Task
+
+_KEYS = ("layer", "hidden_channels", "num_layers", "dropout", "activation")
+
+
+def run(
+    config: RunConfig,
+    *,
+    dataset: Dataset | None = None,
+    callbacks: Sequence[Any] = (),
+    data_root: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunResult:
+    """Train a model for every seed, keep the best epoch of each by its validation score, and test it.
+
+    Results are equal on one machine with one number of threads, whether a run was interrupted or not.
+
+    Args:
+        config: the run. Without ``config.out`` nothing is written.
+        dataset: to train on, instead of ``edgenet.data.load(config.dataset.name, ...)``.
+        callbacks: hooks, see ``edgenet.compress.Callback``.
+        data_root: folder where ``edgenet.data.load`` looks first.
+        resume: go on from the checkpoints in the folder, if there are any. Seeds that are done are read.
+        overwrite: clear the folder of an earlier run first.
+        progress: show a bar on stderr.
+
+    Raises:
+        ConfigError: if the folder holds something and neither ``resume`` nor ``overwrite`` is given, or a value of the
+            configuration fits neither model nor data.
+        CheckpointError: if ``resume`` finds a damaged checkpoint, or one of another configuration.
+        DivergenceError: if the loss, of training or validation, becomes NaN or infinite.
+        ShapeError, EdgeIndexError: if the data hold NaN, or edges of no node.
+    """
+    table = config.training
+    probe = nn.Identity()
+    device, dtype = device_of(probe, table.device), dtype_of(probe, table.dtype or "float32")
+    with fixed_order(device.type == "cuda"), default_dtype(dtype):
+        if dataset is None:
+            dataset = load(config.dataset.name, root=data_root, **config.dataset.options)
+        task = Task.of(dataset)
+        task.prepare(device, dtype, table.batch_size)
+
+        def make() -> nn.Module:
+            return model_of(config, dataset, task)
+
+        make()  # what cannot be made must not leave a folder behind
+        name = Path(config.out).name if config.out else f"{config.dataset.name}-{config.model.layer or config.model.kind}"
+        return run_seeds(
+            make, task, config, callbacks, folder=config.out, resume=resume, overwrite=overwrite, progress=progress,
+            name=name,
+        )  # fmt: skip
+
+
+def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> nn.Module:
+    """A new model for a data set, its tables bound to the data's graph.
+
+    Args:
+        task: of the data set, made ready.
+
+    Raises:
+        ConfigError: if there is no such model or layer, or an option does not fit it.
+    """
+    table, first = config.model, dataset.train[0]
+    options = {name: getattr(table, name) for name in _KEYS if getattr(table, name) is not None}
+    for name in _KEYS:
+        if name in table.options:
+            raise ConfigError(f"{name} is a key of [model], not of [model.options].")
+    options |= table.options
+    name = table.kind or ("NodeClassifier" if dataset.task == "node" else "GraphClassifier")
+    if name not in MODELS:
+        raise ConfigError(f"no model is called {name!r}.{did_you_mean(name, MODELS)} There are {', '.join(MODELS)}.")
+    kind = MODELS[name]
+    if dataset.task == "signal" and name == "GraphClassifier":
+        options.setdefault("num_nodes", first.num_nodes)
+        if first.get("target_node") is not None:
+            options.setdefault("target_node", int(first.target_node))
+    try:
+        model = kind(dataset.num_features, dataset.num_outputs, **options)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:  # an option of a wrong kind, or one that is set here
+        raise ConfigError(f"[model] does not fit a {kind.__name__}: {error}.") from error
+    if task is not None:
+        model.to(task.device)
+        if task.fixed is not None and hasattr(model, "bind"):
+            model.bind(task.edges())
+        task.complete(model)
+    return model

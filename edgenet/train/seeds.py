@@ -1,0 +1,166 @@
+"""Runs: the same training with several seeds, in one folder.
+
+::
+
+    config.toml     the settings, or the whole configuration of ``run``
+    seed-0/         the folder of the first seed's training, see ``folders``
+    summary.json    mean and standard deviation over the seeds
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgenet import checkpoint
+from edgenet.config import Settings
+from edgenet.errors import CheckpointError, ConfigError
+from edgenet.pretrained import from_pretrained
+from edgenet.train.folders import RESULT, SeedFolder, decisive, higher_is_better, read_result, same_config
+from edgenet.train.loop import Fitting, settings_of
+from edgenet.train.numbers import seed_everything
+from edgenet.train.result import FitResult, RunResult
+from edgenet.train.rules import rules_of
+from edgenet.train.task import Task
+
+_PICTURES = ("learning_curve.png", "edge_weights.png")
+
+
+def run_seeds(
+    make_model: Callable[[], nn.Module],
+    task: Any,
+    settings: Settings | Mapping[str, Any] | None = None,
+    callbacks: Sequence[Any] = (),
+    *,
+    seeds: Sequence[int] | None = None,
+    folder: str | Path | None = None,
+    optimizer: Any = None,
+    scheduler: Any = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    name: str = "",
+    **changes: Any,
+) -> RunResult:
+    """Train a new model for every seed, keep the best epoch of each by its validation score, and test it.
+
+    Results are equal on one machine with one number of threads, whether a run was interrupted or not.
+
+    Args:
+        make_model: makes a new model; called after the seed's random numbers have begun.
+        task, settings, optimizer, scheduler, changes: as of ``fit``.
+        callbacks: hooks, the same objects for all seeds: their ``on_start`` begins anew. Those that the settings name
+            are made anew.
+        seeds: default: ``training.seeds`` of the settings.
+        folder: of the run; None: nothing is written.
+        resume: go on from the checkpoints in the folder, if there are any. Seeds that are done are read.
+        overwrite: clear the folder of an earlier run first.
+        progress: show a bar on stderr.
+        name: on the bar.
+
+    Raises:
+        as ``fit``.
+    """
+    task = Task.of(task)
+    makers = {"optimizer": optimizer, "scheduler": scheduler}
+    changes |= {key: value for key, value in makers.items() if isinstance(value, str)}
+    own = {f"make_{key}": None if isinstance(value, str) else value for key, value in makers.items()}
+    if seeds is not None:
+        changes["seeds"] = list(seeds)
+    settings = settings_of(settings, changes)
+    rules_of(settings)  # what cannot be made must not leave a folder behind
+    place = None if folder is None else opened(Path(folder), settings, resume, overwrite)
+    results, models, histories, metric = [], {}, {}, ""
+    for seed in settings.training.seeds:
+        inner = None if place is None else SeedFolder(place / f"seed-{seed}")
+        if inner is not None and inner.done:
+            found = inner.read(make_model, settings)
+        else:
+            found = _train_seed(make_model, task, settings, callbacks, seed, inner, own, name, progress)
+        results.append(found.numbers(seed))
+        models[seed], histories[seed], metric = found.model.eval(), found.history, found.metric
+    outcome = RunResult(settings, metric, results, models, histories, place)
+    if place is not None:
+        text = json.dumps(outcome.summary(), indent=2, allow_nan=False) + "\n"
+        checkpoint.write_atomically(place / "summary.json", lambda file: file.write(text.encode()))
+    return outcome
+
+
+def _train_seed(
+    make_model: Callable[[], nn.Module], task: Task, settings: Settings, callbacks: Sequence[Any], seed: int,
+    folder: SeedFolder | None, own: Mapping[str, Any], name: str, progress: bool,
+) -> FitResult:  # fmt: skip
+    seed_everything(seed)
+    training = Fitting(
+        make_model(), [*callbacks, *rules_of(settings)], task=task, settings=settings, seed=seed, **own
+    )  # fmt: skip
+    return training.run(folder, (), f"{name or task.name} seed {seed}", progress)
+
+
+# ---------------------------------------------------------------- the folder of a run
+def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> Path:
+    """The run's folder, made or found, with its configuration in it.
+
+    Raises:
+        ConfigError: if the folder holds something else, or a run and neither ``resume`` nor ``overwrite`` is given.
+        CheckpointError: if the run in it has another configuration.
+    """
+    known = folder / "config.toml"
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; out is the folder of a run.")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not known.is_file() and any(not item.name.startswith(".config.toml.") for item in folder.iterdir()):
+            raise ConfigError(f"{folder}: holds files, and no config.toml: it is no run. Choose another --out.")
+        try:
+            stored = type(settings).from_toml(known) if known.is_file() else None
+        except ConfigError as error:
+            raise ConfigError(f"{folder}: its config.toml is of no run. Choose another --out. ({error})") from error
+        if overwrite:
+            _clear(folder)
+        elif not resume:
+            raise ConfigError(
+                f"{folder}: holds a run already. Continue it with --resume, replace it with --overwrite, or choose "
+                f"another --out."
+            )
+        elif stored is not None:
+            same_config(decisive(stored), settings, known)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_atomically(known, lambda file: file.write(settings.to_toml().encode()))
+    return folder
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a run writes, and nothing else."""
+    for own in folder.glob("seed-*"):
+        SeedFolder(own).clear()
+    for file in folder.glob(".*.tmp"):
+        file.unlink()
+    for name in ("summary.json", *_PICTURES):
+        (folder / name).unlink(missing_ok=True)
+
+
+def read_run_model(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """The model of a training that is done, in evaluation mode; of a run, that of its best seed by validation.
+
+    Args:
+        folder: of a run, of one of its seeds, or of ``fit``.
+        model: see ``from_pretrained``.
+
+    Raises:
+        CheckpointError: if no training in it is done, or files are damaged.
+    """
+    folder = Path(folder)
+    if (folder / RESULT).exists():
+        return from_pretrained(SeedFolder(folder).model, model)
+    done = [own for own in sorted(folder.glob("seed-*")) if (own / RESULT).exists()]
+    if not done:
+        raise CheckpointError(f"{folder}: no seed of this run is done. Go on with: edgenet train {folder} --resume")
+    results = {own: read_result(own) for own in done}
+    scores = {own: result.val for own, result in results.items() if result.val is not None}
+    higher = higher_is_better(done[0])
+    best = max(scores, key=lambda own: scores[own] if higher else -scores[own]) if scores else done[-1]
+    return from_pretrained(SeedFolder(best).model, model)

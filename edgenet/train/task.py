@@ -1,0 +1,294 @@
+"""Task: what is learned. Data of any form, how they are split, what the loss and the metric are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch_geometric.data.data import BaseData
+
+from edgenet.data import Dataset
+from edgenet.errors import ConfigError, ShapeError
+from edgenet.graph import Graph
+from edgenet.text import did_you_mean
+from edgenet.train.batches import Batch, call_model, rows_of
+from edgenet.train.metrics import LOSS, Metric, Tally, aligned, classes
+from edgenet.train.numbers import device_of, dtype_of, lowered
+from edgenet.train.sources import OneGraph, Source, Sources
+
+SPLITS = ("train", "val", "test")
+
+
+def _cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
+    scores, target = classes(scores, target)
+    return F.cross_entropy(scores, target.long())
+
+
+def _yes_or_no(scores: Tensor, target: Tensor) -> Tensor:
+    scores, target = aligned(scores, target)
+    return F.binary_cross_entropy_with_logits(scores, target.to(scores.dtype))
+
+
+def _of_values(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def of(scores: Tensor, target: Tensor) -> Tensor:
+        scores, target = aligned(scores, target)
+        return loss(scores, target.to(scores.dtype))
+
+    return of
+
+
+#: Losses by name, and by the kind of target.
+LOSSES: dict[str, Callable[[Any, Any], Tensor]] = {
+    "class": _cross_entropy,
+    "multilabel": _yes_or_no,
+    "value": _of_values(F.smooth_l1_loss),
+    "cross_entropy": _cross_entropy,
+    "binary_cross_entropy": _yes_or_no,
+    "smooth_l1": _of_values(F.smooth_l1_loss),
+    "mse": _of_values(F.mse_loss),
+    "l1": _of_values(F.l1_loss),
+}
+_METRIC_OF = {"class": "accuracy", "multilabel": "micro_f1", "value": "rmse"}
+
+
+class Score(NamedTuple):
+    """What a split comes to: the metric, and the mean loss."""
+
+    metric: float
+    loss: float
+
+
+class Task:
+    """Data to learn from and to be judged by.
+
+    Args:
+        train: a PyG ``Data``, whose ``train_mask`` says which nodes count (all, without one); a list of them; a loader
+            of PyG's or torch's; a ``TensorDataset`` or another dataset of torch's, whose last item is the target; or
+            anything that can be walked over again and again and gives such batches.
+        val, test: the same. Left out: ``train``, where it has a ``val_mask`` or ``test_mask``; else there is none.
+        target: name of the field to learn, or a function of a batch. Default: ``y``; the last item of a tuple.
+        loss: a name in ``LOSSES``, or a callable (scores, target) -> scalar. Default: cross-entropy for classes (whole
+            numbers), binary cross-entropy for zeros and ones in several columns, smooth L1 for other numbers.
+        metric: see ``Metric.of``. Default: accuracy, micro_f1 or rmse, in the order above.
+        batch_size: graphs or rows of a batch, where the data are no loader. Default: that of the settings.
+        name: what messages call the data.
+        call: a function (model, batch) -> output, in the place of ``call_model``. It gets what ``call_model`` would: a
+            ``Batch``, whose fields are attributes, and ``batch.whole``, the ``Data`` or tuple itself.
+    """
+
+    def __init__(
+        self,
+        train: Any,
+        val: Any = None,
+        test: Any = None,
+        *,
+        target: str | Callable[[Any], Any] | None = None,
+        loss: str | Callable[[Any, Any], Tensor] | None = None,
+        metric: Any = None,
+        batch_size: int | None = None,
+        name: str = "data",
+        call: Callable[[nn.Module, Batch], Any] | None = None,
+    ) -> None:
+        self.train, self.val, self.test = train, val, test
+        self.target, self.batch_size, self.name = target, batch_size, name
+        self.kind: str | None = None  # "signal" where many signals live on one graph
+        self._loss = _loss_of(loss)
+        self._metric = None if metric is None else Metric.of(metric)
+        self._call = call
+        self._sources: dict[str, Source] = {}
+        self._made_for: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, thing: Any, **changes: Any) -> Task:
+        """The task that fits what was handed in: a ``Task``, a data set of ``edgenet.data``, or ``train`` of the
+        constructor, whose other arguments are ``changes``."""
+        if isinstance(thing, Task):
+            return thing._changed(changes)
+        if not isinstance(thing, Dataset):
+            return cls(thing, **changes)
+        for split in SPLITS:
+            if not getattr(thing, split):
+                raise ShapeError(f"{thing.name}: the {split} split is empty.")
+        options = {"loss": thing.target, "metric": thing.metric, "name": thing.name, **changes}
+        if thing.task == "signal":
+            task = cls(thing.train[0], thing.val[0], thing.test[0], **options)
+            task.kind = "signal"
+        elif "train_mask" in thing.train[0]:
+            task = cls(thing.train[0], thing.val[0], thing.test[0], **options)
+        else:
+            task = cls(thing.train, thing.val, thing.test, **options)
+        return task
+
+    def _changed(self, changes: dict[str, Any]) -> Task:
+        """This, or a copy with other values."""
+        if not changes:
+            return self
+        known = {name: getattr(self, name) for name in ("train", "val", "test", "target", "batch_size", "name")}
+        known |= {"loss": self._loss, "metric": self._metric, "call": self._call}
+        task = type(self)(**{**known, **changes})
+        task.kind = self.kind
+        return task
+
+    # ---------------------------------------------------------------- data
+    def prepare(self, device: torch.device, dtype: torch.dtype, batch_size: int = 100) -> None:
+        """Put the data where the model is, and make its batches; nothing is done twice.
+
+        Raises:
+            ConfigError: if the data are of no form that is known.
+            ShapeError, EdgeIndexError: if a split is empty, or graphs hold NaN or edges of no node.
+        """
+        size = self.batch_size or batch_size
+        if self._made_for == (device, dtype, size):
+            return
+        maker = Sources(device, dtype, size, self.target, self.name)
+        found: dict[str, Source] = {}
+        for split in SPLITS:
+            thing = getattr(self, split)
+            if thing is None and _has_mask(self.train, split):
+                thing = self.train
+            if thing is not None:
+                found[split] = maker.signals(thing, split) if self.kind == "signal" else maker.of(thing, split)
+        self._sources, self._made_for = found, (device, dtype, size)
+
+    def has(self, split: str) -> bool:
+        """Whether there are data of a split."""
+        return getattr(self, split) is not None or _has_mask(self.train, split)
+
+    @property
+    def fixed(self) -> Any:
+        """The one graph that all batches live on; None where there are several, or none."""
+        if self.kind != "signal" and not isinstance(self.train, BaseData):
+            return None
+        return self.train if self.kind == "signal" or self.train.get("edge_index") is not None else None
+
+    @property
+    def steps(self) -> int | None:
+        """Batches of an epoch; None where nobody knows."""
+        return self._sources["train"].steps
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are."""
+        return self._made_for[0]
+
+    def edges(self) -> Graph:
+        """The one graph that all batches live on."""
+        return self._sources["train"].first().edges()
+
+    def training(self, generator: torch.Generator) -> Iterator[Batch]:
+        """The training data once, in an order that the generator draws."""
+        return self._sources["train"].training(generator)
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """The loaders' own sources of random numbers."""
+        return {name: g for source in self._sources.values() for name, g in source.generators().items()}
+
+    def complete(self, model: nn.Module) -> None:
+        """Give a model the sizes that only a first pass can tell."""
+        if any(is_lazy(p) for p in model.parameters()):
+            if self.fixed is not None and hasattr(model, "bind"):
+                model.bind(self.edges())
+        if any(is_lazy(p) for p in model.parameters()):
+            training = model.training
+            with torch.no_grad():
+                self.output(model.eval(), self._sources["train"].first())
+            model.train(training)
+
+    # ---------------------------------------------------------------- scores
+    def output(self, model: nn.Module, batch: Batch) -> Any:
+        """What a model says of a batch, whole."""
+        return call_model(model, batch) if self._call is None else self._call(model, batch)
+
+    def scores(self, output: Any, batch: Batch) -> Any:
+        """What of a model's output counts: the rows of the batch, and in full precision."""
+        scores = rows_of(output, batch.rows)
+        half = isinstance(scores, Tensor) and scores.dtype in (torch.float16, torch.bfloat16)
+        return scores.float() if half else scores
+
+    def loss(self, scores: Any, target: Any) -> Tensor:
+        """Mean loss of a batch."""
+        if self._loss is None:
+            self._loss = LOSSES[_kind_of(target, self.name)]
+        return self._loss(scores, target)
+
+    @property
+    def metric(self) -> Metric:
+        """What the model is judged by."""
+        if self._metric is None:
+            target = self._sources["train"].first().target
+            plain = isinstance(target, Tensor)
+            self._metric = Metric.of(_METRIC_OF[_kind_of(target, self.name)] if plain else LOSS)
+        return self._metric
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether the metric a is better than b."""
+        return self.metric.better(a, b)
+
+    @torch.no_grad()
+    def evaluate(
+        self, model: nn.Module, splits: Sequence[str] = ("val", "test"), precision: str = "full"
+    ) -> dict[str, Score]:
+        """The scores of splits, of those there are; the model is in evaluation mode afterwards. Nodes of one graph are
+        scored in one pass for all splits."""
+        if self._made_for[:2] != (device_of(model), dtype_of(model)):
+            self.prepare(device_of(model), dtype_of(model), *self._made_for[2:])
+        model.eval()
+        result: dict[str, Score] = {}
+        known: dict[int, Any] = {}
+        device = self._made_for[0]
+        for split in splits:
+            source = self._sources.get(split)
+            if source is None:
+                continue
+            tally = Tally(self.metric)
+            for batch in source.ordered():
+                if isinstance(source, OneGraph):
+                    if id(batch.whole) not in known:
+                        with lowered(precision, device):
+                            known[id(batch.whole)] = self.output(model, batch)
+                    output = known[id(batch.whole)]
+                else:
+                    with lowered(precision, device):
+                        output = self.output(model, batch)
+                scores = self.scores(output, batch)
+                tally.add(scores, batch.target, self.loss(scores, batch.target).item())
+            result[split] = Score(tally.metric(), tally.loss())
+        return result
+
+
+def _loss_of(thing: Any) -> Callable[[Any, Any], Tensor] | None:
+    if thing is None:
+        return None
+    if isinstance(thing, str):
+        if thing not in LOSSES:
+            raise ConfigError(
+                f"no loss is called {thing!r}.{did_you_mean(thing, LOSSES)} There are {', '.join(LOSSES)}; a callable "
+                f"(scores, target) is taken too."
+            )
+        return LOSSES[thing]
+    if inspect.isclass(thing) or not callable(thing):
+        raise ConfigError(f"a loss is a name or a callable (scores, target) -> scalar, got {thing!r}.")
+    return thing
+
+
+def _kind_of(target: Any, name: str) -> str:
+    """"class" for whole numbers, "multilabel" for truths and for zeros and ones in several columns, else "value"."""
+    if not isinstance(target, Tensor):
+        raise ConfigError(f"{name}: the targets are a {type(target).__name__}; hand in a loss (scores, target).")
+    if target.dtype == torch.bool:
+        return "multilabel"
+    if not target.is_floating_point():
+        return "class"
+    several = target.dim() > 1 and target.shape[-1] > 1
+    return "multilabel" if several and bool(((target == 0) | (target == 1)).all()) else "value"
+
+
+def _has_mask(thing: Any, split: str) -> bool:
+    if isinstance(thing, Sequence) and not isinstance(thing, str) and len(thing):
+        thing = thing[0]
+    return isinstance(thing, BaseData) and split != "train" and f"{split}_mask" in thing

@@ -1,0 +1,60 @@
+"""edgenet inspect."""
+
+import tomllib
+
+import pytest
+
+from edgenet import checkpoint
+
+
+def test_a_run_is_shown_with_its_configuration_seeds_tensors_and_pictures(train, run):
+    train("--seeds", "2")
+    code, out, _ = run("inspect", "runs/karate-gat")
+    assert code == 0
+    text = out[: out.index("seed  state")]
+    assert tomllib.loads(text)["model"]["layer"] == "gat"
+    lines = out.splitlines()
+    assert sum(" done " in line and line[0] in "01" for line in lines) == 2
+    assert next(line for line in lines if line.startswith("mean")).count("±") == 1 and "no pictures yet" in out
+    total = int(next(line for line in lines if line.startswith("NodeClassifier")).split()[1].replace(",", ""))
+    table = lines[lines.index(next(line for line in lines if line.startswith("tensor"))) + 2 :]
+    numbers = [int(line.split()[-1].replace(",", "")) for line in table if "convs" in line and "fixed" not in line]
+    assert sum(numbers) == total
+
+
+def test_an_unfinished_run_says_where_it_can_go_on(run, monkeypatch):
+    import edgenet.train as module
+
+    epoch = module._epoch
+
+    def stop(task, run, bar):
+        if run.epoch == 3:
+            raise KeyboardInterrupt
+        return epoch(task, run, bar)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_epoch", stop)
+        often = ["--set", "training.checkpoint_epochs=1"]
+        assert run("train", "karate", "--seeds", "2", "--epochs", "5", *often)[0] == 130
+    _, out, _ = run("inspect", "runs/karate-gat")
+    assert "can go on from epoch 2" in out and "not begun" in out
+    assert "go on with: edgenet train runs/karate-gat --resume" in out
+
+
+@pytest.mark.parametrize("name", ["seed-0/model.pt", "seed-0/metrics.jsonl", "config.toml"])
+def test_a_damaged_file_of_a_run_is_refused_by_name(train, run, tmp_path, name):
+    train()
+    file = tmp_path / "runs" / "karate-gat" / name
+    file.write_bytes(b"[nonsense\n" + file.read_bytes()[: file.stat().st_size // 2])
+    code, _, err = run("inspect", "runs/karate-gat")
+    assert code == 2 and name.rpartition("/")[2] in err and err.count("\n") == 1
+
+
+def test_a_checkpoint_of_something_else_is_refused_by_name(train, run, tmp_path):
+    train()
+    own = tmp_path / "runs" / "karate-gat" / "seed-0"
+    (own / "model.pt").unlink()
+    for content in ([1], {"epoch": "x"}):
+        checkpoint.save(own / "checkpoint.pt", content)
+        code, _, err = run("inspect", "runs/karate-gat")
+        assert code == 2 and "checkpoint.pt: is no state of a training run" in err

@@ -1,0 +1,142 @@
+"""Distill: the teacher's scores are in the loss of every step, and the teacher learns nothing."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgenet.compress import Compress, Distill, distillation
+from edgenet.errors import ConfigError, PlanError, ShapeError
+
+from compress.steps import Steps  # isort: skip
+
+SGD = partial(torch.optim.SGD, lr=0.5)
+
+
+class Counted(nn.Module):
+    """A linear teacher with dropout that counts how often it is asked, and how."""
+
+    def __init__(self):
+        super().__init__()
+        self.map, self.drop, self.asked = nn.Linear(5, 3), nn.Dropout(0.5), []
+
+    def forward(self, x):
+        self.asked.append((self.training, torch.is_grad_enabled()))
+        return self.drop(self.map(x))
+
+
+def batch(rows=8):
+    return torch.randn(rows, 5), torch.randint(3, (rows,))
+
+
+def penalty_of(rule, model, one):
+    training = Steps(model, SGD, [rule])
+    training.batch, training.output = one, training.call_model(model, one)
+    return training.penalty()
+
+
+def test_the_penalty_is_the_weighted_distance_to_the_teacher():
+    model, teacher, one = nn.Linear(5, 3), nn.Linear(5, 3), batch()
+    mine, its = model(one[0]), teacher(one[0])
+    got = penalty_of(Distill(teacher, weight=0.5, temperature=2.0), model, one)
+    torch.testing.assert_close(got, 0.5 * distillation(mine, its, 2.0))
+    for rows in ([0, 3], torch.tensor([0, 3]), torch.arange(8) % 3 == 0, [True, False] * 4):
+        got = penalty_of(Distill(teacher, rows=rows), model, one)
+        rows = torch.as_tensor(rows)
+        torch.testing.assert_close(got, distillation(mine[rows], its[rows]))
+
+
+def test_scores_of_labels_and_of_numbers_have_distances_of_their_own():
+    model, teacher, one = nn.Linear(5, 3), nn.Linear(5, 3), batch()
+    mine, its = model(one[0]), teacher(one[0]).detach()
+    got = penalty_of(Distill(teacher, target="value"), model, one)
+    torch.testing.assert_close(got, (mine - its).square().mean())
+    p, q = (its / 2).sigmoid(), (mine / 2).sigmoid()
+    expected = -4 * (p * q.log() + (1 - p) * (1 - q).log()).mean()
+    got = penalty_of(Distill(teacher, target="multilabel", temperature=2.0), model, one)
+    torch.testing.assert_close(got, expected)
+    got = penalty_of(Distill(its.view(2, 4, 3)), nn.Sequential(model, nn.Unflatten(0, (2, 4))), one)
+    torch.testing.assert_close(got, distillation(mine, its))  # axes before the last are rows
+
+
+def test_a_model_learns_from_the_scores_alone_and_the_teacher_does_not():
+    torch.manual_seed(0)
+    model, teacher = nn.Linear(5, 3), Counted()
+    before = copy.deepcopy(teacher.state_dict())
+    training = Steps(model, SGD, [Distill(teacher, 1.0)])
+    batches = [batch(), batch()]
+    far = F.mse_loss(model(batches[0][0]).softmax(1), teacher.map(batches[0][0]).softmax(1))
+    training.epochs(200, batches, lambda output, y: 0 * output.sum())
+    near = F.mse_loss(model(batches[0][0]).softmax(1), teacher.map(batches[0][0]).softmax(1))
+    assert near < far / 100
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert all(p.grad is None for p in teacher.parameters())
+    assert len(teacher.asked) == 400 and set(teacher.asked) == {(False, False)}  # evaluation, without gradients
+
+
+def test_a_teacher_is_asked_once_about_a_batch_that_stays():
+    teacher, one = Counted(), batch()
+    training = Steps(nn.Linear(5, 3), SGD, [Distill(teacher)])
+    training.epochs(5, [one], lambda output, y: output.sum())
+    assert len(teacher.asked) == 1
+    training.epochs(1, [batch(), one], lambda output, y: output.sum())
+    assert len(teacher.asked) == 3
+    Steps(nn.Linear(5, 3), SGD, training.callbacks).epochs(1, [one], lambda output, y: output.sum())
+    assert len(teacher.asked) == 4  # a new training asks anew
+
+
+def test_scores_that_were_kept_teach_one_batch():
+    model, one = nn.Linear(5, 3), batch()
+    scores = torch.randn(8, 3, dtype=torch.float32)
+    got = penalty_of(Distill(scores), model, one)
+    torch.testing.assert_close(got, distillation(model(one[0]), scores.double()))
+    training = Steps(model, SGD, [Distill(scores)])
+    training.epochs(2, [one], lambda output, y: output.sum())
+    with pytest.raises(ShapeError, match="scores are for one batch"):
+        training.epochs(1, [batch()], lambda output, y: output.sum())
+
+
+def test_a_teacher_of_another_dtype_is_copied_and_left_as_it_was():
+    teacher = nn.Linear(5, 3, dtype=torch.float32)
+    rule, model, one = Distill(teacher), nn.Linear(5, 3), batch()
+    got = penalty_of(rule, model, one)
+    assert teacher.weight.dtype == torch.float32
+    torch.testing.assert_close(got, distillation(model(one[0]), teacher.double()(one[0])))
+
+
+def test_a_compressed_model_learns_from_what_it_was():
+    torch.manual_seed(0)
+    model, one = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)), batch(50)
+    rules = [Compress({"0": {"structure": "low_rank", "rank": 2}}), Distill(copy.deepcopy(model), target="value")]
+    training = Steps(model, SGD, rules)
+    values = []
+    for _ in range(100):
+        training.epochs(1, [one], lambda output, y: 0 * output.sum())
+        values.append(training.penalty().item())
+    assert values[-1] < 0.8 * values[0]  # the rest is what rank 2 cannot say
+
+
+def test_what_teaches_nothing_is_refused():
+    model = nn.Linear(5, 3)
+    for arguments, says in [
+        ({"teacher": 3}, "the teacher is a module, its folder or its scores, got 3"),
+        ({"teacher": model, "weight": -1}, "weight is a number, at least 0, got -1"),
+        ({"teacher": model, "weight": "x"}, "weight is a number, at least 0, got 'x'"),
+        ({"teacher": model, "temperature": 0}, "temperature is a number, above 0, got 0"),
+        ({"teacher": model, "target": "clas"}, "one of class, multilabel, value, got 'clas'. Did you mean 'class'"),
+    ]:
+        with pytest.raises(PlanError, match=says):
+            Distill(**arguments)
+    with pytest.raises(ConfigError, match="nobody has read the teacher 'runs/large'"):
+        Steps(model, SGD, [Distill("runs/large")])
+    with pytest.raises(PlanError, match="the teacher is the model itself"):
+        Steps(model, SGD, [Distill(model)])
+    with pytest.raises(ShapeError, match=r"\(8, 3\), and the teacher of \(8, 4\)"):
+        penalty_of(Distill(nn.Linear(5, 4)), model, batch())
+    with pytest.raises(ShapeError, match="a teacher gives a tensor of scores, got tuple"):
+        penalty_of(Distill(nn.LSTM(5, 3)), model, batch())
+    with pytest.raises(ShapeError, match="gives a tensor, got tuple"):
+        penalty_of(Distill(model), nn.LSTM(5, 3), batch())
