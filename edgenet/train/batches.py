@@ -16,6 +16,8 @@ from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.structured import sparse_features
 
+#: where the classes are whose ``forward`` takes a ``Graph`` for ``edge_index``
+_OURS = ("edgenet.models.", "edgenet.nn.", "edgenet.convert.")
 _CELLS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 #: fields that hold answers; they are given only to a ``forward`` that cannot do without
@@ -120,7 +122,7 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     names, required, takes_all = _wanted(model)
     if takes_all:
         return model(batch.whole)
-    ours = type(model).__module__.partition(".")[0] == "edgenet"
+    ours = type(model).__module__.startswith(_OURS)
     inputs: list[Any] = []
     named: dict[str, Any] = {}
     gap = False

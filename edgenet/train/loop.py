@@ -25,7 +25,13 @@ from edgenet.train.log import Bar, JsonLines, Sinks
 from edgenet.train.metrics import Tally
 from edgenet.train.numbers import default_dtype, device_of, dtype_of, fixed_order, lowered, seed_everything
 from edgenet.train.optimizers import (
-    MakeOptimizer, MakeScheduler, check_held, check_maker, kept, optimizer_of, scheduler_of,
+    MakeOptimizer,
+    MakeScheduler,
+    check_held,
+    check_maker,
+    kept,
+    optimizer_of,
+    scheduler_of,
 )  # fmt: skip
 from edgenet.train.result import FitResult
 from edgenet.train.rules import rules_of
@@ -68,7 +74,10 @@ class Fitting(Training):
             raise ConfigError(f"patience ({table.patience}) waits for a better validation score, and there are no val data.")
         self.device = device_of(self.model, table.device)
         self.dtype = dtype_of(self.model, table.dtype)
-        seed = self.seed if self.seed is not None else int(torch.randint(2**31, ()))
+        seed = self.seed
+        if seed is None:  # of the state of torch's random numbers, which stays: dropout draws what it would draw anyway
+            with torch.random.fork_rng(devices=[]):
+                seed = int(torch.randint(2**31, ()))
         self.generator.manual_seed(seed)
 
     # ---------------------------------------------------------------- the whole

@@ -63,7 +63,8 @@ def measure(job: Job) -> dict[str, Any]:
         groups = [{"params": channels, "weight_decay": job["decay"]}, {"params": others, "lr": TABLE_RATE}]
         return torch.optim.Adam(groups, lr=RATE)
 
-    labels = Data(**{name: data[name] for name in ("y", "train_mask", "val_mask", "test_mask")})  # no copy of features
+    masks = {name: data[name] for name in ("train_mask", "val_mask", "test_mask")}
+    labels = Data(y=data.y, num_nodes=data.num_nodes, **masks)  # the features and edges are copied nowhere
     task = Task(labels, call=lambda model, batch: model(x, data.edge_index))
     found = fit(network, task, optimizer=adam, epochs=job["epochs"], progress=False)
     pairs = torch.unique(data.edge_index, dim=1).shape[1] + data.num_nodes

@@ -12,7 +12,7 @@ from edgenet.bench.harness import report
 from edgenet.bench.harness.peers import left_out
 from edgenet.bench.results.fit_rows import ROWS
 from edgenet.bench.results.fit_run import Result, passed, seconds, shown
-from edgenet.bench.results.fit_trainings import CONFIG, RULES
+from edgenet.bench.results.fit_trainings import CONFIG, rules
 from edgenet.text import markdown_table
 
 
@@ -36,7 +36,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         "equal, bit by bit, to those of the training that nobody killed. Seconds are wall-clock time, evaluation "
         "included.",
         *_sources(names),
-        f"## The last row\n\n```toml\n{CONFIG.strip()}\n{RULES.rstrip()}\n```",
+        f"## The last row\n\n```toml\n{CONFIG.strip()}\n{rules(epochs or ROWS['text'].epochs).rstrip()}\n```",
     ]
     report.write(out, "One fit for models and data of many kinds", parts)
 

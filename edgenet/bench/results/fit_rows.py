@@ -96,7 +96,7 @@ ROWS = {
         "accuracy, %",
         "the same GAT without the rules",
         300,
-        partial(of.from_text, of.RULES),
-        of.dense,
+        of.from_text,
+        of.without_rules,
     ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -44,25 +44,29 @@ options = { heads = 8, out_heads = 1, attention_dropout = 0.6 }
 lr = 0.005
 weight_decay = 5e-4
 """
-#: a compressed model from text alone: the first lift is drawn towards a Kronecker product and becomes one; the second
-#: one loses three quarters of its entries
-RULES = r"""
+_RULES = r"""
 [compress.plan]
-'convs\.1\.lift\..*' = { structure = "sparse", density = 1.0 }
+'convs\.1\.lift\..*' = {{ structure = "sparse", density = 1.0 }}
 
 [[callback]]
 kind = "admm"
-until = 150
+until = {half}
 rho = 0.01
 [callback.plan]
-'convs\.0\.lift\..*' = { structure = "kronecker", factor = [8, 8], terms = 5 }
+'convs\.0\.lift\..*' = {{ structure = "kronecker", factor = [8, 8], terms = 5 }}
 
 [[callback]]
 kind = "anneal"
 density = 0.25
-start = 30
-end = 180
+start = {tenth}
+end = {most}
 """
+
+
+def rules(epochs: int) -> str:
+    """TOML of a compressed model: the first lift is drawn towards a Kronecker product for half of the epochs, and then
+    becomes one; the second one loses three quarters of its entries in the first six tenths."""
+    return _RULES.format(half=epochs // 2, tenth=epochs // 10, most=6 * epochs // 10)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Place:
 def own_module(place: Place) -> FitResult:
     data = load("cora", root=place.data_root).train[0]
     torch.manual_seed(place.seed)
-    return place.fit(Citations(1433, 7), data, lr=0.01, weight_decay=5e-4)
+    return place.fit(Citations(data.num_features, int(data.y.max()) + 1), data, lr=0.01, weight_decay=5e-4)
 
 
 def own_loss(place: Place) -> FitResult:
@@ -183,18 +187,19 @@ def last_reading(place: Place) -> float:
 
 
 # ---------------------------------------------------------------- from text
-def from_text(rules: str, place: Place) -> FitResult:
+def from_text(place: Place, rules: Callable[[int], str] = rules) -> FitResult:
     """Train what a configuration says, by ``edgenet.train.run``, which calls ``fit``."""
-    changes = {"training.epochs": place.epochs, "training.seeds": [place.seed], "out": str(place.folder), **{
-        f"training.{name}": value for name, value in place.settings.items()}}  # fmt: skip
-    config = RunConfig.from_dict(changed(tomllib.loads(CONFIG + rules), changes))
+    own = {"epochs": place.epochs, "seeds": [place.seed], **place.settings}
+    changes = {"out": str(place.folder), **{f"training.{name}": value for name, value in own.items()}}
+    config = RunConfig.from_dict(changed(tomllib.loads(CONFIG + rules(place.epochs)), changes))
     found = run_config(config, data_root=place.data_root, resume=True, progress=False)
     (one,) = found.seeds
     numbers = {name: getattr(one, name) for name in ("epochs", "best_epoch", "val", "test", "parameters", "seconds")}
     return FitResult(found.models[one.seed], found.metric, history=found.histories[one.seed], **numbers)
 
 
-def dense(place: Place) -> float:
-    """Test accuracy of the same network without the rules."""
+def without_rules(place: Place) -> float:
+    """Test accuracy of the same network without them."""
     with TemporaryDirectory() as folder:
-        return from_text("", replace(place, folder=Path(folder) / "dense", settings={})).test
+        alone = replace(place, folder=Path(folder) / "alone", settings={})
+        return float(from_text(alone, lambda epochs: "").test)
