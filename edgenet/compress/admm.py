@@ -64,8 +64,11 @@ class ADMM(Callback):
         self._training, self._filled = training, None
         self._structures = self.plan.assign(slots(training.model))
         self._find_slots(training)
-        self.auxiliary = {name: self._project(name, slot.weight().detach()) for name, slot in self._slots.items()}
-        self.dual = {name: torch.zeros_like(value) for name, value in self.auxiliary.items()}
+        self.dual = {name: torch.zeros_like(slot.weight().detach()) for name, slot in self._slots.items()}
+        if training.resumes:  # a projection takes time, and is in the state
+            self.auxiliary = dict(self.dual)
+        else:
+            self.auxiliary = {name: self._project(name, slot.weight().detach()) for name, slot in self._slots.items()}
 
     def on_optimizer(self, training: Training) -> None:
         if self._filled is None:

@@ -69,6 +69,8 @@ class Training:
         output: what the model said of it, whole: before rows are chosen.
         record: numbers of the epoch: epoch, loss, train, val, test, val_loss, and what callbacks add.
         read: how a model is called with a batch, ``read(model, batch)``; see ``call_model``.
+        resumes: whether it goes on from a checkpoint, so that ``load_state_dict`` follows on ``on_start``: what takes
+            time there, and would be thrown away, may be left out.
     """
 
     model: nn.Module
@@ -80,6 +82,7 @@ class Training:
     output: Any = None
     record: dict[str, Any] = field(default_factory=dict)
     read: Callable[[nn.Module, Any], Any] | None = None
+    resumes: bool = False
 
     def call(self, hook: str) -> list[Any]:
         """Call a hook of all callbacks that have it; what they return."""

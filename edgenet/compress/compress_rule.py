@@ -79,7 +79,8 @@ class Compress(Callback):
     def on_start(self, training: Training) -> None:
         self._training, self._names, self._undo = training, None, _nothing
         if self.epoch == 0:
-            self._compress_(training.model)
+            if not training.resumes:
+                self._compress_(training.model)
         elif self.plan is not None:
             self.plan.assign(slots(training.model))  # a plan that does not fit is better known now than then
         else:

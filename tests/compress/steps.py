@@ -14,7 +14,7 @@ class Steps(Training):
     """
 
     def __init__(self, model, optimizer, callbacks=(), states=None):
-        super().__init__(model, callbacks)
+        super().__init__(model, callbacks, resumes=states is not None)
         self.call("on_start")
         if states is not None:
             self.load_callback_states(states)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgenet import checkpoint
-from edgenet.compress import ADMM, Compress, GroupLasso, compress_, report, slots
+from edgenet.compress import ADMM, Compress, GroupLasso, Training, report, slots
 from edgenet.errors import CheckpointError, ConfigError, PlanError
 from edgenet.structured import Hashed, LowRank
 
@@ -93,14 +93,30 @@ def test_the_optimizer_keeps_what_it_knows_of_parameters_that_stay():
     assert state[training.model[0].weight.left]["step"] == 3
 
 
-@each_way
+@pytest.mark.parametrize("way", ["plan", "functions", "families", "pool"])
 @each_epoch
 @pytest.mark.parametrize("stop", [1, 2, 4])
 def test_a_training_that_is_resumed_goes_on_to_the_same_bits(way, epoch, stop, tmp_path):
-    whole = Steps(fresh(), ADAM, [Compress(**way, epoch=epoch)])
+    rules = lambda: [Compress(**WAYS[way], epoch=epoch)]  # noqa: E731
+    whole = Steps(fresh(), ADAM, rules())
     whole.epochs(6, batches(), LOSS)
-    resumed = in_two_parts(lambda: [Compress(**way, epoch=epoch)], stop, 6 - stop, tmp_path / "state.pt")
+    resumed = in_two_parts(rules, stop, 6 - stop, tmp_path / "state.pt")
     assert equal(bits(whole.model), bits(resumed.model)) and resumed.settled()
+
+
+def test_nothing_is_searched_or_projected_twice_where_a_training_is_resumed(monkeypatch):
+    rules = lambda: [Compress(ratio=1.2, families="low_rank", pattern="0"), ADMM({"2": PLAN["0"]})]  # noqa: E731
+    training = Steps(fresh(), ADAM, rules())
+    training.epochs(1, batches(), LOSS)
+
+    def fails(*_, **__):
+        raise AssertionError("asked for again")
+
+    monkeypatch.setattr("edgenet.compress.compress_rule.search", fails)
+    monkeypatch.setattr("edgenet.compress.admm.fit", fails)
+    again = Steps(fresh(), ADAM, rules(), training.callback_states())
+    assert again.settled() and type(again.model[0].weight) is type(training.model[0].weight)
+    assert torch.equal(again.callbacks[1].auxiliary["2.weight"], training.callbacks[1].auxiliary["2.weight"])
 
 
 def test_a_plan_of_a_file_is_the_plan_in_it(tmp_path):
@@ -189,15 +205,17 @@ def test_a_state_of_another_model_is_refused():
 
 
 def test_what_the_start_put_in_gives_way_to_what_the_state_has():
-    model = fresh()
-    Steps(model, ADAM, [Compress(PLAN)])
-    states = [{"structures": None}]
-    again = Steps(fresh(), ADAM, [Compress(PLAN)], states)
+    def begun(states):  # by a loop that does not say that it resumes
+        training = Training(fresh(), [Compress(PLAN)])
+        training.call("on_start")
+        assert [slot.is_dense for slot in slots(training.model).values()] == [False, True, True]
+        training.load_callback_states(states)
+        return training
+
+    again = begun([{"structures": None}])
     assert type(again.model[0]) is nn.Linear and not again.settled()
-    compress_(model, {"2": PLAN["0"]})
-    states = Steps(fresh(), ADAM, [Compress({"2": PLAN["0"]})]).callback_states()
-    again = Steps(fresh(), ADAM, [Compress(PLAN)], states)
-    assert [slot.is_dense for slot in slots(again.model).values()] == [True, False, True]
+    again = begun(Steps(fresh(), ADAM, [Compress({"2": PLAN["0"]})]).callback_states())
+    assert [slot.is_dense for slot in slots(again.model).values()] == [True, False, True] and again.settled()
 
 
 # ---------------------------------------------------------------- with penalties
