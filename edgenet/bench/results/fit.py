@@ -23,11 +23,12 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
     with ThreadPoolExecutor(processes) as pool:
         found = list(tqdm(pool.map(lambda name: shown(name, seeds, runs, data_root, epochs), names),
                           total=len(names), unit="row", desc="bench"))  # fmt: skip
-    header = ("data", "handed in", "metric", "baseline", "test", "epochs", "s an epoch", "killed in", "same bits")
+    header = ("data", "handed in", "parameters", "metric", "baseline", "test", "epochs", "s an epoch", "killed in",
+              "same bits")  # fmt: skip
     parts = [
         "Every row is one call of `edgenet.fit` (the last one of `edgenet.train.run`, which calls it); no row has a "
         "loop of its own. Test scores at the epoch of the best validation score, mean ± sample standard deviation "
-        f"over {seeds} seeds (0 to {seeds - 1}). Settings were chosen for a short table and not tuned.",
+        f"over {seeds} seeds (0 to {seeds - 1}). Settings were not tuned, but where it says so.",
         markdown_table(header, [_row(name, results) for name, results in zip(names, found, strict=True)]),
         *missing.values(),
         "*Killed in*: seed 0 is trained once more in a process of its own, which SIGKILL ends in the middle, and a "
@@ -49,6 +50,7 @@ def _row(name: str, results: Sequence[Result]) -> tuple[str, ...]:
     return (
         row.data,
         row.handed,
+        f"{first['parameters']:,}",
         row.metric,
         f"{row.scale * first['plain']:.{digits}f} ({row.baseline})",
         f"**{report.spread([result['test'] for result in results], row.scale, digits)}**",

@@ -98,5 +98,6 @@ ROWS = {
         300,
         of.from_text,
         of.without_rules,
+        "rho and the last epoch of ADMM were chosen by the validation accuracy of seed 0, from four settings.",
     ),
 }

@@ -50,8 +50,8 @@ _RULES = r"""
 
 [[callback]]
 kind = "admm"
-until = {half}
-rho = 0.01
+until = {quarter}
+rho = 0.1
 [callback.plan]
 'convs\.0\.lift\..*' = {{ structure = "kronecker", factor = [8, 8], terms = 5 }}
 
@@ -64,9 +64,9 @@ end = {most}
 
 
 def rules(epochs: int) -> str:
-    """TOML of a compressed model: the first lift is drawn towards a Kronecker product for half of the epochs, and then
+    """TOML of a compressed model: the first lift is drawn towards a Kronecker product for a quarter of the epochs, then
     becomes one; the second one loses three quarters of its entries in the first six tenths."""
-    return _RULES.format(half=epochs // 2, tenth=epochs // 10, most=6 * epochs // 10)
+    return _RULES.format(quarter=epochs // 4, tenth=epochs // 10, most=6 * epochs // 10)
 
 
 @dataclass(frozen=True)
