@@ -26,10 +26,11 @@ help:   ## show this list
 demo: $(VENV)/.installed   ## install, then train an attention network, convert, compress and save it (DATASET=cora)
 	$(BIN)/edgenet demo $(DATASET)
 
-test: $(VENV)/.installed-test   ## install with torch_scatter, run the test suite, check the style
+test: $(VENV)/.installed-test   ## install with torch_scatter, run the test suite, check style and types
 	@cat $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 slow: $(VENV)/.installed-test   ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgenet.pretrained import from_pretrained, save_pretrained
     from edgenet.registry import register
     from edgenet.shortcuts import kept
+    from edgenet.train import fit
 
 __all__ = [
     "EdgeNetConv",
@@ -35,6 +36,7 @@ __all__ = [
     "convert",
     "data",
     "estimators",
+    "fit",
     "freeze_attention",
     "from_pretrained",
     "gso",
@@ -56,6 +58,7 @@ _FROM = {
     "Graph": "edgenet.graph",
     "GraphClassifier": "edgenet.models",
     "NodeClassifier": "edgenet.models",
+    "fit": "edgenet.train",
     "freeze_attention": "edgenet.convert",
     "from_pretrained": "edgenet.pretrained",
     "kept": "edgenet.shortcuts",

@@ -38,7 +38,8 @@ def save(path: str | Path, state: Any) -> None:
     Raises:
         CheckpointError: if the state holds anything else; the text says where.
     """
-    path, tensors = Path(path), {}
+    path = Path(path)
+    tensors: dict[str, Tensor] = {}
     text = json.dumps(_plain(state, tensors, path.name, ""))
     content = {"format": FORMAT, "version": __version__, "json": text, "tensors": tensors}
     write_atomically(path, lambda file: torch.save(content, file))
@@ -103,7 +104,8 @@ def load_model_state(model: nn.Module, state: dict[str, Tensor], path: str | Pat
 
 def random_state(generators: dict[str, torch.Generator] | None = None) -> dict[str, Any]:
     """The state of every source of random numbers: torch (and its accelerators), numpy, Python, given generators."""
-    kind, key, *rest = np.random.get_state()
+    state: Any = np.random.get_state()  # of numpy's two forms, the older
+    kind, key, *rest = state
     version, numbers, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),

@@ -123,9 +123,9 @@ def largest_eigenvalue(graph: Graph, edge_weight: Tensor | None = None) -> float
     if graph.is_bipartite or graph.num_nodes == 0:
         raise ShapeError(f"eigenvalues need a square operator, got {graph.num_nodes} x {graph.num_sources}.")
     weight = adjacency(graph, edge_weight, torch.float64).detach()
-    weight = weight.to(torch.complex128 if weight.is_complex() else torch.float64).cpu().resolve_conj().numpy()
+    entries = weight.to(torch.complex128 if weight.is_complex() else torch.float64).cpu().resolve_conj().numpy()
     source, target = graph.edge_index.cpu().numpy()
-    matrix = csr_matrix((weight, (target, source)), shape=(graph.num_nodes, graph.num_nodes))
+    matrix = csr_matrix((entries, (target, source)), shape=(graph.num_nodes, graph.num_nodes))
     matrix.eliminate_zeros()
     if abs(matrix - matrix.T.conj()).max() == 0:
         return _radius(matrix, symmetric=True)

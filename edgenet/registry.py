@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from abc import ABCMeta
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -61,14 +62,14 @@ def _class(kind: str, table: dict[str, Any], base: type, saved: bool = True) -> 
         if not isinstance(thing, type) or not issubclass(thing, base):
             raise ConfigError(f"a {kind} is a subclass of {base.__name__}, got {thing!r}.")
         if inspect.isabstract(thing):
-            missing = ", ".join(sorted(thing.__abstractmethods__))
+            missing = ", ".join(sorted(cast(ABCMeta, thing).__abstractmethods__))
             raise ConfigError(f"{thing.__name__} cannot be a {kind} yet: it lacks {missing}.")
         if table.get(name) is thing:  # the library's own are saved under other names
             return
         _check_free(kind, table, name, thing)
         if saved:
             try:
-                allow(f"{kind}.{name}", thing)
+                allow(f"{kind}.{name}", cast(type[nn.Module], thing))
             except CheckpointError as error:
                 raise ConfigError(f"{thing.__name__} has one name in files, and cannot get another: {error}") from error
         table[name] = thing

@@ -110,10 +110,12 @@ class ConformalInterval(BaseEstimator):
         if not isinstance(self.coverage, Real) or not 0 < self.coverage < 1:
             raise ConfigError(f"coverage lies between 0 and 1, neither included, got {self.coverage!r}.")
         tails = (1 - self.coverage) / 2, (1 + self.coverage) / 2
-        self.lower_, self.upper_ = (
+        models = [
             (QuantilePath(tau) if model is None else clone(model)).fit(X, y)
             for tau, model in zip(tails, (self.lower, self.upper), strict=True)
-        )
+        ]
+        self.lower_: Any = models[0]
+        self.upper_: Any = models[1]
         for name in ("margin_", "coverage_"):
             self.__dict__.pop(name, None)
         return self

@@ -64,7 +64,7 @@ class Solution:
         intercept: bool,
         seed: int,
     ) -> None:
-        n, p = x.shape
+        n, p = len(x), x.shape[1]
         self.x, self.y, self.tau, self.intercept = x, y, tau, intercept
         self.noise = np.random.default_rng(seed).uniform(-1.0, 1.0, n)
         self.data = np.stack([y, self.noise], axis=1)
@@ -233,9 +233,9 @@ class Solution:
     def refresh(self) -> None:
         """All numbers anew from the elbow, the active groups and the signs alone."""
         d, p = self.d, len(self.sign)
-        for at in np.flatnonzero(self.what[:d] >= p):
-            members = self.members[self.what[at] - p]
-            self.z[:, at] = self.x[:, members] @ np.where(self.bound[members], self.sign[members], 0.0)
+        for column in np.flatnonzero(self.what[:d] >= p):
+            members = self.members[self.what[column] - p]
+            self.z[:, column] = self.x[:, members] @ np.where(self.bound[members], self.sign[members], 0.0)
         at = self.elbow[:d]
         self.inverse.rebuild(self.z[at, :d])
         self.value[:d] = self.inverse.value @ self.data[at]

@@ -72,9 +72,6 @@ class EdgeNetConv(PygDoor, Pretrained):
         - **output:** (N, F_out) or (B, N, F_out), with F_out = H * out_channels where heads are concatenated
     """
 
-    #: Whether something else is added to the heads of the output, so that none can be taken from it alone.
-    adds_to_heads = False
-
     def __init__(
         self,
         in_channels: int | tuple[int, int],
@@ -115,7 +112,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         self.concat, self.hops = concat, spec.hops
         self.add_self_loops = phi.follows_signal if add_self_loops is None else add_self_loops
         self.loop_weight, self.fill_value = loop_weight, fill_value
-        self.phi = phi
+        self.phi: Phi = phi
         self.lift = _part(LIFTS, lift or phi.default_lift(spec), spec, "lift")
         self.lift_target = self._second_lift(spec) if isinstance(in_channels, tuple) else None
         self.taps = _part(TAPS, taps or phi.default_taps(spec), spec, "taps")
@@ -131,6 +128,11 @@ class EdgeNetConv(PygDoor, Pretrained):
         if spec.in_channels != spec.target_channels:
             raise ShapeError(f"share_weights lifts both ends alike, but they have {self.in_channels} channels.")
         return None
+
+    @property
+    def adds_to_heads(self) -> bool:
+        """Whether something else is added to the heads of the output, so that none can be taken from it alone."""
+        return False
 
     @property
     def self_tap(self) -> bool:

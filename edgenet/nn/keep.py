@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from edgenet.phi import Phi
 from edgenet.structured import StructuredLinear
 from edgenet.structured.linear import take_
 from edgenet.structured.parameters import replace_
+
+M = TypeVar("M", bound=nn.Module | None)
 
 _HOOKS = "_forward_", "_backward_"  # how the names of their dictionaries begin in torch
 
@@ -111,7 +114,7 @@ def input_copies(conv: EdgeNetConv) -> bool:
     return conv.lift.copies_input and not conv.phi.has_initial
 
 
-def copied_module(module: nn.Module | None) -> nn.Module | None:
+def copied_module(module: M) -> M:
     """A copy with parameters of its own, and with the same hooks: what looks on or changes weights goes on doing so.
 
     Raises:

@@ -32,9 +32,6 @@ class PygDoor(MessagePassing):
     attention, and weights go through ``edge_updater`` first.
     """
 
-    #: Whether messages of one head are (E, C), as they are in PyG's layers without heads, and not (E, 1, C).
-    drops_head_axis = False
-
     propagate_type: ClassVar[dict[str, type]] = {"x": Tensor, "alpha": Tensor}
     edge_updater_type: ClassVar[dict[str, type]] = {"alpha": Tensor}
 
@@ -42,6 +39,11 @@ class PygDoor(MessagePassing):
         super().__init__(aggr="add", node_dim=0, **options)
         # PyG takes the templated propagate of a base class for the original, and would not explain subclasses
         type(self)._orig_propagate = _PROPAGATE
+
+    @property
+    def drops_head_axis(self) -> bool:
+        """Whether messages of one head are (E, C), as they are in PyG's layers without heads, and not (E, 1, C)."""
+        return False
 
     def is_looked_at(self) -> bool:
         """Whether messages must be PyG's."""

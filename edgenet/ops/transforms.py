@@ -39,7 +39,7 @@ class Op:
         # torch.func refuses the form in which register_autograd puts a gradient; it takes this one
         methods = {"forward": op, "setup_context": keep, "backward": backward, "vmap": functools.partial(rule, self)}
         methods = {name: staticmethod(method) for name, method in methods.items()}
-        self._function = type(f"Transformed_{op._name}", (torch.autograd.Function,), methods)
+        self._function: Any = type(f"Transformed_{op._name}", (torch.autograd.Function,), methods)
 
     def __call__(self, *arguments: Any) -> Any:
         if backend.forward_mode():

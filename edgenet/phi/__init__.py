@@ -1,12 +1,13 @@
 """Phi: the edge weights of every hop, given, learned, or computed from the signal."""
 
-from edgenet.phi.additive import Additive, Contributions
+from edgenet.phi.additive import Additive
 from edgenet.phi.attention import Attention
 from edgenet.phi.attention_v2 import AttentionV2
 from edgenet.phi.base import Phi
 from edgenet.phi.dot_product import DotProduct
 from edgenet.phi.edge_matrix import EdgeMatrix
 from edgenet.phi.edge_varying import EdgeVarying
+from edgenet.phi.explaining import Contributions
 from edgenet.phi.factored import EdgeFactored
 from edgenet.phi.shift import ShiftOperator, ShiftProduct
 

@@ -86,7 +86,6 @@ class Phi(nn.Module, ABC):
     needs_edge_attr: bool = False
     reads_sparse: bool = False
     walks_input: bool = False
-    shares_lift: bool = False
     mixes_channels: bool = False
     has_initial: bool = False
     has_diagonal: bool = False
@@ -95,6 +94,10 @@ class Phi(nn.Module, ABC):
     @property
     def reads_target(self) -> bool:
         return self.follows_signal
+
+    @property
+    def shares_lift(self) -> bool:
+        return False
 
     @property
     def taps_itself(self) -> bool:

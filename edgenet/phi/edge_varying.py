@@ -15,7 +15,8 @@ from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, source_and_target
 from edgenet.phi.channels import made
-from edgenet.phi.rows import ByEdge, ByEdgeId, ByHash, ByNode, ByType, RowFinder
+from edgenet.phi.rows import ByEdge
+from edgenet.phi.rows.finder import finder
 from edgenet.shortcuts import untouched
 from edgenet.structured import StructuredMatrix
 from edgenet.structured.linear import take_
@@ -87,7 +88,7 @@ class EdgeVarying(Phi):
         if structure is not None and heads == -1:
             raise ShapeError("a table that is structured from the start has a known number of heads; got heads=-1.")
         self.normalize = normalize
-        self.where = _finder(share, self_loops, nodes, num_types, buckets, by_community)
+        self.where = finder(share, self_loops, nodes, num_types, buckets, by_community)
         self.edge_table: StructuredMatrix = unbound()
         self.node_table: StructuredMatrix | None = unbound() if self_loops or initial else None
         self._token = new_token()  # under which a graph remembers its rows; new whenever the tables' rows change
@@ -316,34 +317,6 @@ class EdgeVarying(Phi):
 
     def extra_repr(self) -> str:
         return f"order={self.order}, heads={self.heads}, share={self.share!r}"
-
-
-def _finder(
-    share: str,
-    self_loops: bool,
-    nodes: Tensor | int | float | None,
-    num_types: int | None,
-    buckets: int | None,
-    by_community: bool,
-) -> RowFinder:
-    if by_community and share != "edge":
-        raise ShapeError(f"communities order the rows of one graph's edges: share must be 'edge', got {share!r}.")
-    if nodes is not None and share != "edge":
-        raise ShapeError(f"important nodes choose among edges of one graph: share must be 'edge', got {share!r}.")
-    if share == "type" and not num_types:
-        raise ShapeError("share='type' needs num_types, the number of edge types.")
-    if share == "hash" and not buckets:
-        raise ShapeError("share='hash' needs buckets, the number of weights to share.")
-    finders: dict[str, Callable[[], RowFinder]] = {
-        "edge": lambda: ByEdge(self_loops, nodes, by_community),
-        "edge_id": lambda: ByEdgeId(self_loops),
-        "node": ByNode,
-        "type": lambda: ByType(num_types),
-        "hash": lambda: ByHash(buckets),
-    }
-    if share not in finders:
-        raise ShapeError(f"share is one of {', '.join(map(repr, finders))}, got {share!r}.")
-    return finders[share]()
 
 
 def new_token() -> str:

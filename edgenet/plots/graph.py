@@ -84,7 +84,9 @@ def draw_edge_weights(
     rgba[:, 3] = 0.18 + 0.77 * strength if len(values) else 1
     width = (0.35 + 2.4 * strength**1.3) * min(1.0, 18 / math.sqrt(max(1, len(values))) + 0.2)
     axes.add_collection(
-        LineCollection(_arcs(xy, edges)[order], colors=rgba[order], linewidths=width[order], capstyle="round", zorder=1)
+        LineCollection(
+            list(_arcs(xy, edges)[order]), colors=rgba[order], linewidths=width[order], capstyle="round", zorder=1
+        )
     )
     size = float(np.clip(4200 / max(1, len(shown)), 14, 150))
     face = "#7d8794"

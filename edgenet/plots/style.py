@@ -13,7 +13,7 @@ from edgenet.errors import ConfigError
 INK, FAINT, PAPER = "#22252b", "#d7dae0", "#ffffff"
 LINES = ("#3566c8", "#d9602b", "#2c9568", "#8d4fb5", "#b58900", "#c23b62")
 METRICS = {"accuracy": "accuracy", "micro_f1": "micro F1", "rmse": "RMSE"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
     "axes.edgecolor": "#9aa0aa",

@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.allowed import CLASSES
-from edgenet.pretrained.recipe import CONTAINERS, class_of, full_name, make
+from edgenet.pretrained.making import CONTAINERS, class_of, full_name, make
 from edgenet.pretrained.tree import behind_path, join, nodes
 from edgenet.structured import Hashed, HashPool, StructuredMatrix, family
 from edgenet.structured.bridge import attach_
@@ -40,7 +40,10 @@ class Builder:
             CheckpointError: if a module of it cannot be made, with its class, or the tree is none.
         """
         with _few_modules(sum(1 for _ in nodes(self.tree))):
-            return self._node(self.tree, "")
+            model = self._node(self.tree, "")
+        if model is None:
+            raise CheckpointError("the model is described by nothing.")
+        return model
 
     def fill(self, model: nn.Module) -> None:
         """Put all that can be made into a model of which the rest is there.

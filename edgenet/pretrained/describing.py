@@ -15,7 +15,8 @@ from edgenet.compress.sharing import identity
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.additions import addition
 from edgenet.pretrained.allowed import NAMES
-from edgenet.pretrained.recipe import NoRecipeError, class_of, full_name, recipe
+from edgenet.pretrained.making import class_of, full_name
+from edgenet.pretrained.recipe import NoRecipeError, recipe
 from edgenet.pretrained.tree import behind_path, join, nodes
 from edgenet.structured import STRUCTURES, HashPool, StructuredMatrix, name_of
 from edgenet.structured.bridge import bridged
@@ -54,7 +55,7 @@ def describe(model: nn.Module, pack: bool = True) -> Description:
         CheckpointError: if a layer has no size yet, or holds state that is no plain tensor.
     """
     description = Description({})
-    description.tree = _Describer(description, pack).node(model, "")
+    description.tree = _Describer(description, pack).node(model, "") or {}
     return description
 
 

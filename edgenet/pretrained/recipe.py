@@ -12,40 +12,26 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch_geometric.nn import ChebConv, MessagePassing
 
-from edgenet.errors import CheckpointError
-from edgenet.pretrained.allowed import CLASSES, NAMES
+from edgenet.pretrained.allowed import NAMES
+from edgenet.pretrained.making import CONTAINERS, RESERVED, called, class_of, parameters_of
 from edgenet.pretrained.plain import Child, NotPlainError, decode, encode
-from edgenet.structured import StructuredLinear
 from edgenet.structured.bridge import bridged
-
-CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
 
 _RECURRENT = (
     "input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size",
 )  # fmt: skip
-_RESERVED = frozenset((*vars(nn.Module()), "cache", "kept", "_token"))
 
 
 class NoRecipeError(Exception):
     """Why a module cannot be made anew."""
-
-
-def class_of(module: nn.Module) -> type[nn.Module]:
-    """Its class, also where torch has given it one of its own for tensors behind which a matrix stands."""
-    return type(module).__mro__[1] if bridged(module) else type(module)
-
-
-def full_name(kind: type) -> str:
-    """Where a class that is not on the list comes from."""
-    return NAMES.get(kind) or f"{kind.__module__}.{kind.__qualname__}"
 
 
 def recipe(module: nn.Module) -> dict[str, Any]:
@@ -77,107 +63,13 @@ def recipe(module: nn.Module) -> dict[str, Any]:
     raise NoRecipeError(reason)
 
 
-def make(
-    recipe: Mapping[str, Any], children: Mapping[str, nn.Module | None], shape: Callable[[str], tuple[int, ...]]
-) -> nn.Module:
-    """The module of a recipe, with these children.
-
-    Args:
-        shape: of the tensor with that name in the module, where the recipe asks for one.
-
-    Raises:
-        CheckpointError: if the recipe is none.
-    """
-    kind = CLASSES.get(recipe["class"])
-    if kind is None:
-        raise CheckpointError(f"{recipe['class']!r} is no class that edgenet makes.")
-    if kind in CONTAINERS:
-        return _container(kind, children)
-    arguments = {key: decode(value, children) for key, value in recipe.get("arguments", {}).items()}
-    module = _called(kind, arguments)
-    for name, value in recipe.get("attributes", {}).items():
-        if name in _RESERVED or name.startswith("__") or name not in vars(module):
-            raise CheckpointError(f"a {kind.__name__} has no plain attribute {name!r}.")
-        vars(module)[name] = decode(value, children)
-    for name, role in recipe.get("tensors", {}).items():
-        _set_role(module, name, role, shape)
-    _set_children(module, children)
-    if isinstance(module, StructuredLinear) and module.bias is not None and len(module.bias) != module.weight.shape[0]:
-        raise CheckpointError(f"a bias of {len(module.bias)} does not fit a matrix of {module.weight.shape[0]} rows.")
-    return module
-
-
-def _called(kind: type[nn.Module], arguments: dict[str, Any]) -> nn.Module:
-    starred = [p.name for p in _parameters(kind) if p.kind is p.VAR_POSITIONAL and p.name in arguments]
-    positional = [item for name in starred for item in arguments[name]]
-    return kind(*positional, **{name: value for name, value in arguments.items() if name not in starred})
-
-
-def _parameters(kind: type[nn.Module]) -> list[inspect.Parameter]:
-    """Of its constructor; and of its parent's, where a class of edgenet hands the rest of its arguments on to it."""
-    parameters = dict(inspect.signature(kind).parameters)
-    parent = kind.__mro__[1]
-    hands_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values()) and "__init__" in vars(kind)
-    if hands_on and parent in NAMES and NAMES[parent].startswith("edgenet."):
-        parameters = {**{p.name: p for p in _parameters(parent)}, **parameters}
-    return list(parameters.values())
-
-
-def _container(kind: type[nn.Module], children: Mapping[str, nn.Module | None]) -> nn.Module:
-    if kind is not nn.ModuleDict and list(children) != [str(k) for k in range(len(children))]:
-        container = kind()  # a Sequential of named modules
-        if kind is nn.ModuleList:
-            raise CheckpointError(f"the modules of a list are numbered 0, 1, ...; got {', '.join(children)[:80]}.")
-    else:
-        container = kind()
-    for name, child in children.items():
-        container.add_module(name, child)
-    return container
-
-
-def _set_role(module: nn.Module, name: str, role: str, shape: Callable[[str], tuple[int, ...]]) -> None:
-    """Make a tensor a parameter, a buffer or nothing, of the shape that it has in the file."""
-    if name in vars(module) and vars(module)[name] is None:
-        del vars(module)[name]
-    if name not in module._parameters and name not in module._buffers and hasattr(module, name):
-        raise CheckpointError(f"{name!r} of a {type(module).__name__} is no tensor.")
-    before = module._parameters.pop(name, None)
-    before = module._buffers.pop(name, None) if before is None else before
-    if role == "parameter":
-        module.register_parameter(name, nn.Parameter(_like(before, shape(name)), requires_grad=False))
-    elif role == "buffer":
-        module.register_buffer(name, _like(before, shape(name)))
-    elif role == "no parameter":
-        module.register_parameter(name, None)
-    elif role == "no buffer":
-        module.register_buffer(name, None)
-    else:
-        raise CheckpointError(f"{name!r} of a {type(module).__name__} is to be {str(role)[:40]!r}.")
-
-
-def _like(before: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-    return torch.empty(shape, dtype=None if before is None else before.dtype, device="meta")
-
-
-def _set_children(module: nn.Module, children: Mapping[str, nn.Module | None]) -> None:
-    for name in [name for name in module._modules if name not in children]:
-        del module._modules[name]
-    for name, child in children.items():
-        if name in module._modules:
-            module._modules[name] = child
-        elif child is not None:
-            vars(module).pop(name, None)  # None, where some have a module
-            module.add_module(name, child)
-
-
-# ---------------------------------------------------------------- reading a module
 def _arguments(module: nn.Module, kind: type[nn.Module], with_children: bool) -> dict[str, Any]:
     """What to call the class with.
 
     Raises:
         NotPlainError: if nothing says what an argument was, or no file can hold it.
     """
-    parameters = _parameters(kind)
+    parameters = parameters_of(kind)
     given = _told(module, kind, parameters)
     for parameter in parameters:
         if parameter.name in given or parameter.name in ("device", "dtype") or parameter.name.startswith("_"):
@@ -196,8 +88,8 @@ def _told(module: nn.Module, kind: type[nn.Module], parameters: list[inspect.Par
         given = {name: vars(module)[name] for name in _RECURRENT if kind is nn.LSTM or name != "proj_size"}
         return given | ({"nonlinearity": module.nonlinearity} if kind is nn.RNN else {})
     if kind is ChebConv:
-        return {"K": len(module.lins)}
-    told = module.arguments() if callable(getattr(kind, "arguments", None)) else {}
+        return {"K": len(cast(Any, module).lins)}
+    told = cast(Any, module).arguments() if callable(getattr(kind, "arguments", None)) else {}
     names, free = {p.name for p in parameters}, any(p.kind is p.VAR_KEYWORD for p in parameters)
     children = {id(child): Child(name) for name, child in module._modules.items() if child is not None}
     return {name: children.get(id(value), value) for name, value in told.items() if free or name in names}
@@ -235,7 +127,7 @@ def _made(kind: type[nn.Module], arguments: dict[str, Any], module: nn.Module) -
             for value in arguments.values()
             if isinstance(value, Child)
         }
-        return _called(kind, {key: decode(encode(value), children) for key, value in arguments.items()})
+        return called(kind, {key: decode(encode(value), children) for key, value in arguments.items()})
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
@@ -251,7 +143,7 @@ def _attributes(module: nn.Module, made: nn.Module) -> dict[str, Any]:
     """
     different = {}
     for name, value in vars(module).items():
-        if name in _RESERVED or name not in vars(made) or name in made._modules:
+        if name in RESERVED or name not in vars(made) or name in made._modules:
             continue
         other = vars(made)[name]
         try:
@@ -284,9 +176,9 @@ def _tensors(module: nn.Module, made: nn.Module) -> dict[str, str]:
 def _roles(module: nn.Module) -> Iterator[tuple[str, tuple]]:
     for name, value in module._parameters.items():
         yield name, (("no parameter",) if value is None else ("parameter", _shape(value)))
-    for name, value in module._buffers.items():
+    for name, buffer in module._buffers.items():
         if name not in module._non_persistent_buffers_set:
-            yield name, (("no buffer",) if value is None else ("buffer", _shape(value)))
+            yield name, (("no buffer",) if buffer is None else ("buffer", _shape(buffer)))
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -138,9 +138,9 @@ def _readers(model: nn.Module, name: str, readers: Mapping[str, str | None] | No
     if readers is not None and name in readers:
         reader = readers[name]
         return [] if reader is None else [reader]
-    depth = name.removeprefix("convs.")
-    if isinstance(model, NodeClassifier) and depth.isdecimal():
-        depth = int(depth)
+    number = name.removeprefix("convs.")
+    if isinstance(model, NodeClassifier) and number.isdecimal():
+        depth = int(number)
         if f"skips.{depth}" in dict(model.named_modules()):
             raise PlanError(f"{name}: what a skip connection adds to its heads cannot be removed with them.")
         following = [f"convs.{depth + 1}", f"skips.{depth + 1}"]
@@ -177,11 +177,16 @@ def _remove_edges(conv: EdgeNetConv, kept: Kept, edge_index: Any, blocks: Any) -
     conv.phi.remove_edges_(graph.source[gone], graph.target[gone])
 
 
-def _removed(name: str, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> Removed:
-    return Removed(name, *(None if pair[0] is None else pair for pair in zip(before, after, strict=True)))
+Sizes = tuple[int, int, int, int, int | None]  # numbers as in ``Removed``, in its order
 
 
-def _sizes(conv: EdgeNetConv) -> tuple[int, int, int, int, int | None]:
+def _removed(name: str, before: Sizes, after: Sizes) -> Removed:
+    hops, heads, taps, parameters = zip(before[:4], after[:4], strict=True)
+    edges = None if before[4] is None or after[4] is None else (before[4], after[4])
+    return Removed(name, hops, heads, taps, parameters, edges)
+
+
+def _sizes(conv: EdgeNetConv) -> Sizes:
     parameters = sum(p.numel() for p in conv.parameters() if p.requires_grad)
     return len(conv.hops), conv.heads, len(combined(conv)), parameters, conv.phi.table_rows
 
@@ -217,6 +222,6 @@ def zeros_of(layer: EdgeNetConv, name: str = "") -> RemovalPlan:
     return RemovalPlan({name: Kept(tuple(pair for pair, stay in zip(pairs, stays.tolist(), strict=True) if stay))})
 
 
-def _says_all(part: nn.Module, kind: type) -> bool:
+def _says_all(part: nn.Module, kind: type) -> TypeGuard[Any]:
     """Whether a part's weights tell what it gives: nobody has wrapped it, or hangs on it."""
     return isinstance(part, kind) and not hooked(part)

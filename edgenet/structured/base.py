@@ -49,8 +49,10 @@ class StructuredMatrix(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_dense(cls, weight: Tensor, **config: Any) -> Self:
+    def from_dense(cls, weight: Tensor, *args: Any, **config: Any) -> Self:
         """The nearest (or, where that is hard, a good) member of the family to an (m, n) weight; exact at full rank.
+
+        A family names its own options in place of ``args`` and ``config``.
 
         Raises:
             ShapeError: if the weight is no matrix of finite numbers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ class Dense(StructuredMatrix):
         # what is made in inference mode no optimizer could change
         lasting = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
         with lasting:
-            self.weight.materialize((rows, columns))
+            cast(UninitializedParameter, self.weight).materialize((rows, columns))
             self.draw_(glorot((rows, columns)))
 
     def _may_be(self, shape: torch.Size) -> bool:

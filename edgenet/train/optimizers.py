@@ -97,7 +97,7 @@ def scheduler_of(
     if table.name == "plateau":
         lowest = [table.lowest * group["lr"] for group in optimizer.param_groups]
         return lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=table.factor, patience=table.patience, min_lr=lowest, threshold=0.0
+            optimizer, factor=table.factor, patience=table.patience, min_lr=lowest, threshold=0.0, eps=0.0
         )
     return lr_scheduler.LambdaLR(optimizer, lambda epoch: share(table, epoch, epochs))
 

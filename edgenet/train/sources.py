@@ -1,8 +1,8 @@
 """Sources: where the batches of a split come from. One class for each form that data come in.
 
 Every source has ``training(generator)``, an epoch of batches in an order that the generator draws; ``ordered()``, all of
-them in their own order; ``steps``, batches of an epoch, None where nobody knows; ``first()``, one batch, without drawing
-anything; and ``generators()``, the sources of random numbers that are its own.
+them in their own order; ``first()``, one batch; ``steps``, batches of an epoch, None where nobody knows; and
+``generators()``, the sources of random numbers that are its own.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch_geometric.data.data import BaseData
 
+from edgenet import checkpoint
 from edgenet.data import Dataset
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
@@ -176,9 +177,19 @@ class Task:
         """Where the batches are."""
         return self._made_for[0]
 
+    def first(self) -> Batch:
+        """A batch of the training data, to look at. Random numbers go on as if it had not been asked for, loaders' too:
+        what is trained must not depend on who looked before."""
+        generators = self.generators()
+        state = checkpoint.random_state(generators)
+        try:
+            return self._sources["train"].first()
+        finally:
+            checkpoint.set_random_state(state, generators)
+
     def edges(self) -> Graph:
         """The one graph that all batches live on."""
-        return self._sources["train"].first().edges()
+        return self.first().edges()
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         """The training data once, in an order that the generator draws."""
@@ -196,7 +207,7 @@ class Task:
         if any(is_lazy(p) for p in model.parameters()):
             training = model.training
             with torch.no_grad():
-                self.output(model.eval(), self._sources["train"].first())
+                self.output(model.eval(), self.first())
             model.train(training)
 
     # ---------------------------------------------------------------- scores
@@ -220,7 +231,7 @@ class Task:
     def metric(self) -> Metric:
         """What the model is judged by."""
         if self._metric is None:
-            target = self._sources["train"].first().target
+            target = self.first().target
             plain = isinstance(target, Tensor)
             self._metric = Metric.of(_METRIC_OF[_kind_of(target, self.name)] if plain else LOSS)
         return self._metric

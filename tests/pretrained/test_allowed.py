@@ -14,7 +14,7 @@ from edgenet.errors import CheckpointError
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.taps import Taps
 from edgenet.phi import Attention
-from edgenet.pretrained import allowed, building, describing, from_pretrained, recipe, save_pretrained
+from edgenet.pretrained import allowed, building, describing, from_pretrained, making, recipe, save_pretrained
 from edgenet.pretrained.allowed import allow
 
 GRAPH = GRAPHS["path"]
@@ -49,7 +49,7 @@ class Fading(Taps):
 def layer(monkeypatch):
     monkeypatch.setattr(allowed, "CLASSES", dict(allowed.CLASSES))  # what a test allows, it alone does
     monkeypatch.setattr(allowed, "NAMES", dict(allowed.NAMES))
-    for module in (recipe, building, describing):
+    for module in (making, recipe, building, describing):
         for table in ("CLASSES", "NAMES"):
             if hasattr(module, table):
                 monkeypatch.setattr(module, table, getattr(allowed, table))
@@ -106,6 +106,6 @@ def test_layers_save_themselves_without_an_import_of_what_saves(tmp_path):
 
 def test_recipes_name_no_class_of_edgenets_layers():
     """What a part's constructor was called with, the part says itself."""
-    tree = ast.parse(Path(recipe.__file__).read_text(encoding="utf-8"))
-    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    trees = [ast.parse(Path(file.__file__).read_text(encoding="utf-8")) for file in (making, recipe)]
+    modules = {node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not [name for name in modules if name and name.startswith(("edgenet.nn", "edgenet.phi", "edgenet.models"))]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import PlanError
 from edgenet.phi.base import LayerSpec
+from edgenet.structured import SparseSignal
 
 
 class Lift(nn.Module, ABC):
@@ -25,13 +26,13 @@ class Lift(nn.Module, ABC):
     copies_input: bool = False
 
     @classmethod
-    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+    def for_layer(cls, spec: LayerSpec, *args: Any, **options: Any) -> Self:
         """The lift of the sources' signal in a layer of these sizes; by default what the constructor makes of the
         options."""
-        return cls(**options)
+        return cls(*args, **options)
 
     @abstractmethod
-    def forward(self, x: Tensor) -> Tensor: ...
+    def forward(self, x: Tensor) -> Tensor | SparseSignal: ...
 
     @property
     def is_linear(self) -> bool:

@@ -60,9 +60,9 @@ class Taps(nn.Module, ABC):
     merge: str | None = None
 
     @classmethod
-    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+    def for_layer(cls, spec: LayerSpec, *args: Any, **options: Any) -> Self:
         """The taps of a layer of these sizes; by default what the constructor makes of the options."""
-        return cls(**options)
+        return cls(*args, **options)
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
         """Take all hops from z^(0) = ``z``, and combine: what ends in ``walk.combine(signals, graph)``."""

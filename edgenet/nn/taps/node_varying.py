@@ -38,6 +38,8 @@ class NodeVarying(Taps):
         SupportError: in ``forward``, if the graph is not the bound one and carries no ``node_id``.
     """
 
+    group: Tensor
+
     def __init__(
         self, out_channels: int, taps: int, channels: int = -1, groups: Tensor | int | float | None = None
     ) -> None:

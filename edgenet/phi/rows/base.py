@@ -56,6 +56,7 @@ class OfGraph(RowFinder):
     """
 
     belongs_to_graph = True
+    num_nodes: Tensor
 
     def __init__(self) -> None:
         super().__init__()

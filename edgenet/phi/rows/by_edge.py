@@ -34,6 +34,11 @@ class ByEdge(OfGraph):
     """
 
     one_an_edge = True
+    rowptr: Tensor
+    source: Tensor
+    row: Tensor
+    node_row: Tensor
+    position: Tensor | None
 
     def __init__(
         self, self_loops: bool = True, nodes: Tensor | int | float | None = None, by_community: bool = False

@@ -24,6 +24,8 @@ class ByEdgeId(OfGraph):
     """
 
     one_an_edge = True
+    num_edges: Tensor
+    fingerprint: Tensor
 
     def __init__(self, self_loops: bool = True) -> None:
         super().__init__()

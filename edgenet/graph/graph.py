@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch._guards import detect_fake_mode
 from torch._subclasses.fake_tensor import is_fake
-from torch.utils.weak import WeakIdKeyDictionary
 
 from edgenet import shortcuts
 from edgenet.errors import EdgeIndexError, ShapeError
+from edgenet.graph.checks import check_range, check_sparse_size, checked_integers, checked_shape
+from edgenet.graph.given import indices_of, parts_of, remembered, traced
 from edgenet.seen import Seen
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class Graph:
 
     edge_index: Tensor
     num_nodes: int
-    num_sources: int | None = None
+    num_sources: int = None  # type: ignore[assignment]  # None stands for N, and is N from __post_init__ on
     node_id: Tensor | None = None
     edge_id: Tensor | None = None
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False)  # what was computed once for this graph
@@ -55,11 +56,11 @@ class Graph:
     def __post_init__(self) -> None:
         if self.num_sources is None:
             object.__setattr__(self, "num_sources", self.num_nodes)
-        checked = _checked_shape(self.edge_index)
+        checked = checked_shape(self.edge_index)
         object.__setattr__(self, "edge_index", checked)
         for name, ids in (("node_id", self.node_id), ("edge_id", self.edge_id)):
             if ids is not None:  # int64, in which keys made of two ids do not overflow
-                object.__setattr__(self, name, _checked_integers(name, ids))
+                object.__setattr__(self, name, checked_integers(name, ids))
         if torch.compiler.is_compiling() or self._has_no_numbers():
             return
         self._refresh()
@@ -132,8 +133,8 @@ class Graph:
 
         def build() -> Graph:
             node_id = None if self.is_bipartite else self.node_id
-            ids = {"node_id": node_id, "edge_id": self.edge_id}
-            turned = Graph(self.edge_index.flip(0), self.num_sources, self.num_nodes, **ids, _own=True)
+            ends = self.edge_index.flip(0)
+            turned = Graph(ends, self.num_sources, self.num_nodes, node_id, self.edge_id, _own=True)
             orders = {(kind, 1 - row): order for (kind, row), order in self._memo.get("orders", {}).items()}
             if orders:
                 turned._orders().update(orders)
@@ -162,7 +163,7 @@ class Graph:
             loop = torch.arange(self.num_nodes, device=self.edge_index.device)
             edge_index = torch.cat([bare.edge_index, loop.expand(2, -1)], dim=1)
             edge_id = None  # an added loop has none
-            if self.edge_id is not None:
+            if bare.edge_id is not None:
                 edge_id = torch.cat([bare.edge_id, torch.full_like(loop, -1)])
             return Graph(edge_index, self.num_nodes, node_id=self.node_id, edge_id=edge_id, _own=True), kept
 
@@ -186,17 +187,14 @@ class Graph:
         if node_id is None and edge_id is None:
             return self
         memo = {}
-        if "of" in self._memo and not _traced():
+        if "of" in self._memo and not traced():
             memo = {"of": self._memo["of"], "orders": self._orders()}
         return replace(self, node_id=node_id, edge_id=edge_id, _memo=memo)
 
     def to(self, device: torch.device | str) -> Graph:
         """This graph on another device; the sort orders are built anew there."""
-        moved = {
-            name: None if value is None else value.to(device)
-            for name, value in (("node_id", self.node_id), ("edge_id", self.edge_id))
-        }
-        return Graph(self.edge_index.to(device), self.num_nodes, self.num_sources, **moved)
+        node_id, edge_id = (None if ids is None else ids.to(device) for ids in (self.node_id, self.edge_id))
+        return Graph(self.edge_index.to(device), self.num_nodes, self.num_sources, node_id, edge_id)
 
     def memo(self, key: Any, compute: Callable[[], T], at_most: int | None = None) -> T:
         """``compute()``, once for this graph under a hashable key. Forgotten when the edges or ids are changed.
@@ -215,7 +213,7 @@ class Graph:
                 of is not None and of.edges.at_a_glance(self.edge_index) and (no_ids or self._knows_ids())
             ):
                 return known[key]
-        if _traced() or self.edge_index.is_meta:  # such values die with the trace
+        if traced() or self.edge_index.is_meta:  # such values die with the trace
             return compute()
         self._refresh()
         if not sorts:
@@ -247,7 +245,7 @@ class Graph:
         if torch._C._functorch.is_functorch_wrapped_tensor(edges):
             return  # made inside a transform: nothing of it is kept, and the ops check what is behind it
         if of is None or of.counts != (self.num_nodes, self.num_sources) or not of.edges.still(edges, closely):
-            _check_range(edges, self.num_nodes, self.num_sources)
+            check_range(edges, self.num_nodes, self.num_sources)
             if self._memo:  # another graph may share it
                 object.__setattr__(self, "_memo", {})
             self._memo["of"] = _Of(Seen(edges, self._own), (self.num_nodes, self.num_sources))
@@ -290,28 +288,28 @@ class Graph:
                     f"the graph has {edges.num_nodes} nodes ({edges.num_sources} sources), the signal {num_nodes} "
                     f"({num_sources}). Signals are (nodes, features), or (batch, nodes, features) on a fixed graph."
                 )
-            if not (_traced() or edges.edge_index.is_meta):
+            if not (traced() or edges.edge_index.is_meta):
                 edges._refresh(closely=True)
                 edges._refresh_ids(closely=True)
             return edges, None
         if not isinstance(edges, Tensor):
             if hasattr(edges, "coo") and hasattr(edges, "sparse_size"):  # torch_sparse.SparseTensor
                 row, col, value = edges.coo()
-                _check_sparse_size(tuple(edges.sparse_sizes()), num_nodes, num_sources)
+                check_sparse_size(tuple(edges.sparse_sizes()), num_nodes, num_sources)
                 return cls(torch.stack([col, row]), num_nodes, num_sources), value
             raise EdgeIndexError(
                 f"edges must be a (2, E) integer tensor, a Graph or a sparse adjacency, got {type(edges).__name__}."
             )
         if edges.layout != torch.strided:
-            _check_sparse_size(tuple(edges.shape[:2]), num_nodes, num_sources)
+            check_sparse_size(tuple(edges.shape[:2]), num_nodes, num_sources)
             if edges.layout == torch.sparse_csr:  # row after row, the order of coalesced indices
                 values = edges.values()
             else:
                 values = edges.to_sparse_coo().coalesce().values()
-            indices = partial(_indices, edges)
-            return _cached(cls, edges, _parts(edges), indices, num_nodes, num_sources), values
+            indices = partial(indices_of, edges)
+            return remembered(cls, edges, parts_of(edges), indices, num_nodes, num_sources), values
         plain = edges.as_tensor() if hasattr(edges, "as_tensor") else edges  # PyG's EdgeIndex
-        return _cached(cls, edges, [plain], lambda: plain, num_nodes, num_sources), None
+        return remembered(cls, edges, [plain], lambda: plain, num_nodes, num_sources), None
 
     @classmethod
     def from_data(cls, data: Any) -> Graph:
@@ -350,16 +348,6 @@ class Graph:
         return cls(edge_index, coo.shape[0]), torch.tensor(coo.data, dtype=torch.get_default_dtype())
 
 
-def _traced() -> bool:
-    """Whether tensors are now stand-ins for others, under a compiler, a transform or a mode: none is to be kept."""
-    return bool(
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._is_tracing()
-    )
-
-
 def _drop_oldest(known: dict[Any, Any], kind: Any, at_most: int) -> None:
     """Keep so many of the keys (kind, ...), the latest."""
     alike = [key for key in known if isinstance(key, tuple) and key[0] == kind]
@@ -372,116 +360,3 @@ class _Of(NamedTuple):
 
     edges: Seen
     counts: tuple[int, int]
-
-
-class _Known(NamedTuple):
-    """What is known of edges that a convolution was given before.
-
-    Attributes:
-        counts: numbers of targets and sources.
-        parts: what the edges were read from, as it was.
-        graph: of a copy of them, which nobody else has but those to whom a layer handed it out.
-        own: that copy, as it was.
-    """
-
-    counts: tuple[int, int]
-    parts: list[Seen]
-    graph: Graph
-    own: Seen
-
-    def still(self, parts: list[Tensor]) -> bool:
-        """Whether the edges are these, by value, and nobody wrote into their copy."""
-        if len(parts) != len(self.parts) or not self.own.at_a_glance(self.graph.edge_index):
-            return False
-        for seen, part in zip(self.parts, parts, strict=True):  # noqa: SIM110  a generator is one call more
-            if not seen.still(part, closely=True):
-                return False
-        return True
-
-
-# By identity of the tensor a convolution was given. Nothing here points back to it, so that it goes with it.
-_KNOWN: WeakIdKeyDictionary = WeakIdKeyDictionary()
-
-
-def _cached(
-    cls: type[Graph], key: Tensor, parts: list[Tensor], edges: Callable[[], Tensor], num_nodes: int, num_sources: int
-) -> Graph:
-    """The graph of what a convolution was given; its edges are read, and what is computed for it kept, once.
-
-    The graph has edges of its own, and whether they are still those that were given is found by comparing them.
-
-    Args:
-        key: what was given.
-        parts: the plain tensors that edges are read from.
-        edges: reads them, (2, E).
-    """
-    if not shortcuts.keeping or _traced():
-        return cls(edges(), num_nodes, num_sources)
-    counts, known = (num_nodes, num_sources), _KNOWN.get(key)
-    if known is not None and known.counts == counts and known.still(parts):
-        return known.graph
-    if key.is_meta or is_fake(key):
-        return cls(edges(), num_nodes, num_sources)
-    _checked_shape(edges())
-    with torch.inference_mode(False):  # as in memo
-        seen = [Seen(part) for part in parts]
-        plain = key.layout == torch.strided and key.dtype == torch.long
-        own = seen[0].value if plain else edges()  # which is a copy already
-        graph = cls(own, num_nodes, num_sources, _own=True)
-        _KNOWN[key] = _Known(counts, seen, graph, Seen(graph.edge_index, own=True))
-    return graph
-
-
-def _parts(key: Tensor) -> list[Tensor]:
-    """The plain tensors that the edges of a sparse adjacency are read from."""
-    if key.layout == torch.sparse_coo:
-        return [key._indices()]
-    if key.layout == torch.sparse_csr:
-        return [key.crow_indices(), key.col_indices()]
-    return [key.ccol_indices(), key.row_indices()]
-
-
-def _indices(adjacency: Tensor) -> Tensor:
-    """(2, E) edges of a transposed sparse adjacency, in the order of its rows."""
-    return adjacency.detach().to_sparse_coo().coalesce().indices().flip(0)
-
-
-def _checked_shape(edge_index: Any) -> Tensor:
-    if not isinstance(edge_index, Tensor) or edge_index.dim() != 2 or edge_index.shape[0] != 2:
-        shape = tuple(edge_index.shape) if isinstance(edge_index, Tensor) else type(edge_index).__name__
-        raise EdgeIndexError(f"edge_index must be a (2, E) tensor (row 0 source, row 1 target), got {shape}.")
-    # PyG's EdgeIndex re-checks itself in every op it meets
-    plain = edge_index.as_tensor() if hasattr(edge_index, "as_tensor") else edge_index
-    return _checked_integers("edge_index", plain)
-
-
-def _checked_integers(name: str, value: Tensor) -> Tensor:
-    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
-        raise EdgeIndexError(
-            f"{name} holds node or edge numbers and must be an integer tensor, got {value.dtype}. "
-            f"Use {name}.long(), after checking that no index was rounded."
-        )
-    return value if value.dtype == torch.long else value.long()
-
-
-def _check_range(edge_index: Tensor, num_nodes: int, num_sources: int) -> None:
-    if edge_index.numel() == 0 or torch._C._len_torch_dispatch_stack():  # a mode is no place to look at numbers
-        return
-    for row, name, count in ((0, "source", num_sources), (1, "target", num_nodes)):
-        low, high = (int(v) for v in edge_index[row].aminmax())
-        if low < 0 or high >= count:
-            bad = low if low < 0 else high
-            column = int((edge_index[row] == bad).nonzero()[0])
-            raise EdgeIndexError(
-                f"edge {column} has {name} {bad}, but valid indices are 0 to {count - 1} ({count} nodes). "
-                f"Raise num_nodes, or drop or renumber the edge."
-            )
-
-
-def _check_sparse_size(shape: tuple[int, ...], num_nodes: int, num_sources: int) -> None:
-    if shape != (num_nodes, num_sources):
-        raise EdgeIndexError(
-            f"the sparse adjacency is {shape[0]} x {shape[1]}, but the signal wants {num_nodes} targets x "
-            f"{num_sources} "
-            f"sources. Pass the transposed adjacency (PyG's adj_t: rows are targets)."
-        )

@@ -1,0 +1,487 @@
+"""What fit takes beside model and data: optimizers, schedules, clipping, accumulation, precision, sinks, folders."""
+
+import copy
+import csv
+import json
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from edgenet.config import SchedulerTable, Settings
+from edgenet.errors import CheckpointError, ConfigError
+from edgenet.models import NodeClassifier
+from edgenet.pretrained import from_pretrained
+from edgenet.train import Csv, DivergenceError, JsonLines, TensorBoard, fit, read_metrics, read_result, run_seeds
+from edgenet.train.optimizers import share
+
+from train.small_data import nodes  # isort: skip
+
+QUIET = {"progress": False, "seed": 0}
+
+
+def line(count=32):
+    """A linear map of four numbers to two."""
+    random = torch.Generator().manual_seed(5)
+    x = torch.randn(count, 4, generator=random)
+    return TensorDataset(x, x @ torch.randn(4, 2, generator=random) + 1)
+
+
+def trained(model=None, data=None, **options):
+    torch.manual_seed(2)
+    model = model or nn.Linear(4, 2)
+    result = fit(model, data or line(), **{"loss": "mse", "epochs": 4, "batch_size": 8, **QUIET, **options})
+    return result, torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+class Watch:
+    """Notes something at every optimizer step."""
+
+    def __init__(self, note):
+        self.note, self.seen = note, []
+
+    def after_step(self, training):
+        self.seen.append(self.note(training))
+
+
+# ---------------------------------------------------------------- optimizers
+def test_an_optimizer_is_a_name_a_table_or_a_function_of_the_parameters():
+    found = []
+    for options in (
+        {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9},
+        {"settings": {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}},
+        {"settings": Settings.from_dict({"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}})},
+        {"optimizer": partial(torch.optim.SGD, lr=0.1, momentum=0.9)},
+        {"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9)},
+    ):
+        found.append(trained(**options)[1])
+    assert all(torch.equal(weights, found[0]) for weights in found)
+
+
+def test_a_finished_optimizer_is_refused_with_the_way_to_hand_one_in():
+    model = nn.Linear(4, 2)
+    with pytest.raises(ConfigError, match=r"functools\.partial\(torch\.optim\.Adam, lr="):
+        trained(model, optimizer=torch.optim.Adam(model.parameters()))
+    with pytest.raises(ConfigError, match="a name or a function of the parameters"):
+        trained(optimizer=3)
+    with pytest.raises(ConfigError, match="returns an optimizer, it gave 3"):
+        trained(optimizer=lambda parameters: 3)
+    with pytest.raises(ConfigError, match="LBFGS asks for the loss several times"):
+        trained(optimizer=torch.optim.LBFGS)
+    with pytest.raises(ConfigError, match="one of adam, adamw, sgd"):
+        trained(optimizer="lion")
+
+
+def test_a_model_without_parameters_or_without_a_first_layer_is_said_so():
+    with pytest.raises(ConfigError, match="Identity has no parameters to train"):
+        trained(nn.Identity())
+    with pytest.raises(ConfigError, match=r"a Linear has no convs"):
+        trained(decay_on="first")
+    model = nn.Linear(4, 2).requires_grad_(False)
+    with pytest.raises(ConfigError, match="depends on no parameter that wants a gradient"):
+        trained(model)
+
+
+def test_a_parameter_that_the_optimizer_lacks_is_named_before_a_step():
+    class Swap:
+        """Puts a new weight in, and forgets to say so."""
+
+        def __init__(self, hook, renew=False):
+            self.renew = renew
+            setattr(self, hook, self.swap)
+
+        def swap(self, training):
+            if training.epoch == 2 and training.step < 8:
+                training.model.weight = nn.Parameter(torch.zeros(2, 4))
+                if self.renew:
+                    training.renew_optimizer()
+
+    for hook in ("before_epoch", "penalty", "after_backward"):
+        with pytest.raises(ConfigError, match=r"weight wants a gradient, .*training\.renew_optimizer\(\)"):
+            trained(callbacks=[Swap(hook)])
+    result, weights = trained(callbacks=[Swap("before_epoch", renew=True)], epochs=40, lr=0.05)
+    assert result.history[-1]["loss"] < 0.1 * result.history[1]["loss"] and weights[:8].abs().min() > 0
+
+
+def test_an_optimizer_that_holds_what_is_no_longer_the_models_is_refused():
+    class Drop:
+        def before_epoch(self, training):
+            if training.epoch == 2:
+                training.model.bias = None
+
+    with pytest.raises(ConfigError, match=r"holds 1 parameters that are no longer the model's"):
+        trained(callbacks=[Drop()])
+
+
+def test_a_renewed_optimizer_keeps_the_moments_of_parameters_that_stayed():
+    class Renew:
+        def before_epoch(self, training):
+            if training.epoch == 3:
+                training.renew_optimizer()
+
+    class Swap:
+        def before_epoch(self, training):
+            if training.epoch == 3:
+                kept = {name: training.optimizer.state[p]["exp_avg"] for name, p in training.model.named_parameters()}
+                training.model.weight = nn.Parameter(training.model.weight.detach().clone())
+                training.renew_optimizer()
+                assert training.model.weight not in training.optimizer.state
+                assert training.optimizer.state[training.model.bias]["exp_avg"] is kept["bias"]
+                self.done = True
+
+    for scheduler in ("none", "cosine"):
+        plain, renewed = (trained(scheduler=scheduler, callbacks=c)[1] for c in ([], [Renew()]))
+        assert torch.equal(plain, renewed)
+    swap = Swap()
+    trained(callbacks=[swap])
+    assert swap.done
+
+
+def test_the_best_epoch_of_another_structure_is_not_kept():
+    class Grow:
+        """After the second epoch, which is as good as any, the model has another shape."""
+
+        def before_epoch(self, training):
+            if training.epoch == 3:
+                training.model.extra = nn.Linear(2, 2)
+                training.renew_optimizer()
+
+    result, _ = trained(callbacks=[Grow()], data=line(), val=line(), lr=1e-12, epochs=5)
+    assert result.best_epoch >= 3
+
+
+# ---------------------------------------------------------------- schedules
+@pytest.mark.parametrize(
+    "table, epochs, wanted",
+    [
+        ({"name": "none"}, 4, [1, 1, 1, 1]),
+        ({"name": "cosine"}, 4, [1, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 - math.cos(math.pi / 4)) / 2]),
+        ({"name": "cosine", "lowest": 0.5}, 2, [1, 0.75]),
+        ({"name": "step", "every": 2, "factor": 0.1}, 5, [1, 1, 0.1, 0.1, 0.01]),
+        ({"name": "exponential", "factor": 0.5}, 3, [1, 0.5, 0.25]),
+        ({"name": "exponential", "factor": 0.5, "lowest": 0.4}, 3, [1, 0.5, 0.4]),
+        ({"name": "linear"}, 4, [1, 0.75, 0.5, 0.25]),
+        ({"name": "cosine", "warmup": 3}, 5, [0.25, 0.5, 0.75, 1, 0.5]),
+    ],
+    ids=str,
+)
+def test_the_rate_of_every_epoch_by_hand(table, epochs, wanted):
+    own = SchedulerTable(**table)
+    assert [share(own, done, epochs) for done in range(epochs)] == pytest.approx(wanted)
+    rates = Watch(lambda training: training.optimizer.param_groups[0]["lr"] / 0.01)
+    trained(settings={"scheduler": table}, lr=0.01, epochs=epochs, batch_size=32, callbacks=[rates])
+    assert rates.seen == pytest.approx(wanted)
+
+
+def test_a_plateau_waits_for_a_lower_validation_loss():
+    rates = Watch(lambda training: training.optimizer.param_groups[0]["lr"])
+    table = {"name": "plateau", "patience": 1, "factor": 0.5, "lowest": 0.2}
+    trained(
+        settings={"scheduler": table}, lr=1e-30, epochs=9, batch_size=32, val=line(), callbacks=[rates], optimizer="sgd"
+    )  # fmt: skip
+    assert [rate / 1e-30 for rate in rates.seen] == pytest.approx([1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2])
+
+
+def test_a_scheduler_may_be_a_function_of_the_optimizer():
+    rates = Watch(lambda training: training.optimizer.param_groups[0]["lr"])
+    kind = torch.optim.lr_scheduler.MultiStepLR
+    result, _ = trained(
+        scheduler=lambda o: kind(o, [1, 2], 0.1), optimizer="sgd", lr=0.1, epochs=3, batch_size=32, callbacks=[rates]
+    )  # fmt: skip
+    assert rates.seen == pytest.approx([0.1, 0.01, 0.001])
+    assert [record["lr"] for record in result.history] == pytest.approx([0.1, 0.01, 0.001])
+    made = kind(torch.optim.SGD(nn.Linear(1, 1).parameters(), 0.1), [1])
+    with pytest.raises(ConfigError, match="which fit makes itself"):
+        trained(scheduler=made)
+    with pytest.raises(ConfigError, match="not with 'plateau'"):
+        trained(settings={"scheduler": {"name": "plateau", "warmup": 3}})
+
+
+# ---------------------------------------------------------------- steps
+def test_gradients_are_cut_to_the_longest_length_that_is_allowed():
+    length = lambda training: math.sqrt(sum(p.grad.square().sum().item() for p in training.model.parameters()))  # noqa: E731
+    free, cut = Watch(length), Watch(length)
+    trained(callbacks=[free], optimizer="sgd", lr=1e-3)
+    trained(callbacks=[cut], optimizer="sgd", lr=1e-3, clip_norm=0.5)
+    assert min(free.seen) > 0.6 and max(cut.seen) == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("batches, size", [(4, 8), (2, 16)])
+def test_gathered_batches_step_as_one_big_batch(batches, size):
+    whole, gathered = Watch(lambda t: t.step), Watch(lambda t: t.step)
+    _, big = trained(batch_size=32, callbacks=[whole], epochs=5)
+    _, small = trained(batch_size=size, accumulate=batches, callbacks=[gathered], epochs=5)
+    assert whole.seen == gathered.seen == [1, 2, 3, 4, 5]
+    torch.testing.assert_close(small, big, atol=1e-10, rtol=0)
+
+
+def test_an_epoch_that_accumulation_does_not_divide_ends_in_a_step_of_fewer_batches():
+    class Same:
+        """The gradient of the penalty is that of a step, however many batches make one."""
+
+        def __init__(self):
+            self.grads = []
+
+        def penalty(self, training):
+            return training.model.weight.sum()
+
+        def after_backward(self, training):
+            self.grads.append(training.model.weight.grad.clone())
+
+    same = Same()
+    zero = TensorDataset(torch.zeros(24, 4), torch.zeros(24, 2))  # the loss itself has no gradient at the weight
+    trained(data=zero, accumulate=2, epochs=1, callbacks=[same])
+    assert len(same.grads) == 2
+    for grad in same.grads:
+        torch.testing.assert_close(grad, torch.ones(2, 4), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_lower_precision_learns_nearly_the_same(precision):
+    kinds = Watch(lambda training: training.model.weight.dtype)
+    full, _ = trained(nn.Linear(4, 2).float(), epochs=60, lr=0.05)
+    low, _ = trained(nn.Linear(4, 2).float(), epochs=60, lr=0.05, precision=precision, callbacks=[kinds])
+    assert set(kinds.seen) == {torch.float32} and full.history[0]["loss"] != low.history[0]["loss"]
+    assert low.history[-1]["loss"] < 0.01 * low.history[0]["loss"]
+
+
+def test_a_lower_precision_is_that_of_the_models_products():
+    seen = []
+
+    class Look(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(4, 2)
+
+        def forward(self, x):
+            seen.append(self.map(x).dtype)
+            return self.map(x)
+
+    model = Look().float()
+    trained(model, precision="bfloat16", epochs=1, val=line())
+    assert set(seen) == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("layer", ["gcn", "gat", "gcnn"])
+def test_models_of_the_library_train_at_a_lower_precision(layer, precision):
+    torch.manual_seed(0)
+    model = NodeClassifier(4, 2, layer=layer, hidden_channels=8, dropout=0.0).float()
+    result = fit(model, nodes(), precision=precision, epochs=40, lr=0.05, **QUIET)
+    assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
+
+
+def test_gradients_that_overflow_float16_are_skipped_and_the_scale_falls():
+    class Huge:
+        def __init__(self):
+            self.before, self.scales = None, []
+
+        def penalty(self, training):
+            self.before = training.model.weight.detach().clone()
+            return 1e38 * training.model.weight.sum() if training.step == 1 else None
+
+        def after_step(self, training):
+            self.scales.append(training.scaler.get_scale())
+            if training.step == 1:
+                assert torch.equal(self.before, training.model.weight)
+
+    huge = Huge()
+    trained(nn.Linear(4, 2).float(), precision="float16", epochs=2, callbacks=[huge])
+    assert huge.scales[0] < 65536
+
+
+def test_a_loss_that_diverges_names_the_rate_of_the_optimizer_that_was_handed_in():
+    with pytest.raises(DivergenceError, match=r"epoch \d+, step \d+ \(seed 0\).*optimizer\.lr=1e\+29, it is 1e\+30"):
+        trained(optimizer=partial(torch.optim.SGD, lr=1e30), epochs=100)
+
+
+# ---------------------------------------------------------------- callbacks
+def test_hooks_come_in_the_promised_order():
+    class Notes:
+        def __init__(self):
+            self.notes = []
+
+        def note(self, name, training):
+            self.notes.append(f"{name} {training.epoch}.{training.step}")
+
+    for name in ("on_start", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch"):
+        setattr(Notes, name, lambda self, training, name=name: self.note(name, training))
+    notes = Notes()
+    trained(epochs=2, batch_size=16, callbacks=[notes])
+    steps = lambda epoch, *steps: [f"{h} {epoch}.{s}" for s in steps for h in ("penalty", "after_backward", "after_step")]  # noqa: E731
+    assert notes.notes == [
+        "on_start 0.0", "on_optimizer 0.0",
+        "before_epoch 1.0", *steps(1, 1, 2), "after_epoch 1.2",
+        "before_epoch 2.2", *steps(2, 3, 4), "after_epoch 2.4",
+    ]  # fmt: skip
+
+
+def test_callbacks_see_the_batch_and_what_the_model_said_of_it():
+    class Look:
+        def penalty(self, training):
+            again = training.call_model(training.model, training.batch)
+            assert torch.equal(again, training.output) and len(training.output) == 24  # all nodes, not the rows alone
+            assert training.batch.rows.tolist() == training.batch.train_mask.nonzero().squeeze(1).tolist()
+            self.batch = training.batch
+
+    data = nodes().train[0]
+    look = Look()
+    fit(NodeClassifier(4, 2, layer="gcn", dropout=0.0), data, epochs=2, callbacks=[look], **QUIET)
+    assert look.batch.x.shape == (24, 4)
+
+
+def test_what_callbacks_add_to_a_record_is_written(tmp_path):
+    class Norm:
+        def after_epoch(self, training):
+            training.record["norm"] = training.model.weight.norm()
+
+    result, _ = trained(callbacks=[Norm()], folder=tmp_path / "run")
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert records == result.history and all(type(record["norm"]) is float for record in records)
+
+
+def test_an_epoch_that_is_not_settled_is_not_the_best_and_patience_does_not_count_it():
+    class From:
+        def __init__(self, epoch):
+            self.epoch = epoch
+
+        def settled(self, training):
+            return training.epoch >= self.epoch
+
+    rising = {"lr": -1.0}  # noqa: F841
+    options = {"val": line(), "optimizer": partial(torch.optim.SGD, lr=0.05), "epochs": 12, "lr": 0.05}
+    assert trained(callbacks=[From(6)], **options)[0].best_epoch >= 6
+    still = {**options, "optimizer": partial(torch.optim.SGD, lr=1e-30), "patience": 2}
+    result, _ = trained(callbacks=[From(6)], **still)
+    assert (result.best_epoch, result.epochs) == (6, 8)
+    with pytest.warns(UserWarning, match="From had not come to an end after 12 epochs: the last model is kept"):
+        assert trained(callbacks=[From(100)], **options)[0].best_epoch == 12
+
+
+# ---------------------------------------------------------------- sinks
+def test_records_go_to_every_sink(tmp_path):
+    seen = []
+    sinks = [seen.append, Csv(tmp_path / "a.csv"), JsonLines(tmp_path / "a.jsonl")]
+    result, _ = trained(log=sinks, val=line())
+    assert seen == result.history == read_metrics(tmp_path / "a.jsonl")
+    with (tmp_path / "a.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [list(row) for row in rows] == [list(record) for record in seen]
+    assert [float(row["loss"]) for row in rows] == [record["loss"] for record in seen]
+    trained(log=seen.append)
+    assert len(seen) == 8
+    with pytest.raises(ConfigError, match="a sink is called with the record of every epoch"):
+        trained(log=["csv"])
+
+
+def test_a_table_of_records_goes_on_where_a_checkpoint_was_taken(tmp_path):
+    for kind, name in ((Csv, "a.csv"), (JsonLines, "a.jsonl")):
+        whole, broken = kind(tmp_path / f"whole-{name}"), tmp_path / name
+        for sink, epochs in ((whole, range(1, 5)), (kind(broken), range(1, 4))):
+            sink.start(0)
+            for epoch in epochs:
+                sink({"epoch": epoch, "loss": 1 / epoch})
+            sink.close()
+        again = kind(broken)
+        again.start(2)  # the checkpoint knows two of the three
+        for epoch in (3, 4):
+            again({"epoch": epoch, "loss": 1 / epoch})
+        again.close()
+        assert broken.read_text() == whole.path.read_text()
+
+
+def test_curves_for_tensorboard_are_written_where_its_package_is_there(tmp_path):
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        with pytest.raises(ConfigError, match="pip install tensorboard"):
+            TensorBoard(tmp_path)
+        return
+    trained(log=[TensorBoard(tmp_path / "curves")])
+    assert any((tmp_path / "curves").iterdir())
+
+
+# ---------------------------------------------------------------- folders
+def test_a_folder_holds_metrics_model_and_result(tmp_path):
+    folder = tmp_path / "a" / "mine"
+    torch.manual_seed(0)
+    model = NodeClassifier(4, 2, layer="gat", hidden_channels=4)
+    result = fit(model, nodes(), epochs=3, folder=folder, **QUIET)
+    assert sorted(p.name for p in folder.iterdir()) == ["metrics.jsonl", "model", "result.json"]
+    assert read_result(folder) == result.numbers(0)
+    x, edges = nodes().train[0].x.double(), nodes().train[0].edge_index
+    with torch.no_grad():
+        assert torch.equal(from_pretrained(folder / "model")(x, edges), model(x, edges))
+
+
+def test_what_stands_in_a_folder_is_not_touched_unless_told(tmp_path):
+    first, weights = trained(folder=tmp_path / "run")
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    with pytest.raises(ConfigError, match=r"holds a training already\. Continue it with resume=True, .*overwrite=True"):
+        trained(folder=tmp_path / "run")
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+    model = nn.Linear(4, 2)
+    again = fit(model, line(), loss="mse", epochs=4, batch_size=8, folder=tmp_path / "run", resume=True, **QUIET)
+    assert again.history == first.history and again.model is model  # was read, not run
+    assert torch.equal(torch.cat([p.detach().flatten() for p in model.parameters()]), weights)
+    with pytest.raises(CheckpointError, match=r"result\.json: is of another configuration: training\.epochs was 4, is 5"):
+        trained(folder=tmp_path / "run", epochs=5, resume=True)
+    other, _ = trained(folder=tmp_path / "run", epochs=5, overwrite=True)
+    assert read_result(tmp_path / "run").epochs == 5
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    for options in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(ConfigError, match="holds files, and no training"):
+            trained(folder=tmp_path / "mine", **options)
+    with pytest.raises(ConfigError, match="is a file"):
+        trained(folder=tmp_path / "mine" / "thesis.txt")
+
+
+def test_a_model_that_could_not_be_saved_is_refused_before_it_is_trained(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 2))
+    model[0].register_forward_hook(lambda module, inputs, output: output + 1)
+    steps = Watch(lambda training: training.step)
+    with pytest.raises(CheckpointError, match="it has a hook"):
+        trained(model, folder=tmp_path / "run", callbacks=[steps])
+    assert not steps.seen
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.map(x)
+
+
+def test_seeds_of_a_module_of_ones_own_are_run_and_read_back(tmp_path):
+    options = {"loss": "mse", "epochs": 3, "batch_size": 8, "progress": False, "folder": tmp_path / "run"}
+    from edgenet.train import Task, read_run_model
+
+    task = Task(line(), val=line(), loss="mse", metric="mae")
+    options.pop("loss")
+    result = run_seeds(Own, task, seeds=[0, 3], **options)
+    assert [r.seed for r in result.seeds] == [0, 3] and result.metric == "mae" and result.seeds[0].test is None
+    assert math.isnan(result.mean()) and result.mean("val") > 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["test"] == {"mean": None, "std": None}
+    again = run_seeds(Own, task, seeds=[0, 3], resume=True, **options)
+    for seed in (0, 3):
+        a, b = result.models[seed].state_dict(), again.models[seed].state_dict()
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    best = min(result.seeds, key=lambda r: r.val).seed
+    found = read_run_model(tmp_path / "run", Own())
+    assert torch.equal(found.map.weight, result.models[best].map.weight)
+    alone = run_seeds(Own, task, seeds=[3], **{**options, "folder": None})
+    assert torch.equal(alone.models[3].map.weight, result.models[3].map.weight)
+
+
+def test_a_copy_of_a_model_is_not_trained_along():
+    model = nn.Linear(4, 2)
+    kept = copy.deepcopy(model)
+    before = {name: value.clone() for name, value in kept.state_dict().items()}
+    trained(model)
+    assert all(torch.equal(value, before[name]) for name, value in kept.state_dict().items())

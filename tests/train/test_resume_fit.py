@@ -1,0 +1,223 @@
+"""Trainings of every form of data and rule, killed at any moment and resumed, end in the bits of one left alone."""
+
+import os
+import signal
+import time
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+from torch_geometric.loader import DataLoader as GraphLoader
+
+from edgenet.models import NodeClassifier
+from edgenet.pretrained.folder import read_config, read_tensors
+from edgenet.train import Csv, fit, read_metrics, read_result
+
+from train.small_data import nodes, ring  # isort: skip
+from train.test_fit import Mine, Pooled, Windows, molecules, readings  # isort: skip
+
+CHECKPOINTS = {"checkpoint_epochs": 1, "checkpoint_seconds": 0.0, "progress": False, "seed": 0}
+LOW_RANK = {"structure": "low_rank", "rank": 1}
+
+
+def own_loss(scores, target):
+    return F.cross_entropy(scores, target, label_smoothing=0.1)
+
+
+def dropped(model):
+    return nn.Sequential(nn.Dropout(0.3), model)
+
+
+def own_layers(**options):
+    return fit(Mine(), nodes().train[0], loss=own_loss, epochs=9, scheduler="cosine", **options)
+
+
+def loader_of_molecules(**options):
+    """Two loaders with random numbers of their own, and one that draws from torch's."""
+    train = GraphLoader(molecules(), 5, shuffle=True, generator=torch.Generator().manual_seed(4))
+    val = GraphLoader(molecules(8, 1), 4, shuffle=True)
+    return fit(Pooled(), train, val=val, epochs=9, patience=6, clip_norm=1.0, accumulate=2, **options)
+
+
+def list_of_graphs(**options):
+    make = partial(torch.optim.SGD, lr=0.01, momentum=0.9)
+    schedule = partial(torch.optim.lr_scheduler.StepLR, step_size=2, gamma=0.7)
+    graphs = {"val": molecules(8, 1), "test": molecules(8, 2), "batch_size": 7}
+    return fit(Pooled(), molecules(), epochs=9, optimizer=make, scheduler=schedule, **graphs, **options)
+
+
+def windows(**options):
+    """Readings of sensors, with dropout, at half precision."""
+    data, val = TensorDataset(*readings()), TensorDataset(*readings(12, seed=1))
+    model = nn.Sequential(nn.Dropout(0.2), Windows(ring(7))).float()
+    return fit(model, data, val=val, loss=F.l1_loss, metric="mae", epochs=9, batch_size=8, precision="float16", **options)
+
+
+def shuffled_windows(**options):
+    data = DataLoader(TensorDataset(*readings()), 8, shuffle=True)
+    return fit(Windows(ring(7)), data, val=TensorDataset(*readings(12, seed=1)), loss="l1", epochs=9, **options)
+
+
+def ruled(tables, **options):
+    model = NodeClassifier(4, 2, layer="gcn", hidden_channels=8, dropout=0.4)
+    return fit(model, nodes(), tables, epochs=12, lr=0.02, **options)
+
+
+def admm(**options):
+    """ADMM, which puts the structures in after the sixth epoch."""
+    rule = {"kind": "admm", "plan": {r"convs\.\d\.lift.*": LOW_RANK}, "rho": 0.5, "every": 2, "until": 6}
+    return ruled({"callback": [rule]}, **options)
+
+
+def compressed_and_annealed(**options):
+    """Structures that come before the fourth epoch, whose density then falls."""
+    plan = {r"convs\.0\.lift.*": {"structure": "doped", "base": LOW_RANK, "density": 0.5}}
+    rule = {"kind": "anneal", "density": 0.1, "start": 5, "end": 9, "every": 2}
+    return ruled({"compress": {"plan": plan, "epoch": 4}, "callback": [rule]}, **options)
+
+
+CASES = [
+    own_layers, loader_of_molecules, list_of_graphs, windows, shuffled_windows, admm, compressed_and_annealed,
+]  # fmt: skip
+
+
+def trained(case, folder, **options):
+    torch.manual_seed(11)
+    return case(folder=folder, **CHECKPOINTS, **options)
+
+
+def outcome(folder):
+    """All that must be equal: tensors, numbers, records; less the seconds."""
+    records, numbers = read_metrics(folder / "metrics.jsonl"), {**vars(read_result(folder))}
+    for one in [*records, numbers]:
+        one.pop("seconds")
+    tensors = read_tensors(folder / "model", read_config(folder / "model"))
+    assert [record["epoch"] for record in records] == list(range(1, len(records) + 1))
+    assert not (folder / "checkpoint.pt").exists()
+    return records, numbers, {name: value.detach().numpy().tobytes() for name, value in tensors.items()}
+
+
+def killed(work, when):
+    """Do some work in a process of its own, which kills itself where ``when(path)`` says so of a file that is put in
+    place; whether it came so far."""
+    child = os.fork()
+    if child == 0:
+        try:
+            replace = os.replace
+
+            def deadly(source, target):
+                if when(str(target)):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                replace(source, target)
+
+            os.replace = deadly
+            work()
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def nth(number):
+    calls = iter(range(1, 10_000))
+    return lambda path: next(calls) == number
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_killed_while_it_writes_a_training_ends_in_the_same_bits(tmp_path, case):
+    trained(case, tmp_path / "whole")
+    broken = tmp_path / "broken"
+    # the first checkpoint; after two more; after three more; then while the model and while the result is written
+    for when in (nth(1), nth(3), nth(4), lambda path: path.endswith("README.md"), lambda path: "result.json" in path):
+        assert killed(lambda when=when: trained(case, broken, resume=True), when)
+    trained(case, broken, resume=True)
+    assert outcome(broken) == outcome(tmp_path / "whole")
+    assert not list(broken.rglob(".*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_killed_at_any_moment_a_training_ends_in_the_same_bits(tmp_path, case):
+    trained(case, tmp_path / "whole")
+    broken, kills = tmp_path / "broken", 0
+    for epochs, delay in ((1, 0.001), (2, 0.004), (2, 0.0), (3, 0.01), (1, 0.007)):
+        kills += killed_after(lambda: trained(case, broken, resume=True, callbacks=[Slow()]), broken, epochs, delay)
+    assert kills >= 3
+    trained(case, broken, resume=True, callbacks=[Slow()])
+    assert outcome(broken) == outcome(tmp_path / "whole")
+
+
+class Slow:
+    """Gives a killer time."""
+
+    def after_step(self, training):
+        time.sleep(0.003)
+
+
+def killed_after(work, folder, epochs, delay):
+    """Do some work in a process of its own, and kill it ``delay`` seconds after so many more epochs; whether it ran."""
+
+    def written():
+        file = folder / "metrics.jsonl"
+        return file.read_bytes().count(b"\n") if file.exists() else 0
+
+    before, give_up = written(), time.monotonic() + 60
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    while written() < before + epochs:
+        assert time.monotonic() < give_up
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.001)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_a_resumed_training_has_the_structures_and_moments_of_the_one_that_was_interrupted(tmp_path):
+    """Interrupted after the structures came, and again while their density falls."""
+
+    class Stop:
+        def __init__(self, at):
+            self.at, self.seen = at, []
+
+        def before_epoch(self, training):
+            if training.epoch == self.at:
+                raise KeyboardInterrupt
+
+        def after_step(self, training):
+            self.seen.append(sorted({type(m).__name__ for m in training.model.modules() if hasattr(m, "num_parameters")}))
+
+    whole = Stop(0)
+    trained(compressed_and_annealed, tmp_path / "whole", callbacks=[whole])
+    pieces = [Stop(5), Stop(8), Stop(0)]
+    for stop in pieces[:-1]:
+        with pytest.raises(KeyboardInterrupt):
+            trained(compressed_and_annealed, tmp_path / "run", resume=True, callbacks=[stop])
+    trained(compressed_and_annealed, tmp_path / "run", resume=True, callbacks=[pieces[-1]])
+    assert sum((stop.seen for stop in pieces), []) == whole.seen
+    assert "Sparse" in whole.seen[-1] and "Sparse" not in whole.seen[0]
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+def test_a_table_beside_the_run_goes_on_with_it(tmp_path):
+    class Stop:
+        def before_epoch(self, training):
+            if training.epoch == 5:
+                raise KeyboardInterrupt
+
+    trained(own_layers, tmp_path / "whole", log=Csv(tmp_path / "whole.csv"))
+    with pytest.raises(KeyboardInterrupt):
+        trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[Stop()])
+    trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[object()], resume=True)
+    tables = [(tmp_path / f"{name}.csv").read_text().splitlines() for name in ("whole", "run")]
+    assert [[row.rsplit(",", 2)[0] for row in table] for table in tables][0][:3] == [
+        row.rsplit(",", 2)[0] for row in tables[1]
+    ][:3]
+    assert [len(table) for table in tables] == [10, 10]
