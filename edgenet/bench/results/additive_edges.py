@@ -107,8 +107,9 @@ def _layer(features: int) -> EdgeNetConv:
 
 def _penalties(layer: EdgeNetConv, graph: Graph, u: Tensor, x: Tensor, y: Tensor, rows: Tensor) -> list[float]:
     """From the one at which the first function becomes other than zero, on a logarithmic scale."""
-    _loss(layer, graph, u, x, y, rows).backward()
-    largest = float(torch.linalg.vector_norm(layer.phi.functions["edge"].coefficients.grad, dim=-1).max())
+    table = layer.phi.functions["edge"].coefficients
+    (slope,) = torch.autograd.grad(_half_square(layer(x, graph, None, u)[rows, 0], y[rows]), table)
+    largest = float(torch.linalg.vector_norm(slope, dim=-1).max())
     return (largest * np.geomspace(1, _LEAST, _PENALTIES)).tolist()
 
 
@@ -119,10 +120,6 @@ def _descend(
     data = Data(x=x, y=y, train_mask=rows)
     task = Task(data, call=lambda model, batch: model(x, graph, None, u)[:, 0], loss=_half_square)
     fit(layer, task, callbacks=[lasso], epochs=steps, lr=_RATE, progress=False)
-
-
-def _loss(layer: EdgeNetConv, graph: Graph, u: Tensor, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-    return _half_square(layer(x, graph, None, u)[:, 0][rows], y[rows])
 
 
 def _half_square(scores: Tensor, target: Tensor) -> Tensor:
