@@ -58,10 +58,10 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
             f"with their gradients and the two moments of Adam {16 * (first + second) / 1e9:.1f} GB.",
             f"Public split (140 / 500 / 1000 nodes, row-normalised sparse features), accuracy in percent at the epoch "
             f"of the best validation accuracy among {EPOCHS} (ties: lower validation loss), mean ± sample standard "
-            f"deviation over {seeds} seeds (0 to {seeds - 1}). Every run has a process of its own; memory is how far that grows in training over what "
-            f"it has after reading the data (VmHWM over VmRSS), the largest of the seeds. Adam, {RATE} for channels "
-            f"and {TABLE_RATE} for tables of edges and nodes, these without weight decay: it would take the weights "
-            f"of edges that no labelled node sees to 0. Dropout {DROPOUT}.",
+            f"deviation over {seeds} seeds (0 to {seeds - 1}). Every run has a process of its own; memory is how far "
+            f"that grows in training over what it has after reading the data (VmHWM over VmRSS), the largest of the "
+            f"seeds. Adam, {RATE} for channels and {TABLE_RATE} for tables of edges and nodes, these without weight "
+            f"decay: it would take the weights of edges that no labelled node sees to 0. Dropout {DROPOUT}.",
             markdown_table(header, rows),
             "The last row has no weight of an edge's own. Learning rates and decays were chosen by the validation "
             "accuracy of seed 0, from seven settings for CP of rank 8, four for Kronecker channels, two or three for "
