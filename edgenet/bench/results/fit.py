@@ -34,8 +34,8 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         "*Killed in*: seed 0 is trained once more in a process of its own, which SIGKILL ends in the middle, and a "
         "new process goes on from the checkpoint in its folder. The epoch it had come to, and the last one that it did "
         "not repeat. *Same bits*: all tensors of the model, the records of all epochs, scores and best epoch are "
-        "equal, bit by bit, to those of the training that nobody killed. Seconds are wall-clock time, evaluation "
-        "included.",
+        "equal, bit by bit, to those of the training that nobody killed. Seconds are processor time of one thread, "
+        "the median epoch, evaluation included.",
         *_sources(names),
         f"## The last row\n\n```toml\n{CONFIG.strip()}\n{rules(epochs or ROWS['text'].epochs).rstrip()}\n```",
     ]

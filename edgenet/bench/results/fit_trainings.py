@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from edgenet.bench.results.traffic import traffic
 from edgenet.config import RunConfig, changed
 from edgenet.data import load
 from edgenet.models import NodeClassifier
-from edgenet.train import FitResult, fit
+from edgenet.train import Callback, FitResult, Training, fit
 from edgenet.train import run as run_config
 from edgenet.train.metrics import Metric
 
@@ -69,6 +70,19 @@ def rules(epochs: int) -> str:
     return _RULES.format(quarter=epochs // 4, tenth=epochs // 10, most=6 * epochs // 10)
 
 
+class Clock(Callback):
+    """Processor time of epochs, from their first batch to their last score."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def before_epoch(self, training: Training) -> None:
+        self._began = time.process_time()
+
+    def after_epoch(self, training: Training) -> None:
+        self.seconds.append(time.process_time() - self._began)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a row trains, and how long.
@@ -79,6 +93,7 @@ class Place:
         epochs: in all.
         seed: of the initial weights, and of everything that is drawn in training.
         settings: further keys of ``fit``, such as ``checkpoint_epochs``.
+        clock: of the epochs.
     """
 
     folder: Path
@@ -86,11 +101,12 @@ class Place:
     epochs: int
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
 
     def fit(self, model: nn.Module, task: Any, **changes: Any) -> FitResult:
         return fit(
-            model, task, epochs=self.epochs, folder=self.folder, resume=True, progress=False, seed=self.seed,
-            **changes, **self.settings,
+            model, task, callbacks=[self.clock], epochs=self.epochs, folder=self.folder, resume=True, progress=False,
+            seed=self.seed, **changes, **self.settings,
         )  # fmt: skip
 
 
@@ -192,7 +208,7 @@ def from_text(place: Place, rules: Callable[[int], str] = rules) -> FitResult:
     own = {"epochs": place.epochs, "seeds": [place.seed], **place.settings}
     changes = {"out": str(place.folder), **{f"training.{name}": value for name, value in own.items()}}
     config = RunConfig.from_dict(changed(tomllib.loads(CONFIG + rules(place.epochs)), changes))
-    found = run_config(config, data_root=place.data_root, resume=True, progress=False)
+    found = run_config(config, data_root=place.data_root, callbacks=[place.clock], resume=True, progress=False)
     (one,) = found.seeds
     numbers = {name: getattr(one, name) for name in ("epochs", "best_epoch", "val", "test", "parameters", "seconds")}
     return FitResult(found.models[one.seed], found.metric, history=found.histories[one.seed], **numbers)
