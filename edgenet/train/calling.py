@@ -12,6 +12,8 @@ from torch import nn
 from edgenet.errors import ConfigError
 from edgenet.train.batches import Batch
 
+#: where the classes are whose ``forward`` takes a ``Graph`` for ``edge_index``
+_OURS = ("edgenet.models.", "edgenet.nn.", "edgenet.convert.")
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 #: fields that hold answers; they are given only to a ``forward`` that cannot do without
 _ANSWERS = ("y", "target", "train_mask", "val_mask", "test_mask")
@@ -33,7 +35,7 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     names, required, takes_all = _wanted(model)
     if takes_all:
         return model(batch.whole)
-    ours = type(model).__module__.partition(".")[0] == "edgenet"
+    ours = type(model).__module__.startswith(_OURS)
     inputs: list[Any] = []
     named: dict[str, Any] = {}
     gap = False
