@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
+from torch_geometric.data import Data
 from torch_geometric.nn import GAT
 from tqdm import tqdm
 
 from edgenet import plots
-from edgenet.compress import Budget, Report, distillation, pool_, report, search
+from edgenet.compress import Budget, Distill, Report, pool_, report, search
 from edgenet.convert import to_edgenet
 from edgenet.data import Dataset
 from edgenet.errors import ConfigError
 from edgenet.pretrained import from_pretrained, save_pretrained
+from edgenet.train import Latest, Task, fine_tune, fit
 
 FAMILIES = ("low_rank", "kronecker", "tensor_train", "block_circulant", "hashed")
 RATIOS = (4.0, 10.0, 25.0)
@@ -32,6 +32,7 @@ class Compressed:
 
     Attributes:
         before, after: test accuracy after compression alone, and after fine-tuning.
+        val: validation accuracy after fine-tuning.
         seconds: of fine-tuning.
     """
 
@@ -39,6 +40,7 @@ class Compressed:
     model: nn.Module = field(repr=False)
     report: Report = field(repr=False)
     before: float
+    val: float
     after: float
     seconds: float
 
@@ -79,48 +81,56 @@ def run_demo(dataset: Dataset, folder: Path, ratio: float = 10.0, seed: int = 0,
     Raises:
         ConfigError: if the data set has another task.
     """
+    check_dataset(dataset)
     data = dataset.train[0]
-    if dataset.task != "node" or dataset.target != "class" or "train_mask" not in data:
-        raise ConfigError(
-            f"the demo wants one graph with classes of nodes, such as digits or cora, not {dataset.name}."
-        )
     torch.manual_seed(seed)
     hidden = _HIDDEN.get(dataset.name, 256)
     network = GAT(dataset.num_features, hidden, 2, dataset.num_outputs, dropout=0.5, heads=8, act="elu")
-    _train(network, data, epochs, lambda scores: _loss(scores, data), "train")
+    task = Task.of(dataset)
+    fit(network, task, epochs=epochs, lr=0.005, weight_decay=5e-4, metric=Latest.of(task.metric))
 
     converted = to_edgenet(network).eval()
     with torch.no_grad():
         teacher, again = network.eval()(data.x, data.edge_index), converted(data.x, data.edge_index)
-    forward = tuple(1000 * _seconds(model, data) for model in (network, converted))
 
     found, ratios = [], sorted({*RATIOS, ratio})
     bar = tqdm(total=len(FAMILIES) * len(ratios), desc="compress", leave=False)
     for family in FAMILIES:
         for times in ratios:
             model = _compressed(converted, family, times)
-            before, start = _accuracy(model, data, "test"), time.perf_counter()
+            before, start = task.evaluate(model)["test"].metric, time.perf_counter()
             # the labels of few nodes, and what the trained network says of all
-            _train(model, data, epochs // 2, lambda scores: _loss(scores, data) + distillation(scores, teacher))
-            spent = time.perf_counter() - start
-            found.append(Compressed(family, model, report(model), before, _accuracy(model, data, "test"), spent))
+            fine_tune(model, task, [Distill(teacher)], epochs=max(1, epochs // 2), lr=0.01, progress=False)
+            spent, scores = time.perf_counter() - start, task.evaluate(model)
+            found.append(
+                Compressed(family, model, report(model), before, scores["val"].metric, scores["test"].metric, spent)
+            )
             bar.update()
     bar.close()
 
     near = [c for c in found if c.report.total.ratio >= 0.97 * ratio] or found
     least = min(c.report.total.ratio for c in near)
     near = [c for c in near if c.report.total.ratio <= 1.5 * least]
-    best = max(near, key=lambda c: _accuracy(c.model, data, "val"))
+    best = max(near, key=lambda c: c.val)
     saved = folder / "model"
     save_pretrained(best.model, saved)
     reread = from_pretrained(saved)
     with torch.no_grad():
         torch.testing.assert_close(reread(data.x, data.edge_index), best.model.eval()(data.x, data.edge_index))
-    accuracy = _accuracy(network, data, "test")
+    accuracy = task.evaluate(network)["test"].metric
     return DemoResult(
-        accuracy, float((teacher - again).abs().max()), forward, report(converted), tuple(found), best, saved,
+        accuracy, float((teacher - again).abs().max()),
+        (_milliseconds(network, data), _milliseconds(converted, data)), report(converted), tuple(found), best, saved,
         _picture(found, accuracy, folder / "demo.png", dataset.name),
     )  # fmt: skip
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Raises ConfigError unless the demonstration can be given on a data set."""
+    if dataset.task != "node" or dataset.target != "class" or "train_mask" not in dataset.train[0]:
+        raise ConfigError(
+            f"the demo wants one graph with classes of nodes, such as digits or cora, not {dataset.name}."
+        )
 
 
 def _compressed(model: nn.Module, family: str, ratio: float) -> nn.Module:
@@ -131,48 +141,15 @@ def _compressed(model: nn.Module, family: str, ratio: float) -> nn.Module:
     return model
 
 
-def _train(
-    model: nn.Module, data: object, epochs: int, loss: Callable[[Tensor], Tensor], description: str | None = None
-) -> None:
-    """Train in place, or fine-tune; the epoch of the best validation accuracy is kept.
-
-    Fine-tuning goes without dropout and decay: a small model has nothing to spare.
-    """
-    tuning = description is None
-    settings = {"lr": 0.01} if tuning else {"lr": 0.005, "weight_decay": 5e-4}
-    optimizer = torch.optim.Adam(model.parameters(), **settings)
-    best, state = -1.0, copy.deepcopy(model.state_dict())
-    for _ in tqdm(range(epochs), desc=description, leave=False, disable=tuning):
-        model.train(not tuning)
-        optimizer.zero_grad()
-        loss(model(data.x, data.edge_index)).backward()
-        optimizer.step()
-        accuracy = _accuracy(model, data, "val")
-        if accuracy >= best:
-            best, state = accuracy, copy.deepcopy(model.state_dict())
-    model.load_state_dict(state)
-    model.eval()
-
-
-def _loss(scores: Tensor, data: object) -> Tensor:
-    return F.cross_entropy(scores[data.train_mask], data.y[data.train_mask])
-
-
 @torch.no_grad()
-def _accuracy(model: nn.Module, data: object, part: str) -> float:
-    mask = data[f"{part}_mask"]
-    right = model.eval()(data.x, data.edge_index)[mask].argmax(-1) == data.y[mask]
-    return float(right.float().mean())
-
-
-@torch.no_grad()
-def _seconds(model: nn.Module, data: object, repeats: int = 7) -> float:
+def _milliseconds(model: nn.Module, data: Data, repeats: int = 7) -> float:
+    """The median time of a forward pass."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         model(data.x, data.edge_index)
         times.append(time.perf_counter() - start)
-    return sorted(times)[repeats // 2]
+    return 1000 * sorted(times)[repeats // 2]
 
 
 def _picture(found: list[Compressed], accuracy: float, path: Path, name: str) -> Path | None:

@@ -47,3 +47,7 @@ class DataError(ValueError):
 
 class DatasetNotFoundError(DataError, FileNotFoundError):
     """A data set's files are nowhere they were looked for."""
+
+
+class ContractError(AssertionError):
+    """A part does not keep what its kind promises, as ``edgenet.testing`` found. No ValueError: the part is wrong."""

@@ -20,7 +20,8 @@ from edgenet.nn.taps import TAPS, Taps
 from edgenet.ops import backend
 from edgenet.phi import PHIS, Phi
 from edgenet.pretrained.allowed import allow
-from edgenet.structured import STRUCTURES, check_family
+from edgenet.structured import STRUCTURES
+from edgenet.testing.structure import check_family
 from edgenet.text import did_you_mean
 
 

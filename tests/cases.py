@@ -1,4 +1,4 @@
-"""What the contract tests walk over: awkward graphs, and one case or more for every family of the library.
+"""What the contract tests walk over: one case or more for every family of the library.
 
 A new structure, phi or taps joins with one entry in its list. The name of a case starts with the name of its family.
 """
@@ -34,72 +34,14 @@ from edgenet.phi import (
     EdgeFactored,
     EdgeMatrix,
     EdgeVarying,
-    Phi,
     ShiftOperator,
     ShiftProduct,
 )
-from edgenet.structured import STRUCTURES, Dense, StructuredLinear, StructuredMatrix, Unitary
-
-
-# --- graphs -----------------------------------------------------------------------------------------------------------
-def _graph(num_nodes: int, *edges: tuple[int, int]) -> Graph:
-    return Graph(torch.tensor(edges, dtype=torch.long).reshape(-1, 2).t().contiguous(), num_nodes)
-
-
-def random_graph(num_nodes: int, num_edges: int, seed: int = 0) -> Graph:
-    """Directed edges at random, some repeated and some self-loops, in no order; the last node has none."""
-    generator = torch.Generator().manual_seed(seed)
-    edge_index = torch.randint(0, max(1, num_nodes - 1), (2, num_edges), generator=generator)
-    edge_index[:, 1] = edge_index[:, 0]  # one repeated edge and one self-loop at least
-    edge_index[1, 2] = edge_index[0, 2]
-    return Graph(edge_index, num_nodes)
-
-
-#: By name; "path" is the plainest.
-GRAPHS: dict[str, Graph] = {
-    "path": _graph(5, (0, 1), (1, 0), (1, 2), (2, 1), (2, 3), (3, 2), (3, 4), (4, 3)),
-    "star": _graph(7, *((leaf, 0) for leaf in range(1, 7)), *((0, leaf) for leaf in range(1, 7))),
-    "isolated_node": _graph(5, (3, 0), (0, 3), (4, 3), (3, 4), (0, 4)),  # 1 and 2 have no edges
-    "self_loops": _graph(4, (2, 2), (0, 1), (1, 1), (1, 0), (3, 1)),
-    "repeated_edges": _graph(3, (1, 0), (0, 2), (1, 0), (2, 1), (1, 0), (0, 2)),
-    "one_node": _graph(1, (0, 0)),
-    "no_edges": _graph(3),
-    "directed": random_graph(13, 47),
-    "zero_nodes": _graph(0),
-}
+from edgenet.structured import STRUCTURES, Dense, StructuredLinear, Unitary
+from edgenet.testing import PhiCase, StructureCase
 
 
 # --- structures -------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class StructureCase:
-    """A structured matrix: ``build`` makes a random (m, n) one, ``structure`` makes one of a dense weight.
-
-    ``exact`` is False where no member equals every dense weight even at full rank (binary weights, say).
-    ``dtype`` is that of its dense form and its signals, by default the default dtype. ``dtypes`` are those that its
-    parameters may have.
-    """
-
-    name: str
-    build: Callable[[], StructuredMatrix]
-    m: int
-    n: int
-    structure: Callable[[Tensor], StructuredMatrix]
-    exact: bool = True
-    dtype: torch.dtype | None = None
-    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
-    def weight(self) -> Tensor:
-        """A random dense weight."""
-        return torch.randn(self.m, self.n, dtype=self.dtype)
-
-    def signals(self, *lead: int) -> Tensor:
-        """(*lead, n) random signals."""
-        return torch.randn(*lead, self.n, dtype=self.dtype)
-
-    def __str__(self) -> str:
-        return f"{self.name}-{self.m}x{self.n}"
-
-
 def _dense(m: int, n: int) -> StructureCase:
     return StructureCase("dense", lambda: Dense(torch.randn(m, n)), m, n, partial(Dense.from_dense))
 
@@ -169,36 +111,13 @@ STRUCTURE_CASES: list[StructureCase] = [
 
 
 # --- phis -------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class PhiCase:
-    """A phi and the inputs it takes.
+def _entries(phi: EdgeMatrix) -> int:
+    return phi.channels**2
 
-    Args:
-        columns: of the given edge weights: None for no weights, 0 for (E,), R for (E, R).
-        edge_attr: "types" for integer types 0..2, D for (E, D) features.
-        channels: C of the lifted signal.
-    """
 
-    name: str
-    build: Callable[[], Phi]
-    columns: int | None = None
-    edge_attr: str | int | None = None
-    channels: int = 4
-
-    def inputs(self, phi: Phi, graph: Graph, in_channels: int = 5) -> tuple[Tensor, ...]:
-        """(x, z, graph, edge_weight, edge_attr)."""
-        n, e = graph.num_nodes, graph.num_edges
-        weight = None if self.columns is None else torch.rand(e, *[self.columns] * (self.columns > 0)) + 0.5
-        attr = None
-        if self.edge_attr == "types":
-            attr = torch.arange(e) % 3
-        elif self.edge_attr is not None:
-            attr = torch.randn(e, self.edge_attr)
-        heads = phi.heads if phi.heads > 0 else 2
-        return torch.randn(n, in_channels), torch.randn(n, heads, self.channels), graph, weight, attr
-
-    def __str__(self) -> str:
-        return self.name
+def _factors(phi: EdgeFactored) -> int:
+    """What a matrix on an edge is made of: one number in a bilinear form, else a coefficient a factor."""
+    return 1 if phi.is_bilinear else phi.rank
 
 
 PHI_CASES: list[PhiCase] = [
@@ -221,14 +140,14 @@ PHI_CASES: list[PhiCase] = [
     PhiCase("edge_varying by node", partial(EdgeVarying, order=2, heads=2, share="node", initial=True)),
     PhiCase("edge_varying by type", partial(EdgeVarying, 2, 2, share="type", num_types=3), edge_attr="types"),
     PhiCase("edge_varying by hash", partial(EdgeVarying, order=2, heads=2, share="hash", buckets=8)),
-    PhiCase("edge_matrix", partial(EdgeMatrix, order=2, channels=3), channels=1),
-    PhiCase("edge_factored", partial(EdgeFactored, 2, 4, 4, rank=3)),
-    PhiCase("edge_factored by hash", partial(EdgeFactored, 2, 4, 4, rank=2, share="hash", buckets=4)),
-    PhiCase("edge_factored node_bilinear", partial(EdgeFactored, 2, 4, 4, "node_bilinear", rank=3)),
-    PhiCase("edge_factored kronecker", partial(EdgeFactored, 2, 4, 4, "kronecker", rank=3)),
-    PhiCase("edge_factored doped", partial(EdgeFactored, 1, 4, 4, "doped", base="cp", density=0.1)),
-    PhiCase("edge_factored shared", partial(EdgeFactored, 1, 4, 4, "shared")),
-    PhiCase("edge_matrix by hash", partial(EdgeMatrix, 1, 2, share="hash", buckets=4), channels=1),
+    PhiCase("edge_matrix", partial(EdgeMatrix, order=2, channels=3), channels=1, numbers=_entries),
+    PhiCase("edge_factored", partial(EdgeFactored, 2, 4, 4, rank=3), numbers=_factors),
+    PhiCase("edge_factored by hash", partial(EdgeFactored, 2, 4, 4, rank=2, share="hash", buckets=4), numbers=_factors),
+    PhiCase("edge_factored node_bilinear", partial(EdgeFactored, 2, 4, 4, "node_bilinear", rank=3), numbers=_factors),
+    PhiCase("edge_factored kronecker", partial(EdgeFactored, 2, 4, 4, "kronecker", rank=3), numbers=_factors),
+    PhiCase("edge_factored doped", partial(EdgeFactored, 1, 4, 4, "doped", base="cp", density=0.1), numbers=_factors),
+    PhiCase("edge_factored shared", partial(EdgeFactored, 1, 4, 4, "shared"), numbers=_factors),
+    PhiCase("edge_matrix by hash", partial(EdgeMatrix, 1, 2, share="hash", buckets=4), channels=1, numbers=_entries),
     PhiCase("attention", partial(Attention, order=1, heads=3, channels=4)),
     PhiCase("attention shared", partial(Attention, order=3, heads=2, channels=4)),
     PhiCase("attention per hop", partial(Attention, 3, 2, 4, share_hops=False, in_channels=5)),

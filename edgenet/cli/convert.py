@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from edgenet.cli.command import Command
-from edgenet.cli.models import MODEL, add_output, called, inputs, new_folder, read_model
+from edgenet.cli.models import MODEL, add_output, inputs, new_folder, read_model, runs_on
 from edgenet.cli.printing import print_model
 from edgenet.errors import ConfigError
 
@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> int:
         if dataset.task != "node" or "train_mask" not in dataset.train[0]:
             raise ConfigError(f"attention is frozen on one graph with features, and {dataset.name} has many.")
         data = dataset.train[0]
-        called(model, inputs(model, data), dataset.name)
-        model = freeze_attention(model, *inputs(model, data))
+        with runs_on(model, dataset.name):
+            model = freeze_attention(model, *inputs(model, data))
     save_pretrained(model, out)
     print_model(model, out)
     return 0

@@ -6,6 +6,7 @@ import argparse
 
 from edgenet.cli.command import Command
 from edgenet.cli.printing import print_facts
+from edgenet.cli.values import add_data_root, new_path
 from edgenet.text import plain_table
 
 
@@ -21,9 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         if name != "list":
             action.add_argument("name", metavar="NAME")
         if name == "prepare":
-            action.add_argument("--out", help="also write its arrays into this .npz file")
+            action.add_argument("--out", type=new_path, help="also write its arrays into this .npz file")
             action.add_argument("--set", dest="options", metavar="OPTION=VALUE", action="append", default=[])
-        action.add_argument("--data-root", help="folder to look in first")
+        add_data_root(action)
 
 
 def run(options: argparse.Namespace) -> int:

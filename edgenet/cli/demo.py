@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from edgenet.cli.command import Command
+from edgenet.cli.models import check_folder
 from edgenet.cli.printing import score
+from edgenet.cli.values import add_data_root, add_seed, new_path, number, whole
 from edgenet.errors import ConfigError
 from edgenet.text import plain_table
 
@@ -15,12 +17,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """``demo [DATASET]``."""
     add = parser.add_argument
     add("dataset", nargs="?", default="digits", metavar="DATASET", help="default: digits, which needs no network")
-    add("--ratio", type=float, default=10.0, help="times fewer parameters in the model that is saved (default: 10)")
-    add("--seed", type=int, default=0, help="of all random numbers")
-    add("--epochs", type=int, default=200, help="of training; fine-tuning takes half (default: 200)")
-    add("--out", help="folder (default: runs/demo-DATASET, which every demo replaces)")
+    add(
+        "--ratio",
+        type=number(1, least=True),
+        default=10.0,
+        help="times fewer parameters in the model that is saved (default: 10)",
+    )
+    add("--epochs", type=whole(1), default=200, help="of training; fine-tuning takes half (default: 200)")
+    add("--out", type=new_path, help="folder (default: runs/demo-DATASET, which every demo replaces)")
     add("--overwrite", action="store_true", help="replace what an earlier demo left in --out")
-    add("--data-root", help="folder to look for data in first")
+    add_seed(parser)
+    add_data_root(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,17 +35,16 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from edgenet.data import load
-    from edgenet.demo import run_demo
+    from edgenet.demo import check_dataset, run_demo
 
-    for name, least in (("ratio", 1), ("epochs", 1)):
-        if not getattr(options, name) >= least:
-            raise ConfigError(f"--{name} is at least {least}, got {getattr(options, name)}.")
     torch.set_num_threads(1)  # the layers are too small for more to help, and a busy core would hold all others up
     dataset = load(options.dataset, root=options.data_root)
+    check_dataset(dataset)
     folder = Path(options.out or f"runs/demo-{dataset.name}")
     for taken in (folder / "model", folder / "demo.png"):
         if taken.exists() and options.out and not options.overwrite:
             raise ConfigError(f"{taken} exists. Replace it with --overwrite, or choose another --out.")
+    check_folder(folder)
     first = dataset.train[0]
     print(f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
           f"{dataset.num_features} features, {dataset.num_outputs} classes", flush=True)  # fmt: skip

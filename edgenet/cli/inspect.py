@@ -4,73 +4,109 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgenet.cli.command import Command
-from edgenet.cli.printing import score
+from edgenet.cli.printing import score, spread
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.text import plain_table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgenet.config import Settings
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """``inspect RUN``."""
-    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, of one seed, or of edgenet.fit")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print configuration, seeds, tensors and pictures."""
-    from statistics import fmean, stdev
-
-    from edgenet import checkpoint
-    from edgenet.config import RunConfig
-    from edgenet.pretrained import from_pretrained
-    from edgenet.train import read_metrics, read_result
+    from edgenet.train import read_run_model
 
     folder = Path(options.run)
-    if not (folder / "config.toml").is_file():
+    if (folder / "config.toml").is_file():
+        config = _config(folder / "config.toml")
+        print(f"# {folder / 'config.toml'}\n{config.to_toml()}")
+        seeds = {str(seed): folder / f"seed-{seed}" for seed in config.training.seeds}
+    elif (folder / "metrics.jsonl").is_file() or (folder / "result.json").is_file():
+        seeds = {"": folder}
+    else:
         raise ConfigError(f"{folder}: is no run: it has no config.toml. `edgenet train --out FOLDER` makes one.")
-    config = RunConfig.from_toml(folder / "config.toml")
-    print(f"# {folder / 'config.toml'}\n{config.to_toml()}")
-    rows, tests, model = [], [], None
-    for seed in config.training.seeds:
-        own = folder / f"seed-{seed}"
-        records = read_metrics(own / "metrics.jsonl")
-        if (own / "result.json").exists():
-            result, model = read_result(own), from_pretrained(own / "model")
-            tests.append(result.test)
-            epochs, scores = f"{result.best_epoch}/{result.epochs}", (score(result.val), score(result.test))
-            rows.append([str(seed), "done", epochs, *scores, f"{result.seconds:.1f}"])
-        elif (own / "checkpoint.pt").exists():
-            state = checkpoint.load(own / "checkpoint.pt")
-            epoch = state.get("epoch") if isinstance(state, dict) else None
-            if type(epoch) is not int:
-                raise CheckpointError(f"{own / 'checkpoint.pt'}: is no state of a training run: no epoch.")
-            rows.append([str(seed), f"can go on from epoch {epoch}", f"-/{len(records)}", "", "", ""])
-        else:
-            rows.append([str(seed), "not begun" if not records else "no checkpoint", f"-/{len(records)}", "", "", ""])
-    if tests:
-        spread = f"{fmean(tests):.4f}" + (f" ± {stdev(tests):.4f}" if len(tests) > 1 else "")
-        rows.append(["mean", f"{len(tests)} of {len(config.training.seeds)} done", "", "", spread, ""])
-    print(
-        plain_table(
-            ["seed", "state", "best/epochs", "val", "test", "seconds"], rows, rule=len(rows) - 1 if tests else None
-        )
-    )
-    if model is not None:
-        trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-        tensors = [(name, value) for name, value in model.state_dict().items() if value.numel()]
-        parameters = sum(value.numel() for name, value in tensors if name in trainable)
-        print(f"\n{type(model).__name__}, {parameters:,} parameters")
-        lines = [
-            [name, " x ".join(map(str, value.shape)) or "number", str(value.dtype).removeprefix("torch."),
-             f"{value.numel():,}", "" if name in trainable else "fixed"]
-            for name, value in tensors
-        ]  # fmt: skip
-        print(plain_table(["tensor", "shape", "dtype", "numbers", ""], lines))
+    results = {seed: _result(own) for seed, own in seeds.items()}
+    done = [result for result in results.values() if result is not None]
+    print(_table(seeds, results))
+    if done:
+        print(f"\n{_tensors(read_run_model(folder))}")
     pictures = sorted(folder.glob("*.png"))
     print("\n" + "\n".join(f"picture: {path}" for path in pictures) if pictures else "\nno pictures yet")
-    if len(tests) < len(config.training.seeds):
+    if len(done) < len(seeds) and (folder / "config.toml").is_file():
         print(f"go on with: edgenet train {folder} --resume")
     return 0
+
+
+def _config(file: Path) -> Settings:
+    """The configuration of a run; of ``run_seeds``, which makes neither model nor data, the settings alone."""
+    from edgenet.config import RunConfig, Settings
+
+    whole = "[dataset]" in file.read_text(encoding="utf-8", errors="replace")
+    return (RunConfig if whole else Settings).from_toml(file)
+
+
+def _result(folder: Path) -> Any:
+    """The result of a training that is done, else None."""
+    from edgenet.train import read_result
+
+    return read_result(folder) if (folder / "result.json").exists() else None
+
+
+def _table(seeds: dict[str, Path], results: dict[str, Any]) -> str:
+    """A line for each seed, and their mean."""
+    from edgenet.train import read_metrics
+
+    rows, done = [], [result for result in results.values() if result is not None]
+    for seed, folder in seeds.items():
+        records, result = read_metrics(folder / "metrics.jsonl"), results[seed]
+        if result is not None:
+            epochs, numbers = f"{result.best_epoch}/{result.epochs}", [score(result.val), score(result.test)]
+            rows.append([seed, "done", epochs, *numbers, f"{result.seconds:.1f}"])
+        else:
+            rows.append([seed, _state(folder, len(records)), f"-/{len(records)}", "", "", ""])
+    if done:
+        rows.append(["mean", f"{len(done)} of {len(seeds)} done", "", "", spread([result.test for result in done]), ""])
+    return plain_table(
+        ["seed", "state", "best/epochs", "val", "test", "seconds"], rows, rule=len(rows) - 1 if done else None
+    )
+
+
+def _state(folder: Path, records: int) -> str:
+    """How far a training has come that is not done."""
+    from edgenet import checkpoint
+
+    file = folder / "checkpoint.pt"
+    if not file.exists():
+        return "no checkpoint" if records else "not begun"
+    state = checkpoint.load(file)
+    epoch = state.get("epoch") if isinstance(state, dict) else None
+    if type(epoch) is not int:
+        raise CheckpointError(f"{file}: is no state of a training: no epoch.")
+    return f"can go on from epoch {epoch}"
+
+
+def _tensors(model: nn.Module) -> str:
+    """The model's size, and a line for each of its tensors."""
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    tensors = [(name, value) for name, value in model.state_dict().items() if value.numel()]
+    parameters = sum(value.numel() for name, value in tensors if name in trainable)
+    lines = [
+        [name, " x ".join(map(str, value.shape)) or "number", str(value.dtype).removeprefix("torch."),
+         f"{value.numel():,}", "" if name in trainable else "fixed"]
+        for name, value in tensors
+    ]  # fmt: skip
+    table = plain_table(["tensor", "shape", "dtype", "numbers", ""], lines)
+    return f"{type(model).__name__}, {parameters:,} parameters\n{table}"
 
 
 COMMAND = Command("show what came of a run", arguments, run)

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from edgenet.compress import Report
 
 
-def score(value: float) -> str:
-    """A metric, four digits."""
-    return f"{value:.4f}"
+def score(value: float | None) -> str:
+    """A metric, four digits; nothing where there is none."""
+    return "" if value is None else f"{value:.4f}"
 
 
-def spread(values: Sequence[float]) -> str:
-    """mean ± sample standard deviation; one value has none."""
-    return score(fmean(values)) + (f" ± {stdev(values):.4f}" if len(values) > 1 else "")
+def spread(values: Sequence[float | None]) -> str:
+    """mean ± sample standard deviation, which one value has not; nothing where a value is missing."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return ""
+    return score(fmean(known)) + (f" ± {stdev(known):.4f}" if len(known) > 1 else "")
 
 
 def print_facts(facts: dict[str, Any], indent: str = "") -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, read_model
+from edgenet.cli.values import new_path
+from edgenet.errors import ConfigError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,13 +18,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument("--markdown", action="store_true", help="as a table for a page")
-    parser.add_argument("--picture", metavar="FILE.png", help="also draw it")
+    parser.add_argument("--picture", type=new_path, metavar="FILE.png", help="also draw it")
 
 
 def run(options: argparse.Namespace) -> int:
     """Show what every slot of a model takes."""
     from edgenet.compress import Report, report
 
+    if options.picture and Path(options.picture).is_dir():
+        raise ConfigError(f"{options.picture} is a folder; --picture names a file, {options.picture}/report.png say.")
     errors, path = {}, Path(options.model) / "report.json"
     if path.is_file():  # which was written when there was something to compare with
         rows = Report.from_json(path.read_text(encoding="utf-8")).rows

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from edgenet.convert.adjacency import is_sparse, sides_of, stored_order, weighed
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 
@@ -101,9 +102,9 @@ class Calling:
         """Edges and weights as PyG gives them back: an edge list, or a sparse matrix of the weights where one came."""
         if call.adjacency is None:
             return edge_index, weights
-        order = _stored_order(call.adjacency, edge_index)
+        order = stored_order(call.adjacency, edge_index)
         weights = weights[order]
-        return _weighed(call.adjacency, edge_index[:, order], weights), weights
+        return weighed(call.adjacency, edge_index[:, order], weights), weights
 
     def _bound(self, origin: str, args: tuple, named: dict[str, Any]) -> dict[str, Any]:
         """The arguments by name, as Python would bind them."""
@@ -127,7 +128,7 @@ class Calling:
             raise ShapeError(f"{layer.origin} walks one set of nodes; pass x, not a pair of signals.")
         size = given.get("size")
         if target is None and size is None:
-            given["size"] = _sides_of(call.edges) if is_sparse(call.edges) else (source.shape[0], source.shape[0])
+            given["size"] = sides_of(call.edges) if is_sparse(call.edges) else (source.shape[0], source.shape[0])
         elif target is not None and size is not None and tuple(size) != (source.shape[-2], target.shape[-2]):
             raise ShapeError(f"size {tuple(size)} is not that of the signals, {(source.shape[-2], target.shape[-2])}.")
 
@@ -252,42 +253,7 @@ CALLINGS: dict[str, Calling] = {
 }
 
 
-def is_sparse(edges: Any) -> bool:
-    """Whether edges came as a sparse matrix."""
-    return (isinstance(edges, Tensor) and edges.layout != torch.strided) or hasattr(edges, "sparse_sizes")
-
-
-def _sides_of(adjacency: Any) -> tuple[int, int]:
-    """(sources, targets) of a transposed adjacency."""
-    targets, sources = adjacency.shape[:2] if isinstance(adjacency, Tensor) else adjacency.sparse_sizes()
-    return sources, targets
-
-
 def graph_of(call: Call) -> tuple[Graph, Tensor | None]:
     """The graph of a sparse adjacency, and its values."""
     nodes = call.target.shape[-2] if call.target is not None else call.given["size"][1]
     return Graph.of(call.edges, nodes, call.source.shape[-2])
-
-
-def _weighed(adjacency: Tensor, edge_index: Tensor, weights: Tensor) -> Tensor:
-    """A sparse matrix laid out as the transposed ``adjacency`` is, with these (2, E) edges and (E, H) values.
-
-    The edges are in the order in which it stores them.
-    """
-    size = (*adjacency.shape[:2], *weights.shape[1:])
-    source, target = edge_index
-    if adjacency.layout == torch.sparse_coo:
-        return torch.sparse_coo_tensor(torch.stack([target, source]), weights, size, is_coalesced=True)
-    by_rows = adjacency.layout == torch.sparse_csr
-    along, across = (target, source) if by_rows else (source, target)
-    ends = torch.arange(size[0 if by_rows else 1] + 1, device=along.device)
-    make = torch.sparse_csr_tensor if by_rows else torch.sparse_csc_tensor
-    return make(torch.searchsorted(along, ends), across, weights, size)
-
-
-def _stored_order(adjacency: Tensor, edge_index: Tensor) -> Tensor:
-    """(E,) the permutation that brings edges into the order in which a matrix of that layout stores them."""
-    source, target = edge_index
-    major, minor = (source, target) if adjacency.layout == torch.sparse_csc else (target, source)
-    order = torch.argsort(minor, stable=True)
-    return order[torch.argsort(major[order], stable=True)]

@@ -76,13 +76,15 @@ class Machine:
     """The stack machine of the pickle format, less everything that calls."""
 
     def __init__(self, where: str):
-        self.where, self.stack, self.memo = where, [], {}
+        self.where = where
+        self.stack: list[Any] = []
+        self.memo: dict[Any, Any] = {}
 
     def run(self, content: bytes) -> Any:
         position = 0
         try:
             for opcode, argument, at in pickletools.genops(content):
-                position = at
+                position = at or 0
                 if opcode.name == "STOP":
                     return self._pop()
                 self._step(opcode.name, argument)

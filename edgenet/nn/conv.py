@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,12 +18,14 @@ from edgenet.nn import pyg_door
 from edgenet.nn.batches import packed, unpacked
 from edgenet.nn.inputs import Inputs, plain_inputs
 from edgenet.nn.lift import LIFTS, Lift
+from edgenet.nn.options import checked
+from edgenet.nn.parts import hops_combined, part_made, phi_named
 from edgenet.nn.pyg_door import PygDoor
 from edgenet.nn.shortcuts import Route, route
 from edgenet.nn.taps import TAPS, Walk
 from edgenet.nn.taps.base import all_hops
-from edgenet.phi import PHIS, Phi
-from edgenet.phi.base import Choice, Hop, LayerSpec
+from edgenet.phi import Phi
+from edgenet.phi.base import Hop, LayerSpec
 
 
 class EdgeNetConv(PygDoor, Pretrained):
@@ -72,6 +73,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         - **output:** (N, F_out) or (B, N, F_out), with F_out = H * out_channels where heads are concatenated
     """
 
+    @checked
     def __init__(
         self,
         in_channels: int | tuple[int, int],
@@ -99,25 +101,24 @@ class EdgeNetConv(PygDoor, Pretrained):
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         spec = LayerSpec(*widths, out_channels, order, heads, bias, concat)
         if isinstance(phi, str):
-            phi = _named(PHIS, phi, "phi").for_layer(spec, **options)
+            phi = phi_named(phi, spec, options)
         elif options:
             raise ShapeError(
                 f"options {sorted(options)} are for a phi given by name; set them on the {type(phi).__name__}."
             )
         else:
             spec = replace(spec, order=phi.order, heads=phi.heads)
-        spec = replace(spec, hops=_hops(spec.order, self_tap, hops, phi.taps_itself))
+        spec = replace(spec, hops=hops_combined(spec.order, self_tap, hops, phi.taps_itself))
         phi.check_layer(spec, lift)
         self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, spec.order, spec.heads
         self.concat, self.hops = concat, spec.hops
         self.add_self_loops = phi.follows_signal if add_self_loops is None else add_self_loops
         self.loop_weight, self.fill_value = loop_weight, fill_value
         self.phi: Phi = phi
-        self.lift = _part(LIFTS, lift or phi.default_lift(spec), spec, "lift")
+        self.lift = part_made(LIFTS, lift or phi.default_lift(spec), spec, "lift")
         self.lift_target = self._second_lift(spec) if isinstance(in_channels, tuple) else None
-        self.taps = _part(TAPS, taps or phi.default_taps(spec), spec, "taps")
-        side_by_side = getattr(self.taps, "merge", None) == "concat" and not phi.mixes_channels
-        self.bias = nn.Parameter(torch.zeros(out_channels * (spec.heads if side_by_side else 1))) if bias else None
+        self.taps = part_made(TAPS, taps or phi.default_taps(spec), spec, "taps")
+        self.bias = nn.Parameter(torch.zeros(self.out_width)) if bias else None
 
     def _second_lift(self, spec: LayerSpec) -> Lift | None:
         """The lift of the targets of a bipartite graph, where they have one of their own."""
@@ -135,6 +136,17 @@ class EdgeNetConv(PygDoor, Pretrained):
         return False
 
     @property
+    def out_width(self) -> int:
+        """F_out of its output: ``out_channels``, of every head where heads stand side by side."""
+        side_by_side = getattr(self.taps, "merge", None) == "concat" and not self.phi.mixes_channels
+        return self.out_channels * (self.heads if side_by_side else 1)
+
+    @property
+    def needs_edge_attr(self) -> bool:
+        """Whether it was made for edge features."""
+        return self.phi.needs_edge_attr
+
+    @property
     def self_tap(self) -> bool:
         """Whether z^(0) is among the combined signals."""
         return self.hops[0] == 0
@@ -148,7 +160,8 @@ class EdgeNetConv(PygDoor, Pretrained):
     def arguments(self) -> dict[str, Any]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
         # heads of a phi that reads them off a signal come as an attribute
-        return {"heads": max(1, self.heads), "flow": self.flow, "decomposed_layers": self.decomposed_layers}
+        told = {"heads": max(1, self.heads), "bias": self.bias is not None}
+        return told | {"flow": self.flow, "decomposed_layers": self.decomposed_layers}
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
@@ -254,8 +267,21 @@ class EdgeNetConv(PygDoor, Pretrained):
         z = self.lift(given.source)
         if not given.is_pair:
             return z
-        lifts = given.target is not None and self.lifts_target
-        return z, (self.lift_target or self.lift)(given.target) if lifts else None
+        if given.target is None or not self.lifts_target:
+            return z, None
+        if self.lift_target is None:
+            self._check_one_width(given.target.shape[-1])
+        return z, (self.lift_target or self.lift)(given.target)
+
+    def _check_one_width(self, targets: int) -> None:
+        """Refuse ends of two widths that one map is to lift."""
+        width = self.lift.in_width() if isinstance(self.lift, Lift) else None
+        if width not in (None, targets):
+            raise ShapeError(
+                f"this layer lifts sources and targets by one map, which takes {width} channels, and the targets have "
+                f"{targets}: make it with a pair, in_channels=(sources, targets); (-1, -1) reads both off the first "
+                f"input."
+            )
 
     def _weights(self, given: Inputs, z: Any, way: Route) -> Tensor:
         """(K, E, H) Phi^(1), ..., Phi^(K)."""
@@ -318,38 +344,3 @@ class EdgeNetConv(PygDoor, Pretrained):
             f"heads={self.heads}, "
             f"phi={type(self.phi).__name__})"
         )
-
-
-def _named(table: dict[str, Any], name: str, kind: str) -> Any:
-    if name not in table:
-        raise ShapeError(f"no {kind} is called {name!r}; there are {', '.join(table)}.")
-    return table[name]
-
-
-def _part(table: dict[str, Any], part: nn.Module | str | Choice, spec: LayerSpec, kind: str) -> nn.Module:
-    """A lift or taps, by name with options, or as they were handed in."""
-    if isinstance(part, nn.Module):
-        return part
-    name, options = (part, {}) if isinstance(part, str) else part
-    return _named(table, name, kind).for_layer(spec, **options)
-
-
-def _hops(order: int, self_tap: bool | None, hops: Sequence[int] | None, taps_itself: bool) -> tuple[int, ...]:
-    """Which z^(k) are combined.
-
-    Raises:
-        ShapeError: if there are none, or they do not rise and end at the order.
-    """
-    if hops is None:
-        hops = range(0 if (taps_itself if self_tap is None else self_tap) else 1, order + 1)
-    try:
-        hops = tuple(operator.index(k) for k in hops)
-    except TypeError:
-        raise ShapeError(f"hops are a list of whole numbers, got {hops!r}.") from None
-    if not hops:
-        raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
-    if list(hops) != sorted(set(hops)) or hops[0] < 0 or hops[-1] != order:
-        raise ShapeError(f"hops rise from 0 or more and end at the order {order}, got {list(hops)}.")
-    if self_tap is not None and self_tap != (hops[0] == 0):
-        raise ShapeError(f"self_tap={self_tap} contradicts hops={list(hops)}; leave it out.")
-    return hops

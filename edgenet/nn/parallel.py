@@ -23,6 +23,16 @@ class Parallel(nn.Module):
         self.in_channels, self.out_channels = convs[0].in_channels, convs[0].out_channels
         self.add_self_loops = any(conv.add_self_loops for conv in convs)
 
+    @property
+    def out_width(self) -> int:
+        """F_out of its output, which is that of every layer."""
+        return self.convs[0].out_width
+
+    @property
+    def needs_edge_attr(self) -> bool:
+        """Whether a layer was made for edge features."""
+        return any(conv.needs_edge_attr for conv in self.convs)
+
     def bind(self, edges: Any, num_nodes: int | None = None) -> Parallel:
         """As ``EdgeNetConv.bind``, for every layer."""
         for conv in self.convs:

@@ -15,6 +15,7 @@ from edgenet.errors import ShapeError
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.options import checked
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.spectral import SpectralConv
 from edgenet.phi import EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
@@ -23,6 +24,7 @@ from edgenet.structured import StructuredLinear
 Channels = int | tuple[int, int]
 
 
+@checked
 def gcnn(
     in_channels: Channels,
     out_channels: int,
@@ -39,16 +41,19 @@ def gcnn(
     return EdgeNetConv(in_channels, out_channels, order, shifts, "shift", normalize=normalize, bias=bias)
 
 
+@checked
 def tag(in_channels: Channels, out_channels: int, order: int = 3, bias: bool = True) -> EdgeNetConv:
     """Topology adaptive graph convolution (Du et al. 2017): ``gcnn`` with symmetric normalisation."""
     return gcnn(in_channels, out_channels, order, normalize="sym", bias=bias)
 
 
+@checked
 def gcn(in_channels: Channels, out_channels: int, bias: bool = True) -> EdgeNetConv:
     """Graph convolution of Kipf and Welling 2017: y = D^(-1/2) (A + I) D^(-1/2) x W."""
     return _smoothed(in_channels, out_channels, 1, bias)
 
 
+@checked
 def sgc(in_channels: Channels, out_channels: int, order: int = 2, bias: bool = True) -> EdgeNetConv:
     """Simplified graph convolution (Wu et al. 2019): y = (D^(-1/2) (A + I) D^(-1/2))^K x W."""
     return _smoothed(in_channels, out_channels, order, bias)
@@ -63,6 +68,7 @@ def _smoothed(in_channels: Channels, out_channels: int, order: int, bias: bool) 
     )
 
 
+@checked
 def gat(
     in_channels: Channels,
     out_channels: int,
@@ -86,6 +92,7 @@ def gat(
     )  # fmt: skip
 
 
+@checked
 def gatv2(
     in_channels: Channels,
     out_channels: int,
@@ -107,6 +114,7 @@ def gatv2(
     )  # fmt: skip
 
 
+@checked
 def gcat(
     in_channels: Channels,
     out_channels: int,
@@ -129,6 +137,7 @@ def gcat(
     )  # fmt: skip
 
 
+@checked
 def edge_varying_gat(
     in_channels: Channels,
     out_channels: int,
@@ -146,6 +155,7 @@ def edge_varying_gat(
     )  # fmt: skip
 
 
+@checked
 def edge_varying(
     in_channels: int,
     out_channels: int,
@@ -214,6 +224,7 @@ def edge_varying(
     raise ShapeError(f"bank is one of 'siso', 'mimo', 'heads', got {bank!r}.")
 
 
+@checked
 def node_varying(
     in_channels: int,
     out_channels: int,
@@ -227,6 +238,7 @@ def node_varying(
     return EdgeNetConv(in_channels, out_channels, phi=ShiftOperator(order, normalize=normalize), taps=taps, bias=bias)
 
 
+@checked
 def hybrid(
     in_channels: int,
     out_channels: int,
@@ -251,6 +263,7 @@ def hybrid(
     return Parallel(gcnn(in_channels, out_channels, order, normalize=normalize, bias=bias), free)
 
 
+@checked
 def arma(
     in_channels: int,
     out_channels: int,
@@ -271,6 +284,7 @@ def arma(
     return Parallel(poly, rational)
 
 
+@checked
 def spectral(
     in_channels: int,
     out_channels: int,
@@ -282,6 +296,7 @@ def spectral(
     return SpectralConv(in_channels, out_channels, coefficients, normalize, bias)
 
 
+@checked
 def spectral_product(
     in_channels: int,
     out_channels: int,
@@ -294,6 +309,7 @@ def spectral_product(
     return EdgeNetConv(in_channels, out_channels, order, heads, "shift_product", normalize=normalize, bias=bias)
 
 
+@checked
 def additive(
     in_channels: Channels,
     out_channels: int,

@@ -41,6 +41,7 @@ class SpectralConv(nn.Module):
     """
 
     add_self_loops = False
+    needs_edge_attr = False
 
     def __init__(
         self,
@@ -62,6 +63,11 @@ class SpectralConv(nn.Module):
         self.register_buffer("key", torch.empty(0, dtype=torch.long))  # sorted target * N + source of the bound graph
         self.register_buffer("shift", torch.empty(0, dtype=torch.float64))  # the operator's entries, in that order
         self.reset_parameters()
+
+    @property
+    def out_width(self) -> int:
+        """F_out of its output."""
+        return self.out_channels
 
     def bind(self, edges: Any, num_nodes: int | None = None, edge_weight: Tensor | None = None) -> SpectralConv:
         """Compute the eigenvectors of the graph's shift operator.

@@ -45,11 +45,8 @@ def feature_names(
         most = max(sizes.get(part, 0) for part in parts)
         if names is not None and len(names) != most:  # the ends of a bipartite graph share the longer list
             raise ShapeError(f"{len(names)} names came for {most} {kind} features: give one for each.")
-    return [
-        f"{part} {d if given[part] is None else given[part][d]}"
-        for part, functions in functions_of.items()
-        for d in range(functions.features)
-    ]
+    named = ((part, functions.features, given[part]) for part, functions in functions_of.items())
+    return [f"{part} {d if own is None else own[d]}" for part, features, own in named for d in range(features)]
 
 
 def drawn(functions_of: Mapping[str, SplineFunctions], names: Sequence[str], largest: int, points: int) -> Any:

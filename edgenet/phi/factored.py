@@ -17,14 +17,13 @@ from edgenet.phi.channels import ChannelKronecker, ChannelTable, matrices_of
 from edgenet.phi.corrections import Corrections
 from edgenet.phi.edge_matrix import check_no_heads
 from edgenet.phi.edge_varying import REMEMBERED, EdgeVarying, new_token
+from edgenet.phi.forms import check_sharing, check_sizes, structures_of
 from edgenet.phi.rows import ByEdge, ByHash, ByNode, RowFinder
 from edgenet.phi.shift import ShiftOperator
 from edgenet.structured import SparseSignal, StructuredMatrix
 from edgenet.structured.base import glorot
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.unbound import is_unbound, refuse_making, unbound
-
-FORMS = ("cp", "node_bilinear", "kronecker", "tensor_train", "hashed", "shared", "doped")
 
 
 class EdgeFactored(Phi):
@@ -104,8 +103,8 @@ class EdgeFactored(Phi):
         whole = base if form == "doped" else form  # the form but for corrections
         density = 0.001 if form == "doped" and density is None else density
         given = weights or ("sym" if whole == "shared" else "learned")
-        _check_sizes(form, bank, base, in_channels, out_channels, rank, order)
-        _check_sharing(whole, given, share, nodes, times_edge_weight, density)
+        check_sizes(form, bank, base, in_channels, out_channels, rank, order)
+        check_sharing(whole, given, share, nodes, times_edge_weight, density)
         self.order, self.heads, self.form, self.bank = order, 1, form, bank
         self.in_channels, self.out_channels = in_channels, out_channels
         self.base, self.density, self.self_loops = whole, density, self_loops
@@ -117,7 +116,7 @@ class EdgeFactored(Phi):
         self.ratio, self.edge_rank, self.channel_rank = ratio, edge_rank, channel_rank
         self.times_edge_weight, self.has_diagonal = times_edge_weight, self_loops
 
-        structures = self._structures(whole, ratio, edge_rank or rank, channel_rank or rank)
+        structures = structures_of(whole, order * self.rank, ratio, edge_rank or rank, channel_rank or rank)
         self.coefficients: Phi = self._made_coefficients(structures[0])
         self.reads_edge_attr, self.needs_edge_attr = (
             self.coefficients.reads_edge_attr, self.coefficients.needs_edge_attr
@@ -163,17 +162,6 @@ class EdgeFactored(Phi):
             structure=structure,
             by_community=self.base == "tensor_train",
         )
-
-    def _structures(
-        self, base: str, ratio: float, edge_rank: int, channel_rank: int
-    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Of the tables of edges and nodes, and of the channels."""
-        if base == "hashed":
-            return ({"structure": "hashed", "ratio": ratio},) * 2
-        if base == "tensor_train":
-            edges = {"structure": "tensor_train", "in_modes": [1, self.order * self.rank], "rank": edge_rank}
-            return edges, {"structure": "tensor_train", "dims": 2, "rank": channel_rank}
-        return None, None
 
     # ---------------------------------------------------------------- as part of a layer
     @classmethod
@@ -418,29 +406,3 @@ class EdgeFactored(Phi):
             f"order={self.order}, {self.in_channels} -> {self.out_channels}, form={self.form!r}, rank={self.rank}, "
             f"bank={self.bank!r}"
         )
-
-
-def _check_sizes(form: str, bank: str, base: str, in_channels: int, out_channels: int, rank: int, order: int) -> None:
-    if form not in FORMS or bank not in ("siso", "mimo") or base not in FORMS[:-1]:
-        raise ShapeError(
-            f"form is one of {', '.join(FORMS)}, bank 'siso' or 'mimo', base a form other than 'doped'; got "
-            f"{form!r}, {bank!r} and {base!r}."
-        )
-    if min(in_channels, out_channels, rank, order) < 1:
-        raise ShapeError(
-            f"matrices on edges have a known size, and rank and order of 1 at least: got {in_channels} to "
-            f"{out_channels} channels, rank={rank}, order={order}."
-        )
-
-
-def _check_sharing(
-    form: str, weights: str, share: str, nodes: Any, times_edge_weight: bool, density: float | None
-) -> None:
-    if share == "edge_id":
-        raise ShapeError("the edges of factored matrices are found by their ends: share='edge', not 'edge_id'.")
-    if form != "node_bilinear" and (weights == "learned") == (form == "shared"):
-        raise ShapeError(f"weights={weights!r} does not go with the form {form!r}.")
-    if weights != "learned" and (share not in ("edge", "hash") or nodes is not None or times_edge_weight):
-        raise ShapeError(f"weights={weights!r} are given, and take no share={share!r}, nodes or edge weights.")
-    if density is not None and share != "edge":
-        raise ShapeError(f"corrections belong to the edges of one graph: share must be 'edge', got {share!r}.")

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from edgenet.errors import PlanError
 from edgenet.graph import Graph
-from edgenet.models import NodeClassifier
+from edgenet.models import Stack
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.keep import combined, copied_module, keep_inputs_, keep_taps_
 from edgenet.nn.lift import Lift
@@ -71,7 +71,7 @@ def remove_(
     Args:
         model: with the ``EdgeNetConv`` layers that the plan names, or such a layer.
         readers: layer -> the module that reads its output through functions of single channels (activation, dropout),
-            by path; None where nothing in the model does. Of ``NodeClassifier`` they are known.
+            by path; None where nothing in the model does. Of edgenet's models they are known.
         edge_index: (2, E) the edges of the graph that tables are bound to.
         blocks: (E,) their labels.
 
@@ -138,13 +138,13 @@ def _readers(model: nn.Module, name: str, readers: Mapping[str, str | None] | No
     if readers is not None and name in readers:
         reader = readers[name]
         return [] if reader is None else [reader]
-    number = name.removeprefix("convs.")
-    if isinstance(model, NodeClassifier) and number.isdecimal():
-        depth = int(number)
-        if f"skips.{depth}" in dict(model.named_modules()):
+    depth = name.removeprefix("convs.")
+    if isinstance(model, Stack) and depth.isdecimal():
+        if len(model.skips):
             raise PlanError(f"{name}: what a skip connection adds to its heads cannot be removed with them.")
-        following = [f"convs.{depth + 1}", f"skips.{depth + 1}"]
-        return [path for path in following if path in dict(model.named_modules())]
+        following = model.readers(int(depth))
+        if following is not None:
+            return following
     raise PlanError(
         f"{name}: heads leave its output, and what reads that must lose inputs; name it: readers={{{name!r}: path}}, "
         f"or None if nothing in the model reads it."

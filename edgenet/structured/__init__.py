@@ -3,12 +3,12 @@
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.block_term import BlockTerm
-from edgenet.structured.check import check_family
 from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
 from edgenet.structured.embedding import StructuredEmbedding
 from edgenet.structured.families import STRUCTURES, Structure, family, name_of, project, structure
+from edgenet.structured.given import checked
 from edgenet.structured.hash_pool import HashPool
 from edgenet.structured.hashed import Hashed, shared_pools
 from edgenet.structured.kronecker import Kronecker
@@ -57,7 +57,7 @@ __all__ = [
     "StructuredMatrix",
     "TensorTrain",
     "Unitary",
-    "check_family",
+    "checked",
     "family",
     "name_of",
     "project",

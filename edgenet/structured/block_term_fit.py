@@ -18,7 +18,8 @@ _LARGE = 1 << 20  # entries above which there is one start, few sweeps and no po
 
 def fit(tensor: Tensor, ranks: tuple[int, ...], blocks: int) -> tuple[Tensor, list[Tensor]]:
     """core (blocks, R_1, ..., R_d) and d factors (blocks, size, R_k) of orthonormal columns."""
-    best, least = None, math.inf
+    best: list[tuple[Tensor, list[Tensor]]] = []
+    least = math.inf
     for start in range(_STARTS if blocks > 1 and tensor.numel() <= _LARGE else 1):
         terms = _deflated(tensor, ranks, blocks, start)
         error = _refine(tensor, ranks, terms)

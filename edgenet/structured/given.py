@@ -72,4 +72,4 @@ def sizes_of(given: Sequence[int], what: str) -> tuple[int, ...]:
 
 def _counts(number: Any) -> bool:
     """NumPy's whole numbers count, too."""
-    return isinstance(number, Integral) and not isinstance(number, bool) and number >= 1
+    return isinstance(number, Integral) and not isinstance(number, bool) and int(number) >= 1

@@ -14,6 +14,7 @@ from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.seeds import read_run_model, run_seeds
 from edgenet.train.task import Score, Task
 from edgenet.train.training import DivergenceError, Fitting
+from edgenet.train.tuning import Latest, fine_tune
 
 __all__ = [
     "LOSSES",
@@ -27,6 +28,7 @@ __all__ = [
     "FitResult",
     "Fitting",
     "JsonLines",
+    "Latest",
     "Metric",
     "RunResult",
     "Score",
@@ -36,6 +38,7 @@ __all__ = [
     "TensorBoard",
     "Training",
     "call_model",
+    "fine_tune",
     "fit",
     "model_of",
     "read_metrics",

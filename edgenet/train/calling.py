@@ -12,6 +12,8 @@ from torch import nn
 from edgenet.errors import ConfigError
 from edgenet.train.batches import Batch
 
+#: where the classes are whose ``forward`` takes a ``Graph`` for ``edge_index``
+_OURS = ("edgenet.models.", "edgenet.nn.", "edgenet.convert.")
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 #: fields that hold answers; they are given only to a ``forward`` that cannot do without
 _ANSWERS = ("y", "target", "train_mask", "val_mask", "test_mask")
@@ -23,7 +25,7 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     A tuple is unpacked. Of a graph, a model gets what its ``forward`` names: ``x``, ``edge_index``, ``edge_weight``,
     ``edge_attr``, ``batch``, ``pos`` and whatever else the data hold; names with a default are left out where the data
     lack them. A ``forward`` of one argument that is called ``data``, ``batch`` or ``graph`` gets the data whole. Models
-    of edgenet get a ``Graph`` as ``edge_index``, sorted once.
+    of edgenet get a ``Graph`` as ``edge_index``, sorted once, and no edge features if they were made for none.
 
     Raises:
         ConfigError: if ``forward`` wants what the data have not.
@@ -33,12 +35,13 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     names, required, takes_all = _wanted(model)
     if takes_all:
         return model(batch.whole)
-    ours = type(model).__module__.partition(".")[0] == "edgenet"
+    ours = type(model).__module__.startswith(_OURS)
     inputs: list[Any] = []
     named: dict[str, Any] = {}
     gap = False
     for name in names:
-        value = None if name in _ANSWERS and name not in required else _value(batch, name, ours)
+        left_out = name in _ANSWERS or (name == "edge_attr" and not getattr(model, "needs_edge_attr", True))
+        value = None if left_out and name not in required else _value(batch, name, ours)
         if value is None:
             if name in required:
                 raise ConfigError(

@@ -100,7 +100,7 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
     except ConfigError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:  # an option of a wrong kind, or one that is set here
-        raise ConfigError(f"[model] does not fit a {kind.__name__}: {error}.") from error
+        raise ConfigError(f"[model] does not fit a {kind.__name__}: {str(error).rstrip('.')}.") from error
     if task is not None:
         model.to(task.device)
         bind: Any = getattr(model, "bind", None)

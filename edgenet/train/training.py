@@ -70,8 +70,8 @@ class Fitting(Training):
             )
         self.device = device_of(self.model, table.device)
         self.dtype = dtype_of(self.model, table.dtype)
-        seed = self.seed if self.seed is not None else int(torch.randint(2**31, ()))
-        self.generator.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):  # the order of batches must not change what the model draws
+            self.generator.manual_seed(int(torch.randint(2**31, ())) if self.seed is None else self.seed)
 
     # ---------------------------------------------------------------- the optimizer
     @property

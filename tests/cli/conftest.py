@@ -4,6 +4,7 @@ import pytest
 import torch_geometric.nn as pyg
 
 from edgenet.cli import main
+from edgenet.compress import CALLBACKS, Callback
 from edgenet.data import load
 from edgenet.pretrained import save_pretrained
 
@@ -53,6 +54,19 @@ def train(run):
         return out
 
     return train
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """What --set makes of a training that is interrupted before its third epoch."""
+
+    class Interrupt(Callback):
+        def before_epoch(self, training):
+            if training.epoch == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setitem(CALLBACKS, "interrupt", Interrupt)
+    return 'callback=[{kind="interrupt"}]'
 
 
 @pytest.fixture

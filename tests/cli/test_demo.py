@@ -35,10 +35,15 @@ def test_the_demo_replaces_its_own_folder_and_nothing_of_the_user(run, tmp_path)
 @pytest.mark.parametrize(
     "arguments, says",
     [
+        ([*DEMO, "--ratio", "inf"], "got 'inf'"),
+        ([*DEMO, "--epochs", "0"], "--epochs: a whole number from 1 is wanted, got '0'"),
+        ([*DEMO, "--seed", "99999999999"], "--seed: a whole number from 0 to 4,294,967,295 is wanted"),
+        ([*DEMO, "--out", "file"], "file is a file"),
+        ([*DEMO, "--out", "file/demo"], "file is a file, and file/demo is to be a folder"),
         (["demo", "source_localisation"], "one graph with classes of nodes"),
-        ([*DEMO, "--ratio", "0.5"], "--ratio is at least 1"),
+        ([*DEMO, "--ratio", "0.5"], "--ratio: a number of at least 1 is wanted, got '0.5'"),
     ],
 )
-def test_a_demo_that_cannot_be_given_says_why(run, arguments, says):
-    code, _, err = run(*arguments)
-    assert code == 2 and says in err
+def test_a_demo_that_cannot_be_given_says_why(refused, arguments, says, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert says in refused(*arguments)

@@ -5,6 +5,9 @@ import tomllib
 import pytest
 
 from edgenet import checkpoint
+from edgenet.data import load
+from edgenet.models import NodeClassifier
+from edgenet.train import fit, run_seeds
 
 
 def test_a_run_is_shown_with_its_configuration_seeds_tensors_and_pictures(train, run):
@@ -22,26 +25,17 @@ def test_a_run_is_shown_with_its_configuration_seeds_tensors_and_pictures(train,
     assert sum(numbers) == total
 
 
-def test_an_unfinished_run_says_where_it_can_go_on(run, monkeypatch):
-    import edgenet.train as module
-
-    epoch = module._epoch
-
-    def stop(task, run, bar):
-        if run.epoch == 3:
-            raise KeyboardInterrupt
-        return epoch(task, run, bar)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_epoch", stop)
-        often = ["--set", "training.checkpoint_epochs=1"]
-        assert run("train", "karate", "--seeds", "2", "--epochs", "5", *often)[0] == 130
+def test_an_unfinished_run_says_where_it_can_go_on(run, interrupt):
+    often = ["--set", "training.checkpoint_epochs=1"]
+    assert run("train", "karate", "--seeds", "2", "--epochs", "5", *often, "--set", interrupt)[0] == 130
     _, out, _ = run("inspect", "runs/karate-gat")
     assert "can go on from epoch 2" in out and "not begun" in out
     assert "go on with: edgenet train runs/karate-gat --resume" in out
 
 
-@pytest.mark.parametrize("name", ["seed-0/model.pt", "seed-0/metrics.jsonl", "config.toml"])
+@pytest.mark.parametrize(
+    "name", ["seed-0/result.json", "seed-0/model/config.json", "seed-0/metrics.jsonl", "config.toml"]
+)
 def test_a_damaged_file_of_a_run_is_refused_by_name(train, run, tmp_path, name):
     train()
     file = tmp_path / "runs" / "karate-gat" / name
@@ -53,8 +47,28 @@ def test_a_damaged_file_of_a_run_is_refused_by_name(train, run, tmp_path, name):
 def test_a_checkpoint_of_something_else_is_refused_by_name(train, run, tmp_path):
     train()
     own = tmp_path / "runs" / "karate-gat" / "seed-0"
-    (own / "model.pt").unlink()
+    (own / "result.json").unlink()
     for content in ([1], {"epoch": "x"}):
         checkpoint.save(own / "checkpoint.pt", content)
         code, _, err = run("inspect", "runs/karate-gat")
-        assert code == 2 and "checkpoint.pt: is no state of a training run" in err
+        assert code == 2 and "checkpoint.pt: is no state of a training" in err
+
+
+def test_what_fit_leaves_in_a_folder_is_shown_too(run):
+    data = load("karate").train[0]
+    fit(NodeClassifier(data.num_features, 4, layer="gcn"), data, epochs=2, folder="mine", progress=False)
+    code, out, err = run("inspect", "mine")
+    assert code == 0, err
+    assert "done" in out and "NodeClassifier," in out and "convs.0" in out and "--resume" not in out
+
+
+def test_seeds_of_a_model_of_ones_own_are_shown_with_their_settings(run):
+    data = load("karate").train[0]
+
+    def make():
+        return NodeClassifier(data.num_features, 4, layer="gcn")
+
+    run_seeds(make, data, epochs=2, seeds=[0, 1], folder="mine", progress=False)
+    code, out, err = run("inspect", "mine")
+    assert code == 0, err
+    assert tomllib.loads(out[: out.index("seed  state")])["training"]["epochs"] == 2 and "2 of 2 done" in out

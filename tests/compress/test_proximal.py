@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from cases import GRAPHS
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -13,6 +12,7 @@ from edgenet.errors import PlanError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.phi import Additive
+from edgenet.testing import GRAPHS
 
 from compress.steps import Steps  # isort: skip
 

@@ -5,11 +5,11 @@ import io
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import GRAPHS
 from torch import nn
 
 from edgenet import Graph, to_edgenet
 from edgenet.errors import ShapeError
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 EDGES = GRAPH.edge_index

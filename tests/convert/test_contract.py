@@ -5,11 +5,12 @@ import io
 
 import pytest
 import torch
-from cases import CONVERTER_CASES, GRAPHS
+from cases import CONVERTER_CASES
 
 from edgenet import to_edgenet
 from edgenet.convert import CONVERTERS, Converted
 from edgenet.graph import Graph
+from edgenet.testing import GRAPHS
 
 cases = pytest.mark.parametrize("case", CONVERTER_CASES, ids=str)
 DIRECTED = GRAPHS["directed"]

@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import GRAPHS
 from torch import nn
 
 from edgenet import EdgeNetConv, NodeClassifier, ops, to_edgenet
@@ -15,6 +14,7 @@ from edgenet.graph import Graph
 from edgenet.nn import specializations as nets
 from edgenet.phi import EdgeVarying
 from edgenet.structured import TensorTrain
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 SQUARE = [name for name in GRAPHS if name != "zero_nodes"]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import CONVERTER_CASES, GRAPHS
+from cases import CONVERTER_CASES
 from torch import nn
 from torch.nn.utils import prune
 from torch_geometric.explain import AttentionExplainer, Explainer, GraphMaskExplainer, ModelConfig
@@ -13,6 +13,7 @@ from torch_geometric.utils import get_embeddings
 
 from edgenet import freeze_attention, to_edgenet
 from edgenet.nn.pyg_door import PygDoor
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 EDGES = GRAPH.edge_index

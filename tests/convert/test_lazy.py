@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import GRAPHS
 from torch import nn
 from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from edgenet import compress, to_edgenet
+from edgenet.testing import GRAPHS
 
 EDGES = GRAPHS["directed"].edge_index
 BIPARTITE = torch.tensor([[0, 3, 3, 1], [1, 0, 1, 1]])  # 4 sources, 3 targets

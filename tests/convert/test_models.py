@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torch_geometric.nn as pyg
-from cases import GRAPHS, random_graph
 from torch import nn
 from torch_geometric.explain import Explainer, GNNExplainer, ModelConfig
 
@@ -15,6 +14,7 @@ from edgenet import EdgeNetConv, to_edgenet
 from edgenet.convert import Converted
 from edgenet.errors import PlanError
 from edgenet.nn.keep import keep_inputs_
+from edgenet.testing import GRAPHS, random_graph
 
 GRAPH = GRAPHS["directed"]
 EDGES = GRAPH.edge_index

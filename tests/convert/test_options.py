@@ -6,11 +6,12 @@ import inspect
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import CONVERTER_CASES, GRAPHS
+from cases import CONVERTER_CASES
 from torch import nn
 
 from edgenet import freeze_attention, to_edgenet
 from edgenet.errors import ShapeError
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 EDGES = GRAPH.edge_index

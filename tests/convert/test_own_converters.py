@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch import nn
 from torch_geometric.nn import GCNConv, MessagePassing
 
@@ -12,6 +11,7 @@ from edgenet.convert.pyg import check_converter
 from edgenet.errors import ConversionError
 from edgenet.nn.lift import LinearLift
 from edgenet.phi import ShiftOperator
+from edgenet.testing import GRAPHS
 
 EDGES = GRAPHS["directed"].edge_index
 

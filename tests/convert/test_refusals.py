@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.utils.prune
 import torch_geometric.nn as pyg
-from cases import GRAPHS
 from torch import nn
 
 from edgenet import freeze_attention, to_edgenet
 from edgenet.errors import ConversionError, ShapeError
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 EDGES = GRAPH.edge_index

@@ -11,12 +11,12 @@ import pytest
 import scipy.sparse
 import torch
 import torch_geometric.utils as pyg
-from cases import GRAPHS
 from torch_geometric import EdgeIndex
 from torch_geometric.data import Data
 
 from edgenet.errors import EdgeIndexError, ShapeError
 from edgenet.graph import Graph
+from edgenet.testing import GRAPHS
 
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 

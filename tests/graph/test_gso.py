@@ -6,7 +6,6 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import get_laplacian
 
@@ -15,6 +14,7 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.nn import specializations as nets
+from edgenet.testing import GRAPHS, random_graph
 
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 weighted = pytest.mark.parametrize("weighted", [False, True])

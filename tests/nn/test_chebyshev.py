@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from cases import random_graph
 
 from edgenet import EdgeNetConv
 from edgenet.errors import ShapeError
 from edgenet.nn.taps import Chebyshev, GraphIsomorphism, Stacks
 from edgenet.phi import Attention, EdgeVarying, ShiftOperator
 from edgenet.structured import Kronecker, StructuredLinear
+from edgenet.testing import random_graph
 
 GRAPH = random_graph(13, 47)
 

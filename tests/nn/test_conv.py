@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch import Tensor, nn
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
@@ -19,6 +18,7 @@ from edgenet.graph import Graph
 from edgenet.nn import SPECIALIZATIONS, EdgeNetConv, Parallel, SpectralConv, lift, specializations, taps
 from edgenet.nn.shortcuts import Route
 from edgenet.phi import Attention, EdgeMatrix, EdgeVarying, Phi, ShiftOperator
+from edgenet.testing import GRAPHS
 
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 close = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-10)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 
 from edgenet import EdgeNetConv, NodeClassifier, ops, phi
 from edgenet.nn import specializations as nets
 from edgenet.nn import taps
+from edgenet.testing import GRAPHS, random_graph
 
 LAYERS = {
     "gat": lambda: nets.gat(5, 3, heads=2),

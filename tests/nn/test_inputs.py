@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layers import EDGES, NODES
 
 from edgenet.errors import ShapeError, SupportError
 from edgenet.nn import specializations as nets
+from edgenet.testing.layer.case import EDGES, NODES
 
 
 @pytest.mark.parametrize("width", [2, 8])

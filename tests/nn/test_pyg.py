@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch import Tensor, nn
 from torch_geometric.nn import ARMAConv, GATConv, GATv2Conv, GCNConv, SGConv, TAGConv
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, specializations
+from edgenet.testing import GRAPHS
 
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from layers import EDGES, NODES
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -15,6 +14,7 @@ from edgenet.errors import PlanError
 from edgenet.nn import specializations as nets
 from edgenet.nn.keep import combined, keep_inputs_, keep_taps_
 from edgenet.selection import zeros_of
+from edgenet.testing.layer.case import EDGES, NODES
 
 
 class Silent(nn.Module):

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from layers import EDGES, LAYERS, NODES, fresh
-from plainly import moved, plainly
+from layers import LAYERS, fresh
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch_geometric.explain import AttentionExplainer, Explainer, GNNExplainer, GraphMaskExplainer
 from torch_geometric.utils import get_embeddings
-from touches import Counted, doubled
 
 from edgenet import EdgeNetConv, to_edgenet
 from edgenet.nn import specializations as nets
+from edgenet.testing.layer.case import EDGES, NODES
+from edgenet.testing.plainly import moved, plainly
+from edgenet.testing.touches import Counted, doubled
 
 #: a layer of every specialization and of every converter
 NAMES = [name for name, case in LAYERS.items() if len(case.widths) == 2 or name.startswith("to_edgenet")]

@@ -3,7 +3,6 @@
 import oracles
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops.kernels.attention_v2 import ATTENTION_V2, composed
+from edgenet.testing import GRAPHS, random_graph
 
 backends = pytest.mark.parametrize("backend", ops.available("attention_v2"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

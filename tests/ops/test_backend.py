@@ -6,12 +6,12 @@ import sys
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgenet import ops
 from edgenet.errors import BackendError
 from edgenet.ops import backend
+from edgenet.testing import GRAPHS
 
 NAMES = backend.ops()
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import random_graph
 
 from edgenet import ops
+from edgenet.testing import random_graph
 
 GRAPH = random_graph(40, 300)
 HEADS = pytest.mark.parametrize("heads", [1, 3, 8, 13])  # few and many heads have loops of their own

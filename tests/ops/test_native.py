@@ -9,7 +9,6 @@ from pathlib import Path
 import oracles
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from edgenet import ops
 from edgenet.errors import EdgeIndexError
 from edgenet.graph import Graph
 from edgenet.ops import backend, native
+from edgenet.testing import GRAPHS, random_graph
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiled kernels here")
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from cases import random_graph
 from torch.nn.utils import prune
 
 from edgenet import EdgeNetConv, ops, phi
@@ -11,6 +10,7 @@ from edgenet.errors import BackendError, EdgeIndexError
 from edgenet.graph import Graph
 from edgenet.nn import specializations as nets
 from edgenet.ops import native
+from edgenet.testing import random_graph
 
 GRAPH = random_graph(9, 30)
 

@@ -3,13 +3,13 @@
 import oracles
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.ops.kernels.segment_softmax import _segment_softmax
+from edgenet.testing import GRAPHS, random_graph
 
 backends = pytest.mark.parametrize("backend", ops.available("segment_softmax"))
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

@@ -4,12 +4,12 @@ import oracles
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import random_graph
 from torch.autograd.functional import jacobian
 from torch.func import functional_call, grad, jacfwd, jacrev, vmap
 
 from edgenet.convert import to_edgenet
 from edgenet.nn.specializations import SPECIALIZATIONS
+from edgenet.testing import random_graph
 
 EDGES = torch.cat([random_graph(6, 8).edge_index, random_graph(6, 8).edge_index.flip(0)], 1)  # for spectral layers
 layers = pytest.mark.parametrize("name", SPECIALIZATIONS)

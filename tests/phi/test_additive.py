@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pytest
 import torch
-from cases import GRAPHS
 
 from edgenet.errors import ShapeError
 from edgenet.estimators import SpAM
@@ -14,6 +13,7 @@ from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.phi import Additive
 from edgenet.phi.spline_functions import SplineFunctions
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]  # 13 nodes, 47 edges
 LINK = {"identity": lambda s: s, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "softplus": lambda s: s.exp().log1p()}

@@ -5,13 +5,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import GRAPHS
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.phi import Attention, AttentionV2, DotProduct
 from edgenet.structured import Kronecker
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 KINDS = pytest.mark.parametrize("kind", [Attention, AttentionV2])

@@ -5,13 +5,13 @@ import re
 
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.phi import EdgeMatrix, EdgeVarying
 from edgenet.phi.rows import important_nodes
+from edgenet.testing import GRAPHS, random_graph
 
 GRAPH = GRAPHS["directed"]  # has repeated edges, self-loops and an isolated node
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 from oracles import assert_near
 
 from edgenet import gso, ops
@@ -16,6 +15,7 @@ from edgenet.phi.corrections import Corrections
 from edgenet.phi.rows import community_rank
 from edgenet.phi.whole_tensor import fit_, whole_tensor
 from edgenet.structured import LowRank, TensorTrain, structure
+from edgenet.testing import GRAPHS, random_graph
 
 GRAPH = GRAPHS["directed"]  # has repeated edges, self-loops and an isolated node
 FORMS = {

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
-from cases import GRAPHS, PHI_CASES
+from cases import PHI_CASES
 
 from edgenet.errors import PlanError, SupportError
 from edgenet.phi import Attention, EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
 from edgenet.structured import Kronecker
+from edgenet.testing import GRAPHS
 
 DIRECTED = GRAPHS["directed"]
 cases = pytest.mark.parametrize("case", PHI_CASES, ids=str)

@@ -6,7 +6,6 @@ import io
 import numpy as np
 import pytest
 import torch
-from cases import GRAPHS, random_graph
 from torch import nn
 
 from edgenet import from_pretrained, save_pretrained
@@ -16,6 +15,7 @@ from edgenet.nn import EdgeNetConv
 from edgenet.phi import EdgeFactored, EdgeMatrix, EdgeVarying
 from edgenet.phi.rows import ByEdge, ByEdgeId
 from edgenet.phi.rows.shared import narrow, shared
+from edgenet.testing import GRAPHS, random_graph
 
 GRAPH = GRAPHS["directed"]  # has repeated edges, self-loops and an isolated node
 N = 13

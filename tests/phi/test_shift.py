@@ -3,12 +3,12 @@
 import oracles
 import pytest
 import torch
-from cases import GRAPHS
 
 from edgenet import gso
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.phi import ShiftOperator, ShiftProduct
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 Z = torch.zeros(13, 1, 2, dtype=torch.float64)

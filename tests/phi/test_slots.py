@@ -5,7 +5,6 @@ import io
 
 import pytest
 import torch
-from cases import GRAPHS
 from oracles import assert_near
 
 from edgenet.errors import ShapeError, SupportError
@@ -14,6 +13,7 @@ from edgenet.nn import EdgeNetConv, specializations
 from edgenet.nn.taps import Jacobi, NodeVarying
 from edgenet.phi import EdgeMatrix, EdgeVarying
 from edgenet.structured import STRUCTURES, Dense, LowRank, TensorTrain, family, structure
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 #: Families by what makes one of an (edges, K H) table. Unitary ones are square, and no table is.

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.swa_utils import AveragedModel
 
 from edgenet.errors import SupportError
 from edgenet.nn import EdgeNetConv
 from edgenet.nn import specializations as nets
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 X = torch.zeros(13, 5, dtype=torch.float64)

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from edgenet.errors import SupportError
 from edgenet.nn import EdgeNetConv
 from edgenet.nn import specializations as nets
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 N = 13

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import GRAPHS
 from torch import nn
 from torch.nn.utils import parametrizations, prune, remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
 from torch.nn.utils.parametrize import remove_parametrizations
@@ -13,6 +12,7 @@ from edgenet.errors import CheckpointError
 from edgenet.models import NodeClassifier
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import StructuredLinear
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["path"]
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")

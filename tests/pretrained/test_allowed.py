@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import GRAPHS
 from torch import nn
 
 from edgenet.errors import CheckpointError
@@ -16,6 +15,7 @@ from edgenet.nn.taps import Taps
 from edgenet.phi import Attention
 from edgenet.pretrained import allowed, building, describing, from_pretrained, making, recipe, save_pretrained
 from edgenet.pretrained.allowed import allow
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["path"]
 

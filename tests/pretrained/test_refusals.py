@@ -9,7 +9,6 @@ import struct
 import pytest
 import safetensors.torch
 import torch
-from cases import GRAPHS
 from torch import nn
 
 from edgenet.compress import compress_
@@ -17,6 +16,7 @@ from edgenet.errors import CheckpointError
 from edgenet.models import NodeClassifier
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import StructuredLinear, Unitary
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["path"]
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from cases import CONVERTER_CASES, GRAPHS, STRUCTURE_CASES
+from cases import CONVERTER_CASES, STRUCTURE_CASES
 from torch import nn
 
 from edgenet.compress import compress_, pool_, report
@@ -18,6 +18,7 @@ from edgenet.nn import SPECIALIZATIONS, EdgeNetConv, Parallel
 from edgenet.phi import PHIS
 from edgenet.pretrained import fingerprint, from_pretrained, save_pretrained
 from edgenet.structured import Hashed, HashPool, Kronecker, StructuredLinear, shared_pools
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["path"]
 N, E = GRAPH.num_nodes, GRAPH.num_edges

@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from cases import GRAPHS
 
 from edgenet.estimators import QuantilePath
 from edgenet.nn import specializations
 from edgenet.selection import tap_features
+from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
 NODES, EDGES = GRAPH.num_nodes, GRAPH.num_edges

@@ -11,8 +11,9 @@ from torch.nn.utils import parametrize
 
 from edgenet.compress import Budget, Plan, compress_, search
 from edgenet.errors import PlanError
-from edgenet.structured import STRUCTURES, Dense, Doped, LowRank, StructuredMatrix, check_family, family, name_of
+from edgenet.structured import STRUCTURES, Dense, Doped, LowRank, StructuredMatrix, family, name_of
 from edgenet.structured.read import read, read_rows
+from edgenet.testing.structure import check_family
 
 
 class Scaled(StructuredMatrix):

@@ -3,12 +3,12 @@
 import oracles
 import pytest
 import torch
-from cases import random_graph
 
 from edgenet import NodeClassifier, ops
 from edgenet.errors import ShapeError
 from edgenet.nn import SPECIALIZATIONS
 from edgenet.structured import SparseSignal, StructuredLinear, sparse_features
+from edgenet.testing import random_graph
 
 
 def bag_of_words(nodes=13, words=40, density=0.1):

@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+#: Where these classes say that they are from: shortcuts know the library's own classes by it, and pass them by.
+_ELSEWHERE = "somebody_else"
+
 
 class Doubled(nn.Module):
     """An adapter: twice what it wraps, of which it has every other attribute, as tuner layers do."""
+
+    __module__ = _ELSEWHERE
 
     def __init__(self, wrapped: nn.Module, count: Counted) -> None:
         super().__init__()
@@ -76,7 +81,9 @@ def subclass(model: nn.Module, path: str) -> tuple[nn.Module, Counted]:
     """The class of a user, which only changes ``forward``."""
     module, count = model.get_submodule(path), Counted()
 
-    class Foreign(type(module)):
+    class Foreign(type(module)):  # type: ignore[misc]  # a base that is known when it runs
+        __module__ = _ELSEWHERE
+
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             count()
             return doubled(super().forward(*args, **kwargs))
@@ -88,7 +95,12 @@ def subclass(model: nn.Module, path: str) -> tuple[nn.Module, Counted]:
 def _hook(register: str, result: Callable[..., Any]) -> Callable[[nn.Module, str], tuple[nn.Module, Counted]]:
     def touch(model: nn.Module, path: str) -> tuple[nn.Module, Counted]:
         count = Counted()
-        getattr(model.get_submodule(path), register)(lambda *args: (count(), result(*args))[1])
+
+        def hook(*args: Any) -> Any:
+            count()
+            return result(*args)
+
+        getattr(model.get_submodule(path), register)(hook)
         return model, count
 
     return touch
@@ -125,6 +137,8 @@ ON_MODULES = DOUBLE_OUTPUT | DOUBLE_INPUT | DOUBLE_GRADIENT
 
 # --- on parameters ----------------------------------------------------------------------------------------------------
 class Double(nn.Module):
+    __module__ = _ELSEWHERE
+
     def forward(self, x: Tensor) -> Tensor:
         return 2 * x
 
@@ -148,7 +162,7 @@ def old_weight_norm(module: nn.Module, name: str) -> Callable[[], Tensor]:
 
 def new_weight_norm(module: nn.Module, name: str) -> Callable[[], Tensor]:
     parametrizations.weight_norm(module, name)
-    parts = module.parametrizations[name]
+    parts: Any = module.get_submodule(f"parametrizations.{name}")
     with torch.no_grad():
         parts.original0.mul_(1.5)
     return lambda: torch._weight_norm(parts.original1, parts.original0, 0)
@@ -156,7 +170,8 @@ def new_weight_norm(module: nn.Module, name: str) -> Callable[[], Tensor]:
 
 def parametrized(module: nn.Module, name: str) -> Callable[[], Tensor]:
     parametrize.register_parametrization(module, name, Double())
-    return lambda: 2 * module.parametrizations[name].original
+    parts: Any = module.get_submodule(f"parametrizations.{name}")
+    return lambda: 2 * parts.original
 
 
 #: Each replaces a parameter, and returns a function that says what the parameter has become.

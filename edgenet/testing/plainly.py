@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgenet import EdgeNetConv, ops
+from edgenet import ops
 from edgenet.graph import Graph
+from edgenet.nn import EdgeNetConv
 from edgenet.nn.taps import Chebyshev, Jacobi, Stacks
 
 #: (layer, graph, (E, H) weights, (N, H, C) signal) -> (N, H, C)
@@ -36,7 +37,7 @@ def plainly(move: Move = moved) -> Iterator[None]:
     """
 
     def forward(
-        conv: EdgeNetConv,
+        conv: Any,
         x: Any,
         edge_index: Any,
         *,
@@ -51,7 +52,7 @@ def plainly(move: Move = moved) -> Iterator[None]:
             )
         pair = isinstance(x, tuple)
         source, target = x if pair else (x, x)
-        nodes = size[1] if target is None else len(target)
+        nodes = size[1] if target is None and size is not None else len(target)
         graph, edge_weight, edge_attr = given(conv, edge_index, nodes, len(source), edge_weight, edge_attr)
 
         z, z_target = conv.lift(source), None
@@ -84,7 +85,7 @@ def filled(x: Tensor | None) -> Tensor | None:
 
 
 def given(
-    conv: EdgeNetConv, edge_index: Any, nodes: int, sources: int, weight: Tensor | None, features: Tensor | None
+    conv: Any, edge_index: Any, nodes: int, sources: int, weight: Tensor | None, features: Tensor | None
 ) -> tuple[Graph, Tensor | None, Tensor | None]:
     """The graph that is walked. Loops that are added weigh ``loop_weight`` and have the features ``fill_value``."""
     graph, values = Graph.of(edge_index, nodes, sources)
@@ -101,7 +102,7 @@ def given(
     return graph, weight, features
 
 
-def walked(conv: EdgeNetConv, z: Tensor, hop: Callable[..., Tensor], weights: Tensor, graph: Graph) -> list[Tensor]:
+def walked(conv: Any, z: Tensor, hop: Callable[..., Tensor], weights: Tensor, graph: Graph) -> list[Tensor]:
     """The signals that the taps combine: of the hops that count, or of a recursion of their own."""
     taps = conv.taps
     kind = taps
@@ -137,6 +138,6 @@ def each_block(matrix: nn.Module, u: Tensor, blocks: int) -> Tensor:
     return torch.cat([part @ block.mT for part, block in pairs], -1)
 
 
-def entries(matrix: nn.Module) -> Tensor:
+def entries(matrix: Any) -> Tensor:
     """W, as a call uses it."""
     return matrix(torch.eye(matrix.shape[1])).mT

@@ -1,0 +1,176 @@
+"""Stack: layers one after the other, which all models share, whatever they make of the last one's signal."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from edgenet.errors import ConfigError
+from edgenet.hub import Pretrained
+from edgenet.models.layers import activation as named_activation
+from edgenet.models.layers import layer_options, make_layer, out_width
+from edgenet.structured import SparseSignal
+
+
+class Stack(nn.Module, Pretrained, ABC):
+    """The layers of a model, with what stands around each: dropout, a skip connection, an activation.
+
+    Every layer is as wide as the one before says that its output is. A model adds what comes after the last one, and
+    its ``forward`` calls ``walked``.
+
+    Args:
+        in_channels, layer, hidden_channels, num_layers, dropout, attention_dropout, heads, skip, activation: as of
+            ``NodeClassifier``.
+        last: (channels, heads) of the last layer, where it gives the scores: its heads are averaged. None: it is a
+            hidden layer like the others.
+        options: of the layer.
+
+    Raises:
+        ConfigError: if the layer or one of its options is unknown, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        *,
+        layer: str,
+        hidden_channels: int,
+        num_layers: int,
+        dropout: float,
+        attention_dropout: float | None,
+        heads: int | None,
+        skip: bool,
+        activation: str,
+        last: tuple[int, int | None] | None,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self._config: dict[str, Any] = {}  # what ``config`` gives; each model says it
+        check_ranges(num_layers=num_layers, hidden_channels=hidden_channels, heads=heads)
+        if last is not None:
+            check_ranges(out_channels=last[0], out_heads=last[1])
+        for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+            if share is not None and not 0 <= share < 1:
+                raise ConfigError(f"{name} is a probability in [0, 1), got {share}.")
+        self.dropout, self.num_layers = nn.Dropout(dropout), num_layers
+        self.convs, self.skips = nn.ModuleList(), nn.ModuleList()
+        if attention_dropout is not None:
+            options = {**options, "dropout": attention_dropout}
+        width: Any = tuple(in_channels) if isinstance(in_channels, Sequence) else in_channels
+        for depth in range(num_layers):
+            scores = last is not None and depth == num_layers - 1
+            channels, count = last if scores and last else (hidden_channels, heads)
+            conv = make_layer(layer, width, channels, _with_heads(layer, options, count, average=scores))
+            wide = out_width(conv, channels)
+            if scores and wide != channels:
+                raise ConfigError(f"layer {layer!r} cannot average its heads; out_heads must be 1, got {count}.")
+            self.convs.append(conv)
+            if skip:
+                self.skips.append(linear(width[1] if isinstance(width, tuple) else width, wide))
+            width = wide
+        #: features of what the last layer gives; -1 if its first input decides
+        self.width = width
+        self.activation = named_activation(activation)
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able arguments that rebuild the model."""
+        return dict(self._config)
+
+    def arguments(self) -> dict[str, Any]:
+        """All of the constructor's; saved models are made by them."""
+        return self.config()
+
+    @property
+    def needs_edge_attr(self) -> bool:
+        """Whether a layer was made for edge features; layers of others are taken to be."""
+        return any(getattr(conv, "needs_edge_attr", True) for conv in self.convs)
+
+    def bind(self, edges: Any, num_nodes: int | None = None) -> Self:
+        """Give tables of edge weights and node taps their graph; see ``EdgeNetConv.bind``."""
+        for conv in self.convs:
+            bind = getattr(conv, "bind", None)  # layers of others have no tables
+            if bind is not None:
+                bind(edges, num_nodes)
+        return self
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew. Tables keep the graph they are bound to."""
+        reset_(*self.convs, *self.skips)
+
+    def readers(self, depth: int) -> list[str] | None:
+        """Paths of the modules that read the output of a layer through functions of single channels, in a model without
+        skip connections; None if something reads it otherwise."""
+        return [f"convs.{depth + 1}"] if depth + 1 < self.num_layers else []
+
+    @abstractmethod
+    def forward(self, x: Tensor, edge_index: Any) -> Tensor:
+        """The scores; models take more than these two."""
+
+    def walked(
+        self,
+        x: Any,
+        edge_index: Any,
+        *values: Tensor,
+        drop: bool,
+        **given: Tensor | None,
+    ) -> Tensor:
+        """The signal after the last layer, before any activation.
+
+        Args:
+            x: signal of the nodes; may be sparse.
+            edge_index: the edges.
+            values: what layers take third, by position.
+            drop: whether features of every layer's input are dropped, in training.
+            given: what layers take by name; None where it did not come.
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        if isinstance(x, Tensor) and x.layout != torch.strided:
+            x = SparseSignal.of(x)
+        for depth in range(self.num_layers):
+            if drop:
+                x = x.dropout(self.dropout.p, self.training) if isinstance(x, SparseSignal) else self.dropout(x)
+            y = self.convs[depth](x, edge_index, *values, **given)
+            if len(self.skips):
+                y = y + self._skipped(depth, x)
+            x = y if depth == self.num_layers - 1 else self.activation(y)
+        return x
+
+    def _skipped(self, depth: int, x: Tensor | SparseSignal) -> Tensor:
+        skip: Any = self.skips[depth]
+        if not isinstance(x, SparseSignal):
+            return skip(x)
+        return skip(x.to_dense()) if is_lazy(skip.weight) else x.times(skip.weight) + skip.bias
+
+
+def linear(in_features: int, out_features: int) -> nn.Linear:
+    """A linear map, whose first input decides a size of -1."""
+    return nn.LazyLinear(out_features) if in_features == -1 else nn.Linear(in_features, out_features)
+
+
+def reset_(*parts: nn.Module) -> None:
+    """Draw the parameters of modules anew, of those that have any of their own."""
+    for part in parts:
+        reset = getattr(part, "reset_parameters", None)
+        if reset is not None:
+            reset()
+
+
+def check_ranges(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"{name} is 1 or more, got {number}.")
+
+
+def _with_heads(layer: str, options: dict[str, Any], heads: int | None, average: bool) -> dict[str, Any]:
+    """The options of a layer with so many heads, side by side or averaged."""
+    if heads is None:
+        return options
+    known = layer_options(layer)
+    if "heads" not in known:
+        raise ConfigError(f"layer {layer!r} has no heads; leave out heads and out_heads.")
+    return {**options, "heads": heads, **({"concat": False} if average and "concat" in known else {})}
