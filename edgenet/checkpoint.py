@@ -193,6 +193,8 @@ def _plain(value: Any, tensors: dict[str, Tensor], file: str, where: str) -> Any
     """The JSON-able form of a nested state; its tensors go into ``tensors``."""
     if isinstance(value, Tensor):
         name = where or "value"
+        if name in tensors:  # keys 1 and "1", or "a/b" beside "a" with a "b" in it
+            name = f"{name}#{len(tensors)}"
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {_TENSOR: name}
     if isinstance(value, dict):

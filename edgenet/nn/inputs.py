@@ -155,9 +155,7 @@ def _graph(
     return graph, values
 
 
-def _set_values(
-    layer: Layer, given: Inputs, stored: Any, values: Any, edge_weight: Any, edge_attr: Any
-) -> None:
+def _set_values(layer: Layer, given: Inputs, stored: Any, values: Any, edge_weight: Any, edge_attr: Any) -> None:
     """Edge weights and features, from where they came: by name, as the third argument, with a sparse adjacency."""
     phi = layer.phi
     if values is not None:  # the third argument, by position

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch_geometric.data import HeteroData
 from torch_geometric.data.data import BaseData
 
 from edgenet.errors import ShapeError
@@ -24,6 +25,7 @@ class Batch:
         whole: a PyG ``Data`` or ``Batch``, or a tuple of inputs.
         target: what the model should say of ``rows``.
         rows: (R,) rows of the model's output that count; None: all.
+        kind: of the nodes to learn of, where a graph has several kinds and the model answers for each.
         values: fields that stand for those of the same name in ``whole``.
         kept: what was computed once for ``whole``: its edges sorted, its features sparse. Batches of one graph share
             it.
@@ -32,6 +34,7 @@ class Batch:
     whole: Any
     target: Any
     rows: Tensor | None = None
+    kind: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -48,8 +51,8 @@ class Batch:
     def get(self, name: str, default: Any = None) -> Any:
         """A field by its name."""
         value = self._fields.get(name)
-        if value is None and name.endswith("_dict"):  # of a graph of several kinds
-            value = getattr(self.whole, name, None)
+        if value is None and isinstance(self.whole, HeteroData):  # a model made by to_hetero wants dicts as x
+            value = getattr(self.whole, name if name.endswith("_dict") else f"{name}_dict", None) or None
         return default if value is None else value
 
     def __contains__(self, name: str) -> bool:
@@ -83,8 +86,10 @@ class Batch:
         return self.kept["thin"]
 
 
-def rows_of(output: Any, rows: Tensor | None) -> Any:
-    """The rows of a model's output that count."""
+def rows_of(output: Any, rows: Tensor | None, kind: str | None = None) -> Any:
+    """The rows of a model's output that count; of a graph of several kinds, those of one."""
+    if kind is not None and isinstance(output, Mapping):
+        output = output[kind]
     if rows is None:
         return output
     if not isinstance(output, Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Best:
             improved = metric.better(val, self.val) or (val == self.val and val_loss < self.val_loss)
         if improved:
             self.epoch, self.val, self.val_loss = record["epoch"], val, val_loss
-            self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            self.state = {name: _copied(value) for name, value in model.state_dict().items()}
         again = improved
         if val_loss is not None:
             again = improved or (stop_by == "either" and val_loss < self.lowest_loss)
@@ -56,4 +57,11 @@ class Best:
         """Whether the tensors that were kept are those of the model as it is now."""
         now = model.state_dict()
         same = now.keys() == self.state.keys()
-        return same and all(now[name].shape == value.shape for name, value in self.state.items())
+        return same and all(
+            not isinstance(value, Tensor) or now[name].shape == value.shape for name, value in self.state.items()
+        )
+
+
+def _copied(value: Any) -> Any:
+    """Of a tensor, or of what a module keeps beside its tensors (``get_extra_state``)."""
+    return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -32,24 +32,24 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     """
     if isinstance(batch.whole, tuple):
         return model(*batch.whole)
-    names, required, takes_all = _wanted(model)
-    if takes_all:
+    wanted = _wanted(model)
+    if wanted.whole:
         return model(batch.whole)
     ours = type(model).__module__.startswith(_OURS)
     inputs: list[Any] = []
     named: dict[str, Any] = {}
     gap = False
-    for name in names:
+    for name in wanted.names:
         left_out = name in _ANSWERS or (name == "edge_attr" and not getattr(model, "needs_edge_attr", True))
-        value = None if left_out and name not in required else _value(batch, name, ours)
+        value = None if left_out and name not in wanted.required else _value(batch, name, ours)
         if value is None:
-            if name in required:
+            if name in wanted.required:
                 raise ConfigError(
                     f"{type(model).__name__}.forward wants {name!r}, and the data have {', '.join(batch.names())}. "
                     f"Rename it, or hand in call=, a function (model, batch)."
                 )
             gap = True
-        elif gap:
+        elif gap or name in wanted.named:
             named[name] = value
         else:
             inputs.append(value)
@@ -66,8 +66,18 @@ def _value(batch: Batch, name: str, ours: bool) -> Any:
     return batch.thin() if ours and name == "x" else batch.get(name)
 
 
-def _wanted(model: nn.Module) -> tuple[tuple[str, ...], frozenset[str], bool]:
-    """Names of a forward's arguments, those without a default, and whether it takes a batch whole."""
+class Wanted(NamedTuple):
+    """What a ``forward`` takes: names of its arguments, those without a default, those that are given by name only, and
+    whether it takes a batch whole."""
+
+    names: tuple[str, ...] = ()
+    required: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
+    whole: bool = False
+
+
+def _wanted(model: nn.Module) -> Wanted:
+    """What the ``forward`` of a model takes."""
     inner = model
     while True:  # what wraps a model has no signature of its own
         below = getattr(inner, "_orig_mod", None)
@@ -78,25 +88,31 @@ def _wanted(model: nn.Module) -> tuple[tuple[str, ...], frozenset[str], bool]:
         inner = below
     told = getattr(getattr(inner, "signature", None), "param_names", None)  # PyG's Sequential
     if told:
-        return tuple(told), frozenset(told), False
-    return _named(inner.forward if "forward" in vars(inner) else type(inner).forward)
+        return Wanted(tuple(told), frozenset(told))
+    if "forward" in vars(inner):  # put in its place: it is bound already, and must not be held for ever
+        return _read(list(inspect.signature(inner.forward).parameters.values()))
+    return _named(type(inner))  # type: ignore[arg-type]  # a class can be hashed, whatever its modules do
 
 
 @lru_cache(maxsize=256)
-def _named(forward: Callable[..., Any]) -> tuple[tuple[str, ...], frozenset[str], bool]:
-    """The same, of a function; looking at one takes as long as a small product."""
-    found = list(inspect.signature(forward).parameters.values())
-    if not inspect.ismethod(forward) and not isinstance(forward, partial) and found and found[0].name == "self":
-        found = found[1:]
+def _named(kind: type[nn.Module]) -> Wanted:
+    """The same, of all models of a class; looking at one takes as long as a small product."""
+    found = list(inspect.signature(kind.forward).parameters.values())
+    return _read(found if isinstance(inspect.getattr_static(kind, "forward"), staticmethod) else found[1:])
+
+
+def _read(found: Sequence[inspect.Parameter]) -> Wanted:
+    """The same, of arguments; ``self`` is none of them."""
     cells = [one for one in found if one.kind not in _OPEN]
     required = [one.name for one in cells if one.default is inspect.Parameter.empty]
     if required in (["data"], ["batch"], ["graph"]) and "x" not in _names(cells):
-        return (), frozenset(), True
+        return Wanted(whole=True)
     if not cells:
-        return ("x", "edge_index"), frozenset(("x", "edge_index")), False
+        return Wanted(("x", "edge_index"), frozenset(("x", "edge_index")))
     if required in (["input"], ["inputs"], ["X"]):  # a module that reads features alone
-        return ("x",), frozenset("x"), False
-    return tuple(_names(cells)), frozenset(required), False
+        return Wanted(("x",), frozenset("x"))
+    named = frozenset(one.name for one in cells if one.kind is inspect.Parameter.KEYWORD_ONLY)
+    return Wanted(tuple(_names(cells)), frozenset(required), named)
 
 
 def _names(cells: Sequence[inspect.Parameter]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgenet.errors import ConfigError
 from edgenet.train.shapes import aligned, classes, names_classes
 
 
@@ -103,4 +104,10 @@ class Together:
         self.targets.append(target)
 
     def value(self) -> float:
-        return float(self.function(torch.cat(self.scores), torch.cat(self.targets)))
+        value = self.function(torch.cat(self.scores), torch.cat(self.targets))
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"a metric is one number, and this function gave a {type(value).__name__}: {value}."
+            ) from error

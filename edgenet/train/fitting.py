@@ -9,13 +9,14 @@ from typing import Any
 from torch import nn
 
 from edgenet.config import Settings
+from edgenet.errors import ConfigError
 from edgenet.train.folders import SeedFolder
 from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
 from edgenet.train.result import FitResult
 from edgenet.train.rules import rules_of
 from edgenet.train.task import Task
-from edgenet.train.training import Fitting
+from edgenet.train.training import Fitting, checked
 
 
 def fit(
@@ -78,15 +79,18 @@ def fit(
     own = {name: None if isinstance(value, str) else value for name, value in makers.items()}
     settings = settings_of(settings, changes)
     if seed is not None:
+        if not isinstance(seed, int) or not 0 <= seed < 2**32:
+            raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")
         seed_everything(seed)
     training = Fitting(
-        model, [*callbacks, *rules_of(settings)], task=task, settings=settings, seed=seed,
+        model, [*checked(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed,
         make_optimizer=own["optimizer"], make_scheduler=own["scheduler"],
     )  # fmt: skip
     place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)
     if place is not None and place.done:
+        place.check_seed(seed)
         return place.read(model, settings)
-    sinks = [log] if callable(log) else list(log)
+    sinks: list[Any] = list(log) if isinstance(log, list | tuple) else [log]
     return train(training, place, sinks, f"{type(model).__name__} on {task.name}", progress)
 
 

@@ -71,7 +71,7 @@ class SeedFolder:
 
     def make(self) -> None:
         """The folder, without what a kill in the middle of a write leaves."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        made(self.path)
         for file in (*self.path.glob(".*.tmp"), *self.model.glob(".*.tmp")):
             file.unlink()
 
@@ -87,6 +87,16 @@ class SeedFolder:
     def checkpoint(self) -> Any:
         """The state of the last checkpoint; None where there is none."""
         return checkpoint.load(self.state) if self.state.exists() else None
+
+    def check_seed(self, seed: int | None) -> None:
+        """Refuse to hand out what another seed has done.
+
+        Raises:
+            CheckpointError: if a seed is wanted, and it is not that of the result.
+        """
+        known = read_result(self.path).seed
+        if seed not in (None, known):
+            raise CheckpointError(f"{self.result}: is of seed {known}, and this is seed {seed}. Choose another folder.")
 
     def check_saveable(self, model: nn.Module) -> None:
         """Refuse before hours of training what could not be saved after them.
@@ -127,6 +137,18 @@ class SeedFolder:
             loaded, str(content.get("metric", "")), result.epochs, result.best_epoch, result.val, result.test,
             result.parameters, result.seconds, read_metrics(self.metrics),
         )  # fmt: skip
+
+
+def made(folder: Path) -> None:
+    """Make a folder.
+
+    Raises:
+        ConfigError: if that cannot be, with the system's reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made: {error.strerror}. Choose another folder.") from error
 
 
 def read_result(folder: str | Path) -> SeedResult:

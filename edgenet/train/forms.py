@@ -45,9 +45,8 @@ class Sources:
         if isinstance(thing, Source):
             return thing
         if isinstance(thing, BaseData):
-            mask = f"{split}_mask" if f"{split}_mask" in thing else None
             whole = self._data(thing, f"{self.name}, {split}")
-            return OneGraph(whole, self._kept(whole), mask, self.target, self.name)
+            return OneGraph(whole, self._kept(whole), split, self.target, self.name)
         if isinstance(thing, TensorDataset):
             return Rows([self.place(tensor) for tensor in thing.tensors], self.size)
         if isinstance(thing, DataLoader):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
@@ -20,14 +21,15 @@ class Loaded(Source):
     """What a loader gives: PyG's or torch's, or anything that can be walked over again and again."""
 
     def __init__(self, loader: Iterable[Any], split: str, target: Target, place: Place) -> None:
-        if iter(loader) is loader:
+        if isinstance(loader, Iterator):
             raise ConfigError(
                 f"the {split} data are an iterator, which is used up after one epoch. Hand in a list or a loader."
             )
         self.loader, self.split, self.target, self.place = loader, split, target, place
         self.steps = None
         if isinstance(loader, Sized) and not isinstance(getattr(loader, "dataset", None), IterableDataset):
-            self.steps = len(loader)
+            with contextlib.suppress(TypeError, ValueError, NotImplementedError):  # of batches that fill up, say
+                self.steps = len(loader)
 
     def _batch(self, item: Any) -> Batch:
         item = self.place(item)

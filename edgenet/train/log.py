@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -43,6 +44,12 @@ def read_metrics(path: str | Path) -> list[Record]:
     return records
 
 
+def _line(record: Record) -> str:
+    """A record as a line of JSON, which has no NaN: null stands for numbers that are not finite."""
+    finite = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in record.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
 class JsonLines:
     """One record a line: appended and flushed epoch by epoch.
 
@@ -69,7 +76,7 @@ class JsonLines:
                 f"{self.path}: lacks epochs that checkpoint.pt has (1 to {epoch} are wanted, it has "
                 f"{len(self.records)}). Put the file back, or remove {self.path.parent} to train this seed anew."
             )
-        text = "".join(json.dumps(record) + "\n" for record in self.records).encode()
+        text = "".join(map(_line, self.records)).encode()
         if (self.path.read_bytes() if self.path.exists() else b"") != text:
             checkpoint.write_atomically(self.path, lambda file: file.write(text))
         self._file = self.path.open("a", encoding="utf-8")
@@ -79,7 +86,7 @@ class JsonLines:
             self.start(record["epoch"] - 1)
         self.records.append(record)
         if self._file is not None:
-            self._file.write(json.dumps(record, allow_nan=False) + "\n")
+            self._file.write(_line(record))
             self._file.flush()
 
     def sync(self) -> None:

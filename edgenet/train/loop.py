@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -40,7 +43,9 @@ def train(
         progress: whether there is one.
     """
     table, model, task = training.settings.training, training.model, training.task
-    with fixed_order(training.device.type == "cuda"), default_dtype(training.dtype):
+    cuda = training.device.type == "cuda"
+    # gradients whatever surrounds the call
+    with torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), default_dtype(training.dtype):
         model.to(training.device, training.dtype if table.dtype else None)
         task.prepare(training.device, training.dtype, table.batch_size)
         task.complete(model)
@@ -102,6 +107,9 @@ def _finish(training: Fitting, folder: SeedFolder | None, history: list[Record])
             f"the last model is kept. Train longer, or let it end earlier.",
             stacklevel=4,
         )
+    for name, p in model.named_parameters():  # of the last step no loss has told, where there are no val data
+        if p.requires_grad and not bool(torch.isfinite(p).all()):
+            raise training.diverged(f"{name} of the best model is not finite")
     scores = task.evaluate(model, precision=training.settings.training.precision)
     training.check_finite({f"{name} loss of the best model": score.loss for name, score in scores.items()})
     result = FitResult(
@@ -149,7 +157,13 @@ def _epoch(training: Fitting, bar: Bar) -> None:
     training.record |= {name: score.metric for name, score in scores.items()}
     if "val" in scores:
         training.record["val_loss"] = scores["val"].loss
-    training.check_finite(training.record)
+    training.check_finite({name: training.record[name] for name in ("loss", "val_loss") if name in training.record})
+    for name in ("train", *scores):
+        if not math.isfinite(training.record[name]):
+            raise ConfigError(
+                f"the {task.metric.name} of the {name} data is {training.record[name]} at epoch {training.epoch}, and "
+                f"the loss is not: the metric has no value on such scores and targets. Hand in another metric=."
+            )
     if training.settled():
         training.best.see(training.record, model, task.metric, table.stop_by)
     if training.scheduler is not None:
@@ -157,7 +171,7 @@ def _epoch(training: Fitting, bar: Bar) -> None:
         judged = training.record.get("val_loss", training.record["loss"])
         training.scheduler.step(*([judged] if isinstance(training.scheduler, ReduceLROnPlateau) else []))
     training.call("after_epoch")
-    training.record = {name: _plain(value) for name, value in training.record.items()}
+    training.record = {name: _plain(value, name) for name, value in training.record.items()}
 
 
 def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
@@ -168,11 +182,17 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
         training.output = task.output(training.model, batch)
         scores = task.scores(training.output, batch)
     loss = task.loss(scores, batch.target)
+    if not isinstance(loss, Tensor):
+        raise ConfigError(f"a loss is a tensor of one number, and this one is {loss!r}: a {type(loss).__name__}.")
     if loss.dim():
         raise ConfigError(f"a loss is one number, and this one has shape {tuple(loss.shape)}; take its mean().")
     value = loss.item()
     tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
     penalty = training.penalty()
+    if isinstance(penalty, Tensor) and penalty.dim():
+        raise ConfigError(
+            f"a penalty is one number, and the callbacks' has shape {tuple(penalty.shape)}; take its sum()."
+        )
     total = loss if penalty is None else loss + penalty
     training.check_finite({"loss": value if penalty is None else total.item()})
     if not total.requires_grad:
@@ -217,6 +237,14 @@ def _step(training: Fitting, share: float = 1.0) -> None:
     training.output = None
 
 
-def _plain(value: Any) -> Any:
-    """A number out of a tensor or an array of one number."""
-    return value.item() if hasattr(value, "item") else value
+def _plain(value: Any, name: str) -> Any:
+    """What a file of records can hold: a number out of a tensor of one, a list out of one of several."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"a record holds numbers, text and lists of them, and its {name!r} is a {type(value).__name__}."
+        ) from error
+    return value

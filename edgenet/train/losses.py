@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgenet.errors import ConfigError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.text import did_you_mean
 from edgenet.train.shapes import aligned, classes
 
@@ -19,7 +20,13 @@ Loss = Callable[[Any, Any], Tensor]
 
 def _cross_entropy(scores: Tensor, target: Tensor) -> Tensor:
     scores, target = classes(scores, target)
-    return F.cross_entropy(scores, target.long())
+    try:
+        return F.cross_entropy(scores, target.long())
+    except IndexError as error:  # not looked for before: a look takes as long as the loss
+        raise ShapeError(
+            f"the model gives {scores.shape[-1]} scores a row, for classes 0 to {scores.shape[-1] - 1}, and the "
+            f"targets are {int(target.min())} to {int(target.max())}. Rows without a class belong in no mask."
+        ) from error
 
 
 def _yes_or_no(scores: Tensor, target: Tensor) -> Tensor:
@@ -65,7 +72,22 @@ def loss_of(thing: Any) -> Loss | None:
         return LOSSES[thing]
     if inspect.isclass(thing) or not callable(thing):
         raise ConfigError(f"a loss is a name or a callable (scores, target) -> scalar, got {thing!r}.")
+    if isinstance(thing, nn.Module) and any(p.requires_grad for p in thing.parameters()):
+        raise ConfigError(
+            f"the loss {type(thing).__name__} has parameters that want a gradient, and fit trains those of the model "
+            f"alone. Make the loss a part of the model, or freeze it: loss.requires_grad_(False)."
+        )
     return thing
+
+
+def name_of(loss: Loss) -> str:
+    """The name of a loss, or of the function or class that it is."""
+    for name, known in LOSSES.items():
+        if known is loss:
+            return name
+    while isinstance(loss, partial):
+        loss = loss.func
+    return getattr(loss, "__qualname__", type(loss).__qualname__)
 
 
 def kind_of(target: Any, name: str) -> str:

@@ -55,7 +55,7 @@ class Metric:
                 )
             return METRICS[thing]
         if hasattr(thing, "update") and hasattr(thing, "compute"):
-            if thing.higher_is_better is None:
+            if getattr(thing, "higher_is_better", None) is None:
                 raise ConfigError(
                     f"{type(thing).__name__} does not say whether higher is better. Hand in "
                     f"Metric(name, lambda: Outside(metric), higher=...)."
@@ -89,6 +89,11 @@ class Tally:
         self.rows += rows
         self.total += loss * rows
         if self._counter is not None:
+            if not isinstance(scores, Tensor) or not isinstance(target, Tensor):
+                raise ConfigError(
+                    f"a metric compares tensors, and the model returns a {type(scores).__name__} for targets that are "
+                    f"a {type(target).__name__}. Hand in metric='loss', or call=, a function (model, batch) -> scores."
+                )
             self._counter.add(scores, target)
 
     def loss(self) -> float:

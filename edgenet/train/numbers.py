@@ -66,14 +66,15 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @contextlib.contextmanager
 def fixed_order(cuda: bool = False) -> Iterator[None]:
-    """Sums in a fixed order: parallel scatters would add in any. On CUDA, what has no fixed order warns."""
+    """Sums in a fixed order: parallel scatters would add in any. What has no fixed order
+    warns; on the CPU, it raises for whoever has asked torch for that."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
     filling: Any = torch.utils.deterministic
     fill = filling.fill_uninitialized_memory
     if cuda:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-    torch.use_deterministic_algorithms(True, warn_only=cuda)
+    torch.use_deterministic_algorithms(True, warn_only=cuda or warn or not deterministic)
     filling.fill_uninitialized_memory = deterministic and fill  # costs time, and only tests want it
     try:
         yield

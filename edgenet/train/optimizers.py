@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -43,6 +44,9 @@ def optimizer_of(
             raise ConfigError(f"optimizer= is a function that returns an optimizer, it gave {made!r}.")
         if isinstance(made, torch.optim.LBFGS):
             raise ConfigError("LBFGS asks for the loss several times in a step, which fit does not give. Try adam.")
+        closure = inspect.signature(made.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise ConfigError(f"{type(made).__name__}.step wants a closure, which fit does not give. Try adam.")
         return made
     momentum = {"momentum": table.momentum} if table.name == "sgd" else {}
     groups: list[Any] = parameters
@@ -97,7 +101,7 @@ def scheduler_of(
                 f"scheduler= is a name or a function of the optimizer, which fit makes itself: scheduler=lambda "
                 f"optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 30); got {make!r}."
             )
-        return make(optimizer)
+        return _fitting(make(optimizer), epochs)
     if table.name == "none" and not table.warmup:
         return None
     if table.name == "plateau":
@@ -106,6 +110,21 @@ def scheduler_of(
             optimizer, factor=table.factor, patience=table.patience, min_lr=lowest, threshold=0.0, eps=0.0
         )
     return lr_scheduler.LambdaLR(optimizer, lambda epoch: share(table, epoch, epochs))
+
+
+def _fitting(made: Any, epochs: int) -> Any:
+    """Refuse schedules that are made for something else than a step an epoch, by the validation loss."""
+    if not hasattr(made, "step"):
+        raise ConfigError(f"scheduler= is a function that returns a scheduler, it gave {made!r}.")
+    if isinstance(made, lr_scheduler.ReduceLROnPlateau) and made.mode == "max":
+        raise ConfigError("ReduceLROnPlateau sees the validation loss, which falls; leave mode='min'.")
+    total = getattr(made, "total_steps", None)
+    if isinstance(total, int) and total != epochs:
+        raise ConfigError(
+            f"{type(made).__name__} is made for {total} steps, and it steps once in each of {epochs} epochs: set "
+            f"total_steps={epochs}."
+        )
+    return made
 
 
 def share(table: SchedulerTable, done: int, epochs: int) -> float:

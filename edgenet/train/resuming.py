@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def state_of(training: Fitting) -> dict[str, Any]:
     return {
         "seed": training.seed,
         "config": decisive(training.settings),
+        "made": _made(training),
         "model": dict(training.model.state_dict()),
         "optimizer": training.stepper.state_dict(),
         "scheduler": None if training.scheduler is None else training.scheduler.state_dict(),
@@ -69,14 +71,23 @@ def _resume(training: Fitting, state: Any, path: Path) -> None:
     for value in (best.val, best.val_loss):
         if type(value) not in (int, float, type(None)):
             raise TypeError(f"a score of its best epoch is {value!r}")
-    if state["seed"] != training.seed or len(state["callbacks"]) != len(training.callbacks):
+    if state["seed"] != training.seed:
+        raise CheckpointError(f"{path}: is of seed {state['seed']}; this run has seed {training.seed}.")
+    names = _kinds(training.callbacks)
+    if state["made"]["callbacks"] != names or len(state["callbacks"]) != len(names):
         raise CheckpointError(
-            f"{path}: is of seed {state['seed']} with {len(state['callbacks'])} callbacks; this run has seed "
-            f"{training.seed} with {len(training.callbacks)}."
+            f"{path}: is of a training with callbacks {state['made']['callbacks']}; this run has {names}. Hand in "
+            f"the same."
         )
     training.epoch, training.step = state["epoch"], state["step"]
     training.load_callback_states(state["callbacks"])  # structures that they had put in are in again
     training.start_optimizer()
+    for part, name in _made(training).items():
+        if state["made"][part] != name:
+            raise CheckpointError(
+                f"{path}: its {part} was {state['made'][part]}, and is {name}. Hand in the same, or choose "
+                f"another folder."
+            )
     if best.epoch:
         checkpoint.load_model_state(training.model, best.state, path)  # it is wanted at the end: look now
     checkpoint.load_model_state(training.model, state["model"], path)
@@ -87,6 +98,21 @@ def _resume(training: Fitting, state: Any, path: Path) -> None:
         training.scaler.load_state_dict(state["scaler"])
     training.best, training.seconds = best, state["seconds"]
     checkpoint.set_random_state(state["random"], _generators(training))
+
+
+def _made(training: Fitting) -> dict[str, Any]:
+    """Names of what was handed in beside the settings: of another optimizer, say, no step would be the next one."""
+    return {
+        "optimizer": type(training.stepper).__name__,
+        "scheduler": "none" if training.scheduler is None else type(training.scheduler).__name__,
+        "callbacks": _kinds(training.callbacks),
+        "loss": training.task.loss_name,
+        "metric": training.task.metric.name,
+    }
+
+
+def _kinds(things: Sequence[Any]) -> list[str]:
+    return [type(thing).__name__ for thing in things]
 
 
 def _generators(training: Fitting) -> dict[str, torch.Generator]:

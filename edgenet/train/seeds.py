@@ -21,13 +21,13 @@ from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.pretrained import from_pretrained
 from edgenet.train.fitting import settings_of
-from edgenet.train.folders import RESULT, SeedFolder, decisive, higher_is_better, read_result, same_config
+from edgenet.train.folders import RESULT, SeedFolder, decisive, higher_is_better, made, read_result, same_config
 from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
 from edgenet.train.result import FitResult, RunResult
 from edgenet.train.rules import rules_of
 from edgenet.train.task import Task
-from edgenet.train.training import Fitting
+from edgenet.train.training import Fitting, checked
 
 _PICTURES = ("learning_curve.png", "edge_weights.png")
 
@@ -67,7 +67,7 @@ def run_seeds(
     Raises:
         as ``fit``.
     """
-    task = Task.of(task)
+    task, callbacks = Task.of(task), checked(callbacks)
     makers = {"optimizer": optimizer, "scheduler": scheduler}
     changes |= {key: value for key, value in makers.items() if isinstance(value, str)}
     own = {f"make_{key}": None if isinstance(value, str) else value for key, value in makers.items()}
@@ -129,7 +129,7 @@ def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> P
             )
         elif stored is not None:
             same_config(decisive(stored), settings, known)
-    folder.mkdir(parents=True, exist_ok=True)
+    made(folder)
     checkpoint.write_atomically(known, lambda file: file.write(settings.to_toml().encode()))
     return folder
 

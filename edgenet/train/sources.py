@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch as Joined
+from torch_geometric.data import HeteroData
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.train.batches import Batch
@@ -47,18 +48,17 @@ class OneGraph(Source):
     Args:
         data: on its device.
         kept: what was computed once for the data.
-        mask: name of the field that says which nodes count; without one, all do.
+        split: which nodes count, if there is a mask of that name; without one, all do.
     """
 
-    def __init__(self, data: Any, kept: dict[str, Any], mask: str | None, target: Target, name: str) -> None:
-        rows = None
+    def __init__(self, data: Any, kept: dict[str, Any], split: str, target: Target, name: str) -> None:
         answers = answer_of(data, target)
-        if mask is not None:
-            rows = data[mask].nonzero().squeeze(1)
-            if not len(rows):
-                raise ShapeError(f"{name}: the {mask[:-5]} split is empty; {mask} is all False.")
-            answers = answers[rows]
-        self.batch = Batch(data, answers, rows, kept=kept)
+        rows = counted(data, split, answers, target)
+        if rows is not None and not len(rows):
+            raise ShapeError(f"{name}: the {split} split is empty; {split}_mask is all False.")
+        self.batch = Batch(
+            data, answers if rows is None else answers[rows], rows, kind_of_nodes(data, target), kept=kept
+        )
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         yield self.batch
@@ -77,7 +77,7 @@ class Signals(Source):
         self._pieces = [self._batch(slice(start, start + AT_ONCE)) for start in range(0, len(self.answers), AT_ONCE)]
 
     def _batch(self, rows: Any) -> Batch:
-        return Batch(self.data, self.answers[rows], None, {"x": self.data.x[rows]}, self.kept)
+        return Batch(self.data, self.answers[rows], values={"x": self.data.x[rows]}, kept=self.kept)
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.answers), generator=generator).to(self.answers.device)
@@ -126,6 +126,8 @@ class Rows(Source):
     def __init__(self, tensors: Sequence[Tensor], size: int) -> None:
         if len(tensors) < 2:
             raise ConfigError("a TensorDataset to train on holds inputs and, last, the target; this has one tensor.")
+        if not len(tensors[-1]):
+            raise ShapeError("a TensorDataset without rows has nothing to learn or to be judged by.")
         self.tensors, self.size = tuple(tensors), size
         self.steps = -(-len(tensors[-1]) // size)
 
@@ -155,8 +157,14 @@ def answer_of(data: Any, target: Target) -> Any:
     """
     if callable(target):
         return target(data)
-    name = target or "y"
+    kind = kind_of_nodes(data, target)
+    name, data = ("y", data[kind]) if kind is not None else (target or "y", data)
     value = data.get(name) if hasattr(data, "get") else getattr(data, name, None)
+    if value is None and isinstance(data, HeteroData):
+        raise ConfigError(
+            f"the data have nodes of several kinds, {', '.join(data.node_types)}; hand in a Task with target= the kind "
+            f"to learn of, or a function of the data."
+        )
     if value is None:
         keys = ", ".join(map(str, data.keys())) if hasattr(data, "keys") else type(data).__name__
         raise ConfigError(f"the data have no {name!r} to learn; there are {keys}. Hand in a Task with target=.")
@@ -166,10 +174,56 @@ def answer_of(data: Any, target: Target) -> Any:
 def of_data(data: Any, split: str, target: Target) -> Batch:
     """A batch of PyG data. Of a sampled piece of a graph the seeds count, which come first; else the rows of the
     split's mask; else all."""
-    answers, rows, mask = answer_of(data, target), None, data.get(f"{split}_mask") if hasattr(data, "get") else None
-    seeds = data.get("batch_size") if hasattr(data, "get") and data.get("input_id") is not None else None
+    answers = answer_of(data, target)
+    kind = kind_of_nodes(data, target)
+    store = data if kind is None else data[kind]
+    seeds = store.get("batch_size") if hasattr(store, "get") and store.get("input_id") is not None else None
     if seeds is not None:
-        rows = torch.arange(int(seeds), device=answers.device)
-    elif mask is not None:
-        rows = mask.nonzero().squeeze(1)
-    return Batch(data, answers if rows is None else answers[rows], rows)
+        rows: Tensor | None = torch.arange(int(seeds), device=answers.device)
+    else:
+        rows = counted(data, split, answers, target)
+    return Batch(data, answers if rows is None else answers[rows], rows, kind)
+
+
+def kind_of_nodes(data: Any, target: Target) -> str | None:
+    """The kind of nodes to learn of, where the data have several and the target is one of them."""
+    return target if isinstance(data, HeteroData) and isinstance(target, str) and target in data.node_types else None
+
+
+def counted(data: Any, split: str, answers: Any, target: Target) -> Tensor | None:
+    """Rows of the answers that the mask of a split names; None where all count.
+
+    Masks are of nodes. What is learned of something else, of pairs of nodes say, has no use for them.
+
+    Raises:
+        ShapeError: if the mask is none of the answers, though these are the data's ``y``.
+        ConfigError: if there are masks to judge by and none to train by: those nodes would be trained on.
+    """
+    kind = kind_of_nodes(data, target)
+    if kind is not None:
+        data, target = data[kind], None
+    elif isinstance(data, HeteroData) and any(f"{name}_mask" in data for name in ("train", "val", "test")):
+        raise ConfigError(
+            f"the masks are of nodes of one kind: hand in a Task with target= that kind, of "
+            f"{', '.join(data.node_types)}."
+        )
+    found = {name: data.get(f"{name}_mask") if hasattr(data, "get") else None for name in ("train", "val", "test")}
+    masks = {name: mask for name, mask in found.items() if isinstance(mask, Tensor)}
+    length = answers.shape[:1] if isinstance(answers, Tensor) else None
+    if split not in masks:
+        if split == "train" and any(mask.shape == length for mask in masks.values()):
+            raise ConfigError(
+                f"the data have {' and '.join(f'{name}_mask' for name in masks)}, and no train_mask: nodes to be "
+                f"judged by would be trained on. Set train_mask, to ~(val_mask | test_mask) say, or take the masks "
+                f"away."
+            )
+        return None
+    mask = masks[split]
+    if mask.shape != length or mask.dtype not in (torch.bool, torch.uint8):
+        if target is not None and mask.shape != length:
+            return None
+        raise ShapeError(
+            f"{split}_mask must be {tuple(length or ())} of torch.bool, as the answers are; got {tuple(mask.shape)} of "
+            f"{mask.dtype}. Of several splits choose one: data.{split}_mask = data.{split}_mask[:, 0]."
+        )
+    return mask.nonzero().squeeze(1)

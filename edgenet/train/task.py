@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,12 +12,12 @@ from torch_geometric.data.data import BaseData
 
 from edgenet import checkpoint
 from edgenet.data import Dataset
-from edgenet.errors import ShapeError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.train.batches import Batch, rows_of
 from edgenet.train.calling import call_model
 from edgenet.train.forms import Sources
-from edgenet.train.losses import LOSSES, Loss, kind_of, loss_of
+from edgenet.train.losses import LOSSES, Loss, kind_of, loss_of, name_of
 from edgenet.train.metrics import LOSS, Metric, Tally
 from edgenet.train.numbers import device_of, dtype_of, lowered
 from edgenet.train.sources import OneGraph, Source
@@ -40,11 +39,12 @@ class Task:
     """Data to learn from and to be judged by.
 
     Args:
-        train: a PyG ``Data``, whose ``train_mask`` says which nodes count (all, without one); a list of them; a loader
-            of PyG's or torch's; a ``TensorDataset`` or another dataset of torch's, whose last item is the target; or
-            anything that can be walked over again and again and gives such batches.
+        train: a PyG ``Data`` or ``HeteroData``, whose ``train_mask`` says which nodes count (all, where there are no
+            masks); a list of them; a loader of PyG's or torch's; a ``TensorDataset`` or another dataset of torch's,
+            whose last item is the target; or anything that can be walked over again and again and gives such batches.
         val, test: the same. Left out: ``train``, where it has a ``val_mask`` or ``test_mask``; else there is none.
-        target: name of the field to learn, or a function of a batch. Default: ``y``; the last item of a tuple.
+        target: name of the field to learn, or a function of a batch. Default: ``y``; the last item of a tuple. Of a
+            ``HeteroData`` the kind of nodes whose ``y`` is learned.
         loss: a name in ``LOSSES``, or a callable (scores, target) -> scalar. Default: cross-entropy for classes (whole
             numbers), binary cross-entropy for zeros and ones in several columns, smooth L1 for other numbers.
         metric: see ``Metric.of``. Default: accuracy, micro_f1 or rmse, in the order above.
@@ -75,7 +75,6 @@ class Task:
         self._call = call
         self._sources: dict[str, Source] = {}
         self._made_for: tuple[Any, ...] = ()
-        self._judged: weakref.ref[nn.Module] | None = None  # the model that was evaluated last
 
     @classmethod
     def of(cls, thing: Any, **changes: Any) -> Task:
@@ -125,9 +124,11 @@ class Task:
             thing = getattr(self, split)
             if thing is None and _has_mask(self.train, split):
                 thing = self.train
-            if thing is not None:
+            if thing is not None or split == "train":
                 found[split] = maker.signals(thing, split) if self.kind == "signal" else maker.of(thing, split)
-        self._sources, self._made_for, self._judged = found, (device, dtype, size), None
+        if isinstance(self._loss, nn.Module):
+            self._loss.to(device, dtype)  # weights of classes, say
+        self._sources, self._made_for = found, (device, dtype, size)
 
     def has(self, split: str) -> bool:
         """Whether there are data of a split."""
@@ -166,7 +167,7 @@ class Task:
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         """The training data once, in an order that the generator draws."""
-        return self._sources["train"].training(generator)
+        return filter(_counts, self._sources["train"].training(generator))
 
     def generators(self) -> dict[str, torch.Generator]:
         """The loaders' own sources of random numbers."""
@@ -190,7 +191,7 @@ class Task:
 
     def scores(self, output: Any, batch: Batch) -> Any:
         """What of a model's output counts: the rows of the batch, and in full precision."""
-        scores = rows_of(output, batch.rows)
+        scores = rows_of(output, batch.rows, batch.kind)
         half = isinstance(scores, Tensor) and scores.dtype in (torch.float16, torch.bfloat16)
         return scores.float() if half else scores
 
@@ -199,6 +200,13 @@ class Task:
         if self._loss is None:
             self._loss = LOSSES[kind_of(target, self.name)]
         return self._loss(scores, target)
+
+    @property
+    def loss_name(self) -> str:
+        """What the loss is called: by its name in ``LOSSES``, or in its code."""
+        if self._loss is None:
+            self._loss = LOSSES[kind_of(self.first().target, self.name)]
+        return name_of(self._loss)
 
     @property
     def metric(self) -> Metric:
@@ -219,10 +227,9 @@ class Task:
     ) -> dict[str, Score]:
         """The scores of splits, of those there are; the model is in evaluation mode afterwards. Nodes of one graph are
         scored in one pass for all splits."""
-        if self._judged is None or self._judged() is not model:  # which costs as much as a small layer
-            if self._made_for[:2] != (device_of(model), dtype_of(model)):
-                self.prepare(device_of(model), dtype_of(model), *self._made_for[2:])
-            self._judged = weakref.ref(model)
+        first = next(model.parameters(), None)  # the two functions take as long as a small layer
+        if first is None or self._made_for[:2] != (first.device, first.dtype):
+            self.prepare(device_of(model), dtype_of(model), *self._made_for[2:])
         model.eval()
         result: dict[str, Score] = {}
         known: dict[int, Any] = {}
@@ -232,7 +239,7 @@ class Task:
             if source is None:
                 continue
             tally = Tally(self.metric)
-            for batch in source.ordered():
+            for batch in filter(_counts, source.ordered()):
                 if isinstance(source, OneGraph):
                     if id(batch.whole) not in known:
                         with lowered(precision, device):
@@ -243,8 +250,15 @@ class Task:
                         output = self.output(model, batch)
                 scores = self.scores(output, batch)
                 tally.add(scores, batch.target, self.loss(scores, batch.target).item())
+            if not tally.rows:
+                raise ConfigError(f"{self.name}: the {split} data gave nothing to judge by in this pass over them.")
             result[split] = Score(tally.metric(), tally.loss())
         return result
+
+
+def _counts(batch: Batch) -> bool:
+    """Whether some rows count: a piece of a graph may have none of a split."""
+    return batch.rows is None or len(batch.rows) > 0
 
 
 def _has_mask(thing: Any, split: str) -> bool:

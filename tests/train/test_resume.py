@@ -180,24 +180,26 @@ def test_the_command_line_killed_and_resumed_ends_in_the_same_bits(tmp_path):
 def interrupted(folder, layer="gat", at=5, **changes):
     """A run that was stopped in the middle of epoch ``at``, and its settings."""
 
-    class Stop(Callback):
-        def penalty(self, training):
-            if training.epoch == at:
-                raise KeyboardInterrupt
-
     settings = config(layer, out=str(folder), **changes)
     with pytest.raises(KeyboardInterrupt):
-        run(settings, dataset=nodes(), progress=False, callbacks=[Stop()])
+        run(settings, dataset=nodes(), progress=False, callbacks=[Stop(at)])
     assert (folder / "seed-0" / "checkpoint.pt").exists()
     return settings
 
 
-class Nothing(Callback):
-    """In the place of a callback whose state is not kept."""
+class Stop(Callback):
+    """Ends the training in the middle of an epoch; never, at 0."""
+
+    def __init__(self, at=0):
+        self.at = at
+
+    def penalty(self, training):
+        if training.epoch == self.at:
+            raise KeyboardInterrupt
 
 
 def resume(settings, **options):
-    return run(settings, dataset=nodes(), progress=False, resume=True, **{"callbacks": [Nothing()], **options})
+    return run(settings, dataset=nodes(), progress=False, resume=True, **{"callbacks": [Stop()], **options})
 
 
 def test_metrics_written_after_the_checkpoint_and_half_lines_are_cut_off(tmp_path):
@@ -207,7 +209,7 @@ def test_metrics_written_after_the_checkpoint_and_half_lines_are_cut_off(tmp_pat
     with file.open("a") as stream:
         stream.write('{"epoch": 5, "loss": 1}\n{"epoch": 6, "lo')
     resume(settings)
-    run(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()])
+    run(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Stop()])
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
@@ -216,7 +218,7 @@ def test_a_resumed_run_has_waited_as_long_as_one_that_was_left_alone(tmp_path):
     changes = {"optimizer__lr": 1e-30, "training__patience": 6, "training__epochs": 20}  # nothing improves
     settings = interrupted(tmp_path / "run", at=5, **changes)
     resumed = resume(settings)
-    alone = run(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Nothing()])
+    alone = run(settings.replaced(out=str(tmp_path / "whole")), dataset=nodes(), progress=False, callbacks=[Stop()])
     assert [r["epoch"] for r in resumed.histories[0]] == [r["epoch"] for r in alone.histories[0]] == [*range(1, 8)]
 
 
@@ -275,7 +277,7 @@ def test_another_configuration_is_refused_and_the_difference_named(tmp_path, cha
 def test_another_model_seed_or_set_of_callbacks_is_refused(tmp_path):
     settings = interrupted(tmp_path / "run")
     file = tmp_path / "run" / "seed-0" / "checkpoint.pt"
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: is of seed 0 with 1 callbacks; this run has .* 0"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt: is of .* callbacks \['Stop'\]; this run has \[\]"):
         resume(settings, callbacks=[])
     state = checkpoint.load(file)
     for broken, says in [

@@ -210,14 +210,17 @@ def test_a_resumed_training_has_the_structures_and_moments_of_the_one_that_was_i
 
 def test_a_table_beside_the_run_goes_on_with_it(tmp_path):
     class Stop:
+        def __init__(self, at=0):
+            self.at = at
+
         def before_epoch(self, training):
-            if training.epoch == 5:
+            if training.epoch == self.at:
                 raise KeyboardInterrupt
 
     trained(own_layers, tmp_path / "whole", log=Csv(tmp_path / "whole.csv"))
     with pytest.raises(KeyboardInterrupt):
-        trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[Stop()])
-    trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[object()], resume=True)
+        trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[Stop(5)])
+    trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[Stop()], resume=True)
     whole, again = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("whole", "run"))
     assert whole[0] == again[0] == "epoch,loss,train,val,test,val_loss,lr,seconds" and len(whole) == 10
     assert [row.rsplit(",", 1)[0] for row in whole] == [row.rsplit(",", 1)[0] for row in again]
