@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgenet._version import __version__
 
 if TYPE_CHECKING:
-    from edgenet import compress, convert, data, estimators, gso, models, nn, ops, phi, selection, structured
+    from edgenet import compress, convert, data, estimators, gso, models, nn, ops, phi, selection, structured, testing
     from edgenet.convert import freeze_attention, to_edgenet
     from edgenet.graph import Graph
     from edgenet.malloc import tune_malloc
@@ -49,6 +49,7 @@ __all__ = [
     "save_pretrained",
     "selection",
     "structured",
+    "testing",
     "to_edgenet",
     "tune_malloc",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import tomllib
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from edgenet.errors import ConfigError
+from edgenet.tables import read_table
 from edgenet.text import did_you_mean, near_names, toml_document, toml_tables
 
 
@@ -173,7 +173,7 @@ class Settings:
             ConfigError: on an unknown or missing key, a value of another type or out of range; with the key, its table,
                 ``where``, and the nearest known key.
         """
-        return _read_table(cls, tables, "", where)
+        return read_table(cls, tables, where, _hint)
 
     @classmethod
     def from_toml(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> Self:
@@ -294,38 +294,6 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-# ---------------------------------------------------------------- reading
-def _read_table(kind: type, values: Any, table: str, where: str) -> Any:
-    label = f"[{table}]" if table else "the top level"
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: {table} is a table, got {values!r}.")
-    hints, known = typing.get_type_hints(kind), {item.name: item for item in fields(kind)}
-    for key in values:
-        if key not in known:
-            raise ConfigError(f"{where}: {label} has no key {key!r}.{_hint(key, table, known)}")
-    read = {}
-    for name, item in known.items():
-        if name not in values:
-            if item.default is MISSING and item.default_factory is MISSING:
-                raise ConfigError(f"{where}: {label} lacks {name}.")
-            continue
-        value, hint = values[name], hints[name]
-        if isinstance(hint, type) and is_dataclass(hint):
-            read[name] = _read_table(hint, value, name, where)
-            continue
-        full = f"{table}.{name}" if table else name
-        if not _fits(value, hint):
-            raise ConfigError(f"{where}: {full} is {_spelled(hint)}, got {value!r}.")
-        test = item.metadata.get("test")
-        if test is not None and value is not None and not test(value):
-            raise ConfigError(f"{where}: {full} is {item.metadata['wanted']}, got {value!r}.")
-        read[name] = float(value) if hint in (float, float | None) and value is not None else copy.deepcopy(value)
-    try:
-        return kind(**read)
-    except ConfigError as error:  # of values that do not go together
-        raise ConfigError(f"{where}: {error}") from error
-
-
 def _keys_of(kind: type, table: str) -> list[str]:
     return [item.name for item in fields(typing.get_type_hints(kind)[table])]
 
@@ -346,32 +314,6 @@ def _hint(key: str, table: str, known: Iterable[str]) -> str:
             return f" Did you mean {near[0]!r} of [{other.name}]? Known keys here: {', '.join(known)}."
     options = f" Further arguments of the model or data set go into [{table}.options]." if "options" in known else ""
     return f" Known keys: {', '.join(known)}.{options}"
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, one) for one in arguments)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(one, arguments[0]) for one in value)
-    if origin is dict:
-        return isinstance(value, dict)
-    return isinstance(value, hint)
-
-
-def _spelled(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    if type(None) in typing.get_args(hint):  # what may be left out
-        return _spelled(next(kind for kind in typing.get_args(hint) if kind is not type(None)))
-    if typing.get_origin(hint) is list:
-        return "a list of whole numbers" if typing.get_args(hint) == (int,) else "a list of tables"
-    if typing.get_origin(hint) is dict:
-        return "a table"
-    return words.get(hint, str(hint))
 
 
 def _without_none(value: Any) -> Any:

@@ -45,7 +45,8 @@ MAY_IMPORT = {
     "pretrained": f"{LOW} nn models compress convert checkpoint _version",
     "estimators": "errors",
     "data": "errors text",
-    "config": "errors text",
+    "tables": "errors",
+    "config": "errors text tables",
     "presets": "config",
     "checkpoint": "errors _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
@@ -180,6 +181,35 @@ def late_import_problems(root: Path) -> list[str]:
             top = name.partition(".")[0]
             if inside and top not in SELDOM.split() and (part, top) != ("malloc", "torch"):
                 problems.append(f"{file.relative_to(root)}:{line}: imports {name} inside a function; move it up.")
+    return problems
+
+
+# --- loops ------------------------------------------------------------------------------------------------------------
+TRAINS = "edgenet/train/loop.py"
+ONE_STEP = {  # files that take a single step: to time it, or to see that it changes something
+    "edgenet/bench/speed/epoch.py",
+    "edgenet/testing/model.py",
+    "edgenet/testing/structure/products.py",
+}
+
+
+def loop_problems(root: Path) -> list[str]:
+    """Files with optimizer loops of their own: in one function gradients are computed and ``optimizer.step()`` called.
+
+    Solvers that hand a closure to their steps, to fit a matrix, are none.
+    """
+    problems = []
+    for file in sorted((root / "edgenet").rglob("*.py")):
+        name = str(file.relative_to(root))
+        if name == TRAINS or name in ONE_STEP:
+            continue
+        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+            methods = {(c.func.attr, bool(c.args)) for c in calls if isinstance(c.func, ast.Attribute)}
+            if ("step", False) in methods and methods & {("backward", False), ("backward", True)}:
+                problems.append(f"{name}:{function.lineno}: {function.name} trains by itself; call edgenet.fit.")
     return problems
 
 
@@ -338,6 +368,10 @@ def test_no_file_names_a_folder_of_one_machine():
     _say(machine_path_problems(ROOT))
 
 
+def test_models_are_trained_in_one_place():
+    _say(loop_problems(ROOT))
+
+
 def test_every_module_is_what_its_package_has_under_its_name():
     _say(shadow_problems(importlib.import_module("edgenet")))
 
@@ -435,6 +469,16 @@ def test_an_import_allowed_inside_functions_only_is_found_elsewhere(tmp_path, mo
 def test_a_file_in_the_wrong_place_or_a_missing_test_is_found(tmp_path, file, says):
     problems = file_problems(tree(tmp_path, {file: ""}))
     assert len(problems) == 1 and says in problems[0]
+
+
+def test_a_second_optimizer_loop_is_found(tmp_path):
+    files = {
+        "edgenet/train/loop.py": "def f():\n    loss.backward()\n    optimizer.step()",
+        "edgenet/demo.py": "def train():\n    while True:\n        loss.backward()\n        self.optimizer.step()",
+        "edgenet/fits.py": "def solve():\n    loss.backward()\n    optimizer.step(closure)\n",
+        "edgenet/rules.py": "def one():\n    loss.backward()\ndef two():\n    scheduler.step()\n",
+    }
+    assert [problem.split(": ")[0] for problem in loop_problems(tree(tmp_path, files))] == ["edgenet/demo.py:1"]
 
 
 def test_a_module_that_a_function_hides_is_found(tmp_path, monkeypatch):

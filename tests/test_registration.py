@@ -24,7 +24,7 @@ from edgenet.ops import backend
 from edgenet.phi import PHIS, Attention, AttentionV2, Phi
 from edgenet.pretrained import allowed
 from edgenet.structured import STRUCTURES, StructuredMatrix
-from edgenet.train import run as train
+from edgenet.train import run
 
 from train.small_data import config, nodes, ring  # isort: skip
 
@@ -219,7 +219,7 @@ class Counting(Callback):
 def test_a_callback_takes_part_in_training(tmp_path):
     register("callback", "counting", Counting)
     Counting.steps = 0
-    train(config(out=str(tmp_path)), dataset=nodes(), progress=False, callbacks=[CALLBACKS["counting"](by=2)])
+    run(config(out=str(tmp_path)), dataset=nodes(), progress=False, callbacks=[CALLBACKS["counting"](by=2)])
     assert Counting.steps == 2 * 6  # epochs of one step
 
 

@@ -9,10 +9,12 @@ from edgenet.compress.distill import distillation
 from edgenet.compress.distill_rule import Distill
 from edgenet.compress.finding import slots
 from edgenet.compress.from_tables import CALLBACKS, make_callbacks
+from edgenet.compress.group_lasso import GroupLasso
 from edgenet.compress.groups import Groups
+from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
-from edgenet.compress.proximal import GroupLasso, GroupRow, L1Inf
+from edgenet.compress.proximal import GroupRow
 from edgenet.compress.refit import refit_
 from edgenet.compress.reports import Report, Row
 from edgenet.compress.schedules import Anneal, cubic_density

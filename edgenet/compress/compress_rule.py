@@ -86,6 +86,9 @@ class Compress(Callback):
         else:
             matching(slots(training.model), self.pattern)
 
+    def on_optimizer(self, training: Training) -> None:
+        self._undo = _nothing  # no state follows any more, and the weights of before need not be held
+
     def before_epoch(self, training: Training) -> None:
         if self._names is None and training.epoch >= self.epoch:
             self._compress_(training.model)

@@ -99,6 +99,8 @@ class Distill(Callback):
             scores, targets = scores[rows], targets[rows]
         if self.target == "class":
             scores, targets = scores.flatten(0, -2), targets.flatten(0, -2)
+        if scores.element_size() < 4:
+            scores = scores.float()  # at half precision a softmax and its mean lose what small models are to learn
         return self.weight * COMPARISONS[self.target](scores, targets.to(scores.dtype), self.temperature)
 
     def _scores(self, training: Training) -> Tensor:

@@ -12,7 +12,8 @@ from edgenet.compress.admm import ADMM
 from edgenet.compress.callbacks import Callback
 from edgenet.compress.compress_rule import Compress
 from edgenet.compress.distill_rule import Distill
-from edgenet.compress.proximal import GroupLasso, L1Inf
+from edgenet.compress.group_lasso import GroupLasso
+from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.schedules import Anneal
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean

@@ -1,4 +1,4 @@
-"""Proximal callbacks: gradient training that sets whole groups of weights to zero (rows, heads, hops, functions)."""
+"""Proximal: the callback by which training sets whole groups of weights to zero (rows, heads, hops, functions)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.groups import Groups
 from edgenet.errors import PlanError
 from edgenet.text import markdown_table, near_names
-
-_NEWTON = 12  # steps, of which the last ones change nothing
 
 
 @dataclass(frozen=True)
@@ -213,55 +211,3 @@ def _scale(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> Tensor 
     if parameter.is_complex():
         raise PlanError("Adam scales the two parts of complex numbers apart, and group norms do not; use SGD.")
     return (square / (1 - setting["betas"][1] ** float(state["step"]))).sqrt() + setting["eps"]
-
-
-class GroupLasso(Proximal):
-    """Sum of Euclidean norms (Yuan and Lin 2006): every group is shortened by the same amount, or set to zero.
-
-    Of the functions of ``phi.Additive`` it is the functional soft threshold of sparse additive models.
-    """
-
-    def prox(self, flat: Tensor, amount: float, scale: Tensor | None = None) -> Tensor:
-        if scale is None:
-            size = self.norm(flat).unsqueeze(1)
-            return torch.where(size <= amount, 0, flat * (1 - amount / size))  # NaN stays NaN
-        # x_i = v_i r / (r + amount / d_i) with r = ||x||: the root of ||v / (r + amount / d)|| = 1. Its inverse is
-        # concave in r, so that Newton's method from 0 comes from the left and never oversteps
-        left, r = amount / scale, flat.new_zeros(len(flat), 1)
-        stays = ~(self.norm(flat * scale).unsqueeze(1) <= amount)  # NaN stays NaN
-        for _ in range(_NEWTON if amount else 0):
-            terms = flat.square() / (r + left) ** 2
-            size = terms.sum(1, keepdim=True).sqrt()
-            slope = (terms / (r + left)).sum(1, keepdim=True) / size  # of -size
-            r = torch.where(stays, r + (size - 1) * size / slope, 0)
-        return torch.where(stays, flat * (r / (r + left)), 0) if amount else flat
-
-    def norm(self, flat: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(flat, dim=1)
-
-
-class L1Inf(Proximal):
-    """Sum of largest magnitudes, the l1,inf norm: the largest entries of a group are cut to a common magnitude, and the
-    group is zero once the amount exceeds the sum of its magnitudes. The penalty of ``estimators.QuantilePath``.
-    """
-
-    def __init__(
-        self,
-        groups: Mapping[str, str | tuple[str, int] | Groups],
-        penalty: float,
-        by_size: bool = False,
-        start: int = 0,
-    ) -> None:
-        super().__init__(groups, penalty, by_size, start)
-
-    def prox(self, flat: Tensor, amount: float, scale: Tensor | None = None) -> Tensor:
-        # v cut at the magnitude t where sum_i d_i (|v_i| - t)_+ = amount
-        magnitude = flat.abs()
-        falling, order = magnitude.sort(1, descending=True)
-        weight = torch.ones_like(magnitude) if scale is None else scale.gather(1, order)
-        excess = ((weight * falling).cumsum(1) - amount) / weight.cumsum(1)
-        cut = excess.amax(1, keepdim=True).clamp(min=0)
-        return torch.where(magnitude > cut, flat * (cut / magnitude), flat)
-
-    def norm(self, flat: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(flat, ord=math.inf, dim=1)

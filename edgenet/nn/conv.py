@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,21 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from edgenet import ops
-from edgenet.errors import ConfigError, ShapeError
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.hub import Pretrained
 from edgenet.nn import pyg_door
 from edgenet.nn.batches import packed, unpacked
 from edgenet.nn.inputs import Inputs, plain_inputs
 from edgenet.nn.lift import LIFTS, Lift
-from edgenet.nn.options import check_kinds, check_names, checked, phi_options
+from edgenet.nn.options import checked
+from edgenet.nn.parts import hops_combined, part_made, phi_named
 from edgenet.nn.pyg_door import PygDoor
 from edgenet.nn.shortcuts import Route, route
 from edgenet.nn.taps import TAPS, Walk
 from edgenet.nn.taps.base import all_hops
-from edgenet.phi import PHIS, Phi
-from edgenet.phi.base import Choice, Hop, LayerSpec
-from edgenet.text import did_you_mean
+from edgenet.phi import Phi
+from edgenet.phi.base import Hop, LayerSpec
 
 
 class EdgeNetConv(PygDoor, Pretrained):
@@ -102,23 +101,23 @@ class EdgeNetConv(PygDoor, Pretrained):
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         spec = LayerSpec(*widths, out_channels, order, heads, bias, concat)
         if isinstance(phi, str):
-            phi = _phi(phi, spec, options)
+            phi = phi_named(phi, spec, options)
         elif options:
             raise ShapeError(
                 f"options {sorted(options)} are for a phi given by name; set them on the {type(phi).__name__}."
             )
         else:
             spec = replace(spec, order=phi.order, heads=phi.heads)
-        spec = replace(spec, hops=_hops(spec.order, self_tap, hops, phi.taps_itself))
+        spec = replace(spec, hops=hops_combined(spec.order, self_tap, hops, phi.taps_itself))
         phi.check_layer(spec, lift)
         self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, spec.order, spec.heads
         self.concat, self.hops = concat, spec.hops
         self.add_self_loops = phi.follows_signal if add_self_loops is None else add_self_loops
         self.loop_weight, self.fill_value = loop_weight, fill_value
         self.phi: Phi = phi
-        self.lift = _part(LIFTS, lift or phi.default_lift(spec), spec, "lift")
+        self.lift = part_made(LIFTS, lift or phi.default_lift(spec), spec, "lift")
         self.lift_target = self._second_lift(spec) if isinstance(in_channels, tuple) else None
-        self.taps = _part(TAPS, taps or phi.default_taps(spec), spec, "taps")
+        self.taps = part_made(TAPS, taps or phi.default_taps(spec), spec, "taps")
         self.bias = nn.Parameter(torch.zeros(self.out_width)) if bias else None
 
     def _second_lift(self, spec: LayerSpec) -> Lift | None:
@@ -345,50 +344,3 @@ class EdgeNetConv(PygDoor, Pretrained):
             f"heads={self.heads}, "
             f"phi={type(self.phi).__name__})"
         )
-
-
-def _named(table: dict[str, Any], name: str, kind: str) -> Any:
-    if name not in table:
-        raise ShapeError(f"no {kind} is called {name!r}; there are {', '.join(table)}.{did_you_mean(name, table)}")
-    return table[name]
-
-
-def _phi(name: str, spec: LayerSpec, options: dict[str, Any]) -> Phi:
-    """The phi of that name, with options that it has, of the kinds that it says."""
-    kind = _named(PHIS, name, "phi")
-    parameters = phi_options(kind)
-    check_names(f"phi {name!r}", options, parameters)
-    check_kinds(kind.__name__, options, parameters)
-    try:
-        return kind.for_layer(spec, **options)
-    except TypeError as error:  # of a phi that hands its options on
-        raise ConfigError(f"phi {name!r} cannot be made with the options {options}: {error}.") from error
-
-
-def _part(table: dict[str, Any], part: nn.Module | str | Choice, spec: LayerSpec, kind: str) -> nn.Module:
-    """A lift or taps, by name with options, or as they were handed in."""
-    if isinstance(part, nn.Module):
-        return part
-    name, options = (part, {}) if isinstance(part, str) else part
-    return _named(table, name, kind).for_layer(spec, **options)
-
-
-def _hops(order: int, self_tap: bool | None, hops: Sequence[int] | None, taps_itself: bool) -> tuple[int, ...]:
-    """Which z^(k) are combined.
-
-    Raises:
-        ShapeError: if there are none, or they do not rise and end at the order.
-    """
-    if hops is None:
-        hops = range(0 if (taps_itself if self_tap is None else self_tap) else 1, order + 1)
-    try:
-        hops = tuple(operator.index(k) for k in hops)
-    except TypeError:
-        raise ShapeError(f"hops are a list of whole numbers, got {hops!r}.") from None
-    if not hops:
-        raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
-    if list(hops) != sorted(set(hops)) or hops[0] < 0 or hops[-1] != order:
-        raise ShapeError(f"hops rise from 0 or more and end at the order {order}, got {list(hops)}.")
-    if self_tap is not None and self_tap != (hops[0] == 0):
-        raise ShapeError(f"self_tap={self_tap} contradicts hops={list(hops)}; leave it out.")
-    return hops

@@ -114,6 +114,8 @@ def _is(value: Any, kind: Any) -> bool:
     if origin is tuple and Ellipsis not in inner:
         several = isinstance(value, list | tuple) and len(value) == len(inner)
         return several and all(any(_is(v, k) for k in _kinds(want)) for v, want in zip(value, inner, strict=True))
+    if origin is Sequence:  # ranges and arrays are as good
+        return isinstance(value, Iterable) and not isinstance(value, type)
     if origin is not None:
         kind = origin
     try:

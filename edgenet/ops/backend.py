@@ -266,4 +266,4 @@ def _usable(name: str) -> bool:
 
 @cache
 def _triton() -> bool:
-    return import_module("edgenet.ops.triton_rows").available()  # imports triton, which takes a while
+    return import_module("edgenet.ops.triton_launch").available()  # imports triton, which takes a while

@@ -12,22 +12,10 @@ import torch
 from torch import Tensor
 
 from edgenet.graph import Graph
-from edgenet.ops.triton_rows import (
-    dropout_constants,
-    dropout_factor,
-    jit,
-    launch,
-    merge_softmax,
-    merge_sums,
-    partial_results,
-    piece,
-    row_dots,
-    rows_by_source,
-    rows_by_target,
-    tile,
-    tl,
-    wide,
-)
+from edgenet.ops.triton_dropout import dropout_constants, dropout_factor
+from edgenet.ops.triton_launch import jit, launch, tile, tl, wide
+from edgenet.ops.triton_row_dots import row_dots
+from edgenet.ops.triton_rows import merge_softmax, merge_sums, partial_results, piece, rows_by_source, rows_by_target
 
 
 class Scores(NamedTuple):

@@ -1,39 +1,19 @@
-"""What the Triton kernels share: a graph's edges cut into pieces of work, tiles, sums of partial results, dropout."""
+"""A graph's edges cut into pieces of work for Triton, and the partial results of the pieces merged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from edgenet.errors import BackendError
 from edgenet.graph import Graph
-
-try:
-    import triton
-    import triton.language as tl
-except Exception:  # absent, or built for another machine; reported when a kernel is asked for
-    triton = tl = None
+from edgenet.ops.triton_launch import cdiv, check_device, jit, launch, next_power_of_2, tile, tl, wide
 
 #: A row of more edges is split: each piece writes a partial result, and a second kernel merges them in fixed order.
 EDGES_PER_PIECE = 512
 
 
-#: Of the compiler. Triton warns where fused multiply-adds are neither asked for nor forbidden.
-OPTIONS = {"enable_fp_fusion": True}
-
-
-def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """``triton.jit``; without triton the plain function, so that modules with kernels can be imported."""
-    if function is None:
-        return lambda later: jit(later, **options)
-    return function if triton is None else triton.jit(function, **options)
-
-
-# ---------------------------------------------------------------- the graph
 class Rows(NamedTuple):
     """The edges in one sort order, as S pieces of at most ``EDGES_PER_PIECE`` edges that belong to one row.
 
@@ -60,7 +40,7 @@ def rows_by_target(graph: Graph) -> Rows:
     Raises:
         BackendError: if kernels cannot run where the graph is.
     """
-    _check_device(graph.edge_index.device)
+    check_device(graph.edge_index.device)
     length = EDGES_PER_PIECE
     key = "triton rows", "target", length
     return graph.memo(key, lambda: _rows(graph.rowptr, graph.by_target, graph.source, length))
@@ -68,7 +48,7 @@ def rows_by_target(graph: Graph) -> Rows:
 
 def rows_by_source(graph: Graph) -> Rows:
     """One row a source node, of its out-edges; raises as ``rows_by_target``."""
-    _check_device(graph.edge_index.device)
+    check_device(graph.edge_index.device)
     length = EDGES_PER_PIECE
     key = "triton rows", "source", length
     return graph.memo(key, lambda: _rows(graph.colptr, graph.by_source, graph.target, length))
@@ -100,116 +80,11 @@ def _rows(pointer: Tensor, order: Tensor, other_end: Tensor, length: int) -> Row
     )
 
 
-# ---------------------------------------------------------------- launching
-@cache
-def interpreted() -> bool:
-    """Whether kernels run in Triton's interpreter: TRITON_INTERPRET=1 was set when triton and edgenet were imported."""
-    # the library of triton.language is made of kernels too, and both must be of one kind
-    return triton is not None and not any(isinstance(kernel, triton.JITFunction) for kernel in (tl.sum, piece))
-
-
-@cache
-def available() -> bool:
-    """Whether a kernel can run: triton imports, and there is a GPU or the interpreter."""
-    return triton is not None and (interpreted() or torch.cuda.is_available())
-
-
-def _check_device(device: torch.device) -> None:
-    if triton is not None and (device.type == "cuda" or interpreted()):
-        return
-    reason = "triton does not import (`pip install triton`)" if triton is None else f"the graph is on {device}"
-    raise BackendError(
-        f"the triton kernels cannot run: {reason}. They need a GPU, or TRITON_INTERPRET=1 in the environment "
-        f"before Python starts."
-    )
-
-
-def launch(kernel: Any, grid: tuple[int, int], *arguments: Any, **constants: Any) -> None:
-    """Run one program for every point of the grid, on the device of the first argument, a tensor."""
-    if 0 in grid:
-        return
-    device = arguments[0].device
-    if device.type != "cuda":
-        kernel[grid](*arguments, **constants)
-        return
-    with torch.cuda.device(device):  # triton launches on the current one
-        kernel[grid](*arguments, **OPTIONS, **constants)
-
-
-def cdiv(count: int, size: int) -> int:
-    """How many blocks of a size hold ``count``."""
-    return -(-count // size)
-
-
-def next_power_of_2(count: int) -> int:
-    """The smallest power of two that is at least ``count``."""
-    return 1 << max(count - 1, 0).bit_length()
-
-
-@cache
-def tile(heads: int, channels: int, dtype: torch.dtype, tensors: int = 1) -> tuple[dict[str, Any], int]:
-    """How one program covers (edges, heads, channels), so that its accumulators and one step stay in registers.
-
-    Args:
-        heads, channels: H and C of the signal.
-        dtype: its dtype, which decides the dtype of sums.
-        tensors: how many (edges, heads, channels) tiles the program holds at a time.
-
-    Returns:
-        The constants of the kernel (H, C; HB heads, CB channels and EB edges a step, powers of two; ACC the dtype of
-        sums; warps), and the number of blocks of heads. Heads do not mix, so blocks of them are programs of their own.
-    """
-    channel_block = next_power_of_2(channels)
-    head_block = min(next_power_of_2(heads), max(1, 1024 // channel_block))
-    width = head_block * channel_block
-    warps = 1 if width <= 128 else 2 if width <= 256 else 4 if width <= 1024 else 8
-    numbers = 1024 * warps // tensors // (2 if dtype == torch.float64 else 1)  # 32 registers a thread
-    if channels * dtype.itemsize % 16:  # loads are not of 128 bits, and every number has an address of its own
-        numbers //= 2
-    constants = {
-        "H": heads,
-        "C": channels,
-        "HB": head_block,
-        "CB": channel_block,
-        "EB": min(32, max(1, numbers // width)),
-        "ACC": tl.float64 if dtype == torch.float64 else tl.float32,
-        "num_warps": warps,
-    }
-    return constants, cdiv(heads, head_block)
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of sums: float32 for half precision."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-
-
-# ---------------------------------------------------------------- inside kernels
 @jit
 def piece(pieces, number):
     """Row (int64, as offsets are computed from it), first edge, the edge after the last, and slot of a piece."""
     at = pieces + tl.full((), number, tl.int64) * 4  # the number is an int in interpreted loops
     return tl.load(at).to(tl.int64), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3)
-
-
-@jit
-def dropout_factor(edge, head, seed, H: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr, ACC: tl.constexpr):
-    """SCALE where dropout keeps (edge, head), else 0: by a hash of its number and the seed, alike in every backend."""
-    key = (edge * H + head).to(tl.uint32) ^ seed.to(tl.uint32)
-    key ^= key >> 16
-    key *= 0x7FEB352D
-    key ^= key >> 15
-    key *= 0x846CA68B
-    key ^= key >> 16
-    return (key.to(tl.int64) >= THRESHOLD).to(ACC) * SCALE
-
-
-def dropout_constants(dropout: float) -> dict[str, Any]:
-    """The constants of a kernel with dropout of probability ``dropout``: DROPOUT, THRESHOLD and SCALE."""
-    return {
-        "DROPOUT": dropout > 0,
-        "THRESHOLD": int(dropout * 2**32),
-        "SCALE": 1 / (1 - dropout) if dropout < 1 else 0.0,
-    }
 
 
 # ---------------------------------------------------------------- partial results
@@ -307,26 +182,3 @@ def _merge_softmax(
     tl.store(y + row * (H * C) + at, out.to(y.dtype.element_ty), mask=inside)
     tl.store(top + row * H + head, tl.where(m == -float("inf"), 0.0, m), mask=head < H)
     tl.store(total + row * H + head, z, mask=head < H)
-
-
-def row_dots(a: Tensor, b: Tensor) -> Tensor:
-    """(N, H) inner products of two (N, H, C) signals, in the dtype of sums."""
-    nodes, heads, channels = a.shape
-    out = torch.empty(nodes, heads, dtype=wide(a.dtype), device=a.device)
-    channel_block = next_power_of_2(channels)
-    row_block = max(1, 2048 // channel_block)
-    constants = {"C": channels, "CB": channel_block, "RB": row_block, "num_warps": 4 if channel_block <= 2048 else 8}
-    launch(_row_dots, (cdiv(nodes * heads, row_block), 1), a, b, out, nodes * heads, **constants)
-    return out
-
-
-@jit(do_not_specialize=["rows"])
-def _row_dots(a, b, out, rows, C: tl.constexpr, CB: tl.constexpr, RB: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64) * RB + tl.arange(0, RB)
-    channel = tl.arange(0, CB)
-    at = row[:, None] * C + channel[None, :]
-    mask = (row < rows)[:, None] & (channel < C)[None, :]
-    product = tl.load(a + at, mask=mask, other=0.0).to(out.dtype.element_ty) * tl.load(b + at, mask=mask, other=0.0).to(
-        out.dtype.element_ty
-    )
-    tl.store(out + row, tl.sum(product, 1), mask=row < rows)

@@ -81,7 +81,7 @@ def subclass(model: nn.Module, path: str) -> tuple[nn.Module, Counted]:
     """The class of a user, which only changes ``forward``."""
     module, count = model.get_submodule(path), Counted()
 
-    class Foreign(type(module)):  # type: ignore[misc]
+    class Foreign(type(module)):  # type: ignore[misc]  # a base that is known when it runs
         __module__ = _ELSEWHERE
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:

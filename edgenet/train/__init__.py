@@ -1,7 +1,8 @@
 """Training: one loop for any module and any data, several seeds, folders, and runs that resume to the same bits."""
 
 from edgenet.compress import Callback, Training
-from edgenet.train.batches import Batch, call_model
+from edgenet.train.batches import Batch
+from edgenet.train.calling import call_model
 from edgenet.train.fitting import fit
 from edgenet.train.folders import read_result
 from edgenet.train.from_config import model_of, run

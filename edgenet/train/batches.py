@@ -1,66 +1,61 @@
-"""Batch: what a model reads in one step and what it should say; and how a model of any kind is called with it."""
+"""Batch: what a model reads in one step, and what it should say."""
 
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data.data import BaseData
 
-from edgenet.errors import ConfigError, ShapeError
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.structured import sparse_features
-
-_CELLS = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-#: fields that hold answers; they are given only to a ``forward`` that cannot do without
-_ANSWERS = ("y", "target", "train_mask", "val_mask", "test_mask")
 
 
 @dataclass(eq=False)
 class Batch:
-    """One step's share of a data set.
+    """One step's share of a data set. Its fields are attributes too: ``batch.x``.
 
     Attributes:
         whole: a PyG ``Data`` or ``Batch``, or a tuple of inputs.
         target: what the model should say of ``rows``.
         rows: (R,) rows of the model's output that count; None: all.
-        graph: the edges of ``whole``, sorted once; None where it has none.
         values: fields that stand for those of the same name in ``whole``.
+        kept: what was computed once for ``whole``: its edges sorted, its features sparse. Batches of one graph share
+            it.
     """
 
     whole: Any
     target: Any
     rows: Tensor | None = None
-    graph: Graph | None = None
     values: dict[str, Any] = field(default_factory=dict)
-    _sparse: Tensor | None = field(default=None, repr=False)
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+        if isinstance(self.whole, BaseData):
+            self._fields = self.whole.to_dict()
+            if self._fields.get("batch") is not None:  # of one graph, PyG says 1 too
+                self._fields["num_graphs"] = self.whole.num_graphs
+        elif isinstance(self.whole, Mapping):
+            self._fields = dict(self.whole)
+        self._fields |= self.values
 
     def get(self, name: str, default: Any = None) -> Any:
         """A field by its name."""
-        if name in self.values:
-            return self.values[name]
-        if isinstance(self.whole, Mapping):
-            return self.whole.get(name, default)
-        if not isinstance(self.whole, BaseData):
-            return default
-        if name == "num_graphs":  # of one graph, PyG says 1 too
-            return self.whole.num_graphs if "batch" in self else default
-        value = self.whole.get(name, default) if hasattr(self.whole, "get") else getattr(self.whole, name, default)
-        if value is None and name.endswith("_dict"):
-            return getattr(self.whole, name, default)
+        value = self._fields.get(name)
+        if value is None and name.endswith("_dict"):  # of a graph of several kinds
+            value = getattr(self.whole, name, None)
         return default if value is None else value
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 
     def __getattr__(self, name: str) -> Any:
-        """Fields are attributes too: ``batch.x``."""
         if name.startswith("_"):
             raise AttributeError(name)
         value = self.get(name)
@@ -70,25 +65,22 @@ class Batch:
 
     def names(self) -> list[str]:
         """Names of its fields."""
-        if isinstance(self.whole, BaseData):
-            own = list(self.whole.keys())
-        else:
-            own = list(self.whole) if isinstance(self.whole, Mapping) else []
-        return list(dict.fromkeys([*self.values, *own]))
+        return [name for name, value in self._fields.items() if value is not None]
 
     def edges(self) -> Graph:
-        """The edges as a ``Graph``."""
-        if self.graph is None:
-            self.graph = Graph(self.get("edge_index"), int(self.whole.num_nodes))
-        return self.graph
+        """The edges as a ``Graph``, sorted once."""
+        if "graph" not in self.kept:
+            self.kept["graph"] = Graph(self.get("edge_index"), int(self.whole.num_nodes))
+        return self.kept["graph"]
 
-    def thin(self, x: Tensor) -> Tensor:
-        """Features, sparse where most are 0, for models that read such."""
-        if self.rows is None or x.dim() != 2:
+    def thin(self) -> Any:
+        """The features, sparse where most are 0 and every step reads the same; for models that read such."""
+        x = self.get("x")
+        if "every step" not in self.kept or not isinstance(x, Tensor) or x.dim() != 2:
             return x
-        if self._sparse is None:
-            self._sparse = sparse_features(x)
-        return self._sparse
+        if "thin" not in self.kept:
+            self.kept["thin"] = sparse_features(x)
+        return self.kept["thin"]
 
 
 def rows_of(output: Any, rows: Tensor | None) -> Any:
@@ -103,86 +95,6 @@ def rows_of(output: Any, rows: Tensor | None) -> Any:
     return output[rows]
 
 
-# ---------------------------------------------------------------- calling a model
-def call_model(model: nn.Module, batch: Batch) -> Any:
-    """What a model says of a batch.
-
-    A tuple is unpacked. Of a graph, a model gets what its ``forward`` names: ``x``, ``edge_index``, ``edge_weight``,
-    ``edge_attr``, ``batch``, ``pos`` and whatever else the data hold; names with a default are left out where the data
-    lack them. A ``forward`` of one argument that is called ``data``, ``batch`` or ``graph`` gets the data whole. Models
-    of edgenet get a ``Graph`` as ``edge_index``, sorted once, and no edge features if they were made for none.
-
-    Raises:
-        ConfigError: if ``forward`` wants what the data have not.
-    """
-    if isinstance(batch.whole, tuple):
-        return model(*batch.whole)
-    names, required, takes_all = _wanted(model)
-    if takes_all:
-        return model(batch.whole)
-    ours = type(model).__module__.partition(".")[0] == "edgenet"
-    inputs: list[Any] = []
-    named: dict[str, Any] = {}
-    gap = False
-    for name in names:
-        left_out = name in _ANSWERS or (name == "edge_attr" and not getattr(model, "needs_edge_attr", True))
-        value = None if left_out and name not in required else _value(batch, name, ours)
-        if value is None:
-            if name in required:
-                raise ConfigError(
-                    f"{type(model).__name__}.forward wants {name!r}, and the data have {', '.join(batch.names())}. "
-                    f"Rename it, or hand in call=, a function (model, batch)."
-                )
-            gap = True
-        elif gap:
-            named[name] = value
-        else:
-            inputs.append(value)
-    return model(*inputs, **named)
-
-
-def _value(batch: Batch, name: str, ours: bool) -> Any:
-    if name == "edge_index":
-        if ours and batch.get("edge_index") is not None:
-            return batch.edges()
-        value = batch.get("edge_index")
-        return batch.get("adj_t") if value is None else value
-    if name in ("num_graphs", "batch_size", "size"):
-        return batch.get("num_graphs")
-    value = batch.get(name)
-    return batch.thin(value) if ours and name == "x" and value is not None else value
-
-
-def _wanted(model: nn.Module) -> tuple[tuple[str, ...], frozenset[str], bool]:
-    """Names of a forward's arguments, those without a default, and whether it takes a batch whole."""
-    inner = model
-    while True:  # what wraps a model has no signature of its own
-        below = getattr(inner, "_orig_mod", None)
-        if below is None and isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            below = inner.module
-        if below is None:
-            break
-        inner = below
-    told = getattr(getattr(inner, "signature", None), "param_names", None)  # PyG's Sequential
-    if told:
-        return tuple(told), frozenset(told), False
-    found = list(inspect.signature(inner.forward).parameters.values())
-    cells = [one for one in found if one.kind not in _OPEN]
-    required = [one.name for one in cells if one.default is inspect.Parameter.empty]
-    if required in (["data"], ["batch"], ["graph"]) and "x" not in _names(cells):
-        return (), frozenset(), True
-    if not cells:
-        return ("x", "edge_index"), frozenset(("x", "edge_index")), False
-    if required in (["input"], ["inputs"], ["X"]):  # a module that reads features alone
-        return ("x",), frozenset("x"), False
-    return tuple(_names(cells)), frozenset(required), False
-
-
-def _names(cells: Sequence[inspect.Parameter]) -> list[str]:
-    return [one.name for one in cells]
-
-
-# ---------------------------------------------------------------- placing
 def placed(thing: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """A copy whose tensors are on a device, those of floating point in a dtype. Data keep their other fields."""
     if isinstance(thing, Tensor):

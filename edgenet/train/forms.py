@@ -33,6 +33,7 @@ class Sources:
         self.device, self.dtype, self.size, self.target, self.name = device, dtype, size, target, name
         self._placed: dict[int, tuple[Any, Any]] = {}  # by what was handed in, which is held so that ids stay its own
         self._graphs: list[Graph] = []
+        self._shared: dict[int, dict[str, Any]] = {}
 
     def of(self, thing: Any, split: str) -> Source:
         """The source that fits what was handed in for a split.
@@ -46,7 +47,7 @@ class Sources:
         if isinstance(thing, BaseData):
             mask = f"{split}_mask" if f"{split}_mask" in thing else None
             whole = self._data(thing, f"{self.name}, {split}")
-            return OneGraph(whole, self._graph(whole), mask, self.target, self.name)
+            return OneGraph(whole, self._kept(whole), mask, self.target, self.name)
         if isinstance(thing, TensorDataset):
             return Rows([self.place(tensor) for tensor in thing.tensors], self.size)
         if isinstance(thing, DataLoader):
@@ -70,10 +71,7 @@ class Sources:
     def signals(self, data: Data, split: str) -> Source:
         """Signals on one graph, which is the same for all splits."""
         whole = self._data(data, f"{self.name}, {split}")
-        graph = self._graph(whole)
-        if graph is None:
-            raise ShapeError(f"{self.name}: signals live on a graph, and there is no edge_index.")
-        return Signals(whole, graph, self.size, self.target)
+        return Signals(whole, self._kept(whole), self.size, self.target)
 
     def place(self, thing: Any) -> Any:
         return placed(thing, self.device, self.dtype)
@@ -82,6 +80,13 @@ class Sources:
         if id(data) not in self._placed:
             self._placed[id(data)] = data, self.place(_checked(data, where))
         return self._placed[id(data)][1]
+
+    def _kept(self, data: Any) -> dict[str, Any]:
+        """What is computed once for the data, shared by the splits that live on them."""
+        if id(data) not in self._shared:
+            graph = self._graph(data)
+            self._shared[id(data)] = {"every step": True} | ({} if graph is None else {"graph": graph})
+        return self._shared[id(data)]
 
     def _graph(self, data: Any) -> Graph | None:
         """The data's graph. Edge lists that hold the same edges are one graph, so that tables find their rows once."""

@@ -57,6 +57,7 @@ def _begin(training: Fitting, folder: SeedFolder | None) -> None:
     if folder is not None:
         folder.make()
         state = folder.checkpoint()
+    training.resumes = state is not None
     training.call("on_start")
     if folder is not None:
         folder.check_saveable(training.model)
@@ -125,7 +126,8 @@ def _epoch(training: Fitting, bar: Bar) -> None:
     task, table, model = training.task, training.settings.training, training.model
     model.train()
     training.call("before_epoch")
-    check_held(model, training.stepper)
+    if training.callbacks:  # nobody else changes the model
+        check_held(model, training.stepper)
     tally, gathered = Tally(task.metric), 0
     for number, batch in enumerate(task.training(training.generator), 1):
         if gathered == 0:
@@ -196,17 +198,21 @@ def _step(training: Fitting, share: float = 1.0) -> None:
         norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
         if scaler is None:  # which skips such a step itself
             training.check_finite({"length of the gradient": norm.item()})
+    taken = True
     try:
         if scaler is None:
             optimizer.step()
         else:
+            scale = scaler.get_scale()
             scaler.step(optimizer)
             scaler.update()
+            taken = scaler.get_scale() >= scale  # it falls where gradients are infinite, and no step was taken
     except RuntimeError as error:
         if "overflow" not in str(error):
             raise
         raise training.diverged("a step is too large for its dtype") from error
-    training.call("after_step")
+    if taken:
+        training.call("after_step")
     training.output = None
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ def device_of(model: nn.Module, name: str | None = None) -> torch.device:
         ConfigError: if it is no CPU or CUDA device, or torch does not see it.
     """
     if name is None:
-        return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        first = next(chain(model.parameters(), model.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch_geometric.data import Batch as Joined
 
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.graph import Graph
 from edgenet.train.batches import Batch
 
 AT_ONCE = 512  # signals, or rows, that are scored in one pass
@@ -47,10 +46,11 @@ class OneGraph(Source):
 
     Args:
         data: on its device.
+        kept: what was computed once for the data.
         mask: name of the field that says which nodes count; without one, all do.
     """
 
-    def __init__(self, data: Any, graph: Graph | None, mask: str | None, target: Target, name: str) -> None:
+    def __init__(self, data: Any, kept: dict[str, Any], mask: str | None, target: Target, name: str) -> None:
         rows = None
         answers = answer_of(data, target)
         if mask is not None:
@@ -58,7 +58,7 @@ class OneGraph(Source):
             if not len(rows):
                 raise ShapeError(f"{name}: the {mask[:-5]} split is empty; {mask} is all False.")
             answers = answers[rows]
-        self.batch = Batch(data, answers, rows, graph)
+        self.batch = Batch(data, answers, rows, kept=kept)
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         yield self.batch
@@ -70,14 +70,14 @@ class OneGraph(Source):
 class Signals(Source):
     """Many signals on one graph: x (S, N, F), y (S,)."""
 
-    def __init__(self, data: Any, graph: Graph, size: int, target: Target) -> None:
-        self.data, self.graph, self.size = data, graph, size
+    def __init__(self, data: Any, kept: dict[str, Any], size: int, target: Target) -> None:
+        self.data, self.kept, self.size = data, kept, size
         self.answers = answer_of(data, target)
         self.steps = -(-len(self.answers) // size)
         self._pieces = [self._batch(slice(start, start + AT_ONCE)) for start in range(0, len(self.answers), AT_ONCE)]
 
     def _batch(self, rows: Any) -> Batch:
-        return Batch(self.data, self.answers[rows], None, self.graph, {"x": self.data.x[rows]})
+        return Batch(self.data, self.answers[rows], None, {"x": self.data.x[rows]}, self.kept)
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.answers), generator=generator).to(self.answers.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from edgenet import checkpoint
 from edgenet.data import Dataset
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.train.batches import Batch, call_model, rows_of
+from edgenet.train.batches import Batch, rows_of
+from edgenet.train.calling import call_model
 from edgenet.train.forms import Sources
 from edgenet.train.losses import LOSSES, Loss, kind_of, loss_of
 from edgenet.train.metrics import LOSS, Metric, Tally
@@ -73,6 +75,7 @@ class Task:
         self._call = call
         self._sources: dict[str, Source] = {}
         self._made_for: tuple[Any, ...] = ()
+        self._judged: weakref.ref[nn.Module] | None = None  # the model that was evaluated last
 
     @classmethod
     def of(cls, thing: Any, **changes: Any) -> Task:
@@ -124,7 +127,7 @@ class Task:
                 thing = self.train
             if thing is not None:
                 found[split] = maker.signals(thing, split) if self.kind == "signal" else maker.of(thing, split)
-        self._sources, self._made_for = found, (device, dtype, size)
+        self._sources, self._made_for, self._judged = found, (device, dtype, size), None
 
     def has(self, split: str) -> bool:
         """Whether there are data of a split."""
@@ -216,8 +219,10 @@ class Task:
     ) -> dict[str, Score]:
         """The scores of splits, of those there are; the model is in evaluation mode afterwards. Nodes of one graph are
         scored in one pass for all splits."""
-        if self._made_for[:2] != (device_of(model), dtype_of(model)):
-            self.prepare(device_of(model), dtype_of(model), *self._made_for[2:])
+        if self._judged is None or self._judged() is not model:  # which costs as much as a small layer
+            if self._made_for[:2] != (device_of(model), dtype_of(model)):
+                self.prepare(device_of(model), dtype_of(model), *self._made_for[2:])
+            self._judged = weakref.ref(model)
         model.eval()
         result: dict[str, Score] = {}
         known: dict[int, Any] = {}

@@ -19,6 +19,7 @@ from edgenet.train.optimizers import (
     MakeOptimizer,
     MakeScheduler,
     Optimizer,
+    check_held,
     check_maker,
     kept,
     optimizer_of,
@@ -85,6 +86,7 @@ class Fitting(Training):
         self.optimizer, self.scheduler = self._made()
         if self.settings.training.precision == "float16":
             self.scaler = torch.amp.GradScaler(self.device.type)
+        check_held(self.model, self.optimizer)
         self.call("on_optimizer")
 
     def renew_optimizer(self) -> None:

@@ -1,5 +1,7 @@
 """Compress: structures put in while a model trains are trained, saved with the training, and there again afterwards."""
 
+import gc
+import weakref
 from functools import partial
 
 import pytest
@@ -102,6 +104,17 @@ def test_a_training_that_is_resumed_goes_on_to_the_same_bits(way, epoch, stop, t
     whole.epochs(6, batches(), LOSS)
     resumed = in_two_parts(rules, stop, 6 - stop, tmp_path / "state.pt")
     assert equal(bits(whole.model), bits(resumed.model)) and resumed.settled()
+
+
+@each_epoch
+def test_the_weights_of_before_are_not_held(epoch):
+    model = fresh()
+    weight = weakref.ref(model[0].weight)
+    training = Steps(model, ADAM, [Compress(PLAN, epoch=epoch)])
+    training.epochs(max(1, epoch), batches(), LOSS)
+    training.batch = training.output = None
+    gc.collect()
+    assert weight() is None
 
 
 def test_nothing_is_searched_or_projected_twice_where_a_training_is_resumed(monkeypatch):

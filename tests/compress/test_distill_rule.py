@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgenet.compress import Compress, Distill, distillation
+from edgenet.compress import Compress, Distill, Training, distillation
 from edgenet.errors import ConfigError, PlanError, ShapeError
 
 from compress.steps import Steps  # isort: skip
@@ -105,6 +105,17 @@ def test_a_teacher_of_another_dtype_is_copied_and_left_as_it_was():
     got = penalty_of(rule, model, one)
     assert teacher.weight.dtype == torch.float32
     torch.testing.assert_close(got, distillation(model(one[0]), teacher.double()(one[0])))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_scores_of_half_precision_are_compared_in_single(dtype):
+    scores, targets = torch.randn(3000, 4).to(dtype), torch.randn(3000, 4)
+    training = Training(nn.Identity(), output=scores.requires_grad_())
+    got = Distill(targets).penalty(training)
+    assert got.dtype == torch.float32
+    torch.testing.assert_close(got, distillation(scores.float(), targets.float()))
+    got.backward()
+    assert scores.grad.dtype == dtype
 
 
 def test_a_compressed_model_learns_from_what_it_was():

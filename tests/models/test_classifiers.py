@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
+from torch_geometric.nn import GATConv
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
@@ -268,3 +269,28 @@ def test_a_state_of_another_shape_is_refused():
     state = NodeClassifier(F, 3, layer="gat", hidden_channels=5).state_dict()
     with pytest.raises(RuntimeError, match="size mismatch"):
         NodeClassifier(F, 3, layer="gat", hidden_channels=6).load_state_dict(state)
+
+
+# ---------------------------------------------------------------- layers of others
+@pytest.mark.parametrize("concat", [True, False])
+def test_a_layer_of_pyg_with_heads_is_as_wide_as_it_says(concat, monkeypatch):
+    monkeypatch.setitem(SPECIALIZATIONS, "theirs", GATConv)
+    options = {"layer": "theirs", "hidden_channels": 5, "heads": 3, "concat": concat, "num_layers": 3, "skip": True}
+    x, edges = torch.randn(N, F), ring().edge_index
+    assert NodeClassifier(F, 2, **options).bind(ring())(x, edges).shape == (N, 2)
+    model = GraphClassifier(F, 2, **options)
+    assert model.head.in_features == (15 if concat else 5)
+    assert model(x, edges, torch.zeros(N, dtype=torch.long)).shape == (1, 2)
+
+
+def test_a_layer_that_says_no_width_has_the_one_it_was_made_for(monkeypatch):
+    class Mixed(nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.linear = nn.Linear(in_channels, out_channels)
+
+        def forward(self, x, edge_index):
+            return self.linear(x)
+
+    monkeypatch.setitem(SPECIALIZATIONS, "mixed", Mixed)
+    assert NodeClassifier(F, 2, layer="mixed", hidden_channels=7)(torch.randn(N, F), ring().edge_index).shape == (N, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from edgenet.errors import SupportError
 from edgenet.models import READOUTS, GraphClassifier, NodeClassifier
 from edgenet.models.layers import layer_options
 from edgenet.nn import SPECIALIZATIONS
+from edgenet.testing import check_model
 
 N, F, CLASSES, HIDDEN = 5, 3, 2, 6  # 6 channels: hybrid filters divide theirs among 1, 2 or 3 heads
 
@@ -236,3 +238,11 @@ def test_an_aggregation_with_weights_of_its_own_learns():
     model = classifier(Case("gat", 2), 1, SetTransformerAggregation(2 * HIDDEN))
     batch = Batch.from_data_list(graphs(3, 4))
     check_gradients(model, model(batch.x, batch.edge_index, batch.batch))
+
+
+# ---------------------------------------------------------------- what users hold their models to
+@pytest.mark.parametrize("readout", [name for name in CHOICES if name not in ("flatten", "node", "a function")])
+def test_every_readout_keeps_the_contract_of_models(readout):
+    """On awkward graphs, too: without edges, without nodes, of one node. The other two are for graphs of one size."""
+    make = partial(GraphClassifier, layer="gat", heads=2, num_layers=2, readout=CHOICES[readout])
+    check_model(make, graphs=True, skip="compile")

@@ -286,3 +286,16 @@ def test_heads_stay_where_a_readout_mixes_what_they_give():
     model = GraphClassifier(F, 3, layer="gat", heads=3, readout="attention")
     with pytest.raises(PlanError, match="name it: readers="):
         remove_(model, RemovalPlan({"convs.0": Kept(((1, 0), (1, 2)))}))
+
+
+def test_aggregations_that_want_graphs_in_order_get_them_so():
+    x, order = torch.randn(N, F), torch.tensor([3, 0, 4, 1, 5, 2])
+    model = classifier(aggr.SortAggregation(2))
+    batch = torch.tensor([0, 0, 0, 1, 1, 1])
+    close(model(x[order], order.argsort()[RING], batch[order]), model(x, RING, batch))
+
+
+@pytest.mark.parametrize("readout", ["mean", "sum", "max", "attention"])
+def test_signals_on_a_graph_without_nodes_are_read_as_zeros(readout):
+    read = classifier(readout).readout
+    assert torch.equal(read(torch.empty(2, 0, 5), None, 2), torch.zeros(2, 5))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from edgenet.errors import BackendError
 from edgenet.graph import Graph
-from edgenet.ops import triton_rows
+from edgenet.ops import triton_launch, triton_rows
 from edgenet.ops.kernels.attention import triton as attention
 from edgenet.ops.kernels.attention_v2 import triton as attention_v2
 from edgenet.ops.kernels.sddmm import triton as sddmm
@@ -27,8 +27,8 @@ from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
 from edgenet.testing import GRAPHS, random_graph
 
-DEVICE = "cuda" if torch.cuda.is_available() and not triton_rows.interpreted() else "cpu"
-runs = pytest.mark.skipif(not triton_rows.available(), reason="no GPU, and TRITON_INTERPRET=1 is not set")
+DEVICE = "cuda" if torch.cuda.is_available() and not triton_launch.interpreted() else "cpu"
+runs = pytest.mark.skipif(not triton_launch.available(), reason="no GPU, and TRITON_INTERPRET=1 is not set")
 
 _random = torch.Generator().manual_seed(0)
 _long = torch.cat([torch.randint(0, 9, (2, 30), generator=_random), torch.tensor([[3], [0]]).expand(2, 41)], 1)
@@ -165,8 +165,8 @@ def check(op: Op, graph: Graph, heads: int, channels: int, dtype: torch.dtype) -
 
 
 # ---------------------------------------------------------------- the interpreter
-@pytest.mark.skipif(triton_rows.triton is None, reason="triton does not import")
-@pytest.mark.skipif(triton_rows.interpreted(), reason="this is the interpreter")
+@pytest.mark.skipif(triton_launch.triton is None, reason="triton does not import")
+@pytest.mark.skipif(triton_launch.interpreted(), reason="this is the interpreter")
 def test_all_of_this_file_passes_in_the_interpreter():
     environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
@@ -174,7 +174,7 @@ def test_all_of_this_file_passes_in_the_interpreter():
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
-@pytest.mark.skipif(triton_rows.interpreted(), reason="this is the interpreter")
+@pytest.mark.skipif(triton_launch.interpreted(), reason="this is the interpreter")
 def test_on_the_cpu_without_the_interpreter_it_is_refused_with_the_remedy():
     with pytest.raises(BackendError, match="TRITON_INTERPRET=1"):
         spmm.forward(GRAPHS["path"], None, torch.ones(5, 1, 1))
@@ -187,9 +187,9 @@ sys.modules["triton"] = None
 import torch
 from edgenet.errors import BackendError
 from edgenet.graph import Graph
-from edgenet.ops import triton_rows
+from edgenet.ops import triton_launch
 from edgenet.ops.kernels.attention_v2 import triton
-assert not triton_rows.available()
+assert not triton_launch.available()
 x = torch.ones(1, 1, 1)
 try:
     triton.forward(Graph(torch.zeros(2, 1, dtype=torch.long), 1), x, x, x[0], 0.2, 0.0, 0)

@@ -19,14 +19,14 @@ import pytest
 import torch
 
 from edgenet.graph import Graph
-from edgenet.ops import triton_attention, triton_rows
+from edgenet.ops import triton_attention, triton_launch, triton_row_dots, triton_rows
 from edgenet.ops.kernels.attention import triton as attention
 from edgenet.ops.kernels.attention_v2 import triton as attention_v2
 from edgenet.ops.kernels.sddmm import triton as sddmm
 from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
 
-MODULES = (triton_rows, triton_attention, spmm, sddmm, segment_softmax, attention_v2)
+MODULES = (triton_rows, triton_row_dots, triton_attention, spmm, sddmm, segment_softmax, attention_v2)
 SHAPES = ((8, 8), (4, 64))  # heads, channels
 ROWS_READ = {  # kernel -> whether it reads rows of signals
     "spmm._forward": True,
@@ -44,7 +44,7 @@ ROWS_READ = {  # kernel -> whether it reads rows of signals
     "attention_v2._backward_by_target": True,
     "triton_rows._merge_sums": True,
     "triton_rows._merge_softmax": True,
-    "triton_rows._row_dots": True,
+    "triton_row_dots._row_dots": True,
 }
 
 
@@ -59,7 +59,7 @@ def call_everything(heads: int, channels: int, dtype: torch.dtype) -> None:
     sddmm.forward(graph, x, x)
     segment_softmax.forward(graph, weight)
     segment_softmax.backward(graph, weight, weight)
-    kept = x, *[score.to(triton_rows.wide(dtype))] * 2
+    kept = x, *[score.to(triton_launch.wide(dtype))] * 2
     attention.forward(graph, score, score, x, 0.2, 0.5, 3)
     attention.backward(graph, score, score, x, *kept, x, 0.2, 0.5, 3)
     attention_v2.forward(graph, x, x, x[0], 0.2, 0.5, 3)
@@ -72,7 +72,7 @@ def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any])
     from triton.compiler import ASTSource, compile
     from triton.runtime.jit import mangle_type
 
-    options = {"num_warps": constants.pop("num_warps"), **triton_rows.OPTIONS}
+    options = {"num_warps": constants.pop("num_warps"), **triton_launch.OPTIONS}
     signature, aligned = {}, {}
     for at, (parameter, argument) in enumerate(zip(kernel.params, arguments, strict=False)):
         signature[parameter.name] = parameter.annotation_type or mangle_type(argument)
@@ -114,13 +114,13 @@ def compile_all(heads: int, channels: int, dtype: torch.dtype) -> dict[str, dict
         name = f"{module}.{kernel.fn.__name__}"
         if name == "spmm._forward" and name in found:  # a sum of rows inside another op
             return
-        assert name not in found or not ROWS_READ.get(name) or name.startswith("triton_rows"), name
+        assert name not in found or not ROWS_READ.get(name) or name.startswith("triton_row"), name
         if name not in found:
             found[name] = machine_code(compiled(kernel, arguments, dict(constants)).asm["cubin"])
 
     for module in MODULES:
         module.launch = launch
-    triton_rows._check_device = lambda device: None  # nothing is run
+    triton_rows.check_device = lambda device: None  # nothing is run
     triton_rows.EDGES_PER_PIECE = 2
     call_everything(heads, channels, dtype)
     return found
@@ -135,7 +135,7 @@ if __name__ == "__main__":
 # ---------------------------------------------------------------- the tests
 @pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: "{}x{}".format(*shape))
 def found(request) -> dict[str, dict[str, int]]:
-    if triton_rows.triton is None:
+    if triton_launch.triton is None:
         pytest.skip("triton does not import")
     cache = Path(tempfile.gettempdir()) / f"edgenet-tests-{os.getuid()}" / "triton"
     environment = {"TRITON_CACHE_DIR": str(cache), **os.environ}

@@ -130,9 +130,15 @@ def test_models_of_nodes_and_of_edge_features_are_looked_at():
 
 # --- the graphs that all contracts walk over --------------------------------------------------------------------------
 def test_there_are_awkward_graphs():
-    assert GRAPHS["no_edges"].num_edges == 0 and GRAPHS["zero_nodes"].num_nodes == 0 and GRAPHS["one_node"].num_nodes == 1
+    assert (
+        GRAPHS["no_edges"].num_edges == 0 and GRAPHS["zero_nodes"].num_nodes == 0 and GRAPHS["one_node"].num_nodes == 1
+    )
     assert (GRAPHS["self_loops"].source == GRAPHS["self_loops"].target).any()
     assert GRAPHS["repeated_edges"].edge_index.unique(dim=1).shape[1] < GRAPHS["repeated_edges"].num_edges
     assert (GRAPHS["isolated_node"].in_degree == 0).any()
     graph = random_graph(9, 20)
-    assert graph.num_edges == 20 and 8 not in graph.edge_index and torch.equal(graph.edge_index[:, 0], graph.edge_index[:, 1])
+    assert (
+        graph.num_edges == 20
+        and 8 not in graph.edge_index
+        and torch.equal(graph.edge_index[:, 0], graph.edge_index[:, 1])
+    )

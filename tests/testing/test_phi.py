@@ -96,7 +96,7 @@ def test_a_wrong_gradient_is_found():
         def backward(ctx, gradient):
             return 2 * gradient
 
-    with pytest.raises(ContractError, match="along a direction of scale the output grows by .*the gradient says"):
+    with pytest.raises(ContractError, match=r"along a direction of scale the output grows by .*the gradient says"):
         check_phi(phi(lambda self, w, *_: w / self.scale * Wrong.apply(self.scale)), only="gradients")
 
 

@@ -288,20 +288,22 @@ def test_models_of_the_library_train_at_a_lower_precision(layer, precision):
 def test_gradients_that_overflow_float16_are_skipped_and_the_scale_falls():
     class Huge:
         def __init__(self):
-            self.before, self.scales = None, []
+            self.before, self.scales, self.taken = None, [], []
 
         def penalty(self, training):
             self.before = training.model.weight.detach().clone()
             return 1e38 * training.model.weight.sum() if training.step == 1 else None
 
         def after_step(self, training):
+            self.taken.append(training.step)
+
+        def after_epoch(self, training):
             self.scales.append(training.scaler.get_scale())
-            if training.step == 1:
-                assert torch.equal(self.before, training.model.weight)
+            assert torch.equal(self.before, training.model.weight) == (training.step == 1)
 
     huge = Huge()
-    trained(nn.Linear(4, 2).float(), precision="float16", epochs=2, callbacks=[huge])
-    assert huge.scales[0] < 65536
+    trained(nn.Linear(4, 2).float(), precision="float16", epochs=2, batch_size=1000, callbacks=[huge])
+    assert huge.scales[0] < 65536 and huge.taken == [2]  # a rule that follows steps must not act where none was taken
 
 
 def test_a_loss_that_diverges_names_the_rate_of_the_optimizer_that_was_handed_in():

@@ -15,6 +15,7 @@ PAGES = {
     "source_localisation": ("eight networks on three graphs, noise and held-out diffusion times", 3),
     "compressed_gat": ("the published GAT for Cora in every structured family", 5),
     "edge_tensor": ("a matrix on every edge of Cora, 304 million weights, trained in factors of every form", 5),
+    "fit": ("one fit for models, data and losses of many kinds, each killed once and gone on with", 3),
     "ppi": ("the GAT form beside PyG's GATConv, trained the same way", 2),
 }
 #: name: what it shows, and how many seeds it takes by default. Each writes one section of docs/results/estimators.md

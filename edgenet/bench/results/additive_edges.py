@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
-from edgenet.bench.results.additive_run import Job, kept
+from edgenet.bench.harness.kept import kept
+from edgenet.bench.results.additive_run import Job
 from edgenet.bench.results.spam_simulation import RELEVANT
-from edgenet.compress import GroupLasso, Loop
+from edgenet.compress import GroupLasso
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, lift
 from edgenet.phi import Additive
+from edgenet.train import Task, fit
 
 NODES, DEGREE, FEATURES = 400, 8, 20
 _PENALTIES, _LEAST, _STEPS, _RATE, _REFIT, _DF = 14, 0.03, 50, 0.05, 200, 10
@@ -62,7 +66,7 @@ def draw(seed: int) -> tuple[Graph, Tensor, Tensor, Tensor]:
 def recovered(job: Job) -> Recovery:
     """The recovery in the draw of "seed", from "file" where it is done."""
     settings = [NODES, DEGREE, FEATURES, _PENALTIES, _LEAST, _STEPS, _RATE, _REFIT, _DF]
-    return Recovery(**kept({**job, "settings": settings}, lambda: asdict(recovery(job["seed"]))))
+    return Recovery(**kept(Path(job["file"]), {**job, "settings": settings}, lambda: asdict(recovery(job["seed"]))))
 
 
 def recovery(seed: int) -> Recovery:
@@ -103,8 +107,9 @@ def _layer(features: int) -> EdgeNetConv:
 
 def _penalties(layer: EdgeNetConv, graph: Graph, u: Tensor, x: Tensor, y: Tensor, rows: Tensor) -> list[float]:
     """From the one at which the first function becomes other than zero, on a logarithmic scale."""
-    _loss(layer, graph, u, x, y, rows).backward()
-    largest = float(torch.linalg.vector_norm(layer.phi.functions["edge"].coefficients.grad, dim=-1).max())
+    table = layer.phi.functions["edge"].coefficients
+    (slope,) = torch.autograd.grad(_half_square(layer(x, graph, None, u)[rows, 0], y[rows]), table)
+    largest = float(torch.linalg.vector_norm(slope, dim=-1).max())
     return (largest * np.geomspace(1, _LEAST, _PENALTIES)).tolist()
 
 
@@ -112,10 +117,10 @@ def _descend(
     layer: EdgeNetConv, graph: Graph, u: Tensor, x: Tensor, y: Tensor, rows: Tensor, penalty: float, steps: int
 ) -> None:
     lasso = GroupLasso({r"phi\.functions": "functions"}, penalty, by_size=False)
-    loop = Loop(layer, torch.optim.Adam(layer.parameters(), lr=_RATE), [lasso])
-    for _ in range(steps):
-        loop.step_on(_loss(layer, graph, u, x, y, rows))
+    data = Data(x=x, y=y, train_mask=rows)
+    task = Task(data, call=lambda model, batch: model(x, graph, None, u)[:, 0], loss=_half_square)
+    fit(layer, task, callbacks=[lasso], epochs=steps, lr=_RATE, progress=False)
 
 
-def _loss(layer: EdgeNetConv, graph: Graph, u: Tensor, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-    return (layer(x, graph, None, u)[:, 0] - y)[rows].square().mean() / 2
+def _half_square(scores: Tensor, target: Tensor) -> Tensor:
+    return (scores - target).square().mean() / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from edgenet.bench.harness.kept import kept
 from edgenet.bench.results.additive_features import edge_features, noise_features
-from edgenet.compress import GroupLasso, Loop
+from edgenet.compress import GroupLasso
 from edgenet.data import load
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
 from edgenet.phi import Additive
 from edgenet.structured import SparseSignal, sparse_features
+from edgenet.train import Task, fit
 
 Job = dict[str, Any]
 HIDDEN, EPOCHS, DF, NOISE = 64, 300, 3, 10
@@ -96,20 +97,8 @@ def trained(job: Job) -> dict[str, Any]:
         torch.save(state, Path(job["file"]).with_suffix(".pt"))
         return result
 
-    return kept({**job, "settings": [HIDDEN, DF, NOISE, RATE, FUNCTION_RATE, DECAY, DROPOUT, EDGE_DROPOUT]}, compute)
-
-
-def kept(job: Job, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The JSON-able result of a job, from the file that it names where that holds the result of the same job."""
-    file = Path(job["file"])
-    if file.exists():
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored["job"] == job:
-            return stored["result"]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    result = compute()
-    file.write_text(json.dumps({"job": job, "result": result}, indent=2) + "\n", encoding="utf-8")
-    return result
+    settings = [HIDDEN, DF, NOISE, RATE, FUNCTION_RATE, DECAY, DROPOUT, EDGE_DROPOUT]
+    return kept(Path(job["file"]), {**job, "settings": settings}, compute)
 
 
 def train(job: Job) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -117,32 +106,27 @@ def train(job: Job) -> tuple[dict[str, Any], dict[str, Tensor]]:
     data, x, graph, _ = problem(job["dataset"], job["data_root"])
     torch.manual_seed(job["seed"])
     network, attr = made(job)
-    functions = [p for name, p in network.named_parameters() if name.startswith("phi.")]
-    channels = [p for name, p in network.named_parameters() if not name.startswith("phi.")]
-    groups = [{"params": channels, "weight_decay": DECAY}]
+    groups = [{"params": [p for name, p in network.named_parameters() if not name.startswith("phi.")]}]
     callbacks = []
     if job["features"]:
-        groups.append({"params": functions, "lr": FUNCTION_RATE})
-        callbacks = [GroupLasso({r"phi\.functions": "functions"}, job["penalty"])]
-    loop = Loop(network, torch.optim.Adam(groups, lr=RATE), callbacks)
-    best, result, state = (-1.0, 0.0), {}, {}
-    for epoch in range(1, job["epochs"] + 1):
-        network.train()
-        loop.step_on(F.cross_entropy(network(x, graph, attr)[data.train_mask], data.y[data.train_mask]))
-        network.eval()
-        with torch.no_grad():
-            scores = network(x, graph, attr)
-        right = (scores.argmax(1) == data.y).double()
-        loss = float(F.cross_entropy(scores[data.val_mask], data.y[data.val_mask]))
-        now = (float(right[data.val_mask].mean()), -loss)
-        if now > best:
-            best, state = now, {name: value.clone() for name, value in network.state_dict().items()}
-            sizes = network.phi.norms()["edge"].flatten().tolist()
-            result = {
-                "val": now[0], "test": float(right[data.test_mask].mean()), "epoch": epoch,
-                "sizes": {name: size for name, size in zip(job["features"], sizes, strict=False) if size},
-            }  # fmt: skip
-    return result, state
+        groups.append({"params": list(network.phi.parameters()), "lr": FUNCTION_RATE, "weight_decay": 0.0})
+        callbacks.append(GroupLasso({r"phi\.functions": "functions"}, job["penalty"]))
+    else:
+        network.phi.requires_grad_(False)
+    found = fit(
+        network,
+        Task(data, call=lambda model, batch: model(x, graph, attr)),
+        callbacks=callbacks,
+        optimizer=lambda parameters: torch.optim.Adam(groups, lr=RATE, weight_decay=DECAY),
+        epochs=job["epochs"],
+        progress=False,
+    )
+    sizes = network.phi.norms()["edge"].flatten().tolist()
+    result = {
+        "val": found.val, "test": found.test, "epoch": found.best_epoch,
+        "sizes": {name: size for name, size in zip(job["features"], sizes, strict=False) if size},
+    }  # fmt: skip
+    return result, network.state_dict()
 
 
 def made(job: Job) -> tuple[Network, Tensor]:

@@ -13,7 +13,8 @@ from edgenet import plots
 from edgenet.bench.harness import report
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results.compressed_gat_cases import ENTRIES, PARTS, cases
-from edgenet.bench.results.compressed_gat_run import LABELS_ALONE, SETTINGS, SLOTS, Case, measured, published
+from edgenet.bench.results.compressed_gat_run import LABELS_ALONE, SETTINGS, SLOTS, Case, measured
+from edgenet.bench.results.published_gat import published
 from edgenet.text import markdown_table
 
 #: (ratio, points of accuracy that may be lost)

@@ -10,29 +10,28 @@ import copy
 import json
 import math
 import re
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Data
 
 from edgenet.bench.harness import report
+from edgenet.bench.results.published_gat import Problem, published
 from edgenet.checkpoint import write_atomically
 from edgenet.compress import compress_, slots
 from edgenet.compress.distill import distillation
 from edgenet.compress.refit import refit_
-from edgenet.convert.published import gat_cora
-from edgenet.data.places import lacks_files, not_found, places, search
 from edgenet.errors import ConfigError
-from edgenet.graph import Graph
-from edgenet.structured import sparse_features
+from edgenet.train import Task, fit
+from edgenet.train.batches import Batch
+from edgenet.train.sources import Source
 
-FILE = "gat_cora_pyg.npz"
 SLOTS = ("convs.0.lift.linear.weight", "convs.1.lift.linear.weight")
 #: of fine-tuning; one recipe for every family and size
 SETTINGS = {
@@ -67,59 +66,6 @@ class Case:
         """For a file."""
         text = json.dumps([list(self.structure.values()), self.targets] + ["nearest"] * (not self.refit))
         return re.sub(r"[^\w.]+", "-", text).strip("-")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """The published model, its graph, and its scores there.
-
-    Attributes:
-        model: in eval mode.
-        x: features, sparse where that pays.
-        scores: (N, classes) of the model.
-    """
-
-    model: nn.Module
-    data: Data
-    x: Tensor
-    graph: Graph
-    scores: Tensor
-
-    @classmethod
-    def of(cls, model: nn.Module, data: Data) -> Problem:
-        x, graph = sparse_features(data.x), Graph(data.edge_index, data.num_nodes)
-        with torch.no_grad():
-            return cls(model.eval(), data, x, graph, model(x, graph))
-
-    @torch.no_grad()
-    def judged(self, scores: Tensor) -> dict[str, float]:
-        """Accuracy on validation and test nodes, and the share of nodes that get the class of the published model."""
-        found, theirs = scores.argmax(1), self.scores.argmax(1)
-        right, same = found == self.data.y, found == theirs
-        return {
-            "val": right[self.data.val_mask].double().mean().item(),
-            "test": right[self.data.test_mask].double().mean().item(),
-            "agreement": same.double().mean().item(),
-            "agreement_test": same[self.data.test_mask].double().mean().item(),
-        }
-
-
-def published(root: Path | None) -> Problem:
-    """The published GAT on Cora.
-
-    Raises:
-        DatasetNotFoundError: if its file is nowhere; the text says where it was looked for.
-    """
-    from edgenet.data import load
-
-    looked = search(places(root), (".",), lacks_files([FILE]))
-    if looked.found is None:
-        how = (
-            "convert pre_trained/cora of https://github.com/PetarV-/GAT to the arrays that "
-            "edgenet.convert.published.gat_cora reads, and pass --data-root or set $EDGENET_DATA."
-        )
-        raise not_found("the published GAT for Cora", FILE, looked.tried, how)
-    return Problem.of(gat_cora(looked.found / FILE), load("cora", root=root).train[0])
 
 
 def measured(job: tuple[Case, Path, int, Path | None]) -> dict[str, Any]:
@@ -174,37 +120,70 @@ def finetuned(problem: Problem, model: nn.Module, case: Case, seed: int) -> dict
     the lowest loss on them. (The best validation accuracy is often that of an early epoch, by luck: 500 nodes.) Of
     labels alone it is that of the best validation accuracy, of equals that of the lowest loss.
     """
-    torch.manual_seed(seed)  # of dropout
-    generator = torch.Generator().manual_seed(seed)
-    settings = {"weight_decay": 0.0, **SETTINGS, **(LABELS_ALONE if case.targets == "labels" else {})}
-    data, taught = problem.data, problem.scores
-    val, epochs, rate = data.val_mask, settings["epochs"], settings["learning_rate"]
+    labels = case.targets == "labels"
+    settings = {"weight_decay": 0.0, **SETTINGS, **(LABELS_ALONE if labels else {})}
+    found = fit(
+        model,
+        _classes(problem) if labels else _taught(problem, case, settings),
+        epochs=settings["epochs"],
+        lr=settings["learning_rate"],
+        weight_decay=settings["weight_decay"],
+        scheduler=lambda optimizer: LambdaLR(optimizer, partial(_rate, settings)),
+        seed=seed,  # of dropout, and of the nodes of each step
+        progress=False,
+    )
+    return {"epoch": found.best_epoch, **problem.judged(_scores(model, problem)), "seconds": found.seconds}
+
+
+def _rate(settings: Mapping[str, Any], epoch: int) -> float:
+    """The share of the learning rate after so many epochs: it rises for some, then falls to zero like a cosine."""
+    warm = min(1.0, (epoch + 1) / settings["warm_up"])
+    return warm * (1 + math.cos(math.pi * epoch / settings["epochs"])) / 2
+
+
+def _classes(problem: Problem) -> Task:
+    """The classes of the training nodes."""
+    return Task(problem.data, call=lambda model, batch: model(problem.x, problem.graph))
+
+
+def _taught(problem: Problem, case: Case, settings: Mapping[str, Any]) -> Task:
+    """The scores of the published model, judged by how often both say the same class."""
+    data = copy.copy(problem.data)
+    data.taught = problem.scores
     nodes = ~data.test_mask if case.targets == "held out" else torch.ones_like(data.test_mask)
-    optimizer = torch.optim.Adam(model.parameters(), weight_decay=settings["weight_decay"])
-    best, chosen, start = None, {}, time.perf_counter()
-    for epoch in range(epochs):
-        for group in optimizer.param_groups:
-            warm = min(1.0, (epoch + 1) / settings["warm_up"])
-            group["lr"] = rate * warm * (1 + math.cos(math.pi * epoch / epochs)) / 2
-        if case.targets == "labels":
-            evaluated = _scores(model, problem)
-            loss = F.cross_entropy(model.train()(problem.x, problem.graph)[data.train_mask], data.y[data.train_mask])
-            model.eval()
-            held = -F.cross_entropy(evaluated[val], data.y[val]).item()
-            key = ((evaluated.argmax(1) == data.y)[val].sum().item(), held)
-        else:
-            scores = model(problem.x, problem.graph)  # in eval mode: without dropout it can follow the other exactly
-            evaluated = scores.detach()
-            half = torch.rand(len(nodes), generator=generator, dtype=torch.float32) < settings["share_of_nodes"]
-            loss = distillation(scores[nodes & half], taught[nodes & half], settings["temperature"])
-            held = -distillation(evaluated[val], taught[val], settings["temperature"]).item()
-            key = ((evaluated.argmax(1) == taught.argmax(1))[val].sum().item(), held)
-        if best is None or key > best:
-            best, chosen = key, {"epoch": epoch, **problem.judged(evaluated)}
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return {**chosen, "seconds": time.perf_counter() - start}
+    return Task(
+        SomeNodes(data, nodes, settings["share_of_nodes"]),
+        data,
+        target="taught",
+        # in eval mode: without dropout it can follow the other exactly
+        call=lambda model, batch: model.eval()(problem.x, problem.graph),
+        loss=lambda scores, taught: distillation(scores, taught, settings["temperature"]),
+        metric=lambda scores, taught: (scores.argmax(1) == taught.argmax(1)).double().mean(),
+    )
+
+
+class SomeNodes(Source):
+    """One graph; every step draws anew which share of the nodes it learns from.
+
+    Args:
+        data: with the scores to learn, ``taught``.
+        nodes: (N,) bool, those that may be drawn.
+        share: of all nodes, in (0, 1].
+    """
+
+    def __init__(self, data: Data, nodes: Tensor, share: float) -> None:
+        self.data, self.nodes, self.share = data, nodes, share
+
+    def training(self, generator: torch.Generator) -> Iterator[Batch]:
+        drawn = torch.rand(len(self.nodes), generator=generator, dtype=torch.float32) < self.share
+        yield self._batch(self.nodes & drawn)
+
+    def ordered(self) -> Iterator[Batch]:
+        yield self._batch(self.nodes)
+
+    def _batch(self, mask: Tensor) -> Batch:
+        rows = mask.nonzero().squeeze(1)
+        return Batch(self.data, self.data.taught[rows], rows)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from edgenet.bench.results.compressed_gat_run import published
+from edgenet.bench.results.published_gat import published
 from edgenet.estimators import QuantilePath
 from edgenet.nn import EdgeNetConv
 from edgenet.selection import Kept, RemovalPlan, remove_, tap_features

@@ -45,6 +45,12 @@ class Traffic:
         x = torch.stack([self.speed[k - readings + 1 : k + 1].flip(0).t() for k in times])
         return x, torch.stack([self.speed[k + ahead] for k in times]).flatten().numpy()
 
+    def windows(self, times: Sequence[int], past: int, ahead: int) -> tuple[Tensor, Tensor]:
+        """(B, N, past) speeds up to each time, the oldest first, and (B, N, ahead) the speeds that follow it."""
+        cut = self.speed.t().unfold(1, past + ahead, 1)  # (N, windows, past + ahead)
+        found = cut[:, torch.as_tensor(times) - past + 1].transpose(0, 1)
+        return found[..., :past], found[..., past:]
+
 
 def traffic(data_root: Path | None = None) -> Traffic:
     """Read the week, float64.

@@ -84,9 +84,7 @@ def files(case: LayerCase) -> None:
     layer, x, more = case.ready()
     with TemporaryDirectory() as folder:
         save_pretrained(layer, Path(folder) / "model")
-        same(
-            again(case, folder)(x, **more), layer(x, **more), "read from its files, it gives something else"
-        )
+        same(again(case, folder)(x, **more), layer(x, **more), "read from its files, it gives something else")
 
 
 def another(case: LayerCase) -> nn.Module:

@@ -81,8 +81,8 @@ def bits(case: StructureCase) -> None:
     """bits() are the bytes, times eight, that the tensors of pack() take on disk."""
     matrix = case.build()
     packed = matrix.pack()
-    tensors = packed.state_dict().values()
-    on_disk = 8 * sum(len(t.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy().tobytes()) for t in tensors)
+    tensors = [t.clone(memory_format=torch.contiguous_format) for t in packed.state_dict().values()]
+    on_disk = 8 * sum(len(t.reshape(-1).view(torch.uint8).numpy().tobytes()) for t in tensors)
     require(matrix.bits() == on_disk, f"bits() is {matrix.bits()}, and its packed tensors take {on_disk}")
     require(packed.bits() == on_disk, f"bits() of the packed form is {packed.bits()}, and its tensors take {on_disk}")
 

@@ -11,7 +11,9 @@ from edgenet.bench.harness import report
 from edgenet.bench.results import compressed_gat as page
 from edgenet.bench.results import compressed_gat_cases as cases
 from edgenet.bench.results import compressed_gat_run as work
-from edgenet.bench.results.compressed_gat_run import SLOTS, Case, Problem
+from edgenet.bench.results import published_gat
+from edgenet.bench.results.compressed_gat_run import SLOTS, Case
+from edgenet.bench.results.published_gat import Problem
 from edgenet.cli import main
 from edgenet.errors import ConfigError, DatasetNotFoundError
 from edgenet.models import NodeClassifier
@@ -155,8 +157,8 @@ def test_every_family_has_a_size_for_every_aim_and_sizes_in_order(name):
 
 
 def test_the_published_model_is_found_or_asked_for(data_root, tmp_path, monkeypatch):
-    if not (data_root / work.FILE).is_file():
-        pytest.skip(f"no published GAT: {data_root / work.FILE} is no file")
+    if not (data_root / published_gat.FILE).is_file():
+        pytest.skip(f"no published GAT: {data_root / published_gat.FILE} is no file")
     given = work.published(data_root)
     found = given.judged(given.scores)
     assert (found["test"], found["val"], found["agreement"]) == (pytest.approx(0.844), pytest.approx(0.818), 1.0)

@@ -8,7 +8,8 @@ from torch import Tensor
 from edgenet.graph import Graph
 from edgenet.ops import triton_attention
 from edgenet.ops.triton_attention import Scores
-from edgenet.ops.triton_rows import jit, launch, merge_sums, partial_results, piece, rows_by_target, tile, tl
+from edgenet.ops.triton_launch import jit, launch, tile, tl
+from edgenet.ops.triton_rows import merge_sums, partial_results, piece, rows_by_target
 
 #: whether ``x`` may be (N, 1, C), the same for all heads
 SHARES_SIGNAL = False

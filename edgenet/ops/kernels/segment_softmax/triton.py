@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from edgenet.graph import Graph
-from edgenet.ops.triton_rows import jit, launch, merge_sums, partial_results, piece, rows_by_target, tile, tl
+from edgenet.ops.triton_launch import jit, launch, tile, tl
+from edgenet.ops.triton_rows import merge_sums, partial_results, piece, rows_by_target
 
 
 def forward(graph: Graph, score: Tensor) -> Tensor:

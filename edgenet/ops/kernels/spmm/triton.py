@@ -6,18 +6,8 @@ import torch
 from torch import Tensor
 
 from edgenet.graph import Graph
-from edgenet.ops.triton_rows import (
-    Rows,
-    jit,
-    launch,
-    merge_sums,
-    partial_results,
-    piece,
-    rows_by_source,
-    rows_by_target,
-    tile,
-    tl,
-)
+from edgenet.ops.triton_launch import jit, launch, tile, tl
+from edgenet.ops.triton_rows import Rows, merge_sums, partial_results, piece, rows_by_source, rows_by_target
 
 #: whether ``x`` may be (N, 1, C), the same for all heads
 SHARES_SIGNAL = False
