@@ -206,6 +206,17 @@ def test_a_model_is_known_to_files(tmp_path):
     same_after_saving(Line(4, 2), tmp_path / "model", torch.randn(NODES, 4))
 
 
+def test_a_model_is_trained_by_its_name_in_a_configuration(tmp_path):
+    register("model", "line", Line)
+    settings = config(out=str(tmp_path / "run"), model__layer=None, model__hidden_channels=None, model__kind="line")
+    result = run(settings, dataset=nodes(), progress=False)
+    assert type(result.models[0]) is Line and result.seeds[0].epochs == 6
+    again = run(settings, dataset=nodes(), progress=False, resume=True)
+    assert torch.equal(again.models[0].map.weight, result.models[0].map.weight)
+    with pytest.raises(ConfigError, match=r"no model is called 'lime'\..*Did you mean 'line'"):
+        run(settings.replaced(out=None, model__kind="lime"), dataset=nodes(), progress=False)
+
+
 class Counting(Callback):
     steps = 0
 
@@ -219,7 +230,8 @@ class Counting(Callback):
 def test_a_callback_takes_part_in_training(tmp_path):
     register("callback", "counting", Counting)
     Counting.steps = 0
-    run(config(out=str(tmp_path)), dataset=nodes(), progress=False, callbacks=[CALLBACKS["counting"](by=2)])
+    settings = config(out=str(tmp_path), callback=[{"kind": "counting", "by": 2}])
+    run(settings, dataset=nodes(), progress=False)
     assert Counting.steps == 2 * 6  # epochs of one step
 
 

@@ -170,10 +170,11 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     loss = task.loss(scores, batch.target)
     if loss.dim():
         raise ConfigError(f"a loss is one number, and this one has shape {tuple(loss.shape)}; take its mean().")
-    tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, loss.item())
+    value = loss.item()
+    tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
     penalty = training.penalty()
     total = loss if penalty is None else loss + penalty
-    training.check_finite({"loss": total.item()})
+    training.check_finite({"loss": value if penalty is None else total.item()})
     if not total.requires_grad:
         raise ConfigError("the loss depends on no parameter that wants a gradient.")
     if table.accumulate > 1:

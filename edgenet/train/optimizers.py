@@ -20,10 +20,13 @@ MakeScheduler = Callable[[Optimizer], Any]
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
-def optimizer_of(model: nn.Module, table: OptimizerTable, make: MakeOptimizer | None = None) -> Optimizer:
+def optimizer_of(
+    model: nn.Module, table: OptimizerTable, make: MakeOptimizer | None = None, scaled: bool = False
+) -> Optimizer:
     """The optimizer of a model's parameters.
 
     Args:
+        scaled: whether a ``GradScaler`` takes the steps.
         make: a function of the parameters, in the place of the table: ``partial(torch.optim.RMSprop, lr=0.01)``.
 
     Raises:
@@ -56,7 +59,9 @@ def optimizer_of(model: nn.Module, table: OptimizerTable, make: MakeOptimizer | 
             {"params": [p for p in parameters if id(p) not in first], "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]
-    return OPTIMIZERS[table.name](groups, lr=table.lr, weight_decay=table.weight_decay, **momentum)
+    # one kernel for all numbers instead of a dozen for each tensor: as long as a layer, where tensors are small
+    fused = not scaled and all(p.device.type == "cpu" and p.is_floating_point() for p in parameters)
+    return OPTIMIZERS[table.name](groups, lr=table.lr, weight_decay=table.weight_decay, fused=fused or None, **momentum)
 
 
 def check_maker(make: Any) -> None:

@@ -108,7 +108,8 @@ class Fitting(Training):
 
     def _made(self) -> tuple[Optimizer, Any]:
         settings = self.settings
-        optimizer = optimizer_of(self.model, settings.optimizer, self.make_optimizer)
+        scaled = settings.training.precision == "float16"
+        optimizer = optimizer_of(self.model, settings.optimizer, self.make_optimizer, scaled)
         return optimizer, scheduler_of(optimizer, settings.scheduler, settings.training.epochs, self.make_scheduler)
 
     # ---------------------------------------------------------------- what went wrong

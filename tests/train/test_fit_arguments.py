@@ -69,7 +69,8 @@ def test_an_optimizer_is_a_name_a_table_or_a_function_of_the_parameters():
         {"optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9)},
     ):
         found.append(trained(**options)[1])
-    assert all(torch.equal(weights, found[0]) for weights in found)
+    for weights in found:  # torch's fused steps round differently in the last place
+        torch.testing.assert_close(weights, found[0], atol=1e-13, rtol=0)
 
 
 def test_a_finished_optimizer_is_refused_with_the_way_to_hand_one_in():
