@@ -304,7 +304,8 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
 # --- pages ------------------------------------------------------------------------------------------------------------
 # whose Python runs
 PAGES = (
-    "README.md", "docs/training.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md", "docs/extending.md",
+    "README.md", "docs/training.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md",
+    "docs/extending.md",
 )  # fmt: skip
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL

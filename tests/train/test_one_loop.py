@@ -10,11 +10,9 @@ STEPS = {
     "structured/unitary.py": "LBFGS fits a product of reflections to a matrix, likewise",
     "structured/block_term_fit.py": "LBFGS fits a block-term decomposition to a tensor, likewise",
     "bench/speed/epoch.py": "times a step of every library's layers by the same few lines",
-    # clients that are not called through fit yet
-    "demo.py": "to be ported",
-    "cli/judge.py": "to be ported",
-    "bench/results/compressed_gat_run.py": "to be ported",
-    "bench/results/edge_tensor.py": "to be ported",
+    "testing/model.py": "a contract: one step moves every parameter",
+    "testing/structure/products.py": "a contract: one small step makes a loss smaller",
+    "testing/structure/storage.py": "a contract: a matrix that was read back goes on training",
 }
 
 
