@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
-from torch_geometric.data import Data
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.data.data import BaseData
 
 from edgenet.data import check_data
@@ -54,7 +54,7 @@ class Sources:
         if isinstance(thing, Sequence | Dataset) and hasattr(thing, "__len__") and not isinstance(thing, str | tuple):
             if not len(thing):
                 raise ShapeError(f"{self.name}: the {split} split is empty.")
-            if isinstance(thing[0], BaseData):
+            if isinstance(thing[0], BaseData) and not (len(thing) > 1 and _made_anew(thing)):
                 where = f"{self.name}, {split}"
                 several = len(thing) > 1
                 graphs = [self._data(thing[i], f"{where} graph {i}" if several else where) for i in range(len(thing))]
@@ -97,6 +97,15 @@ class Sources:
                 return known
         self._graphs.append(Graph(edges, int(data.num_nodes)))
         return self._graphs[-1]
+
+
+def _made_anew(samples: Any) -> bool:
+    """Whether every look at a sample may give another one: a data set that draws, or that reads from disk."""
+    while isinstance(samples, Subset):
+        samples = samples.dataset
+    if isinstance(samples, InMemoryDataset):
+        return samples.transform is not None
+    return isinstance(samples, Dataset)
 
 
 def _checked(data: Any, where: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from torch_geometric.data.data import BaseData
+from torch_geometric.loader import DataLoader as GraphLoader
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.train.batches import Batch
@@ -76,11 +77,12 @@ class Sampled(Loaded):
 
     def __init__(self, samples: Any, split: str, size: int, target: Target, place: Place) -> None:
         self._shuffling = torch.Generator()
-        super().__init__(DataLoader(samples, size, generator=self._shuffling), split, target, place)
+        self._kind = GraphLoader if isinstance(samples[0], BaseData) else DataLoader
+        super().__init__(self._kind(samples, size, generator=self._shuffling), split, target, place)
         self.samples, self.size = samples, size
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
-        return map(self._batch, DataLoader(self.samples, self.size, shuffle=True, generator=generator))
+        return map(self._batch, self._kind(self.samples, self.size, shuffle=True, generator=generator))
 
     def generators(self) -> dict[str, torch.Generator]:
         return {}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch_geometric.data import Dataset as Graphs
 from torch_geometric.data.data import BaseData
 
 from edgenet import checkpoint
@@ -262,6 +263,7 @@ def _counts(batch: Batch) -> bool:
 
 
 def _has_mask(thing: Any, split: str) -> bool:
-    if isinstance(thing, Sequence) and not isinstance(thing, str) and len(thing):
+    listed = isinstance(thing, Sequence | Graphs) and not isinstance(thing, str)
+    if listed and len(thing):
         thing = thing[0]
     return isinstance(thing, BaseData) and split != "train" and f"{split}_mask" in thing

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from torch_geometric.data import HeteroData
+from torch_geometric.data import HeteroData, InMemoryDataset
 from torch_geometric.loader import DataLoader as GraphLoader
 from torch_geometric.nn import GCNConv, SAGEConv, to_hetero
 
@@ -153,3 +153,44 @@ def test_a_task_follows_its_model_to_another_dtype():
     task, model = Task(rows(8), rows(8)), nn.Linear(3, 2).float()
     before = task.evaluate(model)["val"].loss
     assert task.evaluate(model.double())["val"].loss == pytest.approx(before)
+
+
+class Drawn(torch.utils.data.Dataset):
+    """Graphs whose features are drawn at every look."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, number):
+        data = nodes().train[0]
+        data.x = torch.randn(24, 4)
+        return data
+
+
+@pytest.mark.parametrize("make", [Drawn, lambda: torch.utils.data.Subset(Drawn(), [0, 1])])
+def test_graphs_that_are_drawn_anew_are_so_in_every_epoch(make):
+    seen = []
+
+    class Looks(Conv):
+        def forward(self, x, edge_index):
+            if self.training:
+                seen.append(x.sum().item())
+            return super().forward(x, edge_index)
+
+    for _ in range(2):
+        fit(Looks(), make(), batch_size=1, **QUICK)
+    assert len(set(seen[: len(seen) // 2])) == len(seen) // 2
+    assert seen[: len(seen) // 2] == seen[len(seen) // 2 :]  # by the seed
+
+
+class Citations(InMemoryDataset):
+    """One graph with masks, as PyG's data sets are."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.data, self.slices = self.collate([nodes().train[0]])
+
+
+def test_a_data_set_of_pyg_is_judged_by_its_masks():
+    result = fit(Conv(), Citations(), **QUICK)
+    assert result.val is not None and result.test is not None
