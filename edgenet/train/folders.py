@@ -13,12 +13,19 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 from edgenet import checkpoint
 from edgenet.config import Settings
@@ -32,6 +39,7 @@ from edgenet.train.metrics import Metric
 from edgenet.train.result import FitResult, SeedResult
 
 FORMAT = 1
+PATIENCE = 8.0  # seconds; workers look every 5 whether their process is still there
 METRICS, STATE, MODEL, RESULT = "metrics.jsonl", "checkpoint.pt", "model", "result.json"
 _MODEL_FILES = ("model.safetensors", "config.json", "README.md")
 # what may change between a training and its continuation without changing a number
@@ -68,6 +76,41 @@ class SeedFolder:
                     f"overwrite=True, or choose another folder."
                 )
         return self
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While this lasts, no other training writes here. A process that is killed lets go, and its loaders' workers
+        do some seconds later.
+
+        Raises:
+            ConfigError: if another training is at work in the folder.
+        """
+        made(self.path)
+        if fcntl is None:
+            yield
+            return
+        handle, give_up = os.open(self.path, os.O_RDONLY), time.monotonic() + PATIENCE
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    if time.monotonic() > give_up:
+                        raise ConfigError(
+                            f"{self.path}: another training is at work in it. Wait for it, or choose another folder."
+                        ) from error
+                    time.sleep(0.1)
+                except OSError:  # a file system that knows no locks
+                    break
+                else:
+                    break
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # closing alone would leave it to workers that still live
+                    fcntl.flock(handle, fcntl.LOCK_UN)
+        finally:
+            os.close(handle)
 
     def make(self) -> None:
         """The folder, without what a kill in the middle of a write leaves."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -44,8 +45,9 @@ def train(
     """
     table, model, task = training.settings.training, training.model, training.task
     cuda = training.device.type == "cuda"
+    held = contextlib.nullcontext() if folder is None else folder.held()
     # gradients whatever surrounds the call
-    with torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), default_dtype(training.dtype):
+    with held, torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), default_dtype(training.dtype):
         model.to(training.device, training.dtype if table.dtype else None)
         task.prepare(training.device, training.dtype, table.batch_size)
         task.complete(model)
@@ -91,6 +93,10 @@ def _epochs(training: Fitting, folder: SeedFolder | None, sinks: Sinks, bar: Bar
                 sinks.sync()  # a checkpoint must never know of an epoch that the metrics lack
                 checkpoint.save(folder.state, state_of(training))
                 saved_epoch, saved_at = training.epoch, time.monotonic()
+    except KeyboardInterrupt as interrupt:
+        if folder is not None and folder.state.exists():
+            interrupt.add_note(f"{folder.state} holds epoch {saved_epoch}; resume=True goes on from there.")
+        raise
     finally:
         sinks.close()
 

@@ -19,9 +19,14 @@ from torch_geometric.data import HeteroData
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.train.batches import Batch
 
-AT_ONCE = 512  # signals, or rows, that are scored in one pass
+AT_ONCE = 512  # signals, or rows, that are scored in one pass at most
 
 Target = str | Callable[[Any], Any] | None
+
+
+def at_once(size: int) -> int:
+    """How many are scored in one pass: without gradients, more fit into memory than a step's ``size``."""
+    return min(AT_ONCE, 8 * size)
 
 
 class Source(ABC):
@@ -74,7 +79,8 @@ class Signals(Source):
         self.data, self.kept, self.size = data, kept, size
         self.answers = answer_of(data, target)
         self.steps = -(-len(self.answers) // size)
-        self._pieces = [self._batch(slice(start, start + AT_ONCE)) for start in range(0, len(self.answers), AT_ONCE)]
+        piece = at_once(size)
+        self._pieces = [self._batch(slice(start, start + piece)) for start in range(0, len(self.answers), piece)]
 
     def _batch(self, rows: Any) -> Batch:
         return Batch(self.data, self.answers[rows], values={"x": self.data.x[rows]}, kept=self.kept)
@@ -141,8 +147,9 @@ class Rows(Source):
             yield self._batch(rows)
 
     def ordered(self) -> Iterator[Batch]:
-        for start in range(0, len(self.tensors[-1]), AT_ONCE):
-            yield self._batch(slice(start, start + AT_ONCE))
+        piece = at_once(self.size)
+        for start in range(0, len(self.tensors[-1]), piece):
+            yield self._batch(slice(start, start + piece))
 
     def first(self) -> Batch:
         return self._batch(slice(0, min(2, self.size)))
@@ -224,6 +231,7 @@ def counted(data: Any, split: str, answers: Any, target: Target) -> Tensor | Non
             return None
         raise ShapeError(
             f"{split}_mask must be {tuple(length or ())} of torch.bool, as the answers are; got {tuple(mask.shape)} of "
-            f"{mask.dtype}. Of several splits choose one: data.{split}_mask = data.{split}_mask[:, 0]."
+            f"{mask.dtype}. Of several splits choose one: data.{split}_mask = data.{split}_mask[:, 0]. If masks have "
+            f"nothing to do with what is learned, hand in a Task with target='y'."
         )
     return mask.nonzero().squeeze(1)

@@ -194,3 +194,15 @@ class Citations(InMemoryDataset):
 def test_a_data_set_of_pyg_is_judged_by_its_masks():
     result = fit(Conv(), Citations(), **QUICK)
     assert result.val is not None and result.test is not None
+
+
+def test_no_more_is_scored_at_once_than_the_size_of_batches_suggests():
+    seen = []
+
+    class Looks(nn.Linear):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    fit(Looks(3, 2), rows(100), val=rows(100), batch_size=2, **QUICK)
+    assert max(seen) == 16

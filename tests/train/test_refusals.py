@@ -13,7 +13,7 @@ from torch_geometric.nn import GCNConv
 
 from edgenet import checkpoint, fit
 from edgenet.errors import CheckpointError, ConfigError, ShapeError
-from edgenet.train import DivergenceError, run_seeds
+from edgenet.train import DivergenceError, folders, run_seeds
 
 from train.small_data import nodes  # isort: skip
 
@@ -279,8 +279,9 @@ CHANGED = {
 @pytest.mark.parametrize(("change", "says"), CHANGED.values(), ids=CHANGED)
 def test_a_training_is_not_gone_on_with_by_other_means(tmp_path, change, says):
     options = {**QUICK, "epochs": 4, "folder": tmp_path / "run", "checkpoint_epochs": 1}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         fit(nn.Linear(3, 2), rows(), callbacks=[Stop(3)], **options)
+    assert "checkpoint.pt holds epoch 2; resume=True goes on" in stopped.value.__notes__[0]
     options["callbacks"] = [Stop()]
     with pytest.raises(CheckpointError, match=says):
         fit(nn.Linear(3, 2), rows(), resume=True, **{**options, **change})
@@ -291,3 +292,16 @@ def test_what_one_seed_has_done_is_not_handed_out_for_another(tmp_path):
     fit(nn.Linear(3, 2), rows(), folder=tmp_path / "run", **QUICK)
     with pytest.raises(CheckpointError, match="is of seed 0, and this is seed 1"):
         fit(nn.Linear(3, 2), rows(), folder=tmp_path / "run", resume=True, **{**QUICK, "seed": 1})
+
+
+def test_two_trainings_do_not_write_in_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "PATIENCE", 0.2)
+    options = {**QUICK, "folder": tmp_path / "run", "resume": True}
+
+    class Again:
+        def before_epoch(self, training):
+            fit(nn.Linear(3, 2), rows(), **options)
+
+    with pytest.raises(ConfigError, match="run: another training is at work in it"):
+        fit(nn.Linear(3, 2), rows(), callbacks=[Again()], **options)
+    assert fit(nn.Linear(3, 2), rows(), **options).epochs == 2  # whoever fails lets go
