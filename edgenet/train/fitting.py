@@ -56,7 +56,8 @@ def fit(
         optimizer: a name, or a function of the parameters that makes one.
         scheduler: a name, or a function of the optimizer that makes one; it steps once an epoch.
         log: sinks for the record of every epoch, see ``edgenet.train.log``.
-        seed: of all random numbers from here on; None: they go on as they are. A model is made before, with its own.
+        seed: of all random numbers from here on, those of loaders' generators too; None: they go on as they are. A
+            model is made before, with its own.
         folder: where to write metrics, checkpoints, the model and its result; None: nothing is written.
         resume: go on from the checkpoint in the folder, if there is one; what is done is read.
         overwrite: clear the folder of an earlier training first.

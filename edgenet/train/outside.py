@@ -73,4 +73,6 @@ class R2:
         self.metric.to(scores.device).update(scores.flatten().double(), target.flatten().double())
 
     def value(self) -> float:
+        if self.metric.total < 2:  # one number has no spread
+            return math.nan
         return float(self.metric.compute())

@@ -67,6 +67,10 @@ def run_seeds(
     Raises:
         as ``fit``.
     """
+    if isinstance(make_model, nn.Module) or not callable(make_model):
+        raise ConfigError(
+            f"run_seeds makes a new model for every seed: hand in a function, lambda: {type(make_model).__name__}(...)."
+        )
     task, callbacks = Task.of(task), checked(callbacks)
     makers = {"optimizer": optimizer, "scheduler": scheduler}
     changes |= {key: value for key, value in makers.items() if isinstance(value, str)}

@@ -85,6 +85,17 @@ def test_what_cannot_be_used_is_refused_in_words(options, says):
         fit(nn.Linear(3, 2), rows(), **{**QUICK, **options})
 
 
+def test_a_model_for_all_seeds_is_refused():
+    with pytest.raises(ConfigError, match=r"new model for every seed: .*lambda: Linear"):
+        run_seeds(nn.Linear(3, 2), rows(), progress=False)
+
+
+def test_the_share_of_variance_of_one_number_has_no_value():
+    one = TensorDataset(torch.ones(1, 3), torch.ones(1))
+    with pytest.raises(ConfigError, match="the r2 of the val data is nan"):
+        fit(nn.Linear(3, 1), TensorDataset(torch.rand(4, 3), torch.rand(4)), val=one, metric="r2", **QUICK)
+
+
 def test_no_data_are_refused_in_words():
     with pytest.raises(ConfigError, match="train data are a NoneType"):
         fit(nn.Linear(3, 2), None, **QUICK)

@@ -14,7 +14,7 @@ from torch_geometric.loader import DataLoader as GraphLoader
 
 from edgenet.models import NodeClassifier
 from edgenet.pretrained.folder import read_config, read_tensors
-from edgenet.train import Csv, fit, read_metrics, read_result
+from edgenet.train import Csv, fit, read_metrics, read_result, run_seeds
 
 from train.small_data import nodes, ring  # isort: skip
 from train.test_fit import Mine, Pooled, Windows, molecules, readings  # isort: skip
@@ -225,3 +225,15 @@ def test_a_table_beside_the_run_goes_on_with_it(tmp_path):
     whole, again = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("whole", "run"))
     assert whole[0] == again[0] == "epoch,loss,train,val,test,val_loss,lr,seconds" and len(whole) == 10
     assert [row.rsplit(",", 1)[0] for row in whole] == [row.rsplit(",", 1)[0] for row in again]
+
+
+def test_a_loaders_numbers_begin_anew_with_every_seed(tmp_path):
+    rows = torch.utils.data.TensorDataset(torch.randn(20, 3), torch.arange(20) % 2)
+    generator = torch.Generator()
+    loader = torch.utils.data.DataLoader(rows, 4, shuffle=True, generator=generator)
+
+    def losses(seeds):
+        outcome = run_seeds(lambda: torch.nn.Linear(3, 2), loader, seeds=seeds, epochs=2, progress=False)
+        return [record["loss"] for record in outcome.histories[seeds[-1]]]
+
+    assert losses([0, 1]) == losses([1])  # as where seed 0 was done before a kill
