@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ContractError
 from edgenet.text import did_you_mean
@@ -167,6 +167,22 @@ def all_same(got: Sequence[Any], want: Sequence[Tensor], what: str, tolerance: f
     require(len(got) == len(want), f"{what}: there are {len(got)} instead of {len(want)}")
     for number, pair in enumerate(zip(got, want, strict=True)):
         same(*pair, f"{what} (number {number})", tolerance)
+
+
+def leaves_no_trace(call: Callable[[], Any], module: nn.Module, inputs: Iterable[Any] = ()) -> None:
+    """Require that a call draws no random number, and changes no setting, no input, and nothing that would be saved."""
+    given = [value for value in inputs if isinstance(value, Tensor)]
+    kept, copies = {name: t.clone() for name, t in module.state_dict().items()}, [value.clone() for value in given]
+    drawn, dtype = torch.get_rng_state(), torch.get_default_dtype()
+    call()
+    require(torch.equal(torch.get_rng_state(), drawn), "in eval mode a call draws random numbers")
+    require(torch.get_default_dtype() == dtype, f"a call makes {torch.get_default_dtype()} the default dtype")
+    now = module.state_dict()
+    changed = [name for name in kept.keys() | now.keys() if name not in kept or name not in now]
+    changed += [name for name in kept.keys() & now.keys() if not torch.equal(now[name], kept[name])]
+    require(not changed, f"in eval mode a call changes {', '.join(sorted(changed))}")
+    alike = all(map(torch.equal, given, copies))
+    require(alike, "a call changes what it is given")
 
 
 @contextmanager

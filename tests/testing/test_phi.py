@@ -67,6 +67,7 @@ BROKEN = {
     "shuffled edges": (phi(lambda self, w, *_: w * torch.arange(w.shape[1]).unsqueeze(-1)), "on a shuffled edge list"),
     "relabelled nodes": (phi(lambda self, w, x, z, graph, _: w * graph.target.unsqueeze(-1)), "are numbered anew"),
     "gradients": (Untouched, "not have been used|no gradient reaches spare"),
+    "no trace": (phi(lambda self, w, x, *_: (x.mul_(1.0), torch.rand(()), w)[2]), "draws random numbers"),
     "deep copy": (phi(__deepcopy__=lambda self, memo: self), "changes with its deep copy"),
     "state dict": (Forgets, "gives other weights"),
     "reset": (DrawsBadly, "of which an optimizer does not know|differ"),

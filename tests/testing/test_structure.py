@@ -94,6 +94,11 @@ def in_single(self, x):
     return Diagonal.matmul(self, x.double()).to(torch.float64)
 
 
+def draws(self, x):
+    torch.rand(())
+    return Diagonal.matmul(self, x)
+
+
 def by_number(self, x):
     return Diagonal.matmul(self, x) * (1.0 if float(x.abs().sum()) >= 0 else 2.0)
 
@@ -121,6 +126,8 @@ BROKEN = {
     ),
     "gradients": (Detached, "appears to not have been used|is not that of"),
     "inference": (Stale, "after its parameters have changed"),
+    "no trace": (family(matmul=draws), "draws random numbers"),
+    "multiply-adds": (family(multiply_adds=lambda self, batch=1: -batch), r"are \[-1, -8, -64\]"),
     "dtype": (family(matmul=in_single), "float64"),
     "compile": (family(matmul=by_number), "raises"),
     "export": (family(matmul=by_number), "raises"),
@@ -135,9 +142,11 @@ BROKEN = {
         "it is of|is off by",
     ),
     "projection": (Twofold, "is another member"),
+    "nearest": (family(from_dense=classmethod(lambda cls, w: cls(*w.shape, torch.ones(min(w.shape))))), "is off by"),
     "projection without gradient": (Whole, "shares memory"),
     "no hold on the weight": (Tied, "changes with the weight"),
     "reset": (family(reset_parameters=reset_to_others), "other parameters"),
+    "variance": (family(draw_=lambda self, std: self.numbers.normal_()), "have one of"),
     "reset to a weight": (family(reset_parameters=lambda self, dense=None: None), "is not from_dense"),
     "ladder": (family(ladder=classmethod(lambda cls, shape: [{}] * 13)), "has 13 options"),
     "config and tensors": (family(config=lambda self: {"shape": [1 + n for n in self.shape]}), "size mismatch|another"),

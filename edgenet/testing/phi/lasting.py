@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgenet.testing.contract import Contract, require, same
+from edgenet.testing.contract import Contract, leaves_no_trace, require, same
 from edgenet.testing.derivative import check_gradients
 from edgenet.testing.phi.case import PhiCase, everything, hops
 from edgenet.testing.structure.storage import saved_and_loaded
@@ -33,6 +33,14 @@ def gradients(case: PhiCase) -> str | None:
     check_gradients(given, dict(phi.named_parameters()))
     check_gradients(given, {"x": x, "z": z}, all_reached=False)
     return None
+
+
+@LASTING.promise("no trace")
+def no_trace(case: PhiCase) -> None:
+    """In eval mode, on a graph that it has met, it draws no random numbers, and changes no setting, input or tensor."""
+    phi, inputs = case.ready()
+    phi.eval()
+    leaves_no_trace(lambda: everything(phi, inputs), phi, inputs)
 
 
 @LASTING.promise("deep copy")
