@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from edgenet.compress.callbacks import listed
 from edgenet.config import Settings
 from edgenet.train.folders import SeedFolder
 from edgenet.train.loop import train
@@ -80,7 +81,7 @@ def fit(
     if seed is not None:
         seed_everything(seed)
     training = Fitting(
-        model, [*callbacks, *rules_of(settings)], task=task, settings=settings, seed=seed,
+        model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed,
         make_optimizer=own["optimizer"], make_scheduler=own["scheduler"],
     )  # fmt: skip
     place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -174,7 +175,9 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
     penalty = training.penalty()
     total = loss if penalty is None else loss + penalty
-    training.check_finite({"loss": value if penalty is None else total.item()})
+    if penalty is None or not math.isfinite(total.item()):
+        added = {} if penalty is None else {"penalty of the callbacks": float(penalty), "loss with it": total.item()}
+        training.check_finite({"loss": value, **added})
     if not total.requires_grad:
         raise ConfigError("the loss depends on no parameter that wants a gradient.")
     if table.accumulate > 1:

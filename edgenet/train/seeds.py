@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from edgenet import checkpoint
+from edgenet.compress.callbacks import listed
 from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.pretrained import from_pretrained
@@ -97,7 +98,7 @@ def _train_seed(
     folder: SeedFolder | None, own: Mapping[str, Any], name: str, progress: bool,
 ) -> FitResult:  # fmt: skip
     seed_everything(seed)
-    rules = [*callbacks, *rules_of(settings)]
+    rules = [*listed(callbacks), *rules_of(settings)]
     training = Fitting(make_model(), rules, task=task, settings=settings, seed=seed, **own)
     return train(training, folder, (), f"{name or task.name} seed {seed}", progress)
 

@@ -58,6 +58,7 @@ class Fitting(Training):
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.model, nn.Module):
             raise ConfigError(f"fit trains a torch.nn.Module, got {self.model!r}.")
         if self.make_optimizer is not None:
