@@ -12,8 +12,6 @@ from edgenet.errors import CheckpointError, ConfigError
 from edgenet.text import plain_table
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edgenet.config import Settings
 
 
@@ -24,8 +22,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print configuration, seeds, tensors and pictures."""
-    from edgenet.train import read_run_model
-
     folder = Path(options.run)
     if (folder / "config.toml").is_file():
         config = _config(folder / "config.toml")
@@ -39,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
     done = [result for result in results.values() if result is not None]
     print(_table(seeds, results))
     if done:
-        print(f"\n{_tensors(read_run_model(folder))}")
+        last = next(own for seed, own in reversed(seeds.items()) if results[seed] is not None)
+        print(f"\n{_tensors(last / 'model', done[-1].parameters)}")
     pictures = sorted(folder.glob("*.png"))
     print("\n" + "\n".join(f"picture: {path}" for path in pictures) if pictures else "\nno pictures yet")
     if len(done) < len(seeds) and (folder / "config.toml").is_file():
@@ -95,18 +92,26 @@ def _state(folder: Path, records: int) -> str:
     return f"can go on from epoch {epoch}"
 
 
-def _tensors(model: nn.Module) -> str:
-    """The model's size, and a line for each of its tensors."""
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    tensors = [(name, value) for name, value in model.state_dict().items() if value.numel()]
-    parameters = sum(value.numel() for name, value in tensors if name in trainable)
+def _tensors(folder: Path, parameters: int) -> str:
+    """A saved model's size, and a line for each of its tensors."""
+    from edgenet.pretrained import from_pretrained
+    from edgenet.pretrained.folder import read_config, read_tensors
+    from edgenet.pretrained.tree import nodes
+
+    config = read_config(folder)
+    if any("unknown" in node for _, node in nodes(config["tree"])):  # only who wrote the class can make the model
+        tensors, fixed = read_tensors(folder, config), set(config["frozen"])
+    else:
+        model = from_pretrained(folder)
+        tensors = {name: value for name, value in model.state_dict().items() if value.numel()}
+        fixed = set(tensors) - {name for name, p in model.named_parameters() if p.requires_grad}
     lines = [
         [name, " x ".join(map(str, value.shape)) or "number", str(value.dtype).removeprefix("torch."),
-         f"{value.numel():,}", "" if name in trainable else "fixed"]
-        for name, value in tensors
+         f"{value.numel():,}", "fixed" if name in fixed else ""]
+        for name, value in tensors.items()
     ]  # fmt: skip
     table = plain_table(["tensor", "shape", "dtype", "numbers", ""], lines)
-    return f"{type(model).__name__}, {parameters:,} parameters\n{table}"
+    return f"{config['tree']['class'].rpartition('.')[2]}, {parameters:,} parameters\n{table}"
 
 
 COMMAND = Command("show what came of a run", arguments, run)

@@ -1,8 +1,10 @@
 """edgenet inspect."""
 
+import re
 import tomllib
 
 import pytest
+from torch import nn
 
 from edgenet import checkpoint
 from edgenet.data import load
@@ -62,13 +64,21 @@ def test_what_fit_leaves_in_a_folder_is_shown_too(run):
     assert "done" in out and "NodeClassifier," in out and "convs.0" in out and "--resume" not in out
 
 
-def test_seeds_of_a_model_of_ones_own_are_shown_with_their_settings(run):
+class Mine(nn.Module):
+    """A model that edgenet does not know how to make."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.map = nn.Linear(features, 4)
+
+    def forward(self, x):
+        return self.map(x)
+
+
+def test_seeds_of_a_model_of_ones_own_are_shown_with_their_settings_and_tensors(run):
     data = load("karate").train[0]
-
-    def make():
-        return NodeClassifier(data.num_features, 4, layer="gcn")
-
-    run_seeds(make, data, epochs=2, seeds=[0, 1], folder="mine", progress=False)
+    run_seeds(lambda: Mine(data.num_features), data, epochs=2, seeds=[0, 1], folder="mine", progress=False)
     code, out, err = run("inspect", "mine")
     assert code == 0, err
     assert tomllib.loads(out[: out.index("seed  state")])["training"]["epochs"] == 2 and "2 of 2 done" in out
+    assert "Mine, 140 parameters" in out and re.search(r"map\.weight +4 x 34 +float64 +136\n", out)
