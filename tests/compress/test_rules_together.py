@@ -126,7 +126,7 @@ def test_a_density_that_has_no_matrix_when_it_is_to_fall_is_refused():
     rules = [Anneal(0.25, start=2, end=12), Compress({"0": {"structure": "sparse", "density": 0.9}}, epoch=3)]
     with pytest.raises(PlanError, match="no sparse matrix whose path matches"):
         Steps(fresh(), ADAM, rules).epochs(1, batches(), LOSS)
-    with pytest.raises(PlanError, match="put Compress before Anneal"):
+    with pytest.raises(PlanError, match="none: compress_ with sparse or doped first"):
         Steps(fresh(), ADAM, [Anneal(0.25, 1, 2), Compress({"0": RANK_TWO}, epoch=0)]).epochs(1, batches(), LOSS)
 
 
