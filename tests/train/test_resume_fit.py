@@ -14,7 +14,7 @@ from torch_geometric.loader import DataLoader as GraphLoader
 
 from edgenet.models import NodeClassifier
 from edgenet.pretrained.folder import read_config, read_tensors
-from edgenet.train import Csv, fit, read_metrics, read_result
+from edgenet.train import Callback, Csv, fit, read_metrics, read_result
 
 from train.small_data import nodes, ring  # isort: skip
 from train.test_fit import Mine, Pooled, Windows, molecules, readings  # isort: skip
@@ -218,7 +218,7 @@ def test_a_table_beside_the_run_goes_on_with_it(tmp_path):
     trained(own_layers, tmp_path / "whole", log=Csv(tmp_path / "whole.csv"))
     with pytest.raises(KeyboardInterrupt):
         trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[Stop()])
-    trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[object()], resume=True)
+    trained(own_layers, tmp_path / "run", log=Csv(tmp_path / "run.csv"), callbacks=[Callback()], resume=True)
     whole, again = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("whole", "run"))
     assert whole[0] == again[0] == "epoch,loss,train,val,test,val_loss,lr,seconds" and len(whole) == 10
     assert [row.rsplit(",", 1)[0] for row in whole] == [row.rsplit(",", 1)[0] for row in again]
