@@ -115,6 +115,10 @@ def test_admm_refuses_what_it_cannot_train():
     with pytest.raises(PlanError, match="matches no slot"):
         Steps(model, None, [ADMM({"1": "dense"})])
     compress_(model, {"0": {"structure": "low_rank", "rank": 1}})
+    frozen = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 6))
+    frozen[2].requires_grad_(False)
+    with pytest.raises(PlanError, match=r"2\.weight is frozen, and ADMM pulls at what is trained"):
+        Training(frozen, [ADMM(PLAN)]).call("on_start")
     with pytest.raises(PlanError, match="compressed already"):
         Steps(model, None, [ADMM({"0": {"structure": "low_rank", "rank": 1}})])
 
