@@ -403,6 +403,13 @@ def test_every_module_is_what_its_package_has_under_its_name():
     _say(shadow_problems(importlib.import_module("edgenet")))
 
 
+def test_the_package_has_every_name_that_it_lists_and_every_piece_that_it_tells_of():
+    package = importlib.import_module("edgenet")
+    assert all(hasattr(package, name) for name in package.__all__)
+    told = set(re.findall(r"``(\w+)``", package.__doc__))
+    assert told <= set(package.__all__), f"edgenet has no {', '.join(sorted(told - set(package.__all__)))}"
+
+
 @pytest.mark.parametrize("registry", REGISTRIES)
 def test_every_entry_of_a_registry_has_a_case(registry):
     module, name = registry.split(":")
