@@ -8,10 +8,10 @@ from torch import nn
 from torch_geometric.nn import GATConv, SAGEConv
 
 from edgenet import EdgeNetConv
-from edgenet.errors import ContractError
+from edgenet.errors import ConfigError, ContractError
 from edgenet.graph import Graph
 from edgenet.structured import StructuredLinear
-from edgenet.testing import check_layer
+from edgenet.testing import check_layer, check_model
 from edgenet.testing.layer import CHECKS
 
 from testing.parts import Averaging  # isort: skip
@@ -196,3 +196,13 @@ def test_layers_of_weights_features_and_pairs_are_looked_at():
     check_layer(partial(EdgeNetConv, phi="attention", edge_dim=3), features=3, only=("shape", "shuffled edges"))
     pairs = partial(EdgeNetConv, phi="attention", add_self_loops=False)
     check_layer(pairs, pair=True, only=("shape", "relabelled nodes", "small graphs"))
+
+
+@pytest.mark.parametrize("check", [check_layer, check_model])
+def test_a_layer_that_is_made_already_is_refused(check):
+    with pytest.raises(
+        ConfigError, match=r"a function \(in_channels, out_channels\) or a class.*made already, a Plain"
+    ):
+        check(Plain(4, 8))
+    with pytest.raises(ConfigError, match="got int"):
+        check(5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgenet.errors import ContractError
+from edgenet.errors import ConfigError, ContractError
 from edgenet.phi import Attention, EdgeVarying
 from edgenet.testing import check_phi
 from edgenet.testing.phi import CHECKS
@@ -112,3 +112,13 @@ def test_phis_that_keep_their_contract_pass_as_class_function_and_object():
     check_phi(lambda: Attention(2, 2, 4, share_hops=False))
     check_phi(EdgeVarying(2, 3))
     check_phi(lambda: Attention(1, 2, 4, edge_dim=6), edge_attr=6)
+
+
+def test_weights_with_dropout_keep_their_contract():
+    check_phi(phi(lambda self, w, *_: nn.functional.dropout(w[0], 0.5, self.training).expand_as(w)))
+
+
+@pytest.mark.parametrize("part", [5, nn.Linear], ids=["number", "module"])
+def test_what_is_no_phi_is_refused(part):
+    with pytest.raises(ConfigError, match="check_phi takes a subclass of Phi"):
+        check_phi(part)

@@ -204,8 +204,17 @@ def test_a_ladder_that_is_none_and_a_family_that_fits_nowhere_are_told():
 def test_a_check_that_there_is_not_is_refused_with_near_names():
     with pytest.raises(ConfigError, match=r"no check is called 'row'.*rows"):
         check_structure(Diagonal, skip="row")
+    for nothing in ({"only": []}, {"only": "rows", "skip": "rows"}):
+        with pytest.raises(ConfigError, match="no check is left to run"):
+            check_structure(Diagonal, **nothing)
     assert CHECKS.chosen(only="dtype") == [f"dtype, {kind}" for kind in ("float32", "float64", "bfloat16", "float16")]
     assert CHECKS.chosen(only=("rows", "dtype, float16"), skip="rows") == ["dtype, float16"]
+
+
+@pytest.mark.parametrize("part", [5, nn.Linear, Diagonal(2, 2, torch.ones(2))], ids=["number", "module", "matrix"])
+def test_what_is_no_family_is_refused(part):
+    with pytest.raises(ConfigError, match="check_structure takes a subclass of StructuredMatrix"):
+        check_structure(part)
 
 
 def test_a_check_changes_no_setting_and_draws_no_random_number_of_the_user():

@@ -39,7 +39,6 @@ def gradients(case: PhiCase) -> str | None:
 def no_trace(case: PhiCase) -> None:
     """In eval mode, on a graph that it has met, it draws no random numbers, and changes no setting, input or tensor."""
     phi, inputs = case.ready()
-    phi.eval()
     leaves_no_trace(lambda: everything(phi, inputs), phi, inputs)
 
 
@@ -63,7 +62,7 @@ def deep_copy(case: PhiCase) -> None:
 def state_dict(case: PhiCase) -> None:
     """Its state_dict, read with weights_only, fills a new one that has met no graph."""
     phi, inputs = case.ready()
-    twin = case.build()
+    twin = case.build().eval()
     twin.load_state_dict(saved_and_loaded(phi.state_dict()))
     for got, want in zip(everything(twin, inputs), everything(phi, inputs), strict=True):
         require(torch.equal(got, want), "filled with its state_dict, a new one gives other weights")
