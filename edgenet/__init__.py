@@ -4,7 +4,7 @@ The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operator
 ``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``compress`` (structured
 matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``estimators`` (sparse additive models and
 quantile paths, in numpy), ``selection`` (EdgeNets without the hops, heads and edges that do not matter), ``data``,
-``train``.
+``train``, ``testing`` (contracts for parts of your own).
 """
 
 from __future__ import annotations
@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Any
 from edgenet._version import __version__
 
 if TYPE_CHECKING:
-    from edgenet import compress, convert, data, estimators, gso, models, nn, ops, phi, selection, structured, testing
+    from edgenet import (
+        compress,
+        convert,
+        data,
+        estimators,
+        gso,
+        models,
+        nn,
+        ops,
+        phi,
+        selection,
+        structured,
+        testing,
+        train,
+    )
     from edgenet.convert import freeze_attention, to_edgenet
     from edgenet.graph import Graph
     from edgenet.malloc import tune_malloc
@@ -51,6 +65,7 @@ __all__ = [
     "structured",
     "testing",
     "to_edgenet",
+    "train",
     "tune_malloc",
 ]
 

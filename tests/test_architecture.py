@@ -186,31 +186,49 @@ def late_import_problems(root: Path) -> list[str]:
 
 # --- loops ------------------------------------------------------------------------------------------------------------
 TRAINS = "edgenet/train/loop.py"
-ONE_STEP = {  # files that take a single step: to time it, or to see that it changes something
-    "edgenet/bench/speed/epoch.py",
-    "edgenet/testing/model.py",
-    "edgenet/testing/structure/products.py",
+# other files that have gradients and move something, with the reason
+STEPS = {
+    "edgenet/bench/speed/epoch.py": "times one step, of every library's layers by the same lines",
+    "edgenet/bench/speed/reference.py": "adds gradients up, that others are compared with",
+    "edgenet/bench/speed/same_parameters.py": "gives models of two libraries the same parameters",
+    "edgenet/compress/refit.py": "a solver: LBFGS fits matrices to matrices, without data, epochs or a model",
+    "edgenet/structured/block_term_fit.py": "likewise, a decomposition to a tensor",
+    "edgenet/structured/unitary.py": "likewise, a product of reflections to a matrix",
+    "edgenet/testing/derivative.py": "central differences",
+    "edgenet/testing/layer/lasting.py": "changes parameters, to see what is kept of them",
+    "edgenet/testing/layer/shortcuts.py": "changes parameters, to see that shortcuts follow",
+    "edgenet/testing/model.py": "sees that one step changes the scores",
+    "edgenet/testing/structure/products.py": "sees that one step makes a loss smaller",
+    "edgenet/testing/structure/storage.py": "sees that LBFGS can step",
 }
+MOVES = {"add_", "addcdiv_", "addcmul_", "copy_", "lerp_", "mul_", "sub_", "data"}
+
+
+def takes_steps(source: str) -> bool:
+    """Whether a file has gradients computed, and moves something: by ``step``, by hand, or by an optimizer it makes.
+
+    Names count wherever they stand, called or handed on, so that neither an alias nor a function between hides a loop.
+    """
+    tree = ast.parse(source)
+    found = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names = {name.rpartition(".")[2] for name in found}
+    taken = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module for a in node.names
+             if node.module.startswith(("torch.autograd", "torch.optim"))}  # fmt: skip
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    gradients = (
+        "backward" in names or any(name.endswith("autograd.grad") for name in found) or taken & {"grad", "backward"}
+    )
+    makes = any(ast.unparse(call).startswith(("torch.optim.", "optim.")) for call in called) or taken & {"Adam", "SGD"}
+    return bool(gradients) and bool("step" in names or names & MOVES or makes)
 
 
 def loop_problems(root: Path) -> list[str]:
-    """Files with optimizer loops of their own: in one function gradients are computed and ``optimizer.step()`` called.
-
-    Solvers that hand a closure to their steps, to fit a matrix, are none.
-    """
-    problems = []
-    for file in sorted((root / "edgenet").rglob("*.py")):
-        name = str(file.relative_to(root))
-        if name == TRAINS or name in ONE_STEP:
-            continue
-        for function in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not isinstance(function, ast.FunctionDef):
-                continue
-            calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-            methods = {(c.func.attr, bool(c.args)) for c in calls if isinstance(c.func, ast.Attribute)}
-            if ("step", False) in methods and methods & {("backward", False), ("backward", True)}:
-                problems.append(f"{name}:{function.lineno}: {function.name} trains by itself; call edgenet.fit.")
-    return problems
+    """Files with optimizer loops of their own, and exceptions that are none any more."""
+    files = {str(file.relative_to(root)): file for file in sorted((root / "edgenet").rglob("*.py"))}
+    found = {name for name, file in files.items() if takes_steps(file.read_text(encoding="utf-8"))}
+    problems = [f"{name} trains by itself; call edgenet.fit." for name in sorted(found - {TRAINS, *STEPS})]
+    gone = sorted((set(STEPS) | {TRAINS}) - found) if TRAINS in files else []
+    return problems + [f"{name} takes no steps: take it off the list." for name in gone]
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -240,6 +258,12 @@ def file_problems(root: Path) -> list[str]:
         f"{file.relative_to(root)}: a helper lives with its user, or gets a name of its own."
         for folder in ("edgenet", "tests", "examples", "datasets")
         for file in sorted((root / folder).rglob("utils.py"))
+    ]
+    problems += [
+        f"{file.relative_to(root)} is never read: the folder {file.stem}/ beside it is what Python imports."
+        for folder in ("edgenet", "tests")
+        for file in sorted((root / folder).rglob("*.py"))
+        if file.with_suffix("").is_dir()
     ]
     problems += [
         f"{op.parent.relative_to(root)} has no test: tests/ops/test_{op.parent.name}.py is missing."
@@ -379,6 +403,13 @@ def test_every_module_is_what_its_package_has_under_its_name():
     _say(shadow_problems(importlib.import_module("edgenet")))
 
 
+def test_the_package_has_every_name_that_it_lists_and_every_piece_that_it_tells_of():
+    package = importlib.import_module("edgenet")
+    assert all(hasattr(package, name) for name in package.__all__)
+    told = set(re.findall(r"``(\w+)``", package.__doc__))
+    assert told <= set(package.__all__), f"edgenet has no {', '.join(sorted(told - set(package.__all__)))}"
+
+
 @pytest.mark.parametrize("registry", REGISTRIES)
 def test_every_entry_of_a_registry_has_a_case(registry):
     module, name = registry.split(":")
@@ -474,14 +505,27 @@ def test_a_file_in_the_wrong_place_or_a_missing_test_is_found(tmp_path, file, sa
     assert len(problems) == 1 and says in problems[0]
 
 
-def test_a_second_optimizer_loop_is_found(tmp_path):
-    files = {
-        "edgenet/train/loop.py": "def f():\n    loss.backward()\n    optimizer.step()",
-        "edgenet/demo.py": "def train():\n    while True:\n        loss.backward()\n        self.optimizer.step()",
-        "edgenet/fits.py": "def solve():\n    loss.backward()\n    optimizer.step(closure)\n",
-        "edgenet/rules.py": "def one():\n    loss.backward()\ndef two():\n    scheduler.step()\n",
-    }
-    assert [problem.split(": ")[0] for problem in loop_problems(tree(tmp_path, files))] == ["edgenet/demo.py:1"]
+def test_a_file_that_a_folder_of_its_name_hides_is_found(tmp_path):
+    problems = file_problems(tree(tmp_path, {"edgenet/phi.py": "", "edgenet/phi/rows.py": "", "edgenet/rows.py": ""}))
+    assert problems == ["edgenet/phi.py is never read: the folder phi/ beside it is what Python imports."]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def train():\n    while True:\n        loss.backward()\n        self.optimizer.step()",
+        "def one():\n    loss.backward()\ndef two():\n    optimizer.step()",
+        "loss.backward()\nscaler.step(optimizer)",
+        "def closure():\n    loss.backward()\noptimizer.step(closure)",
+        "step, back = optimizer.step, loss.backward\nback()\nstep()",
+        "for p, g in zip(ps, torch.autograd.grad(loss, ps)):\n    p.sub_(lr * g)",
+        "from torch.autograd import grad\nfor p, g in zip(ps, grad(loss, ps)):\n    p.data -= lr * g",
+        "torch.autograd.backward(loss)\ntorch.optim.SGD(ps)",
+    ],
+)
+def test_a_second_optimizer_loop_is_found(tmp_path, source):
+    files = {"edgenet/demo.py": source, "edgenet/rules.py": "scheduler.step()\ntraining.step += 1\np.add_(1)\n"}
+    assert loop_problems(tree(tmp_path, files)) == ["edgenet/demo.py trains by itself; call edgenet.fit."]
 
 
 def test_a_module_that_a_function_hides_is_found(tmp_path, monkeypatch):

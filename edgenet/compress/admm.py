@@ -46,7 +46,7 @@ class ADMM(Callback):
 
     Raises:
         PlanError: if ``rho``, ``every`` or ``until`` is out of range; in ``on_start`` as ``compress_`` does, and, also
-            in ``on_optimizer``, if a slot is compressed already.
+            in ``on_optimizer``, if a slot is compressed already, or frozen.
     """
 
     def __init__(self, plan: PlanLike, rho: float = 0.1, every: int = 20, until: int | None = None) -> None:
@@ -92,7 +92,7 @@ class ADMM(Callback):
 
     @torch.no_grad()
     def after_step(self, training: Training) -> None:
-        if self._filled is not None or training.step % self.every:
+        if training.step % self.every:
             return
         for name, slot in self._slots.items():
             weight, dual = slot.weight(), self.dual[name]
@@ -142,6 +142,8 @@ class ADMM(Callback):
         for slot in self._slots.values():
             if not slot.is_dense:
                 raise PlanError(f"{slot.name} is compressed already, and ADMM trains dense weights: decompress_ it.")
+            if not slot.weight().requires_grad:
+                raise PlanError(f"{slot.name} is frozen, and ADMM pulls at what is trained: leave it to compress_.")
 
     def _end(self, names: list[str]) -> None:
         """Nothing is pulled any more."""

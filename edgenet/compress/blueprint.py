@@ -6,6 +6,7 @@ resumed with a fresh model, the empty structures go in first, and the tensors of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from edgenet.compress.places import Undo
 from edgenet.compress.slot import Slot
 from edgenet.errors import CheckpointError
 from edgenet.structured import StructuredMatrix, family, name_of
+
+#: A matrix may have so many times the numbers of all slots of the model, and some more: padding, indices and masks.
+_TIMES, _SPARE = 16, 65536
 
 
 def blueprint(model: nn.Module, names: Iterable[str]) -> dict[str, Any]:
@@ -43,10 +47,12 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
     """Put the matrices of a blueprint into the slots of a model, with any numbers in them; what undoes that.
 
     Raises:
-        CheckpointError: if a slot is missing or of another shape.
+        CheckpointError: if a slot is missing or of another shape, or a matrix is told to have so many numbers that it
+            compresses nothing: they are counted before any memory is taken.
         PlanError: if a family is not known here, or a slot takes no new matrix. The model is then as it was.
     """
     found, made = slots(model), {}
+    most = _TIMES * sum(math.prod(slot.shape) for slot in found.values()) + _SPARE  # a pool is for all slots
     for name, matrix in told["matrices"].items():
         if name not in found or list(matrix["config"]["shape"]) != list(found[name].shape):
             shape = found[name].shape if name in found else "not there"
@@ -54,7 +60,7 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
                 f"the state has a {matrix['structure']} matrix of {matrix['config']['shape']} in {name}, which is "
                 f"{shape} in this model."
             )
-        made[name] = _empty(matrix, found[name])
+        made[name] = _empty(matrix, found[name], most)
     for slot, path, other, place in told["shared"]:
         _set(made[other], place, _get(made[slot], path))
     return fill(found, made)
@@ -65,8 +71,16 @@ def _told(matrix: StructuredMatrix) -> dict[str, Any]:
     return {"structure": name_of(matrix), "config": matrix.config(), "dtypes": dtypes}
 
 
-def _empty(told: Mapping[str, Any], slot: Slot) -> StructuredMatrix:
-    matrix = family(told["structure"]).from_config(told["config"])
+def _empty(told: Mapping[str, Any], slot: Slot, most: int) -> StructuredMatrix:
+    kind = family(told["structure"])
+    with torch.device("meta"):
+        numbers = sum(tensor.numel() for _, tensor in _tensors(kind.from_config(told["config"])))
+    if numbers > most:
+        raise CheckpointError(
+            f"the state has a {told['structure']} matrix of {numbers} numbers in {slot.name}, where {slot.shape} are "
+            f"compressed."
+        )
+    matrix = kind.from_config(told["config"])
     device = next(iter(slot.numbers()), slot.weight()).device
     for name, tensor in list(_tensors(matrix)):
         _set(matrix, name, _moved(tensor, device, getattr(torch, told["dtypes"][name])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,28 @@ class Callback:
         return True
 
 
+HOOKS = (
+    "on_start", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch", "settled",
+)  # fmt: skip
+
+
+def listed(callbacks: Any) -> list[Any]:
+    """Callbacks as a list, each looked at.
+
+    Raises:
+        ConfigError: if they are no list of them, one is a class, or one has none of the hooks.
+    """
+    if isinstance(callbacks, str | Mapping) or not isinstance(callbacks, Iterable):
+        raise ConfigError(f"callbacks are a list of objects with hooks, got {type(callbacks).__name__}: write [...].")
+    found = list(callbacks)
+    for callback in found:
+        if isinstance(callback, type):
+            raise ConfigError(f"the callback {callback.__name__} is a class: hand in {callback.__name__}(...).")
+        if not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+            raise ConfigError(f"a callback of type {type(callback).__name__} has none of the hooks {', '.join(HOOKS)}.")
+    return found
+
+
 @dataclass
 class Training:
     """A training as callbacks see it. ``edgenet.fit`` makes one; so may a loop of one's own, and call the hooks.
@@ -84,14 +106,27 @@ class Training:
     read: Callable[[nn.Module, Any], Any] | None = None
     resumes: bool = False
 
+    def __post_init__(self) -> None:
+        self.callbacks = listed(self.callbacks)
+
     def call(self, hook: str) -> list[Any]:
         """Call a hook of all callbacks that have it; what they return."""
         return [getattr(callback, hook)(self) for callback in self.callbacks if hasattr(callback, hook)]
 
     def penalty(self) -> Tensor | None:
-        """The sum of what the callbacks add to the loss of a step; None where none adds anything."""
+        """The sum of what the callbacks add to the loss of a step; None where none adds anything.
+
+        Raises:
+            ConfigError: if one is more than a number.
+        """
         total: Tensor | None = None
-        for value in self.call("penalty"):
+        for callback in self.callbacks:
+            value = callback.penalty(self) if hasattr(callback, "penalty") else None
+            if isinstance(value, Tensor) and value.dim():
+                raise ConfigError(
+                    f"the penalty of {type(callback).__name__} is one number, and has shape {tuple(value.shape)}; take "
+                    f"its sum()."
+                )
             if value is not None:
                 total = value if total is None else total + value
         return total

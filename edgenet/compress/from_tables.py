@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -76,8 +77,8 @@ def _made(
             raise ConfigError(f"{where}: the argument {parameter.name!r} is missing; {has}.")
     given = dict(arguments)
     for name in rule.takes_models:
-        if read_model is not None and isinstance(given.get(name), str):
-            given[name] = read_model(given[name])
+        if read_model is not None and isinstance(given.get(name), str | os.PathLike):
+            given[name] = read_model(str(given[name]))
     try:
         return rule(**given)
     except TypeError as error:  # a rule of the user's that does not look at its arguments

@@ -76,7 +76,7 @@ class Anneal(Callback):
     def after_step(self, training: Training) -> None:
         due = self.start <= training.step <= self.end and (training.step - self.start) % self.every == 0
         if due or training.step == self.end:
-            for matrix in self._matched(training.model):
+            for matrix in self._matched(training.model, f"at step {training.step} ", "let it start after that"):
                 matrix.set_density_(self._density(training.step))
 
     def settled(self, training: Training) -> bool:
@@ -93,13 +93,14 @@ class Anneal(Callback):
     def _density(self, step: int) -> float:
         return cubic_density(step, self.start, self.end, self.density, self.initial)
 
-    def _matched(self, model: nn.Module) -> list[Sparse]:
+    def _matched(self, model: nn.Module, when: str = "", order: str = "put Compress before Anneal") -> list[Sparse]:
         matched = self._found(model)
         if not matched:
             known = [name for name, module in model.named_modules() if isinstance(module, Sparse)]
+            none = f"none: compress_ with sparse or doped first, or where a callback does, {order}"
             raise PlanError(
-                f"there is no sparse matrix whose path matches {self.pattern!r}; there are "
-                f"{', '.join(known) or 'none: compress_ with sparse or doped first, or put Compress before Anneal'}."
+                f"Anneal: {when}there is no sparse matrix whose path matches {self.pattern!r}; there are "
+                f"{', '.join(known) or none}."
             )
         return list(matched.values())
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ContractError
 from edgenet.text import did_you_mean
@@ -62,7 +62,7 @@ class Contract(Generic[Case]):
         """The names of the checks to run. A name without its variant stands for all of them.
 
         Raises:
-            ConfigError: if there is no check of such a name; the text lists them.
+            ConfigError: if there is no check of such a name; the text lists them. Or if none is left to run.
         """
         groups = list(dict.fromkeys(name.partition(",")[0] for name in self.checks))
         only, skip = [only] if isinstance(only, str) else only, [skip] if isinstance(skip, str) else skip
@@ -71,11 +71,14 @@ class Contract(Generic[Case]):
                 raise ConfigError(
                     f"no check is called {name!r}; there are {', '.join(groups)}.{did_you_mean(name, groups)}"
                 )
-        return [
+        left = [
             name for name in self.checks
             if (only is None or {name, name.partition(",")[0]} & set(only))
             and not {name, name.partition(",")[0]} & set(skip)
         ]  # fmt: skip
+        if not left:  # a test that looks at nothing would pass
+            raise ConfigError(f"no check is left to run, with only={only!r} and skip={skip!r}.")
+        return left
 
     def hold(self, name: str, case: Case) -> str | None:
         """Run one check, in float64 and from a fixed seed; what was set before is set again afterwards.
@@ -114,6 +117,20 @@ class Contract(Generic[Case]):
             raise failures[0]
         if failures:
             raise ContractError(f"{len(failures)} checks fail.\n" + "\n".join(map(str, failures))) from failures[0]
+
+
+def check_maker(name: str, make: Any) -> None:
+    """Refuse what makes nothing, for ``check_layer`` and ``check_model``.
+
+    Raises:
+        ConfigError: with what is wanted.
+    """
+    if isinstance(make, nn.Module) or not callable(make):
+        kind = type(make).__name__
+        raise ConfigError(
+            f"{name} takes a function (in_channels, out_channels) or a class, for it looks at several sizes; got "
+            f"{'one that is made already, a ' if isinstance(make, nn.Module) else ''}{kind}."
+        )
 
 
 def _word(value: Any) -> str:
@@ -167,6 +184,22 @@ def all_same(got: Sequence[Any], want: Sequence[Tensor], what: str, tolerance: f
     require(len(got) == len(want), f"{what}: there are {len(got)} instead of {len(want)}")
     for number, pair in enumerate(zip(got, want, strict=True)):
         same(*pair, f"{what} (number {number})", tolerance)
+
+
+def leaves_no_trace(call: Callable[[], Any], module: nn.Module, inputs: Iterable[Any] = ()) -> None:
+    """Require that a call draws no random number, and changes no setting, no input, and nothing that would be saved."""
+    given = [value for value in inputs if isinstance(value, Tensor)]
+    kept, copies = {name: t.clone() for name, t in module.state_dict().items()}, [value.clone() for value in given]
+    drawn, dtype = torch.get_rng_state(), torch.get_default_dtype()
+    call()
+    require(torch.equal(torch.get_rng_state(), drawn), "in eval mode a call draws random numbers")
+    require(torch.get_default_dtype() == dtype, f"a call makes {torch.get_default_dtype()} the default dtype")
+    now = module.state_dict()
+    changed = [name for name in kept.keys() | now.keys() if name not in kept or name not in now]
+    changed += [name for name in kept.keys() & now.keys() if not torch.equal(now[name], kept[name])]
+    require(not changed, f"in eval mode a call changes {', '.join(sorted(changed))}")
+    alike = all(map(torch.equal, given, copies))
+    require(alike, "a call changes what it is given")
 
 
 @contextmanager

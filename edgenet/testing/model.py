@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
 
-from edgenet.testing.contract import Contract, require, same
+from edgenet.testing.contract import Contract, check_maker, require, same
 from edgenet.testing.layer.case import LayerCase, takes
 from edgenet.testing.layer.lasting import LASTING
 from edgenet.testing.layer.symmetry import SYMMETRY
@@ -171,5 +171,6 @@ def check_model(
     if isinstance(make, ModelCase):
         case = make
     else:
+        check_maker("check_model", make)
         case = ModelCase(make, weights, features, graphs=graphs, name=getattr(make, "__name__", str(make)))
     CHECKS.hold_all(case, only, skip)

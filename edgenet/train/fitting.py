@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from edgenet.compress.callbacks import listed
 from edgenet.config import Settings
 from edgenet.errors import ConfigError
 from edgenet.train.folders import SeedFolder
@@ -16,7 +17,7 @@ from edgenet.train.numbers import seed_everything
 from edgenet.train.result import FitResult
 from edgenet.train.rules import rules_of
 from edgenet.train.task import Task
-from edgenet.train.training import Fitting, checked
+from edgenet.train.training import Fitting
 
 
 def fit(
@@ -84,7 +85,7 @@ def fit(
             raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")
         seed_everything(seed)
     training = Fitting(
-        model, [*checked(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed,
+        model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed,
         make_optimizer=own["optimizer"], make_scheduler=own["scheduler"],
     )  # fmt: skip
     place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)

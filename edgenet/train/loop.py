@@ -196,12 +196,10 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     value = loss.item()
     tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
     penalty = training.penalty()
-    if isinstance(penalty, Tensor) and penalty.dim():
-        raise ConfigError(
-            f"a penalty is one number, and the callbacks' has shape {tuple(penalty.shape)}; take its sum()."
-        )
     total = loss if penalty is None else loss + penalty
-    training.check_finite({"loss": value if penalty is None else total.item()})
+    if penalty is None or not math.isfinite(total.item()):
+        added = {} if penalty is None else {"penalty of the callbacks": float(penalty), "loss with it": total.item()}
+        training.check_finite({"loss": value, **added})
     if not total.requires_grad:
         raise ConfigError("the loss depends on no parameter that wants a gradient.")
     if table.accumulate > 1:

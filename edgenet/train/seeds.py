@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from edgenet import checkpoint
+from edgenet.compress.callbacks import listed
 from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.pretrained import from_pretrained
@@ -27,7 +28,7 @@ from edgenet.train.numbers import seed_everything
 from edgenet.train.result import FitResult, RunResult
 from edgenet.train.rules import rules_of
 from edgenet.train.task import Task
-from edgenet.train.training import Fitting, checked
+from edgenet.train.training import Fitting
 
 _PICTURES = ("learning_curve.png", "edge_weights.png")
 
@@ -71,7 +72,7 @@ def run_seeds(
         raise ConfigError(
             f"run_seeds makes a new model for every seed: hand in a function, lambda: {type(make_model).__name__}(...)."
         )
-    task, callbacks = Task.of(task), checked(callbacks)
+    task, callbacks = Task.of(task), listed(callbacks)
     makers = {"optimizer": optimizer, "scheduler": scheduler}
     changes |= {key: value for key, value in makers.items() if isinstance(value, str)}
     own = {f"make_{key}": None if isinstance(value, str) else value for key, value in makers.items()}

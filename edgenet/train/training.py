@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from edgenet.compress import Callback, Training
+from edgenet.compress import Training
 from edgenet.config import Settings
 from edgenet.errors import ConfigError
 from edgenet.train.best import Best
@@ -59,6 +58,7 @@ class Fitting(Training):
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.model, nn.Module):
             raise ConfigError(f"fit trains a torch.nn.Module, got {self.model!r}.")
         if self.make_optimizer is not None:
@@ -131,21 +131,3 @@ class Fitting(Training):
             f"{what} at epoch {self.epoch}, step {self.step}{seed}: training has diverged. Try a lower learning rate "
             f"(optimizer.lr={lr / 10:g}, it is {lr:g}), smaller features, or training.dtype=float64."
         )
-
-
-def checked(callbacks: Sequence[Any]) -> list[Any]:
-    """
-    Raises:
-        ConfigError: if they are no list of objects that have a hook.
-    """
-    if isinstance(callbacks, str) or not isinstance(callbacks, Iterable):
-        raise ConfigError(f"callbacks= is a list, got {callbacks!r}.")
-    hooks = [name for name, value in vars(Callback).items() if inspect.isfunction(value)]
-    callbacks = list(callbacks)
-    for callback in callbacks:
-        if inspect.isclass(callback) or not any(hasattr(callback, hook) for hook in hooks):
-            raise ConfigError(
-                f"a callback is an object with some of {', '.join(hooks)}, and this is none: {callback!r}. Names of "
-                f"rules belong in the settings: callback=[{{'kind': 'anneal', ...}}]."
-            )
-    return callbacks

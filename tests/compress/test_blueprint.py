@@ -146,3 +146,25 @@ def test_a_blueprint_of_another_model_is_refused_and_changes_nothing():
     with pytest.raises(PlanError, match="Did you mean 'low_rank'"):
         rebuild_(narrow, unknown)
     assert all(slot.matrix is None for slot in slots(narrow).values())
+
+
+@pytest.mark.parametrize(
+    "spec, change",
+    [
+        ({"structure": "kronecker"}, lambda config: config["factors"][0].__setitem__(0, 10**9)),
+        ({"structure": "tensor_train", "rank": 2}, lambda config: config["out_modes"].__setitem__(0, 10**12)),
+        ("pool", lambda config: config["pool"].update(parameters=10**11, size=10**12)),
+    ],
+    ids=["kronecker", "tensor_train", "pool"],
+)
+def test_a_blueprint_of_absurd_sizes_is_refused_before_memory_is_taken(spec, change):
+    model, fresh = Net(), Net(seed=9)
+    if spec == "pool":
+        pool_(model, ratio=4, include="c")
+    else:
+        compress_(model, {"c": spec})
+    told = json.loads(json.dumps(blueprint(model, slots(model))))
+    change(told["matrices"]["c.weight"]["config"])
+    with pytest.raises(CheckpointError, match=r"matrix of \d{10,} numbers in c\.weight, where \(5, 12\)"):
+        rebuild_(fresh, told)
+    assert slots(fresh)["c.weight"].matrix is None

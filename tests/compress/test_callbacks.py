@@ -10,6 +10,7 @@ from torch import nn
 
 from edgenet import checkpoint
 from edgenet.compress import ADMM, Anneal, Callback, Training, compress_, cubic_density
+from edgenet.compress.callbacks import HOOKS
 from edgenet.errors import CheckpointError, ConfigError, PlanError, RankError
 
 from compress.steps import Steps  # isort: skip
@@ -114,6 +115,10 @@ def test_admm_refuses_what_it_cannot_train():
     with pytest.raises(PlanError, match="matches no slot"):
         Steps(model, None, [ADMM({"1": "dense"})])
     compress_(model, {"0": {"structure": "low_rank", "rank": 1}})
+    frozen = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 6))
+    frozen[2].requires_grad_(False)
+    with pytest.raises(PlanError, match=r"2\.weight is frozen, and ADMM pulls at what is trained"):
+        Training(frozen, [ADMM(PLAN)]).call("on_start")
     with pytest.raises(PlanError, match="compressed already"):
         Steps(model, None, [ADMM({"0": {"structure": "low_rank", "rank": 1}})])
 
@@ -198,6 +203,12 @@ def test_hooks_are_called_in_order_and_penalties_are_trained_on():
     ]  # fmt: skip
 
 
+class Bare:
+    """Has one hook, and nothing else."""
+
+    def after_step(self, training): ...
+
+
 def test_a_training_sums_penalties_and_is_settled_when_all_callbacks_are():
     class Adds(Callback):
         def __init__(self, value, at=0):
@@ -210,8 +221,8 @@ def test_a_training_sums_penalties_and_is_settled_when_all_callbacks_are():
             return training.epoch >= self.at
 
     model = nn.Linear(1, 1)
-    assert Training(model, [Adds(None), object()]).penalty() is None and Training(model).settled()
-    training = Training(model, [Adds(torch.tensor(1.0)), Adds(None, at=2), object(), Adds(torch.tensor(2.0), at=1)])
+    assert Training(model, [Adds(None), Bare()]).penalty() is None and Training(model).settled()
+    training = Training(model, [Adds(torch.tensor(1.0)), Adds(None, at=2), Bare(), Adds(torch.tensor(2.0), at=1)])
     assert training.penalty() == 3
     verdicts = []
     for training.epoch in (0, 1, 2):
@@ -246,5 +257,39 @@ def test_states_of_other_callbacks_are_refused():
         with pytest.raises(CheckpointError, match="the state of 2 callbacks does not fit"):
             Training(nn.Linear(1, 1), callbacks).load_callback_states(states)
     again = Remembers()
-    Training(nn.Linear(1, 1), [object(), again]).load_callback_states(states)
+    Training(nn.Linear(1, 1), [Bare(), again]).load_callback_states(states)
     assert again.seen == {}
+
+
+class Vector(Callback):
+    def penalty(self, training):
+        return torch.ones(3)
+
+
+class Nothing:
+    def on_epoch_end(self, training): ...
+
+
+@pytest.mark.parametrize(
+    "callbacks, says",
+    [
+        ([Vector], r"Vector is a class: hand in Vector\(\.\.\.\)"),
+        (Vector(), "callbacks are a list of objects with hooks, got Vector"),
+        (None, "got NoneType"),
+        ([Nothing()], "Nothing has none of the hooks on_start,"),
+    ],
+    ids=["a class", "no list", "None", "no hooks"],
+)
+def test_what_is_no_callback_is_refused(callbacks, says):
+    with pytest.raises(ConfigError, match=says):
+        Training(nn.Linear(2, 2), callbacks)
+
+
+def test_a_penalty_of_many_numbers_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"the penalty of Vector is one number, and has shape \(3,\)"):
+        Training(nn.Linear(2, 2), [Vector()]).penalty()
+
+
+def test_the_hooks_are_those_of_a_callback():
+    own = [name for name, value in vars(Callback).items() if callable(value) and not name.startswith("_")]
+    assert tuple(own) == HOOKS

@@ -122,11 +122,22 @@ def test_a_density_falls_in_matrices_that_come_later(kind, order):
     assert seen[:3] == [[], [], [1.0]] and 0.25 < seen[3][0] < 1 and density(training.model) == [0.25]
 
 
+@pytest.mark.parametrize("kind", ["admm", "compress"])
+def test_the_same_rules_serve_the_next_training_though_they_have_settled_in_this(kind):
+    plan = {"0": {"structure": "sparse", "density": 0.9}}
+    later = ADMM(plan, until=2) if kind == "admm" else Compress(plan, epoch=3)
+    rules = [Anneal(0.25, start=7, end=12, every=1), later]  # the first asks the second whether it has settled
+    first = Steps(fresh(), ADAM, rules)
+    assert first.epochs(5, batches(), LOSS) == [4, 5]
+    second = Steps(fresh(), ADAM, rules)
+    assert second.epochs(5, batches(), LOSS) == [4, 5] and density(second.model) == [0.25]
+
+
 def test_a_density_that_has_no_matrix_when_it_is_to_fall_is_refused():
     rules = [Anneal(0.25, start=2, end=12), Compress({"0": {"structure": "sparse", "density": 0.9}}, epoch=3)]
     with pytest.raises(PlanError, match="no sparse matrix whose path matches"):
         Steps(fresh(), ADAM, rules).epochs(1, batches(), LOSS)
-    with pytest.raises(PlanError, match="put Compress before Anneal"):
+    with pytest.raises(PlanError, match="none: compress_ with sparse or doped first"):
         Steps(fresh(), ADAM, [Anneal(0.25, 1, 2), Compress({"0": RANK_TWO}, epoch=0)]).epochs(1, batches(), LOSS)
 
 

@@ -18,7 +18,9 @@ WHOLE = "a spectral filter belongs to|this spectral filter belongs to"
 REFUSED = {
     "edge_varying, doped": {"explained": "no messages that an explainer can weigh"},
     "edge_varying, doped, siso": {"explained": "no messages that an explainer can weigh"},
-    "spectral": dict.fromkeys(("relabelled nodes", "batch of graphs", "small graphs", "kept"), WHOLE),
+    "spectral": dict.fromkeys(
+        ("shuffled edges, some twice", "relabelled nodes", "batch of graphs", "small graphs", "kept"), WHOLE
+    ),
     "to_edgenet, GCNConv": {"edges as, COO": "pass an edge list", "edges as, CSR": "pass an edge list"},
     "to_edgenet, SGConv": {"edges as, COO": "pass an edge list", "edges as, CSR": "pass an edge list"},
     "to_edgenet, ChebConv": {"edges as, COO": "pass edge_index", "edges as, CSR": "pass edge_index"},

@@ -5,12 +5,13 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch_geometric.nn import GATConv, SAGEConv
 
 from edgenet import EdgeNetConv
-from edgenet.errors import ContractError
+from edgenet.errors import ConfigError, ContractError
 from edgenet.graph import Graph
 from edgenet.structured import StructuredLinear
-from edgenet.testing import check_layer
+from edgenet.testing import check_layer, check_model
 from edgenet.testing.layer import CHECKS
 
 from testing.parts import Averaging  # isort: skip
@@ -115,6 +116,11 @@ def of_a_number(self, y, x, edge_index):
     return y if float(y.detach().sum()) > 0 else 2 * y
 
 
+def counts(self, y, x, edge_index):
+    self.register_buffer("calls", getattr(self, "calls", torch.zeros(())) + 1)
+    return y
+
+
 def walked_twice(self, *given):
     return 2 * Plain._walked(self, *given)
 
@@ -133,6 +139,7 @@ BROKEN = {
     "explained": (layer(lambda self, y, *_: 2 * y if self.explain else y), "with a mask of ones"),
     "gradients": (Untouched, "no gradient reaches spare"),
     "kept": (Remembers, "after its parameters have changed, .*kept nothing"),
+    "no trace": (layer(counts), "in eval mode a call changes calls"),
     "deep copy": (layer(__deepcopy__=lambda self, memo: self), "changes with its deep copy"),
     "state dict": (Forgets, "filled with its state_dict"),
     "files": (Forgets, "read from its files"),
@@ -164,8 +171,38 @@ def test_a_layer_with_a_phi_of_a_users_own_keeps_its_contract():
     check_layer(Plain, only=("on modules, adapter", "on parameters, mask", "on the sum of messages, forward hook"))
 
 
+def test_a_layer_that_takes_the_last_weight_of_an_edge_that_stands_twice_is_found():
+    class LastWeight(nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.linear = nn.Linear(in_channels, out_channels)
+
+        def forward(self, x, edge_index, edge_weight):
+            dense = x.new_zeros(len(x), len(x))
+            dense[edge_index[1], edge_index[0]] = edge_weight
+            return dense @ self.linear(x)
+
+    with pytest.raises(ContractError, match="'shuffled edges, some twice': on a shuffled edge list"):
+        check_layer(LastWeight, weights=1, only="shuffled edges")
+
+
+@pytest.mark.parametrize("make", [partial(GATConv, dropout=0.5), SAGEConv], ids=["GATConv", "SAGEConv"])
+def test_a_layer_of_pyg_with_or_without_dropout_keeps_what_it_can(make):
+    check_layer(make, batches=False, sparse=False, skip=("edges as", "compile, warm"))
+
+
 def test_layers_of_weights_features_and_pairs_are_looked_at():
     check_layer(partial(EdgeNetConv, phi="shift"), weights=1, only=("shape", "shuffled edges"))
     check_layer(partial(EdgeNetConv, phi="attention", edge_dim=3), features=3, only=("shape", "shuffled edges"))
     pairs = partial(EdgeNetConv, phi="attention", add_self_loops=False)
     check_layer(pairs, pair=True, only=("shape", "relabelled nodes", "small graphs"))
+
+
+@pytest.mark.parametrize("check", [check_layer, check_model])
+def test_a_layer_that_is_made_already_is_refused(check):
+    with pytest.raises(
+        ConfigError, match=r"a function \(in_channels, out_channels\) or a class.*made already, a Plain"
+    ):
+        check(Plain(4, 8))
+    with pytest.raises(ConfigError, match="got int"):
+        check(5)

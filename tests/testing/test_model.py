@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
-from torch_geometric.nn import GCNConv, global_mean_pool
+from torch_geometric.nn import GAT, GIN, GCNConv, global_mean_pool
 
 from edgenet.errors import ContractError
 from edgenet.models import GraphClassifier, NodeClassifier
@@ -87,6 +87,7 @@ BROKEN = {
     "shuffled edges": (model(lambda y, x, e, batch: y + e[0, 0]), "on a shuffled edge list"),
     "gradients": (Untouched, "no gradient reaches spare"),
     "kept": (Remembers, "after its parameters have changed"),
+    "no trace": (model(lambda y, x, e, batch: y + 0 * torch.rand(())), "draws random numbers"),
     "deep copy": (model(__deepcopy__=lambda self, memo: self), "changes with its deep copy"),
     "state dict": (Forgets, "filled with its state_dict"),
     "files": (Forgets, "read from its files"),
@@ -122,6 +123,11 @@ def test_a_model_keeps_its_contract(name, check):
     beside_the_point = CHECKS.hold(check, MODELS[name])
     if beside_the_point:
         pytest.skip(beside_the_point)
+
+
+def test_a_model_of_pyg_with_dropout_and_norms_keeps_its_contract():
+    check_model(lambda i, o: GAT(i, 16, 2, o, dropout=0.5), skip="compile")
+    check_model(lambda i, o: GIN(i, 16, 1, o, norm="batch"), only=("training step", "compile, cold"))
 
 
 def test_models_of_nodes_and_of_edge_features_are_looked_at():

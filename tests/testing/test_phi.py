@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgenet.errors import ContractError
+from edgenet.errors import ConfigError, ContractError
 from edgenet.phi import Attention, EdgeVarying
 from edgenet.testing import check_phi
 from edgenet.testing.phi import CHECKS
@@ -67,6 +67,7 @@ BROKEN = {
     "shuffled edges": (phi(lambda self, w, *_: w * torch.arange(w.shape[1]).unsqueeze(-1)), "on a shuffled edge list"),
     "relabelled nodes": (phi(lambda self, w, x, z, graph, _: w * graph.target.unsqueeze(-1)), "are numbered anew"),
     "gradients": (Untouched, "not have been used|no gradient reaches spare"),
+    "no trace": (phi(lambda self, w, x, *_: (x.mul_(1.0), torch.rand(()), w)[2]), "draws random numbers"),
     "deep copy": (phi(__deepcopy__=lambda self, memo: self), "changes with its deep copy"),
     "state dict": (Forgets, "gives other weights"),
     "reset": (DrawsBadly, "of which an optimizer does not know|differ"),
@@ -111,3 +112,13 @@ def test_phis_that_keep_their_contract_pass_as_class_function_and_object():
     check_phi(lambda: Attention(2, 2, 4, share_hops=False))
     check_phi(EdgeVarying(2, 3))
     check_phi(lambda: Attention(1, 2, 4, edge_dim=6), edge_attr=6)
+
+
+def test_weights_with_dropout_keep_their_contract():
+    check_phi(phi(lambda self, w, *_: nn.functional.dropout(w[0], 0.5, self.training).expand_as(w)))
+
+
+@pytest.mark.parametrize("part", [5, nn.Linear], ids=["number", "module"])
+def test_what_is_no_phi_is_refused(part):
+    with pytest.raises(ConfigError, match="check_phi takes a subclass of Phi"):
+        check_phi(part)

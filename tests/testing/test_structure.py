@@ -94,6 +94,11 @@ def in_single(self, x):
     return Diagonal.matmul(self, x.double()).to(torch.float64)
 
 
+def draws(self, x):
+    torch.rand(())
+    return Diagonal.matmul(self, x)
+
+
 def by_number(self, x):
     return Diagonal.matmul(self, x) * (1.0 if float(x.abs().sum()) >= 0 else 2.0)
 
@@ -121,6 +126,8 @@ BROKEN = {
     ),
     "gradients": (Detached, "appears to not have been used|is not that of"),
     "inference": (Stale, "after its parameters have changed"),
+    "no trace": (family(matmul=draws), "draws random numbers"),
+    "multiply-adds": (family(multiply_adds=lambda self, batch=1: -batch), r"are \[-1, -8, -64\]"),
     "dtype": (family(matmul=in_single), "float64"),
     "compile": (family(matmul=by_number), "raises"),
     "export": (family(matmul=by_number), "raises"),
@@ -135,9 +142,11 @@ BROKEN = {
         "it is of|is off by",
     ),
     "projection": (Twofold, "is another member"),
+    "nearest": (family(from_dense=classmethod(lambda cls, w: cls(*w.shape, torch.ones(min(w.shape))))), "is off by"),
     "projection without gradient": (Whole, "shares memory"),
     "no hold on the weight": (Tied, "changes with the weight"),
     "reset": (family(reset_parameters=reset_to_others), "other parameters"),
+    "variance": (family(draw_=lambda self, std: self.numbers.normal_()), "have one of"),
     "reset to a weight": (family(reset_parameters=lambda self, dense=None: None), "is not from_dense"),
     "ladder": (family(ladder=classmethod(lambda cls, shape: [{}] * 13)), "has 13 options"),
     "config and tensors": (family(config=lambda self: {"shape": [1 + n for n in self.shape]}), "size mismatch|another"),
@@ -195,8 +204,17 @@ def test_a_ladder_that_is_none_and_a_family_that_fits_nowhere_are_told():
 def test_a_check_that_there_is_not_is_refused_with_near_names():
     with pytest.raises(ConfigError, match=r"no check is called 'row'.*rows"):
         check_structure(Diagonal, skip="row")
+    for nothing in ({"only": []}, {"only": "rows", "skip": "rows"}):
+        with pytest.raises(ConfigError, match="no check is left to run"):
+            check_structure(Diagonal, **nothing)
     assert CHECKS.chosen(only="dtype") == [f"dtype, {kind}" for kind in ("float32", "float64", "bfloat16", "float16")]
     assert CHECKS.chosen(only=("rows", "dtype, float16"), skip="rows") == ["dtype, float16"]
+
+
+@pytest.mark.parametrize("part", [5, nn.Linear, Diagonal(2, 2, torch.ones(2))], ids=["number", "module", "matrix"])
+def test_what_is_no_family_is_refused(part):
+    with pytest.raises(ConfigError, match="check_structure takes a subclass of StructuredMatrix"):
+        check_structure(part)
 
 
 def test_a_check_changes_no_setting_and_draws_no_random_number_of_the_user():

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from edgenet.data import load
+from edgenet.models import NodeClassifier
 from edgenet.train import Task, fit
 
 from train.small_data import nodes  # isort: skip
@@ -40,3 +42,13 @@ def test_without_a_seed_the_order_of_batches_follows_torchs_state():
         return seen
 
     assert order(1) == order(1) != order(2)
+
+
+def test_a_training_without_a_seed_draws_only_what_its_model_asks_for():
+    data = load("karate").train[0]
+    model = NodeClassifier(data.num_features, 4, layer="gcn", dropout=0.0)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(model, data, epochs=2, progress=False)
+    assert torch.equal(torch.rand(3), expected)

@@ -11,7 +11,7 @@ from edgenet.errors import ConfigError, PlanError
 from edgenet.models import NodeClassifier
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.registry import register
-from edgenet.train import Callback, fit, read_metrics, run
+from edgenet.train import Callback, DivergenceError, fit, read_metrics, run
 from edgenet.train.rules import rules_of
 
 from train.small_data import config, nodes  # isort: skip
@@ -223,3 +223,26 @@ def test_settings_reach_the_rules_of_fit_as_well(tmp_path):
     assert "LowRank" in families(model) and len(read_metrics(tmp_path / "run" / "metrics.jsonl")) == 3
     with pytest.raises(PlanError):
         fit(NodeClassifier(4, 2), nodes(), callbacks=[ADMM({"nothing": LOW_RANK})], progress=False)
+
+
+# ---------------------------------------------------------------- what a user may get wrong
+def test_a_penalty_that_is_no_number_is_told_from_the_loss():
+    class NotANumber(Callback):
+        def penalty(self, training):
+            return torch.tensor(float("nan"))
+
+    with pytest.raises(DivergenceError, match="the penalty of the callbacks is nan at epoch 1, step 1"):
+        fit(NodeClassifier(4, 3), nodes().train[0], callbacks=[NotANumber()], epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("wrong", [Anneal, Anneal(0.5, 0, 2), None], ids=["a class", "an object", "None"])
+def test_callbacks_that_are_no_list_of_objects_are_refused_in_words(wrong):
+    wrong = [wrong] if wrong is Anneal else wrong
+    with pytest.raises(ConfigError, match="callback"):
+        fit(NodeClassifier(4, 3), nodes().train[0], callbacks=wrong, epochs=1, progress=False)
+
+
+def test_a_density_that_falls_before_there_is_one_is_told_with_the_remedy():
+    rules = [Compress({LIFTS: {"structure": "sparse", "density": 0.5}}, epoch=3), Anneal(0.2, 1, 6, every=1)]
+    with pytest.raises(PlanError, match=r"at step 1 there is no sparse matrix.*let it start after that"):
+        fit(NodeClassifier(4, 3), nodes().train[0], callbacks=rules, epochs=4, progress=False)

@@ -390,7 +390,8 @@ def test_a_loss_that_is_not_finite_says_when_and_what_to_try():
         def penalty(self, training):
             return torch.tensor(float("nan")) if training.epoch == 3 else None
 
-    with pytest.raises(DivergenceError, match=r"the loss is nan at epoch 3, step 3 \(seed 0\).*optimizer\.lr=0\.002"):
+    says = r"the penalty of the callbacks is nan at epoch 3, step 3 \(seed 0\).*optimizer\.lr=0\.002"
+    with pytest.raises(DivergenceError, match=says):
         fit(nodes(), config(), callbacks=[Poison()])
 
 

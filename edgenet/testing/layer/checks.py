@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from edgenet.testing.contract import Contract
+from edgenet.testing.contract import Contract, check_maker
 from edgenet.testing.layer.case import WIDTHS, LayerCase
 from edgenet.testing.layer.doors import DOORS
 from edgenet.testing.layer.lasting import LASTING
@@ -48,6 +48,7 @@ def check_layer(
     if isinstance(make, LayerCase):
         case = make
     else:
+        check_maker("check_layer", make)
         made = (lambda i, o: make((i, i + 1), o)) if pair else make
         name = getattr(make, "__name__", str(make))
         case = LayerCase(made, weights, features, tuple(WIDTHS), batches, sparse, pair, name)

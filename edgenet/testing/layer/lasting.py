@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from edgenet.errors import CheckpointError
 from edgenet.graph import Graph
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.shortcuts import kept
-from edgenet.testing.contract import Contract, all_same, require, same
+from edgenet.testing.contract import Contract, all_same, leaves_no_trace, require, same
 from edgenet.testing.derivative import check_gradients
 from edgenet.testing.layer.case import LayerCase, each
 from edgenet.testing.structure.storage import saved_and_loaded
@@ -55,6 +56,13 @@ def keeps_nothing(case: LayerCase) -> None:
         look("after its signal has changed in place")
         more["edge_index"][:, 0] = more["edge_index"][:, 3]  # to one of which tables have weights
         look("after its edges have changed in place")
+
+
+@LASTING.promise("no trace")
+def no_trace(case: LayerCase) -> None:
+    """In eval mode a call draws no random numbers, and changes no setting, no argument and no stored tensor."""
+    layer, x, more = case.ready()
+    leaves_no_trace(lambda: layer(x, **more), layer, [*(x if case.pair else (x,)), *more.values()])
 
 
 @LASTING.promise("deep copy")
@@ -134,22 +142,36 @@ def dtypes(case: LayerCase, dtype: torch.dtype) -> None:
     same(y.double() / scale, wanted / scale, f"in {dtype} it gives something else", digits)
 
 
+def takes_lists_alone(layer: nn.Module, x: Any, more: dict[str, Any]) -> bool:
+    """Whether it refuses a Graph for edges, as PyG's layers do; that a layer takes one is asked by a check of doors."""
+    sides = x if isinstance(x, tuple) else (x, x)
+    try:
+        layer(x, **more | {"edge_index": Graph(more["edge_index"], len(sides[1]), len(sides[0]))})
+    except Exception:  # each refuses in its own way
+        return True
+    return False
+
+
 @LASTING.promise("compile", warm={"warm": True, "cold": False})
 def compiles(case: LayerCase, warm: bool) -> None:
-    """torch.compile takes it whole, on a Graph that it has met and on one that it has not; gradients too."""
+    """torch.compile takes it whole, on a graph that it has met and on one that it has not; gradients too."""
     layer, x, more = case.fresh()
     sides = x if case.pair else (x, x)
+    lists_alone = takes_lists_alone(layer, x, more)
 
-    def graph() -> Graph:
-        return Graph(more["edge_index"].clone(), len(sides[1]), len(sides[0]))
+    def graph() -> Any:
+        edges = more["edge_index"].clone()
+        return edges if lists_alone else Graph(edges, len(sides[1]), len(sides[0]))
 
     met = graph()
+    torch.manual_seed(2)  # dropout is drawn alike
     wanted = layer(x, **more | {"edge_index": met})
+    parameters: list[Tensor] = list(layer.parameters())
+    right = torch.autograd.grad(wanted.square().sum(), parameters)  # now: norms change what they hold in every call
     met = met if warm else graph()
     torch._dynamo.reset()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager", dynamic=False)
+    torch.manual_seed(2)
     y = compiled(x, **more | {"edge_index": met})
     same(y, wanted, "compiled, it gives something else")
-    parameters: list[Tensor] = list(layer.parameters())
-    got = torch.autograd.grad(y.square().sum(), parameters)
-    all_same(got, torch.autograd.grad(wanted.square().sum(), parameters), "compiled, it has other gradients")
+    all_same(torch.autograd.grad(y.square().sum(), parameters), right, "compiled, it has other gradients")

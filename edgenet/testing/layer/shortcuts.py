@@ -33,6 +33,7 @@ def results(layer: nn.Module, x: Any, more: dict[str, Any], parameters: Mapping[
     """The output, and the gradients of a linear function of it."""
     pair = isinstance(x, tuple)
     signals = [side.clone().requires_grad_() for side in (x if pair else (x,))]
+    torch.manual_seed(2)  # dropout is drawn alike, however its layer is called
     y = layer(tuple(signals) if pair else signals[0], **more)
     direction = torch.linspace(-1, 2, y.numel()).view_as(y)
     wanted = {f"x {side}": signal for side, signal in enumerate(signals)} | dict(parameters)

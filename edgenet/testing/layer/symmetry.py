@@ -31,11 +31,16 @@ def _shape(y: Any) -> Any:
     return tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
 
 
-@SYMMETRY.promise("shuffled edges")
-def shuffled(case: LayerCase) -> None:
-    """The order of the edge list changes nothing."""
+@SYMMETRY.promise("shuffled edges", repeated={"each once": 0, "some twice": 2})
+def shuffled(case: LayerCase, repeated: int) -> None:
+    """The order of the edge list changes nothing, also where edges stand in it twice, with weights of their own."""
     layer, x, more = case.ready()
-    order = torch.randperm(more["edge_index"].shape[1])
+    edges = more["edge_index"]
+    again = torch.cat([torch.arange(edges.shape[1]), torch.arange(repeated)])  # the first two are there and back
+    more = of_edges(more, lambda value: value[again], edges[:, again])
+    more |= {name: torch.cat([value[:-repeated], value[2 : 2 + repeated]]) for name, value in more.items()
+             if repeated and name != "edge_index"}  # fmt: skip
+    order = torch.randperm(len(again))
     other = of_edges(more, lambda value: value[order], more["edge_index"][:, order])
     same(layer(x, **other), layer(x, **more), "on a shuffled edge list it gives something else")
 

@@ -49,14 +49,14 @@ class PhiCase:
         return torch.randn(n, in_channels), torch.randn(n, heads, self.channels), graph, weight, attr
 
     def ready(self, graph: Graph = DIRECTED) -> tuple[Phi, Inputs]:
-        """A phi that has met its graph, its parameters at random, and the inputs it met."""
+        """A phi that has met its graph, its parameters at random, in eval mode; and the inputs it met."""
         phi = self.build()
         inputs = self.inputs(phi, graph)
         phi(*inputs)
         with torch.no_grad():
             for parameter in phi.parameters():
                 parameter.normal_()
-        return phi, inputs
+        return phi.eval(), inputs
 
     def __str__(self) -> str:
         return self.name

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Collection
 from typing import Any
 
+from edgenet.errors import ConfigError
 from edgenet.phi import Phi
 from edgenet.phi.base import LayerSpec
 from edgenet.testing.contract import Contract
@@ -40,8 +41,13 @@ def check_phi(
 
     Raises:
         ContractError: which is an AssertionError; it names every failed check, what differs and what was asked.
-        ConfigError: if there is no check of such a name.
+        ConfigError: if there is no check of such a name, or what is handed in is no phi and makes none.
     """
+    made = isinstance(part, Phi | PhiCase) or (issubclass(part, Phi) if isinstance(part, type) else callable(part))
+    if not made:
+        raise ConfigError(
+            f"check_phi takes a subclass of Phi, one, a function that makes one, or a case; got {part!r}."
+        )
     cases = []
     if isinstance(part, PhiCase):
         cases = [part]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgenet.testing.contract import Contract, require, same
+from edgenet.testing.contract import Contract, leaves_no_trace, require, same
 from edgenet.testing.derivative import check_gradients
 from edgenet.testing.phi.case import PhiCase, everything, hops
 from edgenet.testing.structure.storage import saved_and_loaded
@@ -35,6 +35,13 @@ def gradients(case: PhiCase) -> str | None:
     return None
 
 
+@LASTING.promise("no trace")
+def no_trace(case: PhiCase) -> None:
+    """In eval mode, on a graph that it has met, it draws no random numbers, and changes no setting, input or tensor."""
+    phi, inputs = case.ready()
+    leaves_no_trace(lambda: everything(phi, inputs), phi, inputs)
+
+
 @LASTING.promise("deep copy")
 def deep_copy(case: PhiCase) -> None:
     """A deep copy, before and after it has met a graph, gives the same weights, and is apart."""
@@ -55,7 +62,7 @@ def deep_copy(case: PhiCase) -> None:
 def state_dict(case: PhiCase) -> None:
     """Its state_dict, read with weights_only, fills a new one that has met no graph."""
     phi, inputs = case.ready()
-    twin = case.build()
+    twin = case.build().eval()
     twin.load_state_dict(saved_and_loaded(phi.state_dict()))
     for got, want in zip(everything(twin, inputs), everything(phi, inputs), strict=True):
         require(torch.equal(got, want), "filled with its state_dict, a new one gives other weights")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from edgenet.errors import ConfigError
 from edgenet.structured import StructuredMatrix
 from edgenet.testing.contract import Contract, require
 from edgenet.testing.structure.case import SHAPES, StructureCase, cases_of
@@ -41,6 +42,8 @@ def check_structure(
         ConfigError: if there is no check of such a name.
     """
     CHECKS.chosen(only, skip)
+    if not isinstance(part, StructureCase) and not (isinstance(part, type) and issubclass(part, StructuredMatrix)):
+        raise ConfigError(f"check_structure takes a subclass of StructuredMatrix or a StructureCase, got {part!r}.")
     cases = [part] if isinstance(part, StructureCase) else list(cases_of(part, shapes, options, full))
     require(bool(cases), f"{part.__name__ if isinstance(part, type) else part} fits none of the shapes {list(shapes)}")
     for case in cases:

@@ -82,6 +82,14 @@ def projection(case: StructureCase) -> None:
     same(project(member, case.structure), member, "from_dense(member.to_dense()) is another member")
 
 
+@FITTING.promise("nearest")
+def nearest(case: StructureCase) -> None:
+    """What from_dense makes of a weight is nearer to it than what it makes of another."""
+    weight, other = case.weight(), case.weight()
+    near, far = ((case.structure(w).to_dense() - weight).norm() for w in (weight, other))
+    require(bool(near < far), f"from_dense is off by {near:.6g}, and that of another weight by {far:.6g}")
+
+
 @FITTING.promise("projection without gradient")
 def without_gradient(case: StructureCase) -> None:
     """A projection carries no gradient, and leaves the weight alone when it is changed."""
@@ -123,6 +131,23 @@ def reset(case: StructureCase) -> None:
 
 def _is(one: Any, other: Any) -> bool:
     return one is other
+
+
+@FITTING.promise("variance")
+def variance(case: StructureCase) -> str | None:
+    """draw_(std) gives W entries of mean 0 and variance std squared, in the mean over entries."""
+    matrix, draws = case.build(), []
+    if case.dtype is not None and case.dtype.is_complex:
+        return "a unitary matrix has a size of its own"
+    for _ in range(200):
+        with torch.no_grad():
+            matrix.draw_(0.02)
+        draws.append(matrix.to_dense().detach().clone())
+    entries = torch.stack(draws)
+    size, mean = float(entries.square().mean().sqrt()), float(entries.mean().abs())
+    require(0.014 < size < 0.028, f"entries drawn with a deviation of 0.02 have one of {size:.3g}")
+    require(mean < 0.005, f"entries drawn with mean 0 have one of {mean:.3g}")
+    return None
 
 
 @FITTING.promise("reset to a weight")

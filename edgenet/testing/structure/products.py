@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from edgenet.structured import StructuredLinear
-from edgenet.testing.contract import Contract, all_same, refusal, require, same
+from edgenet.testing.contract import Contract, all_same, leaves_no_trace, refusal, require, same
 from edgenet.testing.structure.case import StructureCase
 
 PRODUCTS: Contract[StructureCase] = Contract()
@@ -83,6 +83,20 @@ def inference(case: StructureCase, variant: tuple[int, Callable[[], Any]]) -> No
             for parameter in matrix.parameters():
                 parameter.mul_(1.5)
     same(matrix(x), x @ matrix.to_dense().mT, "with gradients again, matrix(x) is not x @ to_dense().T")
+
+
+@PRODUCTS.promise("no trace")
+def no_trace(case: StructureCase) -> None:
+    """In eval mode a product draws no random numbers, and changes no setting, no signal and no stored tensor."""
+    matrix, x = case.build().eval(), case.signals(3)
+    leaves_no_trace(lambda: (matrix(x), matrix.to_dense(), matrix.rows(torch.tensor([0]))), matrix, [x])
+
+
+@PRODUCTS.promise("multiply-adds")
+def multiply_adds(case: StructureCase) -> None:
+    """multiply_adds(batch) counts what a product takes: more than nothing, and no less for more signals."""
+    counts = [case.build().multiply_adds(batch) for batch in (1, 8, 64)]
+    require(counts[0] > 0 and counts == sorted(counts), f"multiply_adds of 1, 8 and 64 signals are {counts}")
 
 
 @PRODUCTS.promise("dtype", dtype=[torch.float32, torch.float64, torch.bfloat16, torch.float16])
