@@ -47,7 +47,7 @@ class Distill(Callback):
     Raises:
         PlanError: if an argument is out of range; in ``on_start`` if the teacher is the model itself.
         ConfigError: in ``on_start``, if the teacher is a folder that nobody has read.
-        ShapeError: in ``penalty``, if the scores do not fit each other, or are for another batch.
+        ShapeError: in ``penalty``, if the scores or the rows do not fit, or the scores are for another batch.
     """
 
     takes_models = ("teacher",)
@@ -96,7 +96,10 @@ class Distill(Callback):
             )
         if self.rows is not None:
             rows = self.rows.to(scores.device)
-            scores, targets = scores[rows], targets[rows]
+            try:
+                scores, targets = scores[rows], targets[rows]
+            except IndexError as error:
+                raise ShapeError(f"Distill: rows do not fit scores of shape {tuple(scores.shape)}: {error}.") from error
         if self.target == "class":
             scores, targets = scores.flatten(0, -2), targets.flatten(0, -2)
         if scores.element_size() < 4:

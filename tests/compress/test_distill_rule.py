@@ -47,6 +47,9 @@ def test_the_penalty_is_the_weighted_distance_to_the_teacher():
         got = penalty_of(Distill(teacher, rows=rows), model, one)
         rows = torch.as_tensor(rows)
         torch.testing.assert_close(got, distillation(mine[rows], its[rows]))
+    for rows in ([0, 8], [True] * 9):
+        with pytest.raises(ShapeError, match=r"rows do not fit scores of shape \(8, 3\)"):
+            penalty_of(Distill(teacher, rows=rows), model, one)
 
 
 def test_scores_of_labels_and_of_numbers_have_distances_of_their_own():

@@ -151,6 +151,20 @@ def test_many_numbers_of_16_bits_have_the_mean_that_they_have_in_32(dtype, reado
         assert y.dtype == dtype and torch.equal(y, torch.full((1, 2), 20.0, dtype=dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_aggregations_of_pyg_add_up_numbers_of_16_bits_in_32(dtype):
+    x, batch = torch.full((4000, 2), 20.0, dtype=dtype), torch.zeros(4000, dtype=torch.long)
+    for readout, wanted in (
+        ("MeanAggregation", 20.0),
+        (aggr.VarAggregation(), 0.0),
+        (aggr.PowerMeanAggregation(), 20.0),
+    ):
+        read = GraphClassifier(F, 3, hidden_channels=2, readout=readout).to(dtype).readout
+        assert torch.equal(read(x, batch, 1), torch.full((1, 2), wanted, dtype=dtype))
+    gate = GraphClassifier(F, 3, hidden_channels=2, readout=aggr.AttentionalAggregation(nn.Linear(2, 1))).to(dtype)
+    assert gate.readout(x, batch, 1).dtype == dtype  # its own numbers have 16 bits, and so it reads 16
+
+
 def test_a_sum_of_16_bits_is_rounded_once():
     x, batch = torch.full((4000, 1), 1.0, dtype=torch.bfloat16), torch.zeros(4000, dtype=torch.long)
     read = GraphClassifier(F, 3, hidden_channels=1, readout="sum").readout
