@@ -127,7 +127,7 @@ class Flatten(Readout):
                     f"the 'flatten' readout was made for {self.num_nodes} nodes, and graph {int(wrong[0])} of the "
                     f"batch has {found}."
                 )
-            x = x[order].view(size, self.num_nodes, -1)
+            x = x[order].view(size, self.num_nodes, x.shape[1])  # which -1 could not tell of no graphs
         if x.shape[1] != self.num_nodes:
             raise ShapeError(f"the 'flatten' readout was made for {self.num_nodes} nodes and got {x.shape[1]}.")
         return x.flatten(1)

@@ -53,6 +53,10 @@ class SpectralConv(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        if in_channels < -1:
+            raise ShapeError(f"in_channels are 0 or more, or -1 to read them off the first input, got {in_channels}.")
+        if normalize not in gso.NORMALISATIONS:
+            raise ShapeError(f"normalize is one of {list(gso.NORMALISATIONS)}, got {normalize!r}.")
         self._token = uuid.uuid4().hex  # under which graphs remember that they are the bound one
         self.in_channels, self.out_channels = in_channels, out_channels
         self.coefficients, self.normalize = coefficients, normalize

@@ -66,6 +66,11 @@ def test_one_node_of_every_graph_is_read_and_all_nodes_stand_side_by_side():
     close(flat(x, RING, batch), flat.head(hidden(flat, x)[[1, 3, 4, 0, 2, 5]].view(2, -1)))
     with pytest.raises(ShapeError, match="reads node 3, and the graph has 3 nodes"):
         classifier("node", target_node=3)(x, RING, batch)
+    assert flat(x[:0], RING[:, :0], batch[:0]).shape == (0, 3)  # no graphs
+    with pytest.raises(ConfigError, match="num_nodes is 1 or more, got -3"):
+        classifier("flatten", num_nodes=-3)
+    with pytest.raises(ConfigError, match="target_node is 0 or more, got -1"):
+        classifier("node", target_node=-1)
 
 
 def test_several_readouts_stand_side_by_side():
