@@ -65,7 +65,7 @@ class Batch:
 
     def names(self) -> list[str]:
         """Names of its fields."""
-        return [name for name, value in self._fields.items() if value is not None]
+        return [str(name) for name, value in self._fields.items() if value is not None]
 
     def edges(self) -> Graph:
         """The edges as a ``Graph``, sorted once."""

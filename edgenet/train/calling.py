@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
+from inspect import getattr_static
 from typing import Any
 
 from torch import nn
@@ -79,15 +80,16 @@ def _wanted(model: nn.Module) -> tuple[tuple[str, ...], frozenset[str], bool]:
     told = getattr(getattr(inner, "signature", None), "param_names", None)  # PyG's Sequential
     if told:
         return tuple(told), frozenset(told), False
-    return _named(inner.forward if "forward" in vars(inner) else type(inner).forward)
+    if "forward" in vars(inner):
+        return _named(inner.forward, False)
+    return _named(type(inner).forward, not isinstance(getattr_static(type(inner), "forward"), staticmethod))
 
 
 @lru_cache(maxsize=256)
-def _named(forward: Callable[..., Any]) -> tuple[tuple[str, ...], frozenset[str], bool]:
+def _named(forward: Callable[..., Any], of_class: bool) -> tuple[tuple[str, ...], frozenset[str], bool]:
     """The same, of a function; looking at one takes as long as a small product."""
     found = list(inspect.signature(forward).parameters.values())
-    if not inspect.ismethod(forward) and not isinstance(forward, partial) and found and found[0].name == "self":
-        found = found[1:]
+    found = found[1:] if of_class else found  # self, whatever it is called
     cells = [one for one in found if one.kind not in _OPEN]
     required = [one.name for one in cells if one.default is inspect.Parameter.empty]
     if required in (["data"], ["batch"], ["graph"]) and "x" not in _names(cells):

@@ -126,8 +126,6 @@ def _epoch(training: Fitting, bar: Bar) -> None:
     task, table, model = training.task, training.settings.training, training.model
     model.train()
     training.call("before_epoch")
-    if training.callbacks:  # nobody else changes the model
-        check_held(model, training.stepper)
     tally, gathered = Tally(task.metric), 0
     for number, batch in enumerate(task.training(training.generator), 1):
         if gathered == 0:
@@ -191,7 +189,7 @@ def _step(training: Fitting, share: float = 1.0) -> None:
         for p in model.parameters():
             if p.grad is not None:
                 p.grad.mul_(share)
-    if training.callbacks:
+    if training.callbacks:  # nobody else changes the model
         training.call("after_backward")
         check_held(model, training.stepper)
     clip = training.settings.training.clip_norm

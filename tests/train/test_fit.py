@@ -9,9 +9,18 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.data import Batch as Joined
-from torch_geometric.data import Data
+from torch_geometric.data import Data, HeteroData
 from torch_geometric.loader import DataLoader as GraphLoader
-from torch_geometric.nn import GAT, GCNConv, GINEConv, Sequential, global_add_pool, global_mean_pool
+from torch_geometric.nn import (
+    GAT,
+    GCNConv,
+    GINEConv,
+    HeteroConv,
+    SAGEConv,
+    Sequential,
+    global_add_pool,
+    global_mean_pool,
+)
 
 import edgenet
 from edgenet.errors import ConfigError, EdgeIndexError, ShapeError
@@ -244,6 +253,33 @@ def test_a_forward_gets_what_it_names_in_its_own_order():
     got = arguments_of(lambda self, x, edge_index, edge_weight=None, edge_attr=None: (edge_weight, edge_attr), batch)
     assert got[0] is None and got[1] is data.edge_attr
     assert arguments_of(lambda self, x, edge_index, y=None, train_mask=None: (y, train_mask), batch) == (None, None)
+
+
+def test_a_forward_may_call_its_model_as_it_likes_and_be_put_on_an_instance():
+    batch = a_batch()
+    assert arguments_of(lambda me, x, edge_index: x, batch) is batch.whole.x
+    model = Mine()
+    model.forward = lambda edge_index, x: (edge_index, x)
+    assert call_model(model, batch)[0] is batch.whole.edge_index
+
+
+def test_a_graph_of_several_kinds_is_read_by_the_names_of_its_parts():
+    data = HeteroData()
+    data["author"].x, data["paper"].x = torch.randn(6, 4), torch.randn(5, 3)
+    data["author"].y = torch.randint(2, (6,))
+    edges = torch.tensor([[0, 1, 4], [1, 2, 0]])
+    data["author", "writes", "paper"].edge_index, data["paper", "of", "author"].edge_index = edges, edges
+
+    class Kinds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            convs = {("author", "writes", "paper"): SAGEConv((4, 3), 2), ("paper", "of", "author"): SAGEConv((3, 4), 2)}
+            self.conv = HeteroConv(convs)
+
+        def forward(self, x_dict, edge_index_dict):
+            return self.conv(x_dict, edge_index_dict)["author"]
+
+    learned(fit(Kinds(), Task(data, target=lambda batch: batch["author"].y), epochs=60, lr=0.05, **QUIET))
 
 
 def test_a_forward_of_the_whole_data_gets_them():

@@ -108,13 +108,17 @@ def test_a_parameter_that_the_optimizer_lacks_is_named_before_a_step():
 
         def swap(self, training):
             if training.epoch == 2 and training.step < 8:
-                training.model.weight = nn.Parameter(torch.zeros(2, 4))
+                training.model.weight, self.epoch = nn.Parameter(torch.zeros(2, 4)), lambda: training.epoch
                 if self.renew:
                     training.renew_optimizer()
 
     for hook in ("before_epoch", "penalty", "after_backward"):
+        swap = Swap(hook)
         with pytest.raises(ConfigError, match=r"weight wants a gradient, .*training\.renew_optimizer\(\)"):
-            trained(callbacks=[Swap(hook)])
+            trained(callbacks=[swap])
+        assert swap.epoch() == 2  # before the next step
+    with pytest.raises(ConfigError, match=r"bias wants a gradient"):
+        trained(optimizer=lambda parameters: torch.optim.SGD(parameters[:1], 0.1))
     result, weights = trained(callbacks=[Swap("before_epoch", renew=True)], epochs=40, lr=0.05)
     assert result.history[-1]["loss"] < 0.1 * result.history[1]["loss"] and weights[:8].abs().min() > 0
 
@@ -162,8 +166,8 @@ def test_the_best_epoch_of_another_structure_is_not_kept():
                 training.model.extra = nn.Linear(2, 2)
                 training.renew_optimizer()
 
-    result, _ = trained(callbacks=[Grow()], data=line(), val=line(), lr=1e-12, epochs=5)
-    assert result.best_epoch >= 3
+    result, _ = trained(callbacks=[Grow()], data=line(), val=line(), lr=1e-30, epochs=5)
+    assert result.best_epoch == 3
 
 
 # ---------------------------------------------------------------- schedules
@@ -196,6 +200,9 @@ def test_a_plateau_waits_for_a_lower_validation_loss():
         settings={"scheduler": table}, lr=1e-30, epochs=9, batch_size=32, val=line(), callbacks=[rates], optimizer="sgd"
     )  # fmt: skip
     assert [rate / 1e-30 for rate in rates.seen] == pytest.approx([1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2])
+    falling = Watch(lambda training: training.optimizer.param_groups[0]["lr"])
+    trained(settings={"scheduler": table}, lr=0.01, epochs=9, val=line(), callbacks=[falling], optimizer="sgd")
+    assert set(falling.seen) == {0.01}
 
 
 def test_a_scheduler_may_be_a_function_of_the_optimizer():

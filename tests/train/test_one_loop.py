@@ -14,8 +14,6 @@ STEPS = {
     "testing/structure/products.py": "a contract: one small step makes a loss smaller",
     "testing/structure/storage.py": "a contract: a matrix that was read back goes on training",
 }
-#: clients that do not call fit yet; who ports one takes it off
-UNPORTED = {"bench/results/compressed_gat_run.py", "bench/results/edge_tensor.py"}
 
 
 def takes_steps(source):
@@ -27,7 +25,7 @@ def takes_steps(source):
 
 def test_steps_are_taken_in_one_place():
     found = {str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if takes_steps(p.read_text(encoding="utf-8"))}
-    assert found - set(STEPS) - UNPORTED == set(), "train with edgenet.fit instead of a loop of one's own"
+    assert found - set(STEPS) == set(), "train with edgenet.fit instead of a loop of one's own"
     assert set(STEPS) - found == set(), "these take no steps any more: take them off the list"
 
 

@@ -456,7 +456,7 @@ def test_a_split_without_nodes_is_refused():
         ("gcn", {"heads": 4}, "no heads"),
         ("gcn", {"colour": 4}, "no option 'colour'"),
         ("gcn", {"dropout": 0.5}, r"dropout is a key of \[model\]"),
-        ("gat", {"heads": "many"}, r"\[model\] does not fit"),
+        ("gat", {"heads": "many"}, "heads of NodeClassifier is a whole number"),
     ],
 )
 def test_a_model_that_cannot_be_made_is_a_configuration_error(layer, options, says):

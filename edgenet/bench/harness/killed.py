@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -25,9 +26,9 @@ def killed(job: Job, when: Callable[[], bool]) -> bool:
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(job),
     )  # fmt: skip
     try:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(job).encode())
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it may have ended already
+            process.stdin.write(json.dumps(job).encode())
+            process.stdin.close()
         while process.poll() is None and not when():
             time.sleep(_LOOK)
     finally:

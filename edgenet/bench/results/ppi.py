@@ -23,6 +23,7 @@ class PyGLayer(nn.Module):
         from torch_geometric.nn import GATConv
 
         self.conv = GATConv(in_channels, out_channels, heads=heads, concat=concat)
+        self.out_width = heads * out_channels if concat else out_channels
 
     def bind(self, edges: Any, num_nodes: int | None = None) -> None:
         """It has no tables."""

@@ -135,7 +135,7 @@ def test_every_row_of_ppi_is_of_its_own_runs(tmp_path, monkeypatch, in_this_proc
         shown.append(report.spread([result["test"] for result in results], digits=2))
         assert [result["seed"] for result in results] == [0, 1] and f"**{shown[-1]}**" in row_of(page, title)
     assert shown[0] != shown[1]
-    monkeypatch.setattr("edgenet.train.loop.Fitting.run", lambda *args, **options: pytest.fail("this run is done"))
+    monkeypatch.setattr("torch.optim.Adam.step", lambda *args, **options: pytest.fail("this run is done"))
     ppi.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None, epochs=2)
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
 
