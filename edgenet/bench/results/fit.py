@@ -12,7 +12,7 @@ from edgenet.bench.harness import report
 from edgenet.bench.harness.peers import left_out
 from edgenet.bench.results.fit_rows import ROWS
 from edgenet.bench.results.fit_run import Result, passed, seconds, shown
-from edgenet.bench.results.fit_trainings import CONFIG, rules
+from edgenet.bench.results.fit_trainings import CONFIG, proteins_warnings, rules
 from edgenet.text import markdown_table
 
 
@@ -36,7 +36,7 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         "not repeat. *Same bits*: all tensors of the model, the records of all epochs, scores and best epoch are "
         "equal, bit by bit, to those of the training that nobody killed. Seconds are processor time of one thread, "
         "the median epoch, evaluation included.",
-        *_sources(names),
+        *_notes(names, data_root),
         f"## The last row\n\n```toml\n{CONFIG.strip()}\n{rules(epochs or ROWS['text'].epochs).rstrip()}\n```",
     ]
     report.write(out, "One fit for models and data of many kinds", parts)
@@ -61,6 +61,7 @@ def _row(name: str, results: Sequence[Result]) -> tuple[str, ...]:
     )
 
 
-def _sources(names: Sequence[str]) -> list[str]:
-    notes = [f"- {ROWS[name].data}: {ROWS[name].note}" for name in names if ROWS[name].note]
-    return ["\n".join(notes)] if notes else []
+def _notes(names: Sequence[str], data_root: Path | None) -> list[str]:
+    notes = [f"- {ROWS[name].note}" for name in names if ROWS[name].note]
+    warnings = [f"> {warning}" for warning in proteins_warnings(data_root)] if "graphs" in names else []
+    return ["\n".join(lines) for lines in (notes, warnings) if lines]

@@ -67,8 +67,8 @@ ROWS = {
         300,
         of.loader_of_molecules,
         of.by_atoms,
-        "148 molecules and radicals of the G2 set (Curtiss et al. 1997) as `ase` ships them, split at random 104 / 22 "
-        "/ 22: real molecules, and few.",
+        "Molecules: 148 molecules and radicals of the G2 set (Curtiss et al. 1997) as `ase` ships them, split at "
+        "random 104 / 22 / 22: real molecules, and few.",
     ),
     "graphs": Row(
         "proteins (PPI), 20 / 2 / 2 graphs",
@@ -87,17 +87,17 @@ ROWS = {
         40,
         of.traffic_windows,
         of.last_reading,
-        "one week of 207 sensors, of which the first 70 % train, the next 10 % validate, the last 20 % test; mean over "
-        "12 readings ahead. Published results are on four months.",
+        "METR-LA: one week of 207 sensors, of which the first 70 % train, the next 10 % validate, the last 20 % test; "
+        "mean over 12 readings ahead. Published results are on four months.",
     ),
     "text": Row(
         "Cora, public split",
         "TOML alone: a GAT, `[compress]`, ADMM and annealing as `[[callback]]`",
         "accuracy, %",
-        "the same GAT without the rules",
+        "the same GAT without the rules, seed 0",
         300,
         of.from_text,
         of.without_rules,
-        "rho and the last epoch of ADMM were chosen by the validation accuracy of seed 0, from four settings.",
+        "TOML: rho and the last epoch of ADMM were chosen by the validation accuracy of seed 0, from four settings.",
     ),
 }

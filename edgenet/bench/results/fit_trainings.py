@@ -173,6 +173,11 @@ def every_label(place: Place) -> float:
     return 2 * share / (1 + share)
 
 
+def proteins_warnings(data_root: Path | None) -> list[str]:
+    """What must be known of the copy of PPI that was found."""
+    return list(load("ppi", root=data_root).info.get("warnings", []))
+
+
 # ---------------------------------------------------------------- sequences
 def windows(place: Place) -> tuple[dict[str, TensorDataset], Forecast]:
     """The week's first 70 percent, the next 10 and the last 20, in windows that do not cross; and a model for them."""

@@ -49,7 +49,7 @@ def week(sensors=5, readings=400):
 
 def dataset(name, root=None, **options):
     if name == "ppi":
-        made = graphs()
+        made = dataclasses.replace(graphs(), info={"warnings": ["labels made up"]})
         for graph in (*made.train, *made.val, *made.test):
             graph.x, graph.y = graph.x.repeat(1, 13)[:, :50], graph.y.repeat(1, 41)[:, :121]
         return made
@@ -114,6 +114,12 @@ def test_the_page_holds_what_the_rows_came_to_and_trainings_that_are_done_are_re
     monkeypatch.setattr(fit_run, "in_its_own_process", lambda job: pytest.fail("this training is done"))
     fit.run(2, out, runs, 1, None, epochs=4)
     assert out.read_text(encoding="utf-8") == page
+
+
+def test_the_page_warns_of_data_that_are_not_the_published_ones(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "ROWS", {"graphs": ROWS["graphs"]})
+    fit.run(1, tmp_path / "page.md", tmp_path / "runs", 1, None, epochs=2)
+    assert "\n> labels made up\n" in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 def test_other_bits_and_a_beginning_from_the_start_are_no_pass(small, tmp_path, monkeypatch):
