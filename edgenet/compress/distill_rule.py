@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -45,30 +46,34 @@ class Distill(Callback):
             cross-entropy of each. "value": numbers, by their squared distance.
 
     Raises:
-        PlanError: if an argument is out of range; in ``on_start`` if the teacher is the model itself.
+        PlanError: if an argument is out of range; in ``on_start`` if the teacher has parameters that the model
+            trains.
         ConfigError: in ``on_start``, if the teacher is a folder that nobody has read.
-        ShapeError: in ``penalty``, if the scores or the rows do not fit, or the scores are for another batch.
+        ShapeError: in ``penalty``, if the scores do not fit each other, or are for another batch.
     """
 
     takes_models = ("teacher",)
 
     def __init__(
         self,
-        teacher: nn.Module | Tensor | str,
+        teacher: nn.Module | Tensor | str | os.PathLike[str],
         weight: float = 1.0,
         temperature: float = 1.0,
         rows: Tensor | Sequence[int] | Sequence[bool] | None = None,
         target: str = "class",
     ) -> None:
+        if isinstance(teacher, os.PathLike):
+            teacher = str(teacher)
         if not isinstance(teacher, nn.Module | Tensor | str):
-            raise PlanError(f"Distill: the teacher is a module, its folder or its scores, got {teacher!r}.")
+            kind = type(teacher).__name__
+            raise PlanError(f"Distill: the teacher is a module, its folder or a tensor of its scores, got a {kind}.")
         self.weight = number("Distill", "weight", weight)
         self.temperature = number("Distill", "temperature", temperature, above=True)
         if not isinstance(target, str) or target not in COMPARISONS:
             meant = did_you_mean(target, COMPARISONS)
             raise PlanError(f"Distill: target is one of {', '.join(COMPARISONS)}, got {target!r}.{meant}")
         self.teacher, self.target = teacher, target
-        self.rows = None if rows is None else torch.as_tensor(rows)
+        self.rows = None if rows is None else _index(rows)
         self._asked: tuple[Any, Tensor] | None = None  # the last batch, held so that no other takes its place
 
     def on_start(self, training: Training) -> None:
@@ -76,11 +81,13 @@ class Distill(Callback):
         like = next(training.model.parameters(), None)
         if isinstance(self.teacher, str):
             raise ConfigError(f"Distill: nobody has read the teacher {self.teacher!r}: hand in the module.")
-        if self.teacher is training.model:
-            raise PlanError(
-                "Distill: the teacher is the model itself, which would learn nothing; take a copy.deepcopy."
-            )
         if isinstance(self.teacher, nn.Module):
+            own = {id(parameter) for parameter in training.model.parameters() if parameter.requires_grad}
+            if self.teacher is training.model or any(id(parameter) in own for parameter in self.teacher.parameters()):
+                raise PlanError(
+                    "Distill: the teacher is the model itself, or has parameters that it trains, and would learn too; "
+                    "take a copy.deepcopy."
+                )
             self.teacher = _beside(self.teacher, like).eval()
         elif like is not None:
             self.teacher = self.teacher.detach().to(like.device)
@@ -99,7 +106,14 @@ class Distill(Callback):
             try:
                 scores, targets = scores[rows], targets[rows]
             except IndexError as error:
-                raise ShapeError(f"Distill: rows do not fit scores of shape {tuple(scores.shape)}: {error}.") from error
+                raise ShapeError(f"Distill: rows do not fit {len(scores)} rows of scores: {error}.") from error
+        if not scores.numel():
+            raise ShapeError(f"Distill: there are no scores to compare, of shape {tuple(scores.shape)}.")
+        if self.target == "class" and scores.dim() < 2:
+            raise ShapeError(
+                f"Distill: scores of classes are rows of one for each, got {tuple(scores.shape)}; for numbers say "
+                f"target='value'."
+            )
         if self.target == "class":
             scores, targets = scores.flatten(0, -2), targets.flatten(0, -2)
         if scores.element_size() < 4:
@@ -125,6 +139,22 @@ class Distill(Callback):
             raise ShapeError(f"Distill: a teacher gives a tensor of scores, got {type(told).__name__}.")
         self._asked = (batch, told)
         return told
+
+
+def _index(rows: Any) -> Tensor:
+    """Numbers of rows, or a mask of them.
+
+    Raises:
+        PlanError: if they are neither.
+    """
+    try:
+        index = torch.as_tensor(rows)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise PlanError(f"Distill: rows are numbers of rows or a mask, got {rows!r}.") from error
+    whole = index.dtype == torch.bool or not (index.is_floating_point() or index.is_complex())
+    if index.dim() != 1 or not len(index) or not whole:
+        raise PlanError(f"Distill: rows are some numbers of rows or a mask, got {tuple(index.shape)} of {index.dtype}.")
+    return index
 
 
 def _beside(teacher: nn.Module, like: Tensor | None) -> nn.Module:

@@ -47,9 +47,6 @@ def test_the_penalty_is_the_weighted_distance_to_the_teacher():
         got = penalty_of(Distill(teacher, rows=rows), model, one)
         rows = torch.as_tensor(rows)
         torch.testing.assert_close(got, distillation(mine[rows], its[rows]))
-    for rows in ([0, 8], [True] * 9):
-        with pytest.raises(ShapeError, match=r"rows do not fit scores of shape \(8, 3\)"):
-            penalty_of(Distill(teacher, rows=rows), model, one)
 
 
 def test_scores_of_labels_and_of_numbers_have_distances_of_their_own():
@@ -136,7 +133,7 @@ def test_a_compressed_model_learns_from_what_it_was():
 def test_what_teaches_nothing_is_refused():
     model = nn.Linear(5, 3)
     for arguments, says in [
-        ({"teacher": 3}, "the teacher is a module, its folder or its scores, got 3"),
+        ({"teacher": 3}, "the teacher is a module, its folder or a tensor of its scores, got a int"),
         ({"teacher": model, "weight": -1}, "weight is a number, at least 0, got -1"),
         ({"teacher": model, "weight": "x"}, "weight is a number, at least 0, got 'x'"),
         ({"teacher": model, "temperature": 0}, "temperature is a number, above 0, got 0"),
@@ -154,3 +151,30 @@ def test_what_teaches_nothing_is_refused():
         penalty_of(Distill(nn.LSTM(5, 3)), model, batch())
     with pytest.raises(ShapeError, match="gives a tensor, got tuple"):
         penalty_of(Distill(model), nn.LSTM(5, 3), batch())
+
+
+@pytest.mark.parametrize("rows", [[], [0.5], "train", [[0, 1]]], ids=["none", "no numbers", "a word", "a matrix"])
+def test_rows_that_are_none_are_refused(rows):
+    with pytest.raises(PlanError, match="Distill: rows are"):
+        Distill(nn.Linear(5, 3), rows=rows)
+
+
+def test_rows_and_scores_that_do_not_fit_are_told_in_words():
+    model, teacher = nn.Linear(5, 3), nn.Linear(5, 3)
+    for rows in ([8], torch.ones(5, dtype=torch.bool)):
+        with pytest.raises(ShapeError, match="Distill: rows do not fit 8 rows of scores"):
+            penalty_of(Distill(teacher, rows=rows), model, batch())
+    with pytest.raises(ShapeError, match="there are no scores to compare"):
+        penalty_of(Distill(teacher, rows=torch.zeros(8, dtype=torch.bool)), model, batch())
+    numbers = nn.Sequential(nn.Linear(5, 1), nn.Flatten(0))
+    with pytest.raises(ShapeError, match="for numbers say target='value'"):
+        penalty_of(Distill(copy.deepcopy(numbers)), numbers, batch())
+
+
+def test_a_teacher_that_would_learn_with_the_model_is_refused():
+    model = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 3))
+    teacher = nn.Sequential(model[0], nn.Linear(5, 3))
+    with pytest.raises(PlanError, match="parameters that it trains"):
+        Steps(model, SGD, [Distill(teacher)])
+    model[0].requires_grad_(False)  # what both read and nobody trains may be one
+    Steps(model, SGD, [Distill(teacher)])
