@@ -69,6 +69,10 @@ class OptimizerTable:
     decay_on: str = _choice("all", "first", default="all")
     momentum: float = _wanted("in [0, 1)", lambda value: 0 <= value < 1, 0.0)
 
+    def __post_init__(self) -> None:
+        if self.momentum and self.name != "sgd":
+            raise ConfigError(f"optimizer.momentum is for 'sgd'; {self.name!r} has moments of its own.")
+
 
 @dataclass(frozen=True)
 class SchedulerTable:
@@ -95,6 +99,18 @@ class SchedulerTable:
     def __post_init__(self) -> None:
         if self.warmup and self.name == "plateau":
             raise ConfigError("[scheduler] warmup goes with rates that are known beforehand, not with 'plateau'.")
+        for item in fields(self):
+            read = item.name in ("name", "warmup") or item.name in _READ.get(self.name, ())
+            if not read and getattr(self, item.name) != item.default:
+                users = [repr(name) for name, keys in _READ.items() if item.name in keys]
+                raise ConfigError(f"scheduler.{item.name} is for {', '.join(users)}; {self.name!r} does not read it.")
+
+
+#: what each schedule reads of its table, besides ``warmup``
+_READ: dict[str, tuple[str, ...]] = {
+    "none": (), "cosine": ("lowest",), "step": ("factor", "every", "lowest"), "exponential": ("factor", "lowest"),
+    "linear": ("lowest",), "plateau": ("factor", "patience", "lowest"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

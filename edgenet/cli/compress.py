@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edgenet.data import Dataset
     from edgenet.train import Task
 
+_RATE = 0.005  # of fine-tuning
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """``compress MODEL --plan FILE | --ratio TIMES | --max-drop SCORE --out FOLDER``."""
@@ -33,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--family", action="append", help="choose from this family alone, or these (default: all)")
     add("--data", metavar="DATASET", help="judge by its validation score, and print its test score")
     add("--fine-tune", type=whole(0), default=0, metavar="EPOCHS", help="train the compressed model on --data")
-    add("--lr", type=number(0), default=0.005, help="learning rate of fine-tuning (default: 0.005)")
+    add("--lr", type=number(0), help=f"learning rate of fine-tuning (default: {_RATE})")
     add_seed(parser)
     add_output(parser, "the compressed model, its report and picture")
 
@@ -83,6 +85,8 @@ def _check(options: argparse.Namespace) -> None:
     for name, given in (("--max-drop", options.max_drop is not None), ("--fine-tune", options.fine_tune > 0)):
         if given and not options.data:
             raise ConfigError(f"{name} needs --data, the data set to judge by.")
+    if options.lr is not None and not options.fine_tune:
+        raise ConfigError("--lr is for --fine-tune, the epochs to train the compressed model.")
     if options.plan and options.family:
         raise ConfigError("--family is for --ratio and --max-drop; a plan names its structures itself.")
 
@@ -103,7 +107,7 @@ def _tuning(
     if not options.fine_tune:
         return None
     rule = Distill(copy.deepcopy(model), target=dataset.target)
-    return lambda small: fine_tune(small, task, [rule], epochs=options.fine_tune, lr=options.lr)
+    return lambda small: fine_tune(small, task, [rule], epochs=options.fine_tune, lr=options.lr or _RATE)
 
 
 COMMAND = Command("put structured matrices into a model", arguments, run)

@@ -30,8 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=seeds, help="how many (3: seeds 0, 1, 2), or which (0,4,7)")
     add("--epochs", type=whole(1), help="at most so many")
     add("--out", type=new_path, help="folder of the run (default: runs/DATASET-LAYER)")
-    add("--resume", action="store_true", help="go on with a run that was interrupted")
-    add("--overwrite", action="store_true", help="replace the run in the folder")
+    found = parser.add_mutually_exclusive_group()
+    found.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
+    found.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
     text = "any other setting, for instance optimizer.lr=0.01 or model.options.heads=4"
     add("--set", dest="changes", metavar="TABLE.KEY=VALUE", action="append", default=[], help=text)
     add("--no-pictures", action="store_true", help="draw nothing")

@@ -84,8 +84,8 @@ class Proximal(Callback):
     ) -> None:
         rule = type(self).__name__
         self.strength, self.start = number(rule, "penalty", penalty), whole(rule, "start", start)
-        if not isinstance(groups, Mapping):
-            raise PlanError(f"{rule}: groups are {{pattern: groups}}, got {groups!r}.")
+        if not isinstance(groups, Mapping) or not groups:
+            raise PlanError(f"{rule}: groups are {{pattern: groups}}, one pattern at least, got {groups!r}.")
         self.groups, self.by_size = dict(groups), flag(rule, "by_size", by_size)
         self._found: list[tuple[str, nn.Parameter, Groups]] = []
 

@@ -14,7 +14,7 @@ from torch_geometric.nn import aggr as aggregations
 from torch_geometric.nn.aggr import Aggregation, MultiAggregation
 
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.models.readout import Attention, Flatten, Max, Mean, Node, Readout, Several, Sum
+from edgenet.models.readout import Attention, Flatten, Max, Mean, Node, Readout, Several, Sum, widened
 from edgenet.text import did_you_mean
 
 Pool = Callable[..., Tensor]
@@ -27,7 +27,7 @@ _SAME |= {"add": "sum", "global_add_pool": "sum", "global_mean_pool": "mean", "g
 
 
 class Aggregated(Readout):
-    """An ``Aggregation`` of PyG.
+    """An ``Aggregation`` of PyG. Numbers of 16 bits are added up in 32, but by one with parameters of 16 bits itself.
 
     Args:
         aggr: the aggregation.
@@ -48,7 +48,8 @@ class Aggregated(Readout):
         if torch.compiler.is_compiling() or bool((batch[1:] < batch[:-1]).any()):  # some want them sorted
             order = batch.argsort(stable=True)
             x, batch = x[order], batch[order]
-        return self.aggr(x, batch, dim_size=size)
+        narrow = any(p.is_floating_point() and p.element_size() < 4 for p in self.aggr.parameters())
+        return self.aggr(x if narrow else widened(x), batch, dim_size=size).to(x.dtype)
 
 
 class Pooled(Readout):

@@ -70,7 +70,9 @@ class GraphClassifier(Stack):
             "activation": activation,
         }
         super().__init__(in_channels, **shared, last=None, options=layer_options)
-        check_ranges(out_channels=out_channels)
+        check_ranges(out_channels=out_channels, num_nodes=num_nodes)
+        if target_node is not None and target_node < 0:
+            raise ConfigError(f"target_node is 0 or more, got {target_node}.")
         self.readout = make_readout(readout, self.width, num_nodes, target_node)
         self.head = linear(self.readout.out_width(self.width), out_channels)
         own = {"in_channels": in_channels, "out_channels": out_channels}

@@ -46,7 +46,7 @@ class Mean(Readout):
     keeps_channels = True
 
     def forward(self, x: Tensor, batch: Tensor | None, size: int) -> Tensor:
-        wide = _widened(x)
+        wide = widened(x)
         if batch is None:
             y = wide.mean(1) if x.shape[1] else wide.sum(1)
         else:
@@ -60,7 +60,7 @@ class Sum(Readout):
     keeps_channels = True
 
     def forward(self, x: Tensor, batch: Tensor | None, size: int) -> Tensor:
-        wide = _widened(x)
+        wide = widened(x)
         return (wide.sum(1) if batch is None else _summed(wide, batch, size)).to(x.dtype)
 
 
@@ -96,7 +96,7 @@ class Attention(Readout):
         self.gate.reset_parameters()
 
     def forward(self, x: Tensor, batch: Tensor | None, size: int) -> Tensor:
-        score, wide = _widened(self.gate(x)), _widened(x)
+        score, wide = widened(self.gate(x)), widened(x)
         if batch is None:
             return (score.softmax(1) * wide).sum(1).to(x.dtype)
         share = ops.segment_softmax(score, batch, size)
@@ -127,7 +127,7 @@ class Flatten(Readout):
                     f"the 'flatten' readout was made for {self.num_nodes} nodes, and graph {int(wrong[0])} of the "
                     f"batch has {found}."
                 )
-            x = x[order].view(size, self.num_nodes, -1)
+            x = x[order].view(size, self.num_nodes, x.shape[1])  # which -1 could not tell of no graphs
         if x.shape[1] != self.num_nodes:
             raise ShapeError(f"the 'flatten' readout was made for {self.num_nodes} nodes and got {x.shape[1]}.")
         return x.flatten(1)
@@ -189,7 +189,7 @@ class Several(Readout):
         return torch.cat([readout(x, batch, size) for readout in self.readouts], dim=-1)
 
 
-def _widened(x: Tensor) -> Tensor:
+def widened(x: Tensor) -> Tensor:
     """Numbers of 16 bits in 32, in which many of them can be added up."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 

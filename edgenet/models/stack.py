@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from edgenet.errors import ConfigError
 from edgenet.hub import Pretrained
+from edgenet.models.foreign_layer import as_tensors, is_foreign, taken_by
 from edgenet.models.layers import activation as named_activation
 from edgenet.models.layers import layer_options, make_layer, out_width
 from edgenet.structured import SparseSignal
@@ -87,8 +88,8 @@ class Stack(nn.Module, Pretrained, ABC):
 
     @property
     def needs_edge_attr(self) -> bool:
-        """Whether a layer was made for edge features; layers of others are taken to be."""
-        return any(getattr(conv, "needs_edge_attr", True) for conv in self.convs)
+        """Whether a layer was made for edge features, or, of layers of others, takes some."""
+        return any(_needs_edge_attr(conv) for conv in self.convs)
 
     def bind(self, edges: Any, num_nodes: int | None = None) -> Self:
         """Give tables of edge weights and node taps their graph; see ``EdgeNetConv.bind``."""
@@ -134,7 +135,12 @@ class Stack(nn.Module, Pretrained, ABC):
         for depth in range(self.num_layers):
             if drop:
                 x = x.dropout(self.dropout.p, self.training) if isinstance(x, SparseSignal) else self.dropout(x)
-            y = self.convs[depth](x, edge_index, *values, **given)
+            conv = self.convs[depth]
+            if is_foreign(conv):
+                x, edges, more, named = as_tensors(conv, x, edge_index, values, given)
+                y = conv(x, edges, *more, **named)
+            else:
+                y = conv(x, edge_index, *values, **given)
             if len(self.skips):
                 y = y + self._skipped(depth, x)
             x = y if depth == self.num_layers - 1 else self.activation(y)
@@ -158,6 +164,11 @@ def reset_(*parts: nn.Module) -> None:
         reset = getattr(part, "reset_parameters", None)
         if reset is not None:
             reset()
+
+
+def _needs_edge_attr(conv: nn.Module) -> bool:
+    own: bool | None = getattr(conv, "needs_edge_attr", None)
+    return "edge_attr" in (taken_by(type(conv)) or ("edge_attr",)) if own is None else own
 
 
 def check_ranges(**numbers: int | None) -> None:

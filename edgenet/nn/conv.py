@@ -99,6 +99,8 @@ class EdgeNetConv(PygDoor, Pretrained):
                 f"order >= 0, heads >= 1, out_channels >= 1 are wanted, got {order}, {heads}, {out_channels}."
             )
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
+        if min(widths) < -1:
+            raise ShapeError(f"in_channels are 0 or more, or -1 to read them off the first input, got {in_channels}.")
         spec = LayerSpec(*widths, out_channels, order, heads, bias, concat)
         if isinstance(phi, str):
             phi = phi_named(phi, spec, options)

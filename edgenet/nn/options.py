@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from edgenet.errors import ConfigError
@@ -27,7 +28,8 @@ def checked(function: _Made) -> _Made:
     """The function, which now refuses options that it does not have, or that are of another kind than it says.
 
     Layers and models are made of nested constructors; a text in the place of a number would end in the midst of them.
-    The signature stays what it was.
+    The signature stays what it was. What comes from NumPy, or as a tensor of one whole number, is handed on as Python's
+    own number, and a list for a pair as a tuple: a configuration that is saved can hold these.
 
     Raises:
         ConfigError: when it is called with such an option: with its name, the value, and what is wanted.
@@ -39,7 +41,9 @@ def checked(function: _Made) -> _Made:
         parameters = _parameters(function)
         check_names(owner, options, parameters)
         check_kinds(owner, dict(zip(parameters, args, strict=False)) | options, parameters)
-        return function(*args, **options)
+        plain = [_plain(value, name) for value, name in zip(args, parameters.values(), strict=False)]
+        named = {name: _plain(value, parameters.get(name)) for name, value in options.items()}
+        return function(*plain, *args[len(plain) :], **named)
 
     return typing.cast(_Made, call)
 
@@ -77,6 +81,22 @@ def check_kinds(owner: str, values: Mapping[str, Any], parameters: Mapping[str, 
             raise ConfigError(f"{name} of {owner} is {wanted}, got {value!r}{made}.")
 
 
+def _plain(value: Any, parameter: inspect.Parameter | None) -> Any:
+    """The same in Python's own kinds, and arrays of numbers as a tensor where one is wanted."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    kinds = () if parameter is None else _kinds(parameter.annotation)
+    if Tensor in kinds:
+        return torch.as_tensor(np.asarray(value)) if isinstance(value, np.ndarray | range) else value
+    if int in kinds and is_whole(value):
+        return operator.index(value)
+    if isinstance(value, list) and any(typing.get_origin(kind) is tuple for kind in kinds):
+        return tuple(_plain(one, None) for one in value)
+    return value
+
+
 def phi_options(kind: Any) -> dict[str, inspect.Parameter]:
     """The parameters of a phi's constructor and of its ``for_layer``; of the latter, those that take anything aside."""
     own = {name: p for name, p in _parameters(kind.for_layer).items() if p.kind is not p.VAR_KEYWORD}
@@ -109,7 +129,7 @@ def _is(value: Any, kind: Any) -> bool:
     if kind is bool:
         return isinstance(value, bool | np.bool_)
     if kind is Tensor:
-        return isinstance(value, Tensor | list | tuple)
+        return isinstance(value, Tensor | list | tuple | np.ndarray | range)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and Ellipsis not in inner:
         several = isinstance(value, list | tuple) and len(value) == len(inner)

@@ -17,6 +17,8 @@ class Parallel(nn.Module):
         convs: layers with inputs and outputs of the same widths.
     """
 
+    takes_graph = True
+
     def __init__(self, *convs: EdgeNetConv) -> None:
         super().__init__()
         self.convs = nn.ModuleList(convs)

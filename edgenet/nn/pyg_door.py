@@ -32,6 +32,7 @@ class PygDoor(MessagePassing):
     attention, and weights go through ``edge_updater`` first.
     """
 
+    takes_graph = True  # for the edges; what PyG makes of its own layers does not
     propagate_type: ClassVar[dict[str, type]] = {"x": Tensor, "alpha": Tensor}
     edge_updater_type: ClassVar[dict[str, type]] = {"alpha": Tensor}
 

@@ -14,7 +14,7 @@ from edgenet import gso
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.shift import one_column
-from edgenet.structured import Dense, StructuredMatrix
+from edgenet.structured import Dense, SparseSignal, StructuredMatrix
 from edgenet.structured.read import read
 
 
@@ -40,6 +40,7 @@ class SpectralConv(nn.Module):
         SupportError: in ``forward``, on another graph than the bound one, or with other edge weights.
     """
 
+    takes_graph = True
     add_self_loops = False
     needs_edge_attr = False
 
@@ -52,6 +53,10 @@ class SpectralConv(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        if in_channels < -1:
+            raise ShapeError(f"in_channels are 0 or more, or -1 to read them off the first input, got {in_channels}.")
+        if normalize not in gso.NORMALISATIONS:
+            raise ShapeError(f"normalize is one of {list(gso.NORMALISATIONS)}, got {normalize!r}.")
         self._token = uuid.uuid4().hex  # under which graphs remember that they are the bound one
         self.in_channels, self.out_channels = in_channels, out_channels
         self.coefficients, self.normalize = coefficients, normalize
@@ -163,13 +168,15 @@ class SpectralConv(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Tensor | SparseSignal,
         edge_index: Any,
         edge_weight: Tensor | None = None,
         n_id: Tensor | None = None,
         e_id: Tensor | None = None,
     ) -> Tensor:
         """(N, F_in) or (B, N, F_in) -> (N, F_out) or (B, N, F_out). Sampled pieces (``n_id``, ``e_id``) are refused."""
+        if isinstance(x, SparseSignal) or x.layout != torch.strided:  # the spectrum of a sparse signal is not
+            x = x.to_dense()
         if x.dim() not in (2, 3) or not x.is_floating_point():
             raise ShapeError(
                 f"a signal is (nodes, features), or (batch, nodes, features), of floats; got "

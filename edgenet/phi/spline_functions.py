@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from edgenet.errors import ShapeError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators.basis import SplineBasis, bsplines
 
 _SAMPLE = 20_000  # rows that the basis is fitted to
@@ -29,7 +29,7 @@ class SplineFunctions(nn.Module):
 
     Raises:
         ShapeError: in ``forward``, if the data have not D features, or the first of them are not finite.
-        ConfigError: in ``forward``, if ``df`` and ``degree`` make no basis.
+        ConfigError: if ``df`` is below 1; in ``forward``, if ``df`` and ``degree`` make no basis.
     """
 
     low: Tensor
@@ -40,6 +40,8 @@ class SplineFunctions(nn.Module):
 
     def __init__(self, features: int, hops: int, heads: int, df: int = 6, degree: int = 3) -> None:
         super().__init__()
+        if df < 1:
+            raise ConfigError(f"df, the functions of a basis, is 1 or more, got {df}.")
         self.features, self.hops, self.heads, self.df, self.degree = features, hops, heads, df, degree
         for name in _BASIS:
             self.register_buffer(name, None)

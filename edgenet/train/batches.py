@@ -97,7 +97,13 @@ def rows_of(output: Any, rows: Tensor | None, kind: str | None = None) -> Any:
             f"only some rows of the output count, and the model returns a {type(output).__name__}. Hand in call=, a "
             f"function (model, batch) that returns the scores of all nodes."
         )
-    return output[rows]
+    try:
+        return output[rows]
+    except IndexError as error:
+        raise ShapeError(
+            f"some rows of the output count, by a mask or index of {len(rows):,}, and the model returns "
+            f"{tuple(output.shape)}: a score for every node is wanted ({error})."
+        ) from error
 
 
 def placed(thing: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -29,6 +29,11 @@ def test_compress_to_a_ratio_and_fine_tune(run, gat):
     assert {row["structure"] for row in report["rows"]} <= {"low_rank", "dense"}
 
 
+def test_a_rate_of_fine_tuning_without_fine_tuning_is_refused(run, gat):
+    code, _, err = run("compress", "gat", "--ratio", "2", "--lr", "0.1", "--out", "small")
+    assert code == 2 and "--lr is for --fine-tune" in err and not Path("small").exists()
+
+
 def test_compress_to_a_permitted_drop(run, gat):
     code, _, err = run("compress", "gat", "--max-drop", "0.9", "--family", "low_rank", "--data", "karate",
                          "--out", "small")  # fmt: skip

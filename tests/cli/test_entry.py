@@ -56,6 +56,12 @@ def test_an_interruption_says_how_to_go_on(run, interrupt):
         ),
         (["train", "karate", "--model", "gcnn", "--set", "model.options.order=-1"], "got -1, 1, 16.\n"),
         (["train", "karate", "--set", "scheduler.name=cosin"], "scheduler.name is one of none, cosine"),
+        (
+            ["train", "karate", "--set", "scheduler.factor=0.1"],
+            "scheduler.factor is for 'step', 'exponential', 'plateau'",
+        ),
+        (["train", "karate", "--set", "optimizer.momentum=0.9"], "optimizer.momentum is for 'sgd'"),
+        (["train", "karate", "--resume", "--overwrite"], "--overwrite: not allowed with argument --resume"),
         (["train", "karate", "--set", "training.epoch=3"], "Did you mean 'epochs'"),
         (["train", "karate", "--set", "training.epochs"], "table.key=value"),
         (["train", "karate", "--seeds", "x"], "--seeds: how many seeds, from 1 to 10,000, or a list"),

@@ -66,6 +66,11 @@ def test_one_node_of_every_graph_is_read_and_all_nodes_stand_side_by_side():
     close(flat(x, RING, batch), flat.head(hidden(flat, x)[[1, 3, 4, 0, 2, 5]].view(2, -1)))
     with pytest.raises(ShapeError, match="reads node 3, and the graph has 3 nodes"):
         classifier("node", target_node=3)(x, RING, batch)
+    assert flat(x[:0], RING[:, :0], batch[:0]).shape == (0, 3)  # no graphs
+    with pytest.raises(ConfigError, match="num_nodes is 1 or more, got -3"):
+        classifier("flatten", num_nodes=-3)
+    with pytest.raises(ConfigError, match="target_node is 0 or more, got -1"):
+        classifier("node", target_node=-1)
 
 
 def test_several_readouts_stand_side_by_side():
@@ -149,6 +154,20 @@ def test_many_numbers_of_16_bits_have_the_mean_that_they_have_in_32(dtype, reado
     read = GraphClassifier(F, 3, hidden_channels=2, readout=readout).to(dtype).readout
     for y in (read(x, batch, 1), read(x.unsqueeze(0), None, 1)):
         assert y.dtype == dtype and torch.equal(y, torch.full((1, 2), 20.0, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_aggregations_of_pyg_add_up_numbers_of_16_bits_in_32(dtype):
+    x, batch = torch.full((4000, 2), 20.0, dtype=dtype), torch.zeros(4000, dtype=torch.long)
+    for readout, wanted in (
+        ("MeanAggregation", 20.0),
+        (aggr.VarAggregation(), 0.0),
+        (aggr.PowerMeanAggregation(), 20.0),
+    ):
+        read = GraphClassifier(F, 3, hidden_channels=2, readout=readout).to(dtype).readout
+        assert torch.equal(read(x, batch, 1), torch.full((1, 2), wanted, dtype=dtype))
+    gate = GraphClassifier(F, 3, hidden_channels=2, readout=aggr.AttentionalAggregation(nn.Linear(2, 1))).to(dtype)
+    assert gate.readout(x, batch, 1).dtype == dtype  # its own numbers have 16 bits, and so it reads 16
 
 
 def test_a_sum_of_16_bits_is_rounded_once():

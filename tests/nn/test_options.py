@@ -1,13 +1,14 @@
 """Options of layers and models that are misspelt, or of another kind than wanted: said by name, value and remedy."""
 
 import inspect
+import json
 
 import numpy as np
 import pytest
 import torch
 from torch_geometric.nn import to_hetero
 
-from edgenet import EdgeNetConv, GraphClassifier, NodeClassifier
+from edgenet import EdgeNetConv, GraphClassifier, NodeClassifier, from_pretrained
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.nn import SPECIALIZATIONS, taps
 from edgenet.nn import specializations as nets
@@ -34,13 +35,18 @@ WRONG = {
     "hops of EdgeNetConv is a list of whole numbers or None, got 2": lambda: EdgeNetConv(4, 3, 2, hops=2),
     "dropout of Attention is a number, got 'x'": lambda: EdgeNetConv(4, 3, phi="attention", dropout="x"),
     "'attention' has no option 'droput'.*Did you mean 'dropout'": lambda: EdgeNetConv(4, 3, phi="attention", droput=0),
+    "there is one signal at least to be scaled, got 0": lambda: nets.gcat(4, 3, order=-1),
+    "normalize is one of .*, got 'zz'": lambda: nets.spectral(4, 3, normalize="zz"),
+    "df, the functions of a basis, is 1 or more, got -1": lambda: nets.additive(4, 3, df=-1),
+    "in_channels are 0 or more, or -1 .*, got -7": lambda: nets.gat(-7, 3),
+    "in_channels are 0 or more, or -1 .*, got -2": lambda: nets.spectral(-2, 3),
     "gat has no option 'headz'.*Did you mean 'heads'": lambda: nets.gat(4, 3, headz=2),
 }
 
 
 @pytest.mark.parametrize("says", WRONG)
 def test_an_option_of_the_wrong_kind_or_name_is_refused_by_the_layer(says):
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises((ConfigError, ShapeError), match=says):
         WRONG[says]()
 
 
@@ -83,6 +89,22 @@ def test_whole_numbers_of_numpy_and_lists_for_pairs_are_fine():
     assert nets.gat(4, np.int64(3), heads=np.int32(2)).out_width == 6
     assert NodeClassifier([4, 5], 3, num_layers=1, add_self_loops=False).convs[0].in_channels == (4, 5)
     assert nets.gat(4, 3, dropout=np.float32(0.5), negative_slope=1).phi.dropout == 0.5
+
+
+def test_lists_arrays_and_ranges_stand_for_pairs_and_nodes():
+    assert nets.gat([4, 4], 3).in_channels == EdgeNetConv([4, 4], 3, phi="attention").in_channels == (4, 4)
+    for nodes in (np.array([0, 1]), range(2)):
+        assert nets.hybrid(4, 3, nodes=nodes)(torch.randn(4, 4), RING).shape == (4, 3)
+
+
+@pytest.mark.parametrize("model", [NodeClassifier, GraphClassifier])
+def test_what_was_made_with_numbers_of_numpy_or_torch_is_saved(model, tmp_path):
+    made = model(np.int64(4), torch.tensor(3), layer="gat", hidden_channels=np.int32(5), heads=np.int64(2),
+                 dropout=np.float32(0.5), skip=np.bool_(True), negative_slope=np.float64(0.1)).eval()  # fmt: skip
+    assert json.loads(json.dumps(made.config())) == made.config()
+    made.save_pretrained(tmp_path)
+    x = torch.randn(4, 4)
+    assert torch.equal(from_pretrained(tmp_path).eval()(x, RING), made(x, RING))
 
 
 def test_signatures_are_what_they_were():

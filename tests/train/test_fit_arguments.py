@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from edgenet.config import SchedulerTable, Settings
-from edgenet.errors import CheckpointError, ConfigError
-from edgenet.models import NodeClassifier
+from edgenet.data import load
+from edgenet.errors import CheckpointError, ConfigError, ShapeError
+from edgenet.models import GraphClassifier, NodeClassifier
 from edgenet.pretrained import from_pretrained
 from edgenet.train import (
     Csv,
@@ -503,3 +504,24 @@ def test_a_copy_of_a_model_is_not_trained_along():
     before = {name: value.clone() for name, value in kept.state_dict().items()}
     trained(model)
     assert all(torch.equal(value, before[name]) for name, value in kept.state_dict().items())
+
+
+# ---------------------------------------------------------------- what nobody reads
+@pytest.mark.parametrize(
+    "tables, says",
+    [
+        ({"scheduler": {"factor": 0.1}}, r"scheduler.factor is for 'step', 'exponential', 'plateau'; 'none' does not"),
+        ({"scheduler": {"name": "cosine", "every": 3}}, "scheduler.every is for 'step'; 'cosine' does not read it"),
+        ({"scheduler": {"name": "step", "patience": 3}}, "scheduler.patience is for 'plateau'"),
+        ({"optimizer": {"name": "adamw", "momentum": 0.5}}, "optimizer.momentum is for 'sgd'; 'adamw' has"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_the_named_optimizer_or_schedule_does_not_read_is_refused(tables, says):
+    with pytest.raises(ConfigError, match=says):
+        Settings.from_dict(tables)
+
+
+def test_a_model_without_a_score_for_every_node_is_told_so():
+    with pytest.raises(ShapeError, match=r"the model returns \(1, 4\): a score for every node is wanted"):
+        fit(GraphClassifier(34, 4), load("karate"), epochs=1, dtype="float32", progress=False)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn.taps.base import Taps, grid, merged
 from edgenet.phi.base import LayerSpec
@@ -26,6 +27,8 @@ class Scaled(Taps):
 
     def __init__(self, taps: int, merge: str = "concat") -> None:
         super().__init__()
+        if taps < 1:
+            raise ShapeError(f"there is one signal at least to be scaled, got {taps}: an order is 0 or more.")
         self.merge = merge
         self.weight = nn.Parameter(torch.empty(taps))
         self.reset_parameters()
