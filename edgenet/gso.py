@@ -44,7 +44,7 @@ def _wide(weight: Tensor) -> Tensor:
 
 
 def degree(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(N,) sum of the weights of the edges that enter each node. Floats of less than four bytes are summed in float32."""
+    """(N,) sum of the weights of the edges that enter each node, those of less than four bytes in float32."""
     weight = adjacency(graph, edge_weight, dtype)
     return _total(graph, _wide(weight)).to(weight.dtype)
 
