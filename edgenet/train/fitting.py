@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from edgenet.compress.callbacks import listed
-from edgenet.config import Settings
+from edgenet.config import OptimizerTable, Settings
 from edgenet.errors import ConfigError
 from edgenet.train.folders import SeedFolder
 from edgenet.train.loop import train
@@ -76,24 +77,35 @@ def fit(
     """
     given = {"val": val, "test": test, "loss": loss, "metric": metric}
     task = Task.of(task, **{name: value for name, value in given.items() if value is not None})
-    makers = {"optimizer": optimizer, "scheduler": scheduler}
-    changes |= {name: value for name, value in makers.items() if isinstance(value, str)}
-    own = {name: None if isinstance(value, str) else value for name, value in makers.items()}
+    own = own_makers(changes, optimizer, scheduler)
     settings = settings_of(settings, changes)
     if seed is not None:
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")
         seed_everything(seed)
-    training = Fitting(
-        model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed,
-        make_optimizer=own["optimizer"], make_scheduler=own["scheduler"],
-    )  # fmt: skip
+    training = Fitting(model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed, **own)
     place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)
     if place is not None and place.done:
         place.check_seed(seed)
         return place.read(model, settings)
     sinks: list[Any] = list(log) if isinstance(log, list | tuple) else [log]
     return train(training, place, sinks, f"{type(model).__name__} on {task.name}", progress)
+
+
+def own_makers(changes: dict[str, Any], optimizer: Any, scheduler: Any) -> dict[str, Any]:
+    """What makes optimizer and scheduler, for ``Fitting``. Those that are known by name go into ``changes`` instead.
+
+    Raises:
+        ConfigError: if a number for the optimizer stands beside a function that makes it, which would not read it.
+    """
+    makers = {"optimizer": optimizer, "scheduler": scheduler}
+    unread = [item.name for item in fields(OptimizerTable) if item.name in changes]
+    if unread and optimizer is not None and not isinstance(optimizer, str):
+        raise ConfigError(
+            f"{unread[0]}={changes[unread[0]]!r} is not read where a function makes the optimizer: let it set this."
+        )
+    changes |= {name: value for name, value in makers.items() if isinstance(value, str)}
+    return {f"make_{name}": None if isinstance(value, str) else value for name, value in makers.items()}
 
 
 def settings_of(settings: Any, changes: Mapping[str, Any]) -> Settings:

@@ -21,7 +21,7 @@ from edgenet.compress.callbacks import listed
 from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.pretrained import from_pretrained
-from edgenet.train.fitting import settings_of
+from edgenet.train.fitting import own_makers, settings_of
 from edgenet.train.folders import RESULT, SeedFolder, decisive, higher_is_better, made, read_result, same_config
 from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
@@ -73,9 +73,7 @@ def run_seeds(
             f"run_seeds makes a new model for every seed: hand in a function, lambda: {type(make_model).__name__}(...)."
         )
     task, callbacks = Task.of(task), listed(callbacks)
-    makers = {"optimizer": optimizer, "scheduler": scheduler}
-    changes |= {key: value for key, value in makers.items() if isinstance(value, str)}
-    own = {f"make_{key}": None if isinstance(value, str) else value for key, value in makers.items()}
+    own = own_makers(changes, optimizer, scheduler)
     if seeds is not None:
         changes["seeds"] = list(seeds)
     settings = settings_of(settings, changes)

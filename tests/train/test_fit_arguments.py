@@ -88,6 +88,17 @@ def test_a_finished_optimizer_is_refused_with_the_way_to_hand_one_in():
         trained(optimizer="lion")
 
 
+def test_a_rate_beside_a_function_that_makes_the_optimizer_is_refused():
+    for number in ({"lr": 0.5}, {"weight_decay": 0.1}):
+        name, value = next(iter(number.items()))
+        with pytest.raises(ConfigError, match=rf"{name}={value} is not read where a function makes the optimizer"):
+            fit(nn.Linear(4, 2), line(), optimizer=partial(torch.optim.SGD, lr=0.1), **number, **QUIET)
+        with pytest.raises(ConfigError, match="is not read"):
+            run_seeds(
+                lambda: nn.Linear(4, 2), line(), optimizer=partial(torch.optim.SGD, lr=0.1), progress=False, **number
+            )
+
+
 def test_a_model_without_parameters_or_without_a_first_layer_is_said_so():
     with pytest.raises(ConfigError, match="Identity has no parameters to train"):
         trained(nn.Identity())
@@ -374,7 +385,7 @@ def test_an_epoch_that_is_not_settled_is_not_the_best_and_patience_does_not_coun
         def settled(self, training):
             return training.epoch >= self.epoch
 
-    options = {"val": line(), "optimizer": partial(torch.optim.SGD, lr=0.05), "epochs": 12, "lr": 0.05}
+    options = {"val": line(), "optimizer": partial(torch.optim.SGD, lr=0.05), "epochs": 12}
     assert trained(callbacks=[From(6)], **options)[0].best_epoch >= 6
     still = {**options, "optimizer": partial(torch.optim.SGD, lr=1e-30), "patience": 2}
     result, _ = trained(callbacks=[From(6)], **still)
