@@ -17,7 +17,7 @@ from edgenet.train import DivergenceError, folders, run_seeds
 
 from train.small_data import nodes  # isort: skip
 
-QUICK = {"epochs": 2, "lr": 0.01, "seed": 0, "progress": False}
+QUICK = {"epochs": 2, "seed": 0, "progress": False}
 
 
 def rows(count=12):
