@@ -138,7 +138,7 @@ class Proximal(Callback):
             self._weight(flat) * self.norm(flat).sum()
             for flat in (groups.flat(parameter) for _, parameter, groups in self._assigned(model))
         ]
-        return self.strength * torch.stack(terms).sum() if terms else torch.zeros(())
+        return self.strength * torch.stack(terms).sum()
 
     @torch.no_grad()
     def sparsity(self, model: nn.Module) -> list[GroupRow]:

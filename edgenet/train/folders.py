@@ -25,7 +25,7 @@ from torch import nn
 try:
     import fcntl
 except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 from edgenet import checkpoint
 from edgenet.config import Settings

@@ -95,7 +95,9 @@ def test_an_error_is_one_clear_line_and_exit_code_2(refused, tmp_path, arguments
 
 def test_a_file_that_cannot_be_written_is_one_line_with_its_path_and_the_reason(refused, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    assert refused("train", "karate", "--out", "file/run") == "edgenet: file/run: Not a directory\n"
+    assert refused("train", "karate", "--out", "file/run") == (
+        "edgenet: ConfigError: file/run: cannot be made: Not a directory. Choose another folder.\n"
+    )
     monkeypatch.setattr("edgenet.bench.results.cora.run", None)  # is not come to
     for out in ("file/page.md", "."):
         assert out.partition("/")[0] in refused("bench", "cora", "--out", out)

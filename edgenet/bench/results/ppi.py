@@ -28,8 +28,8 @@ class PyGLayer(nn.Module):
     def bind(self, edges: Any, num_nodes: int | None = None) -> None:
         """It has no tables."""
 
-    def forward(self, x: Tensor, graph: Any) -> Tensor:
-        return self.conv(x, graph.edge_index)
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.conv(x, edge_index)
 
 
 def beside_pyg(job: Job) -> dict[str, Any]:
