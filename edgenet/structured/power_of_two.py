@@ -118,7 +118,7 @@ class PowerOfTwo(Quantised):
         return (sign.detach() * power + (sign - sign.detach())) * scale
 
     def _shift(self, k: int, number: Tensor) -> Tensor:
-        return round_log2(number.abs()).clamp(self.lowest(k), 0)
+        return round_log2(number.abs().double()).clamp(self.lowest(k), 0)
 
     def _scale(self, k: int, latent: Tensor) -> Tensor:
         """2^k for numbers to be rounded: that of the largest; of few bits one of the next two, if that is nearer."""
@@ -128,11 +128,11 @@ class PowerOfTwo(Quantised):
             return torch.ones_like(most).to(latent.dtype)
 
         def rounded(number: Tensor) -> Tensor:
-            value = two_to(self._shift(k, number)) * torch.where(number < 0, -1.0, 1.0)
+            value = two_to(self._shift(k, number)).to(number.dtype) * torch.where(number < 0, -1.0, 1.0)
             return torch.where(self._is_zero(k, number), 0.0, value)
 
         steps = range(3 if self.widths[k] <= _FEW else 1)
-        powers = (torch.where(most > 0, two_to(round_log2(most) - step), 0.0) for step in steps)
+        powers = [torch.where(most > 0, two_to(round_log2(most) - step), 0.0) for step in steps]
         return nearest_scale(latent, axes, powers, rounded)
 
     def _is_zero(self, k: int, number: Tensor) -> Tensor:

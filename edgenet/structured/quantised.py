@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -214,7 +214,7 @@ def largest(latent: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def nearest_scale(
-    latent: Tensor, axes: tuple[int, ...], scales: Iterable[Tensor], rounded: Callable[[Tensor], Tensor]
+    latent: Tensor, axes: tuple[int, ...], scales: Sequence[Tensor], rounded: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Of some scales the one with the least squared error of rounding; the first of equal ones.
 
@@ -224,17 +224,20 @@ def nearest_scale(
         scales: float64, which broadcast. They are cast to the dtype of the latent, in which they are stored.
         rounded: the nearest levels of numbers at scale 1.
     """
-    wide = latent.detach().double()
-    most, best, least = largest(latent, axes), None, None
+    best = scales[0].to(latent.dtype)
+    if len(scales) == 1:
+        return best
+    most, least = largest(latent, axes), None
+    # of numbers up to 1, whose squares no dtype loses; that choice needs no float64
+    number = over(latent, most).to(torch.promote_types(latent.dtype, torch.float32))
     for scale in scales:
         scale = scale.to(latent.dtype)
-        error = over(wide - rounded(over(wide, scale)) * scale, most).square().sum(axes, keepdim=True)
-        if best is None or least is None:
-            best, least = scale, error
+        share = over(scale, most).to(number.dtype)
+        error = (number - rounded(number / share.clamp_min(1e-30)) * share).square().sum(axes, keepdim=True)
+        if least is None:
+            least = error
         else:
-            better = error < least
-            best, least = torch.where(better, scale, best), torch.where(better, error, least)
-    assert best is not None
+            best, least = torch.where(error < least, scale, best), torch.minimum(error, least)
     return best
 
 

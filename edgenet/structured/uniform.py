@@ -71,7 +71,7 @@ class Uniform(Quantised):
 
         most = largest(latent, axes)
         shares = _SHARES if self.widths[k] <= _FEW else _SHARES[:1]
-        scale = nearest_scale(latent, axes, (most * share for share in shares), rounded)
+        scale = nearest_scale(latent, axes, [most * share for share in shares], rounded)
         return (steps(over(latent, scale)) - self._shift + self._middle(k)).long(), scale
 
     @property
