@@ -1,6 +1,7 @@
 """Quantisers over any structure: their levels, their gradients, and what they take on disk."""
 
 import struct
+from functools import partial
 
 import numpy as np
 import pytest
@@ -222,11 +223,13 @@ def test_the_packed_form_trains_its_scales():
     assert all(p.grad is not None for p in packed.parameters())
 
 
-def test_nan_latents_have_no_code():
-    matrix = Uniform.random((3, 4))
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("make", [Uniform, FixedPoint, PowerOfTwo, partial(PowerOfTwo, form="sign_shift"), Binary])
+def test_latents_that_are_not_finite_have_no_code_and_show(make, bad):
+    matrix = make(Dense(torch.randn(3, 4)))
     with torch.no_grad():
-        matrix.base.weight[0, 0] = torch.nan
-    assert matrix.to_dense().isnan().any()
+        matrix.base.weight[0, 0] = bad
+    assert matrix.to_dense()[0, 0].isnan()
     with pytest.raises(ShapeError, match=r"base\.weight are NaN"):
         matrix.pack()
 
