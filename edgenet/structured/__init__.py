@@ -9,7 +9,7 @@ from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
 from edgenet.structured.embedding import StructuredEmbedding
-from edgenet.structured.families import STRUCTURES, Structure, family, name_of, named, project, structure
+from edgenet.structured.families import STRUCTURES, Structure, family, name_of, project, structure
 from edgenet.structured.fixed_point import FixedPoint
 from edgenet.structured.given import checked
 from edgenet.structured.hash_pool import HashPool
@@ -77,7 +77,6 @@ __all__ = [
     "checked",
     "family",
     "name_of",
-    "named",
     "project",
     "shared_pools",
     "sparse_features",

@@ -11,7 +11,7 @@ from torch import Tensor
 from edgenet.errors import PlanError
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.csr import Csr, misfit
-from edgenet.structured.families import family, name_of
+from edgenet.structured.families import STRUCTURES, family, name_of
 from edgenet.structured.inference_cache import InferenceCache
 from edgenet.structured.parameters import own_copy, parameter
 from edgenet.structured.read import read, read_rows
@@ -43,7 +43,8 @@ class Coded(StructuredMatrix):
         empty.update({f"base.{name}": latent.detach().to("meta") for name, latent in latents})
         skeleton = copy.deepcopy(substituted(make, empty))
         for part in skeleton.modules():
-            part.__dict__.update({"cache": InferenceCache()} if "cache" in part.__dict__ else {})
+            if isinstance(part, StructuredMatrix):  # what the original has kept is not held here
+                part.cache = InferenceCache()
         self._make = (skeleton.train(self.training),)  # a tuple, lest it counts as a part
         self._held = tuple(held)
 
@@ -100,7 +101,8 @@ class Coded(StructuredMatrix):
     @classmethod
     def _packed(cls, quantiser: str, matrix: StructuredMatrix) -> Self:
         if not hasattr(matrix, "encoded"):
-            raise PlanError(f"{quantiser!r} is no quantiser; uniform, fixed_point, power_of_two and binary are.")
+            names = [name for name, kind in STRUCTURES.items() if hasattr(kind, "encoded")]
+            raise PlanError(f"{quantiser!r} is no quantiser; there are {', '.join(names)}.")
         return cls(matrix)
 
     def config(self) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def nearest_scale(
 
 
 def over(number: Tensor, scale: Tensor) -> Tensor:
-    """number / scale in float64: the number where the scale is 0, as of a row of zeros; finite in any case, for codes are
-    made of it. ``straight`` brings NaN back."""
+    """number / scale in float64: the number where the scale is 0, as of a row of zeros. Finite in any case, for codes
+    are made of it; ``straight`` brings NaN back."""
     scale = scale.double()
     return (number.detach().double() / torch.where(scale > 0, scale, 1.0)).nan_to_num()
