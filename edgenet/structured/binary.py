@@ -86,7 +86,7 @@ class Binary(Quantised):
     @torch.no_grad()
     def draw_(self, std: float) -> None:
         """Latents of that variance; without a scale from -1 to 1, whatever ``std`` is."""
-        self.base.draw_(std)
+        super().draw_(std)
         if self.per == "none":
             for latent in self.latents():
                 latent.copy_(over(latent, largest(latent, self.axes(latent))))

@@ -186,8 +186,14 @@ class Quantised(StructuredMatrix):
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:
-        """Latents of that variance, which are then rounded."""
+        """Latents such that the entries of W have that variance when they are rounded: signs times a mean, say, are
+        smaller than the numbers that they are of."""
         self.base.draw_(std)
+        for k, (latent, second) in enumerate(zip(self.latents(), self.beside(), strict=True)):
+            if second is None and latent.numel():
+                size = latent.square().mean()
+                rounded = self.decode(k, *self.encode(k, latent)).square().mean()
+                latent.mul_(torch.where(rounded > 0, (size / rounded).sqrt(), 1.0))
         self.settle_()
 
     @classmethod
