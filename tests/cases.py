@@ -61,6 +61,21 @@ def _unitary(n: int) -> StructureCase:
     )  # fmt: skip
 
 
+def _rounded(name: str, m: int, n: int, options: dict) -> StructureCase:
+    """A quantised matrix. In half precision latents near the middle of two levels go to the other one."""
+    kind, base = STRUCTURES[name.split()[0]], options.get("base", {"structure": "dense"})
+    dtypes = (torch.float32, torch.float64) if kind.rounds else StructureCase.dtypes
+    return StructureCase(
+        name, lambda: kind.random((m, n), 0.5, **options), m, n, partial(kind.from_dense, **options), exact=False,
+        dtypes=dtypes, settled=base["structure"] in ("dense", "block_circulant"),
+    )  # fmt: skip
+
+
+_KRONECKER = {"structure": "kronecker", "factor": (2, 3), "terms": 2}
+_TRAIN = {"structure": "tensor_train", "rank": 2}
+_TERMS = {"structure": "block_term", "blocks": 2, "rank": 2}
+_DOPED = {"structure": "doped", "base": {"structure": "low_rank", "rank": 1}, "density": 0.2}
+
 STRUCTURE_CASES: list[StructureCase] = [
     _dense(5, 3), _dense(1, 7), _dense(4, 1),
     _full("kronecker", 6, 8, {"factor": (2, 4), "terms": 6}, {"factor": (2, 4)}),
@@ -107,6 +122,28 @@ STRUCTURE_CASES: list[StructureCase] = [
     _full("hashed tall", 13, 1, {"parameters": 33}, {"parameters": 9}),
     _full("hashed aligned", 12, 4, {"parameters": 85, "aligned": True}, {"parameters": 20, "aligned": True}),
     _full("hashed aligned wide", 2, 19, {"parameters": 66, "aligned": True}, {"parameters": 17, "aligned": True}),
+    _rounded("uniform", 5, 7, {}),
+    _rounded("uniform by row", 7, 11, {"bits": 3, "per": "row"}),
+    _rounded("uniform half step", 13, 2, {"bits": 2, "half_step": True}),
+    _rounded("uniform kronecker", 5, 7, {"base": _KRONECKER, "bits": [8, 3], "per": "row"}),
+    _rounded("uniform low_rank", 1, 13, {"base": {"structure": "low_rank", "rank": 1}, "bits": 6}),
+    _rounded("uniform block_circulant", 7, 11, {"base": {"structure": "block_circulant", "block": 3}, "bits": 4}),
+    _rounded("uniform csr", 7, 11, {"base": {"structure": "csr", "density": 0.5}, "bits": 4}),
+    _rounded("uniform doped", 7, 11, {"base": _DOPED, "bits": 6}),
+    _rounded("fixed_point", 7, 11, {}),
+    _rounded("fixed_point block_term", 7, 11, {"base": _TERMS, "bits": 10}),
+    _rounded("power_of_two", 7, 11, {"bits": 4}),
+    _rounded("power_of_two by row", 13, 2, {"bits": 2, "per": "row"}),
+    _rounded("power_of_two tensor_train", 7, 11, {"base": _TRAIN, "bits": 5}),
+    _rounded("power_of_two signs", 7, 11, {"bits": 4, "form": "sign_shift"}),
+    _rounded("power_of_two signs kronecker", 5, 7, {"base": _KRONECKER, "bits": 3, "form": "sign_shift", "per": "row"}),
+    _rounded("binary", 7, 11, {}),
+    _rounded("binary tensor", 13, 2, {"per": "tensor", "gate": False}),
+    _rounded("binary low_rank", 7, 11, {"base": {"structure": "low_rank", "rank": 4}}),
+    _rounded("coded", 7, 11, {"bits": 3}),
+    _rounded("coded kronecker", 5, 7, {"base": _KRONECKER, "bits": [8, 3]}),
+    _rounded("coded doped", 7, 11, {"base": _DOPED, "quantiser": "power_of_two", "form": "sign_shift"}),
+    _rounded("coded tensor_train", 7, 11, {"base": _TRAIN, "quantiser": "binary"}),
 ]  # fmt: skip
 
 

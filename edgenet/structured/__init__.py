@@ -1,23 +1,29 @@
 """Structured matrices: families of matrices stored in fewer numbers than their entries."""
 
 from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.binary import Binary
 from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.block_term import BlockTerm
+from edgenet.structured.codes import Coded
 from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
 from edgenet.structured.embedding import StructuredEmbedding
 from edgenet.structured.families import STRUCTURES, Structure, family, name_of, project, structure
+from edgenet.structured.fixed_point import FixedPoint
 from edgenet.structured.given import checked
 from edgenet.structured.hash_pool import HashPool
 from edgenet.structured.hashed import Hashed, shared_pools
 from edgenet.structured.kronecker import Kronecker
 from edgenet.structured.linear import StructuredLinear
 from edgenet.structured.low_rank import LowRank
+from edgenet.structured.power_of_two import PowerOfTwo
+from edgenet.structured.quantised import Quantised
 from edgenet.structured.row_split import RowSplit
 from edgenet.structured.sparse import Sparse
 from edgenet.structured.sparse_signal import SparseSignal, sparse_features
 from edgenet.structured.tensor_train import TensorTrain
+from edgenet.structured.uniform import Uniform
 from edgenet.structured.unitary import Unitary
 
 STRUCTURES.update(
@@ -34,20 +40,30 @@ STRUCTURES.update(
         "sparse": Sparse,
         "csr": Csr,
         "doped": Doped,
+        "uniform": Uniform,
+        "fixed_point": FixedPoint,
+        "power_of_two": PowerOfTwo,
+        "binary": Binary,
+        "coded": Coded,
     }
 )
 
 __all__ = [
     "STRUCTURES",
+    "Binary",
     "BlockCirculant",
     "BlockTerm",
+    "Coded",
     "Csr",
     "Dense",
     "Doped",
+    "FixedPoint",
     "HashPool",
     "Hashed",
     "Kronecker",
     "LowRank",
+    "PowerOfTwo",
+    "Quantised",
     "RowSplit",
     "Sparse",
     "SparseSignal",
@@ -56,6 +72,7 @@ __all__ = [
     "StructuredLinear",
     "StructuredMatrix",
     "TensorTrain",
+    "Uniform",
     "Unitary",
     "checked",
     "family",

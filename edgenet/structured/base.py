@@ -23,6 +23,8 @@ class StructuredMatrix(nn.Module, ABC):
 
     #: whether ``from_dense`` iterates, and takes seconds for large weights: a search then waits to be asked
     iterates: ClassVar[bool] = False
+    #: whether parameters are rounded before they multiply, so that a small step may change nothing
+    rounds: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

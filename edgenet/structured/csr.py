@@ -44,7 +44,7 @@ class Csr(StructuredMatrix):
                 f"compressed rows are (nnz,) values and columns and (m + 1,) pointers, got {tuple(values.shape)}, "
                 f"{tuple(columns.shape)} and {tuple(pointers.shape)}."
             )
-        problem = _misfit(columns, pointers, len(values), width)
+        problem = misfit(columns, pointers, len(values), width)
         if problem:
             raise ShapeError(problem)
         self.values = parameter(values)
@@ -59,7 +59,7 @@ class Csr(StructuredMatrix):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         columns, pointers = state_dict.get(prefix + "columns"), state_dict.get(prefix + "pointers")
         if columns is not None and pointers is not None and pointers.shape == self.pointers.shape:
-            problem = _misfit(columns, pointers, len(columns), self._width)
+            problem = misfit(columns, pointers, len(columns), self._width)
             if problem:
                 args[-1].append(f"{prefix}: {problem}")
                 return
@@ -93,7 +93,7 @@ class Csr(StructuredMatrix):
 
     def _checked_places(self) -> tuple[Tensor, Tensor]:
         """Pointers and columns as MKL takes them, which follows them without looking."""
-        problem = _misfit(self.columns, self.pointers, len(self.values), self._width)
+        problem = misfit(self.columns, self.pointers, len(self.values), self._width)
         if problem:
             raise ShapeError(problem)
         return self.pointers.int(), self.columns.int()
@@ -196,7 +196,7 @@ def _mkl_serves(values: Tensor, x: Tensor) -> bool:
     return suits and plain and torch.backends.mkl.is_available()
 
 
-def _misfit(columns: Tensor, pointers: Tensor, number: int, width: int) -> str | None:
+def misfit(columns: Tensor, pointers: Tensor, number: int, width: int) -> str | None:
     """What is wrong with the places of so many values, if anything is."""
     if columns.is_meta or pointers.is_meta:
         return None

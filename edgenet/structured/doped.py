@@ -13,7 +13,7 @@ from torch import Tensor
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.families import Structure, family, name_of, structure
+from edgenet.structured.families import Structure, family, name_of, named, structure
 from edgenet.structured.given import checked
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.sparse import Sparse
@@ -102,7 +102,7 @@ class Doped(StructuredMatrix):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        name, options = _named(config.get("base") or _BASE)
+        name, options = named(config.get("base") or _BASE, "a doped matrix")
         shape = {"shape": list(config["shape"])}
         base = family(name).from_config({**shape, **options})
         return cls(
@@ -156,12 +156,5 @@ def _maker(base: Mapping[str, Any] | Structure | None) -> Structure:
                 f"{base!r}."
             )
         return base
-    name, options = _named(base or _BASE)
+    name, options = named(base or _BASE, "a doped matrix")
     return structure(name, **options)
-
-
-def _named(base: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    options = dict(base)
-    if "structure" not in options:
-        raise PlanError(f"the base of a doped matrix is {{'structure': name, **options}}, got {options}.")
-    return options.pop("structure"), options

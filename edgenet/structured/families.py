@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,21 @@ def structure(name: str, **options: Any) -> Structure:
         PlanError: if there is no such family.
     """
     return partial(family(name).from_dense, **options)
+
+
+def named(base: Mapping[str, Any], what: str) -> tuple[str, dict[str, Any]]:
+    """The name and the options of ``{"structure": name, **options}``.
+
+    Args:
+        what: holds it, for the message.
+
+    Raises:
+        PlanError: if it is none.
+    """
+    options = dict(base) if isinstance(base, Mapping) else {}
+    if "structure" not in options:
+        raise PlanError(f"the base of {what} is {{'structure': name, **options}}, got {base!r}.")
+    return options.pop("structure"), options
 
 
 def name_of(matrix: nn.Module) -> str:

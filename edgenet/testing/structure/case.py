@@ -23,7 +23,8 @@ class StructureCase:
 
     ``exact`` is False where no member equals every dense weight even at full rank (binary weights, say).
     ``dtype`` is that of its dense form and its signals, by default the default dtype. ``dtypes`` are those that its
-    parameters may have.
+    parameters may have. ``settled`` is False where a member may be another's projection: one of rounded factors, which
+    are fitted anew.
     """
 
     name: str
@@ -34,6 +35,7 @@ class StructureCase:
     exact: bool = True
     dtype: torch.dtype | None = None
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+    settled: bool = True
 
     def weight(self) -> Tensor:
         """A random dense weight."""

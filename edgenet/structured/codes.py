@@ -1,0 +1,158 @@
+"""Coded: a structured matrix whose numbers are codes of a few bits, as a quantiser packs it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from edgenet.errors import PlanError
+from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.csr import Csr, misfit
+from edgenet.structured.families import STRUCTURES, family, name_of
+from edgenet.structured.inference_cache import InferenceCache
+from edgenet.structured.parameters import own_copy, parameter
+from edgenet.structured.read import read, read_rows
+from edgenet.structured.substituted import substituted
+
+Quantised = Any  # the class of that name, whose file imports this one
+
+
+class Coded(StructuredMatrix):
+    """A quantised matrix at rest: codes, packed bit after bit, and the scales, which go on training.
+
+    Every number of the structure is level[code] * scale. A multiplication decodes first; in ``eval`` mode the decoded
+    numbers are kept.
+
+    Args:
+        make: the quantised matrix, whose codes these are. Nothing is kept of its latents.
+    """
+
+    def __init__(self, make: Quantised) -> None:
+        super().__init__()
+        for k, (codes, scale) in enumerate(make.encoded()):
+            self.register_buffer(f"codes_{k}", to_bytes(codes, make.widths[k]))
+            self.register_parameter(f"scale_{k}", parameter(scale))
+        held = dict(make.base.named_buffers())  # places of entries, say
+        for j, tensor in enumerate(held.values()):
+            self.register_buffer(f"held_{j}", own_copy(tensor))
+        empty = {name: t.detach().to("meta") for name, t in (*make.named_parameters(), *make.named_buffers())}
+        latents = zip(make.names, make.latents(), strict=True)
+        empty.update({f"base.{name}": latent.detach().to("meta") for name, latent in latents})
+        skeleton = copy.deepcopy(substituted(make, empty))
+        for part in skeleton.modules():
+            if isinstance(part, StructuredMatrix):  # what the original has kept is not held here
+                part.cache = InferenceCache()
+        self._make = (skeleton.train(self.training),)  # a tuple, lest it counts as a part
+        self._held = tuple(held)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._make[0].shape
+
+    def train(self, mode: bool = True) -> Self:
+        self._make[0].train(mode)
+        return super().train(mode)
+
+    def decoded(self) -> StructuredMatrix:
+        """The structure, with the numbers that the codes stand for."""
+        tensors = (*self.parameters(), *self.buffers())
+        return substituted(self._make[0].base, self.cache.get(self, "decoded", tensors, self._decoded))
+
+    def _decoded(self) -> dict[str, Tensor]:
+        make = self._make[0]
+        found = {name: getattr(self, f"held_{j}") for j, name in enumerate(self._held)}
+        for k, (name, latent) in enumerate(zip(make.names, make.latents(), strict=True)):
+            codes = from_bytes(getattr(self, f"codes_{k}"), make.widths[k], latent.numel()).view(latent.shape)
+            found[name] = make.decode(k, codes, getattr(self, f"scale_{k}"))
+        return found
+
+    def matmul(self, x: Tensor) -> Tensor:
+        return self.decoded()(x)
+
+    def to_dense(self) -> Tensor:
+        return read(self.decoded())
+
+    def rows(self, index: Tensor) -> Tensor:
+        return read_rows(self.decoded(), index)
+
+    def multiply_adds(self, batch: int = 1) -> int:
+        return self._make[0].multiply_adds(batch)
+
+    @classmethod
+    def from_dense(cls, weight: Tensor, quantiser: str = "uniform", **options: Any) -> Self:
+        """What the quantiser's ``from_dense`` packs to.
+
+        Args:
+            weight: (m, n).
+            quantiser: the name of a quantiser.
+            options: those of its ``from_dense``.
+        """
+        return cls._packed(quantiser, family(quantiser).from_dense(weight, **options))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        options = dict(config)
+        quantiser = options.pop("quantiser", "uniform")
+        return cls._packed(quantiser, family(quantiser).from_config(options))
+
+    @classmethod
+    def _packed(cls, quantiser: str, matrix: StructuredMatrix) -> Self:
+        if not hasattr(matrix, "encoded"):
+            names = [name for name, kind in STRUCTURES.items() if hasattr(kind, "encoded")]
+            raise PlanError(f"{quantiser!r} is no quantiser; there are {', '.join(names)}.")
+        return cls(matrix)
+
+    def config(self) -> dict[str, Any]:
+        told = self._make[0].config()
+        return {"shape": told.pop("shape"), "quantiser": name_of(self._make[0]), **told}
+
+    @torch.no_grad()
+    def draw_(self, std: float) -> None:
+        options = self.config()
+        made = family(options.pop("quantiser")).random(options.pop("shape"), std, **options)
+        self.load_state_dict(type(self)(made).state_dict())
+
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        return []  # the packed form of others
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        stored = {name: state_dict.get(f"{prefix}held_{j}") for j, name in enumerate(self._held)}
+        for path, part in self._make[0].base.named_modules():
+            if isinstance(part, Csr):  # whose kernels follow places without looking
+                columns, pointers = (stored.get(f"{path}.{name}".lstrip(".")) for name in ("columns", "pointers"))
+                if columns is not None and pointers is not None and pointers.shape == part.pointers.shape:
+                    problem = misfit(columns, pointers, len(part.values), part.shape[1])
+                    if problem:
+                        args[-1].append(f"{prefix}: {problem}")
+                        return
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def to_bytes(codes: Tensor, width: int) -> Tensor:
+    """Codes of so many bits, one after the other, the lowest bit first: uint8, 8 bits a byte; the last is filled up
+    with zeros."""
+    codes = codes.reshape(-1).to(torch.uint8 if width <= 8 else torch.int32)  # a bit takes a byte on the way
+    if width == 8:
+        return codes
+    bits = torch.stack([((codes >> place) & 1).to(torch.uint8) for place in range(width)], 1).reshape(-1)
+    bits = torch.nn.functional.pad(bits, (0, -len(bits) % 8)).view(-1, 8)
+    stored = bits[:, 0]
+    for place in range(1, 8):
+        stored = stored | (bits[:, place] << place)
+    return stored.contiguous()
+
+
+def from_bytes(stored: Tensor, width: int, count: int) -> Tensor:
+    """The (count,) codes that ``to_bytes`` has stored, int64."""
+    if width == 8:
+        return stored.long()
+    bits = torch.stack([(stored >> place) & 1 for place in range(8)], 1).reshape(-1)
+    bits = bits[: count * width].view(count, width)
+    codes = bits[:, 0].to(torch.uint8 if width <= 8 else torch.int32)
+    for place in range(1, width):
+        codes = codes | (bits[:, place].to(codes.dtype) << place)
+    return codes.long()

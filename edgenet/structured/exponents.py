@@ -1,0 +1,28 @@
+"""Powers of two, from the bits of a number: exact, and the same on every machine."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import torch
+from torch import Tensor
+
+_MANTISSA = (1 << 52) - 1
+_ROOT = struct.unpack("<q", struct.pack("<d", math.sqrt(2)))[0] & _MANTISSA
+
+
+def floor_log2(x: Tensor) -> Tensor:
+    """The largest k with 2^k <= x, int64, of positive float64 numbers; -1023 for 0 and what has no exponent left."""
+    return (x.contiguous().view(torch.int64) >> 52) - 1023
+
+
+def round_log2(x: Tensor) -> Tensor:
+    """The k for which 2^k is nearest by ratio: numbers from 2^(k + 1/2) on go up. A logarithm in float32 may say
+    otherwise within its last digit."""
+    return floor_log2(x) + ((x.contiguous().view(torch.int64) & _MANTISSA) >= _ROOT)
+
+
+def two_to(k: Tensor) -> Tensor:
+    """2^k of whole numbers, exact, in float64; k from -1022 to 1023, and what is beyond is set to those."""
+    return ((k.long().clamp(-1022, 1023) + 1023) << 52).view(torch.float64)

@@ -1,0 +1,87 @@
+"""Uniform: evenly spaced levels, the ordinary integers of 2 to 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.families import Structure
+from edgenet.structured.quantised import Quantised, largest, nearest_scale, over
+
+_FEW = 4  # bits up to which it pays to cut the largest numbers off
+_SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the largest number, that the last level may stand at
+
+
+class Uniform(Quantised):
+    """Every number is one of the levels -1, ..., -1/t, 0, 1/t, ..., 1 times a scale, with t = 2^(bits - 1) - 1.
+
+    The scale follows the latents: it is the largest; up to 4 bits at the best of eight shares of
+    that, by squared error, and larger numbers are cut off. Gradients pass straight through, cut off or not.
+
+    Args:
+        half_step: put the levels half a step off zero, at +-1/2, +-3/2, ... steps. Then all 2^bits are used, which
+            counts at 1 to 3 bits, and no number is 0.
+        base, bits, per: see ``Quantised``. Two to eight bits, and one with ``half_step``.
+    """
+
+    def __init__(
+        self, base: StructuredMatrix, bits: int | Sequence[int] = 8, per: str = "tensor", half_step: bool = False
+    ) -> None:
+        self.widest = (1, 8) if half_step else (2, 8)
+        self.half_step = bool(half_step)
+        super().__init__(base, bits, per)
+
+    @classmethod
+    def from_dense(
+        cls,
+        weight: Tensor,
+        base: Mapping[str, Any] | Structure | None = None,
+        bits: int | Sequence[int] = 8,
+        per: str = "tensor",
+        half_step: bool = False,
+    ) -> Self:
+        """A good member: the base is fitted, and its numbers are rounded. The nearest one where the base is dense.
+
+        Args:
+            weight: (m, n).
+            base: {"structure": name, **options}, or what makes a structured matrix of a weight. Default: dense.
+            bits, per, half_step: as above.
+        """
+        return cls._of(weight, base, bits=bits, per=per, half_step=half_step)
+
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "half_step": self.half_step}
+
+    def levels(self, k: int) -> Tensor:
+        codes = torch.arange(1 << self.widths[k], dtype=torch.float64)
+        return (codes - self._middle(k) + self._shift) / self._last(k)
+
+    def encode(self, k: int, latent: Tensor, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        axes, last = self.axes(latent), self._last(k)
+
+        def steps(number: Tensor) -> Tensor:
+            return ((number * last - self._shift).round() + self._shift).clamp(-last, last)
+
+        def rounded(number: Tensor) -> Tensor:
+            return steps(number) / last
+
+        most = largest(latent, axes)
+        shares = _SHARES if self.widths[k] <= _FEW else _SHARES[:1]
+        scale = nearest_scale(latent, axes, [most * share for share in shares], rounded)
+        return (steps(over(latent, scale)) - self._shift + self._middle(k)).long(), scale
+
+    @property
+    def _shift(self) -> float:
+        return 0.5 if self.half_step else 0.0
+
+    def _last(self, k: int) -> float:
+        """Steps from 0 to the last level."""
+        return self._middle(k) - self._shift
+
+    def _middle(self, k: int) -> int:
+        """The code of 0, or of the half step above it."""
+        return 1 << (self.widths[k] - 1) if self.half_step else (1 << (self.widths[k] - 1)) - 1

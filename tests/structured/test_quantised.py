@@ -1,0 +1,371 @@
+"""Quantisers over any structure: their levels, their gradients, and what they take on disk."""
+
+import struct
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgenet.compress import Plan, compress_, report
+from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.pretrained import from_pretrained, save_pretrained
+from edgenet.structured import (
+    Binary,
+    Coded,
+    Dense,
+    FixedPoint,
+    Hashed,
+    Kronecker,
+    LowRank,
+    PowerOfTwo,
+    Uniform,
+    structure,
+)
+from edgenet.structured.codes import from_bytes, to_bytes
+
+KRONECKER = {"structure": "kronecker", "factor": (8, 8)}
+
+
+def exactly(got, want):
+    torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+def row(*numbers):
+    return torch.tensor([numbers])
+
+
+def gradient_of(matrix, direction):
+    (matrix.to_dense() * direction).sum().backward()
+    return matrix.base.weight.grad
+
+
+# --- levels by hand ---------------------------------------------------------------------------------------------------
+def test_three_bits_are_seven_levels_and_with_half_a_step_eight():
+    weight = row(7.0, -7.0, 0.0, 1.9, 4.6)
+    assert Uniform(Dense(weight), 4).to_dense().tolist() == [[7.0, -7.0, 0.0, 2.0, 5.0]]
+    steps = torch.linspace(-1, 1, 1001)[None]
+    for bits in range(2, 9):
+        assert len(Uniform(Dense(steps), bits).to_dense().unique()) == min(1001, 2**bits - 1)
+    for bits in range(1, 9):
+        halves = Uniform(Dense(steps), bits, half_step=True).to_dense()
+        assert len(halves.unique()) == 2**bits and (halves != 0).all()
+
+
+def test_few_bits_cut_the_largest_number_off_where_that_is_nearer():
+    weight = torch.randn(1, 2000)
+    most = weight.abs().max()
+    kept = Uniform(Dense(weight), 8).to_dense()
+    cut = Uniform(Dense(weight), 3).to_dense()
+    whole = (weight / most * 3).round() * most / 3
+    assert kept.abs().max() == most and cut.abs().max() < most
+    assert (cut - weight).norm() < (whole - weight).norm()
+
+
+@pytest.mark.parametrize("per", ["row", "tensor"])
+def test_a_scale_a_row_keeps_small_rows(per):
+    weight = torch.tensor([[100.0, -50.0], [0.01, 0.005]])
+    small = Uniform(Dense(weight), 8, per=per).to_dense()[1]
+    assert bool((small != 0).all()) == (per == "row")
+
+
+def test_the_terms_of_a_kronecker_sum_have_a_scale_each():
+    matrix = Uniform(Kronecker.random((12, 12), factor=(3, 4), terms=5), 8, per="row")
+    assert [tuple(scale.shape) for _, scale in matrix.encoded()] == [(5, 1, 1), (5, 1, 1)]
+
+
+def test_every_parameter_may_have_bits_of_its_own():
+    matrix = Uniform.from_dense(torch.randn(64, 64), base=KRONECKER, bits=[8, 2])
+    first, second = matrix.effective().factors
+    assert len(second.unique()) <= 3 < len(first.unique())
+    assert matrix.bits() == 64 * 8 + 64 * 2 + 2 * 64  # two scales, in float64 here
+    assert matrix.config()["bits"] == [8, 2]
+
+
+@pytest.mark.parametrize("make", [Uniform, FixedPoint, PowerOfTwo, Binary])
+def test_a_matrix_or_a_row_of_zeros_stays_one(make):
+    weight = torch.randn(3, 4)
+    weight[1] = 0
+    options = {} if make is FixedPoint else {"per": "row"}
+    for given in (weight, torch.zeros(3, 4)):
+        dense = make.from_dense(given, **options).to_dense()
+        assert (dense[1] == 0).all() and dense.isfinite().all()
+    signs = PowerOfTwo.from_dense(weight, form="sign_shift")
+    assert (signs.to_dense()[1] == 0).all()  # where 0 has a code no scale is needed
+
+
+# --- fixed point ------------------------------------------------------------------------------------------------------
+def test_fixed_point_is_that_of_the_oracle(oracle_root):
+    stored = np.load(oracle_root / "compression" / "fixed16.npz")
+    matrix = FixedPoint(Dense(torch.from_numpy(stored["v"])[None]), fraction_bits=int(stored["frac_bits"]))
+    exactly(matrix.to_dense()[0], torch.from_numpy(stored["value"]))
+    exactly(matrix.encoded()[0][0][0] - 32768, torch.from_numpy(stored["q"]))
+    assert gradient_of(matrix, torch.ones(1)).tolist() == [[1.0] * len(stored["v"])]  # saturated or not
+
+
+@pytest.mark.parametrize("bits", [2, 8, 16])
+def test_by_default_the_largest_number_just_fits(bits):
+    for most in (0.7, 1.0, 3.0, 1e-9, 5e6):
+        weight = row(most, -most / 3)
+        _, scale = FixedPoint(Dense(weight), bits).encoded()[0]
+        assert float(scale) / 2 <= most <= float(scale) and float(scale.log2()).is_integer()
+
+
+# --- powers of two ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6])
+def test_latents_round_as_the_code_of_deepshift_does(bits, oracle_root):
+    stored = np.load(oracle_root / "quantised" / "deepshift_tables.npz")
+    x, want = torch.from_numpy(stored["x"])[None], torch.from_numpy(stored[f"Q_{bits}"])[None]
+    matrix = PowerOfTwo(Dense(x), bits, per="none")
+    assert matrix.lowest(0) == stored[f"Q_range_{bits}"][0]
+    # a logarithm in float32 may differ within its last digit; and 0, which has no code here, is the smallest value
+    told = ~torch.from_numpy(stored[f"Q_tie_{bits}"])[None] & (x != 0)
+    exactly(matrix.to_dense()[told], want[told])
+    assert (matrix.to_dense()[x == 0] == 2.0 ** matrix.lowest(0)).all()
+    assert (gradient_of(matrix, torch.full_like(x, 3.0)) == 3).all()
+    exactly(matrix.pack().to_dense(), matrix.to_dense())
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6])
+def test_signs_and_shifts_and_their_gradients_are_those_of_deepshift(bits, oracle_root):
+    stored = np.load(oracle_root / "quantised" / "deepshift_tables.npz")
+    sign, shift = (torch.from_numpy(stored[name])[None] for name in ("ps_sign", "ps_shift"))
+    matrix = PowerOfTwo(Dense(sign), bits, per="none", form="sign_shift")
+    with torch.no_grad():
+        matrix.shifts[0].copy_(shift)
+    assert matrix.lowest(0) == stored[f"PS_range_{bits}"][0]
+    exactly(matrix.to_dense(), torch.from_numpy(stored[f"PS_{bits}"])[None])
+    exactly(matrix.pack().to_dense(), matrix.to_dense())
+    to_sign = gradient_of(matrix, torch.from_numpy(stored[f"PS_gout_{bits}"])[None])
+    exactly(to_sign, torch.from_numpy(stored[f"PS_gsign_{bits}"])[None])
+    to_shift = torch.from_numpy(stored[f"PS_gshift_{bits}"])[None]
+    torch.testing.assert_close(matrix.shifts[0].grad, to_shift, rtol=1e-6, atol=0)  # float32, in another order
+
+
+def test_the_sign_may_have_the_gradient_of_the_product():
+    grads = [
+        gradient_of(PowerOfTwo.from_dense(row(1.0, 0.25), form="sign_shift", scaled_sign=scaled), torch.ones(1))
+        for scaled in (False, True)
+    ]
+    assert grads[0].tolist() == [[1.0, 1.0]] and grads[1].tolist() == [[1.0, 0.25]]
+
+
+@pytest.mark.parametrize("form", ["latent", "sign_shift"])
+def test_a_scale_reaches_what_is_above_one_and_far_below(form):
+    weight = row(12.0, -3.0, 1.5, 24.0)
+    for size in (1.0, 1e-6, 1e6):
+        dense = PowerOfTwo.from_dense(weight * size, bits=4, form=form).to_dense()
+        assert ((dense / (weight * size)).log2().abs() <= 0.5 + 1e-12).all()
+    assert PowerOfTwo.from_dense(weight, bits=4, per="none", form=form).to_dense().abs().max() == 1
+
+
+def test_clipping_brings_latents_back():
+    free = PowerOfTwo(Dense(row(3.0, -1e-9, 0.0, 0.5)), 3, per="none")
+    binary = Binary(Dense(row(3.0, -0.5)))
+    shifts = PowerOfTwo.from_dense(row(1.0, -1.0), bits=3, form="sign_shift")
+    with torch.no_grad():
+        shifts.shifts[0].copy_(row(4.0, -9.0))
+    for matrix in (free, binary, shifts):
+        before = matrix.pack().to_dense().detach().sign()
+        matrix.clip_()
+        exactly(matrix.pack().to_dense().sign(), before)
+    assert free.base.weight.tolist() == [[1.0, -0.125, 0.0, 0.5]]
+    assert binary.base.weight.tolist() == [[1.0, -0.5]] and shifts.shifts[0].tolist() == [[0.0, -2.0]]
+
+
+# --- binary -----------------------------------------------------------------------------------------------------------
+def test_signs_and_their_gate_are_those_of_the_oracle(oracle_root):
+    stored = np.load(oracle_root / "quantised" / "binary_ste.npz")
+    x, direction = torch.from_numpy(stored["x"])[None], torch.from_numpy(stored["gout"])[None]
+    matrix = Binary(Dense(x), per="none")
+    exactly(matrix.to_dense()[0], torch.from_numpy(stored["fwd"]))
+    exactly(gradient_of(matrix, direction)[0], torch.from_numpy(stored["gin"]))
+    exactly(gradient_of(Binary(Dense(x), per="none", gate=False), direction), direction.to(x.dtype))
+
+
+def test_with_a_mean_a_row_the_gradient_is_that_of_xnor_net():
+    w, g = torch.randn(4, 9), torch.randn(4, 9)
+    matrix = Binary(Dense(w))
+    alpha, sign = w.abs().mean(1, keepdim=True), torch.where(w >= 0, 1.0, -1.0)
+    torch.testing.assert_close(matrix.to_dense(), alpha * sign)
+    want = alpha * (w.abs() <= 1) * g + sign * (sign * g).mean(1, keepdim=True)
+    torch.testing.assert_close(gradient_of(matrix, g), want)
+
+
+def test_stochastic_signs_have_the_hard_sigmoid_as_their_mean_and_are_signs_in_eval_mode():
+    matrix = Binary(Dense(row(-2.0, -0.5, 0.0, 0.5, 2.0)), per="none", stochastic=True)
+    mean = torch.stack([matrix.to_dense().detach() for _ in range(4000)]).mean(0)
+    torch.testing.assert_close(mean, row(-1.0, -0.5, 0.0, 0.5, 1.0), rtol=0, atol=0.06)  # 4 standard deviations
+    assert matrix.eval().to_dense().tolist() == [[-1.0, -1.0, 1.0, 1.0, 1.0]]
+    exactly(matrix.train().pack().to_dense(), matrix.eval().to_dense())
+
+
+def test_binary_latents_without_a_scale_start_between_minus_one_and_one():
+    latents = Binary.random((30, 40), std=1e-3, per="none").base.weight
+    assert 0.9 < latents.abs().max() <= 1
+
+
+# --- packing ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("width", range(1, 17))
+def test_codes_come_back_from_their_bits(width):
+    codes = torch.randint(0, 2**width, (37,))
+    stored = to_bytes(codes, width)
+    assert stored.dtype == torch.uint8 and len(stored) == -(-37 * width // 8)
+    exactly(from_bytes(stored, width, 37), codes)
+    assert to_bytes(torch.tensor([1, 0, 1]), 2).tolist() == [0b010001]
+
+
+def test_the_packed_form_trains_its_scales():
+    packed = Uniform.from_dense(torch.randn(6, 5), base={"structure": "low_rank", "rank": 2}).pack()
+    assert [tuple(p.shape) for p in packed.parameters()] == [(1, 1), (1, 1)]
+    packed.to_dense().sum().backward()
+    assert all(p.grad is not None for p in packed.parameters())
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("make", [Uniform, FixedPoint, PowerOfTwo, partial(PowerOfTwo, form="sign_shift"), Binary])
+def test_latents_that_are_not_finite_have_no_code_and_show(make, bad):
+    matrix = make(Dense(torch.randn(3, 4)))
+    with torch.no_grad():
+        matrix.base.weight[0, 0] = bad
+    assert matrix.to_dense()[0, 0].isnan()
+    with pytest.raises(ShapeError, match=r"base\.weight are NaN"):
+        matrix.pack()
+
+
+def test_a_pool_that_is_quantised_is_stored_in_codes():
+    matrix = Uniform(Hashed.random((20, 30), parameters=100), 4)
+    assert matrix.bits() < 100 * 8 and type(matrix.base) is Hashed
+    exactly(matrix.pack().to_dense(), matrix.to_dense())
+
+
+def test_a_matrix_is_sparse_in_compressed_rows_before_it_is_quantised():
+    matrix = Uniform.from_dense(torch.randn(8, 9), base={"structure": "sparse", "density": 0.25}, bits=4)
+    assert (matrix.to_dense() != 0).sum() <= 18 and matrix.num_parameters() == 18
+    state = matrix.pack().state_dict()
+    state["held_0"][0] = 200
+    with pytest.raises(RuntimeError, match="columns run from"):
+        matrix.pack().load_state_dict(state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", [Uniform, PowerOfTwo, Binary])
+def test_packed_and_trained_forms_are_one_to_the_last_bit_in_every_dtype(make, dtype):
+    matrix = make(LowRank.random((9, 12), rank=3).to(dtype))
+    assert matrix.to_dense().dtype == dtype
+    exactly(matrix.pack().to_dense(), matrix.to_dense())
+
+
+# --- plans and files --------------------------------------------------------------------------------------------------
+PLANS = [
+    {"structure": "kronecker", "factor": [8, 8], "bits": 8},
+    {"structure": "dense", "bits": 4, "per": "row"},
+    {"structure": "dense", "quantiser": "fixed_point", "fraction_bits": 12},
+    {"structure": "tensor_train", "rank": 4, "quantiser": "power_of_two", "form": "sign_shift"},
+    {"structure": "doped", "base": {"structure": "low_rank", "rank": 2}, "density": 0.02, "quantiser": "binary"},
+    {"structure": "binary", "base": {"structure": "block_circulant", "block": 8}},
+]
+
+
+@pytest.mark.parametrize("spec", PLANS, ids=str)
+def test_a_plan_puts_a_quantiser_around_a_structure_and_files_hold_its_codes(spec, tmp_path):
+    model = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 16)).eval()
+    plan = Plan.of({"0": spec})
+    (tmp_path / "plan.toml").write_text(plan.to_toml())
+    assert Plan.from_toml(tmp_path / "plan.toml").to_toml() == plan.to_toml()
+    table = compress_(model, plan)
+    matrix = model[0].weight
+    assert table.rows[0].bytes == matrix.bits() // 8 and table.rows[0].structure == spec.get(
+        "quantiser", "uniform" if "bits" in spec else spec["structure"]
+    )
+    save_pretrained(model, tmp_path / "saved")
+    data = (tmp_path / "saved" / "model.safetensors").read_bytes()
+    assert len(data) - 8 - struct.unpack("<Q", data[:8])[0] == report(model).total.bytes == table.total.bytes
+    again = from_pretrained(tmp_path / "saved")
+    assert type(again[0].weight) is Coded
+    x = torch.randn(5, 64)
+    exactly(again(x), model(x))
+    assert report(again).total.bytes == table.total.bytes
+
+
+def test_a_plan_says_what_is_wrong():
+    for spec, says in [
+        ({"structure": "dense", "quantiser": "low_rank"}, "is no quantiser; there are uniform"),
+        ({"structure": "dense", "quantiser": "unifrom"}, "unifrom"),
+        ({"structure": "dense", "bits": 8, "rank": 2}, "dense has no option 'rank'"),
+        ({"structure": "kronecker", "factr": [8, 8], "bits": 8}, "kronecker has no option 'factr'"),
+        ({"structure": "binary", "bits": 2}, "binary has no option 'bits'"),
+    ]:
+        with pytest.raises(PlanError, match=says) as raised:
+            Plan.of({"0": spec})
+        assert str(raised.value).count("the rule '0'") == 1
+    with pytest.raises(RankError, match="weight, 8 x 8: Uniform has codes of 2 to 8 bits"):
+        compress_(nn.Sequential(nn.Linear(8, 8)), {"0": {"structure": "dense", "bits": 9}})
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (Uniform, {"bits": 1}), (Uniform, {"bits": 9}), (Uniform, {"bits": 2.5}), (Uniform, {"bits": [8, 8]}),
+        (Uniform, {"bits": "8"}), (Uniform, {"bits": True}), (PowerOfTwo, {"bits": 7}), (PowerOfTwo, {"bits": 1}),
+        (FixedPoint, {"bits": 17}), (FixedPoint, {"fraction_bits": 0.5}), (FixedPoint, {"fraction_bits": 1000}),
+    ],
+)  # fmt: skip
+def test_bits_out_of_range_are_refused(make, options):
+    with pytest.raises(RankError, match="bits"):
+        make.from_dense(torch.randn(3, 4), **options)
+
+
+def test_what_cannot_be_quantised_is_refused():
+    with pytest.raises(PlanError, match="not quantised yet"):
+        Uniform(Binary.random((3, 4)))
+    with pytest.raises(PlanError, match="not quantised yet"):
+        Uniform(Dense.lazy(3, -1))
+    with pytest.raises(PlanError, match="real numbers"):
+        Uniform(Dense(torch.randn(3, 4, dtype=torch.complex64)))
+    with pytest.raises(PlanError, match="'tensor' or 'row'"):
+        Uniform(Dense(torch.randn(3, 4)), per="none")
+    with pytest.raises(PlanError, match="latent and sign_shift"):
+        PowerOfTwo(Dense(torch.randn(3, 4)), form="Q")
+    with pytest.raises(PlanError, match="'low_rank' is no quantiser"):
+        Coded.from_dense(torch.randn(3, 4), quantiser="low_rank", rank=1)
+    with pytest.raises(PlanError, match="base of a quantised matrix"):
+        Uniform.from_dense(torch.randn(3, 4), base={"rank": 2})
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "options", "most"),
+    [
+        ("uniform", {"bits": 4, "base": KRONECKER}, 0.2),
+        ("power_of_two", {"bits": 4}, 0.1),
+        ("power_of_two", {"bits": 5, "form": "sign_shift"}, 0.3),
+        ("binary", {}, 0.6),
+        ("fixed_point", {"bits": 8}, 0.02),
+    ],
+)
+def test_it_trains_from_latents(name, options, most):
+    """What is learnt is a matrix of the family: the loss goes from 1 to a share of it."""
+    torch.manual_seed(0)
+    wanted = structure(name, **options)(Kronecker.random((16, 16), factor=(8, 8)).to_dense()).to_dense().detach()
+    matrix = structure(name, **options)(torch.randn(16, 16) * wanted.std())
+    optimizer = torch.optim.Adam(matrix.parameters(), lr=0.02)
+    x = torch.randn(200, 16)
+    target = x @ wanted.mT
+    for _ in range(400):
+        optimizer.zero_grad()
+        loss = (matrix(x) - target).square().mean() / target.square().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss < most
+
+
+def test_calls_from_two_threads_leave_the_matrix_as_it_was():
+    """Values never stand in the module itself, where another thread could find and keep them."""
+    matrix = Uniform.random((40, 30), bits=2)
+    before = {name: id(p) for name, p in matrix.named_parameters()}
+    seen = []
+    matrix.base.register_forward_hook(lambda m, x, y: seen.append({n: id(p) for n, p in matrix.named_parameters()}))
+    matrix(torch.randn(3, 30))
+    assert seen == [before]
