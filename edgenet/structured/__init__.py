@@ -3,6 +3,7 @@
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.block_term import BlockTerm
+from edgenet.structured.conv import StructuredConv, StructuredConv1d, StructuredConv2d, structured_conv
 from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
@@ -17,6 +18,7 @@ from edgenet.structured.low_rank import LowRank
 from edgenet.structured.row_split import RowSplit
 from edgenet.structured.sparse import Sparse
 from edgenet.structured.sparse_signal import SparseSignal, sparse_features
+from edgenet.structured.stacked import Stacked, in_parts
 from edgenet.structured.tensor_train import TensorTrain
 from edgenet.structured.unitary import Unitary
 
@@ -34,6 +36,7 @@ STRUCTURES.update(
         "sparse": Sparse,
         "csr": Csr,
         "doped": Doped,
+        "stacked": Stacked,
     }
 )
 
@@ -51,7 +54,11 @@ __all__ = [
     "RowSplit",
     "Sparse",
     "SparseSignal",
+    "Stacked",
     "Structure",
+    "StructuredConv",
+    "StructuredConv1d",
+    "StructuredConv2d",
     "StructuredEmbedding",
     "StructuredLinear",
     "StructuredMatrix",
@@ -59,9 +66,11 @@ __all__ = [
     "Unitary",
     "checked",
     "family",
+    "in_parts",
     "name_of",
     "project",
     "shared_pools",
     "sparse_features",
     "structure",
+    "structured_conv",
 ]
