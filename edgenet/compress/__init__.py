@@ -15,6 +15,7 @@ from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
 from edgenet.compress.proximal import GroupRow
+from edgenet.compress.recalibrate import recalibrate_
 from edgenet.compress.refit import refit_
 from edgenet.compress.reports import Report, Row
 from edgenet.compress.schedules import Anneal, cubic_density
@@ -47,6 +48,7 @@ __all__ = [
     "distillation",
     "make_callbacks",
     "pool_",
+    "recalibrate_",
     "refit_",
     "replace",
     "report",

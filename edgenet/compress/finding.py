@@ -7,13 +7,14 @@ a ``StructuredMatrix`` of a module   its path,                      puts the new
                                      ``convs.0.lift.linear.weight``
 ``nn.Linear``, PyG's ``Linear``      ``fc.weight``                  swaps the module for a ``StructuredLinear``
 ``nn.Embedding``                     ``table.weight``               swaps the module for a ``StructuredEmbedding``
+``nn.Conv1d``, ``nn.Conv2d``         ``features.0.weight``          swaps the module for a ``StructuredConv1d``, ...
 any other parameter of two axes or   its path,                      puts the matrix behind the tensor: see
 more: ``nn.LSTM``, attention, ...    ``lstm.weight_hh_l0``          ``edgenet.structured.bridge``
 ===================================  =============================  ================================================
 
 Names stay what they are when a slot is filled. A tensor of more than two axes counts as its first by all others, and
-one that is then a single row or column is a vector, and no slot. A linear layer or embedding is not swapped but put
-behind a bridge where something would be lost by a swap: where it has hooks, is a subclass with a forward of its own, is
+one that is then a single row or column is a vector, and no slot. A layer is not swapped but put behind a bridge where
+something would be lost by a swap: where it has hooks, is a subclass with a forward of its own, is
 the model itself, or where its parent is known to read ``.weight`` as a tensor (``nn.TransformerEncoderLayer``, say).
 The layers inside of an adapter (a wrapper that hands ``.weight`` on) are layers like any other.
 
@@ -176,7 +177,7 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _can_be_swapped(module: nn.Module, parents: Parents) -> bool:
-    if not _is_linear(module):
+    if not _is_linear(module) and type(module) not in (nn.Conv1d, nn.Conv2d):
         plain = type(module) is nn.Embedding and module.max_norm is None and not module.sparse
         if not plain or module.scale_grad_by_freq:
             return False

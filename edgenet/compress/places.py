@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import nn
 
-from edgenet.structured import StructuredLinear, StructuredMatrix
+from edgenet.structured import StructuredLinear, StructuredMatrix, structured_conv
 from edgenet.structured.bridge import attach_, detach_
 from edgenet.structured.embedding import StructuredEmbedding
 
@@ -102,6 +102,8 @@ class Whole(Place):
         old = self.module
         if isinstance(old, nn.Embedding):
             new: nn.Module = StructuredEmbedding(matrix, old.padding_idx)
+        elif isinstance(old, nn.Conv1d | nn.Conv2d):
+            new = structured_conv(old, matrix)
         else:
             new = StructuredLinear(matrix)
             new.bias = old.bias  # the same parameter: an optimizer and a tie keep it

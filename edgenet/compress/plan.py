@@ -26,7 +26,8 @@ Spec = Mapping[str, Any] | str | Callable[[Tensor], StructuredMatrix]
 @dataclass(frozen=True)
 class Plan:
     """Rules in order. A slot goes by the first rule whose pattern matches one of its names (``re.match``, that is from
-    the start on); a slot that none matches stays as it is.
+    the start on); a slot that none matches stays as it is. A depthwise kernel (a convolution of one channel a group)
+    stays too, but where it is named: by a rule that matches depthwise kernels alone.
 
     In Python a plan may be written as a dict or a list of pairs; in TOML it is::
 
@@ -142,7 +143,10 @@ class Plan:
         """
         taken: dict[str, int] = {}
         for number, (pattern, spec) in enumerate(self.rules):
-            matched = [slot.name for slot in matching(slots, pattern)]
+            found = matching(slots, pattern)
+            # a rule for many layers is not meant for depthwise kernels, in which there is little to save
+            found = [slot for slot in found if spec == "keep" or not slot.is_depthwise] or found
+            matched = [slot.name for slot in found]
             fresh = [name for name in matched if name not in taken]
             if not fresh and spec != "keep":
                 first = self.rules[taken[matched[0]]][0]
@@ -152,7 +156,7 @@ class Plan:
                 )
             taken.update(dict.fromkeys(fresh, number))
         specs = {name: resolve(self.rules[taken[name]][1], name) for name in slots if name in taken}
-        return {name: spec for name, spec in specs.items() if spec is not None}
+        return {name: slots[name].fitting(spec) for name, spec in specs.items() if spec is not None}
 
 
 PlanLike = Plan | Mapping[str, Spec] | Iterable[tuple[str, Spec]] | str | Path

@@ -25,8 +25,9 @@ class Row:
             number that several slots share (a hash pool, a factor) is counted at the first. Before, the slot was dense.
         bytes_before, bytes: of the tensors on disk.
         error: ||W - W'|| / ||W|| in the Frobenius norm, at the time of compression. None where that is not known.
-        multiply_adds_before, multiply_adds: of one row of input, in all its places together. Behind a bridge, those of
-            the dense product.
+        multiply_adds_before, multiply_adds: of one row of input, in all its places together; in a convolution, of one
+            position of its output, or of all those of one image, all groups together. Behind a bridge, those of the
+            dense product.
     """
 
     name: str

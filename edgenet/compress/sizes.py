@@ -10,26 +10,36 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from edgenet.compress.finding import slots
+from edgenet.compress.places import Place
+from edgenet.compress.positions import Positions, convolves, positions
 from edgenet.compress.reports import Report, Row
 from edgenet.compress.sharing import identity, is_hooked
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
-from edgenet.structured import StructuredMatrix, name_of
+from edgenet.structured import StructuredConv, StructuredMatrix, name_of
 
 Seen = dict[int, Tensor]  # by identity; held, so that no identity comes twice
 
 
-def report(model: nn.Module, errors: Mapping[str, float] | None = None, started_from: Report | None = None) -> Report:
+def report(
+    model: nn.Module,
+    errors: Mapping[str, float] | None = None,
+    started_from: Report | None = None,
+    inputs: Any = None,
+) -> Report:
     """The report of a model as it stands.
 
     Args:
         model: any, with structured matrices in it or without.
         errors: relative error of slots by name, where it is known.
         started_from: the report of the model to compare with. Default: this one with every slot dense.
+        inputs: arguments of the model, a tuple or list, or its only one: the model runs once, and convolutions are
+            counted at every position of an image. Default: at one.
     """
     numbers: Seen = {}
     tensors: Seen = {}
-    rows = [_row(slot, numbers, tensors, errors or {}) for slot in slots(model).values() if not slot.is_lazy]
+    counts = None if inputs is None else positions(model, inputs)
+    rows = [_row(slot, numbers, tensors, errors or {}, counts) for slot in slots(model).values() if not slot.is_lazy]
     parameters = sum(p.numel() for p in _fresh(model.parameters(), numbers) if not is_lazy(p))
     size = sum(map(_bytes, _fresh((tensor for _, tensor in _tensors_outside(model)), tensors)))
     rest = Row("(the rest)", None, "", {}, parameters, parameters, size, size)
@@ -70,7 +80,7 @@ def numbers_of(matrix: StructuredMatrix, seen: Seen | None = None) -> int:
     return inside + sum(p.numel() for p in fresh)
 
 
-def _row(slot: Slot, numbers: Seen, tensors: Seen, errors: Mapping[str, float]) -> Row:
+def _row(slot: Slot, numbers: Seen, tensors: Seen, errors: Mapping[str, float], counts: Positions | None) -> Row:
     (m, n), matrix = slot.shape, slot.matrix
     if matrix is None:
         parameters, stored_here = sum(p.numel() for p in _fresh(slot.numbers(), numbers)), slot.numbers()
@@ -81,8 +91,9 @@ def _row(slot: Slot, numbers: Seen, tensors: Seen, errors: Mapping[str, float]) 
     width = torch.get_default_dtype().itemsize if like is None else like.element_size()
     name, options = ("dense", {}) if matrix is None else _told(matrix)
     places = [place for place in slot.holders if place.multiplies]
-    built = sum(place.use == "tensor" for place in places)
-    apart = 0 if matrix is None or built == len(places) else matrix.multiply_adds(1)
+    if counts is not None:  # of every call of a layer, by whichever path
+        once = dict.fromkeys(place for place in places if convolves(place.reader))
+        places = [*once, *(place for place in places if not convolves(place.reader))]
     return Row(
         name=" = ".join(slot.names),
         shape=slot.shape,
@@ -93,9 +104,22 @@ def _row(slot: Slot, numbers: Seen, tensors: Seen, errors: Mapping[str, float]) 
         bytes_before=size if slot.is_dense else m * n * width,
         bytes=size,
         error=errors.get(slot.name),
-        multiply_adds_before=m * n * len(places),
-        multiply_adds=m * n * built + (m * n if matrix is None else apart) * (len(places) - built),
+        multiply_adds_before=m * n * sum(_times(place, counts) for place in places),
+        multiply_adds=sum(_multiply_adds(place, slot, _times(place, counts)) for place in places),
     )
+
+
+def _times(place: Place, counts: Positions | None) -> int:
+    """How often a place multiplies: once, or at the positions of an image that were counted."""
+    return counts[place.reader] if counts is not None and convolves(place.reader) else 1
+
+
+def _multiply_adds(place: Place, slot: Slot, times: int) -> int:
+    """Of one row of input, or of so many positions of a convolution's output."""
+    if slot.matrix is None or place.use == "tensor":
+        return times * slot.shape[0] * slot.shape[1]
+    reader = place.reader
+    return reader.multiply_adds(times) if isinstance(reader, StructuredConv) else slot.matrix.multiply_adds(1)
 
 
 def _told(matrix: StructuredMatrix) -> tuple[str, dict[str, Any]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from edgenet.compress.places import Behind, Held, Place, Undo
+from edgenet.compress.positions import convolves
 from edgenet.compress.sharing import is_hooked
 from edgenet.errors import PlanError
-from edgenet.structured import Dense, StructuredMatrix
+from edgenet.structured import Dense, Structure, StructuredConv, StructuredMatrix, in_parts
 from edgenet.structured.bridge import detach_
 from edgenet.structured.read import read
 
@@ -50,6 +52,24 @@ class Slot:
     def is_dense(self) -> bool:
         """Whether nothing is compressed here yet."""
         return self.matrix is None or self.matrix.is_dense
+
+    @property
+    def groups(self) -> int:
+        """Of how many matrices, one below the other, its weight consists: of one for each group of a grouped
+        convolution. A depthwise kernel, of one channel a group, is one matrix."""
+        groups = {_groups(place.reader) for place in self.places}
+        return 1 if self.is_depthwise or len(groups) > 1 else groups.pop()
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether it is the kernel of a convolution that keeps channels apart. There is little to save in one."""
+        readers = [place.reader for place in self.places]
+        kinds = _ConvNd | StructuredConv
+        return any(isinstance(one, kinds) and 1 < one.groups == one.in_channels for one in readers)
+
+    def fitting(self, structure: Structure) -> Structure:
+        """What makes the matrix for this slot: of a grouped convolution one of every group, ``Stacked``."""
+        return in_parts(structure, self.groups)
 
     def weight(self) -> Tensor:
         """(m, n), as the model uses it, differentiable in what is stored.
@@ -152,6 +172,11 @@ def clear(slot: Slot) -> None:
             detach_(place.module, place.name, tensor)
         else:
             place.put(dense)
+
+
+def _groups(reader: nn.Module) -> int:
+    """Of a convolution whose kernel has a row for every output."""
+    return reader.groups if convolves(reader) else 1
 
 
 def _undo_all(undos: list[Undo]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.allowed import CLASSES, NAMES
 from edgenet.pretrained.plain import decode
-from edgenet.structured import StructuredLinear
+from edgenet.structured import StructuredConv, StructuredLinear
 from edgenet.structured.bridge import bridged
 
 CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
@@ -54,8 +54,10 @@ def make(
     for name, role in recipe.get("tensors", {}).items():
         _set_role(module, name, role, shape)
     _set_children(module, children)
-    if isinstance(module, StructuredLinear) and module.bias is not None and len(module.bias) != module.weight.shape[0]:
-        raise CheckpointError(f"a bias of {len(module.bias)} does not fit a matrix of {module.weight.shape[0]} rows.")
+    if isinstance(module, StructuredLinear | StructuredConv) and module.bias is not None:
+        rows = module.weight.shape[0]
+        if len(module.bias) != rows:
+            raise CheckpointError(f"a bias of {len(module.bias)} does not fit a matrix of {rows} rows.")
     return module
 
 

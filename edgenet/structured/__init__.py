@@ -5,6 +5,7 @@ from edgenet.structured.binary import Binary
 from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.block_term import BlockTerm
 from edgenet.structured.codes import Coded
+from edgenet.structured.conv import StructuredConv, StructuredConv1d, StructuredConv2d, structured_conv
 from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
@@ -22,6 +23,7 @@ from edgenet.structured.quantised import Quantised
 from edgenet.structured.row_split import RowSplit
 from edgenet.structured.sparse import Sparse
 from edgenet.structured.sparse_signal import SparseSignal, sparse_features
+from edgenet.structured.stacked import Stacked, in_parts
 from edgenet.structured.tensor_train import TensorTrain
 from edgenet.structured.uniform import Uniform
 from edgenet.structured.unitary import Unitary
@@ -45,6 +47,7 @@ STRUCTURES.update(
         "power_of_two": PowerOfTwo,
         "binary": Binary,
         "coded": Coded,
+        "stacked": Stacked,
     }
 )
 
@@ -67,7 +70,11 @@ __all__ = [
     "RowSplit",
     "Sparse",
     "SparseSignal",
+    "Stacked",
     "Structure",
+    "StructuredConv",
+    "StructuredConv1d",
+    "StructuredConv2d",
     "StructuredEmbedding",
     "StructuredLinear",
     "StructuredMatrix",
@@ -76,9 +83,11 @@ __all__ = [
     "Unitary",
     "checked",
     "family",
+    "in_parts",
     "name_of",
     "project",
     "shared_pools",
     "sparse_features",
     "structure",
+    "structured_conv",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import PlanError, ShapeError
+from edgenet.structured.convs import Convs
 from edgenet.structured.inference_cache import InferenceCache
 
 
@@ -139,6 +140,15 @@ class StructuredMatrix(nn.Module, ABC):
         products of Kronecker factors and cores are of full rank, and cheap to build beside a walk.
         """
         return self.to_dense(), None
+
+    def as_convs(self, places: int) -> list[Convs]:
+        """The ways to convolve by W in two steps, without building it; none for most families.
+
+        Args:
+            places: of the kernel; the columns are channels by so many places. The matrix is read past its call, as by
+                ``mix_first``.
+        """
+        return []
 
     def forward(self, x: Tensor) -> Tensor:
         """Same as ``matmul``."""

@@ -12,7 +12,7 @@ from edgenet import ops
 from edgenet.ops import backend
 
 _LARGE = 1 << 22  # multiply-adds from which it pays to look for the faster library
-_CHUNK_BYTES = 1 << 21  # intermediates of a piece of the batch: what stays in a core's caches
+CHUNK_BYTES = 1 << 21  # intermediates of a piece of the batch: what stays in a core's caches
 
 
 def right_first(x: Tensor, b: Tensor, a: Tensor, n1: int) -> Tensor:
@@ -98,7 +98,7 @@ def _left(a: Tensor, z: Tensor) -> Tensor:
 
 def _in_pieces(x: Tensor, piece: Callable[[Tensor], Tensor], width: int, inner: int) -> Tensor:
     """``piece`` on parts of the batch whose intermediates stay in the cache; at once where a gradient keeps them."""
-    rows, step = x.shape[0], max(8, _CHUNK_BYTES // max(1, inner * x.element_size()))
+    rows, step = x.shape[0], max(8, CHUNK_BYTES // max(1, inner * x.element_size()))
     if not backend.eager() or torch.is_grad_enabled() or not x.is_cpu or rows <= 2 * step:
         return piece(x)
     y = x.new_empty(rows, width)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 # The machine of the cost model, a core of a server of today. Ratios between routes matter, not seconds.
-_FLOPS = 1e11  # of large float32 products, per second
-_BYTES = 4e10  # moved to and from memory, per second
-_CALL = 4e-6  # seconds of one call of an op
-_RESIDENT = 1 << 20  # entries of a matrix that caches hold
+FLOPS = 1e11  # of large float32 products, per second
+BYTES = 4e10  # moved to and from memory, per second
+CALL = 4e-6  # seconds of one call of an op
+RESIDENT = 1 << 20  # entries of a matrix that caches hold
 _RAGGED = 12  # a side of a product as short as this halves the rate
 
 
@@ -72,28 +72,28 @@ def _routes(
     for cut, rank in enumerate(terms, start=1):
         m1, n1 = math.prod(out_modes[:cut]), math.prod(in_modes[:cut])
         m2, n2 = m // m1, n // n1
-        make = 0.0 if kept else 4 * rank * (m1 * n1 + m2 * n2) * 4 / _BYTES + 2 * len(out_modes) * _CALL
-        right = _product(rows * n1, rank * m2, n2) + _product(m1, m2 * rows, n1 * rank)
-        left = _product(rank * m1, n2 * rows, n1) + _product(rows * m1, m2, rank * n2)
+        make = 0.0 if kept else 4 * rank * (m1 * n1 + m2 * n2) * 4 / BYTES + 2 * len(out_modes) * CALL
+        right = product_seconds(rows * n1, rank * m2, n2) + product_seconds(m1, m2 * rows, n1 * rank)
+        left = product_seconds(rank * m1, n2 * rows, n1) + product_seconds(rows * m1, m2, rank * n2)
         found.append(Route((cut,), True, make + right, rank * n1 * m2 * (n2 + m1)))
         found.append(Route((cut,), False, make + left, rank * m1 * n2 * (n1 + m2)))
     for first, second, blocks, r1, r2 in links:
         (m1, m3), (n1, n3) = ((math.prod(k[:first]), math.prod(k[second:])) for k in (out_modes, in_modes))
         m2, n2 = m // (m1 * m3), n // (n1 * n3)
-        make = 2 * len(out_modes) * _CALL
-        make += 4 * blocks * (r1 * m1 * n1 + r1 * r2 * m2 * n2 + r2 * m3 * n3) * 4 / _BYTES
-        three = _product(rows * n1 * n2, r2 * m3, n3) + _product(r1 * m2, m3 * rows * n1, n2 * r2)
-        three += _product(m1, m2 * m3 * rows, n1 * r1)
+        make = 2 * len(out_modes) * CALL
+        make += 4 * blocks * (r1 * m1 * n1 + r1 * r2 * m2 * n2 + r2 * m3 * n3) * 4 / BYTES
+        three = product_seconds(rows * n1 * n2, r2 * m3, n3) + product_seconds(r1 * m2, m3 * rows * n1, n2 * r2)
+        three += product_seconds(m1, m2 * m3 * rows, n1 * r1)
         count = n1 * n2 * n3 * r2 * m3 + r1 * m2 * m3 * n1 * n2 * r2 + m * n1 * r1
         make = 0.0 if kept else make
-        found.append(Route((first, second), True, make + blocks * (three + 5 * _CALL), blocks * count))
-    build = 2 * min(terms) * m * n / _FLOPS + 3 * _CALL
-    build += 12 * 4 * m * n / (_BYTES if m * n < _RESIDENT else _BYTES / 2)  # made, turned round, and fresh memory
-    found.append(Route((), True, build + _product(rows, m, n), m * n))
+        found.append(Route((first, second), True, make + blocks * (three + 5 * CALL), blocks * count))
+    build = 2 * min(terms) * m * n / FLOPS + 3 * CALL
+    build += 12 * 4 * m * n / (BYTES if m * n < RESIDENT else BYTES / 2)  # made, turned round, and fresh memory
+    found.append(Route((), True, build + product_seconds(rows, m, n), m * n))
     return found
 
 
-def _product(m: int, n: int, k: int) -> float:
+def product_seconds(m: int, n: int, k: int) -> float:
     """Expected seconds of an (m, k) by (k, n) product."""
-    rate = _FLOPS / ((1 + _RAGGED / m) * (1 + _RAGGED / n) * (1 + _RAGGED / k))
-    return max(2 * m * n * k / rate, 4 * (m * k + k * n + m * n) / _BYTES) + _CALL
+    rate = FLOPS / ((1 + _RAGGED / m) * (1 + _RAGGED / n) * (1 + _RAGGED / k))
+    return max(2 * m * n * k / rate, 4 * (m * k + k * n + m * n) / BYTES) + CALL

@@ -21,7 +21,7 @@ MATRICES = {
 @pytest.mark.parametrize("training", [True, False])
 def test_every_route_gives_the_product_and_its_gradients(name, cuts, right_first, rows, training, monkeypatch):
     matrix = MATRICES[name]().train(training)
-    monkeypatch.setattr(contraction, "_CHUNK_BYTES", 1 << 12)  # so that 300 rows go in pieces
+    monkeypatch.setattr(contraction, "CHUNK_BYTES", 1 << 12)  # so that 300 rows go in pieces
     monkeypatch.setattr(type(matrix), "route", lambda *_: routes.Route(cuts, right_first, 0.0, 0))
     x = torch.randn(rows, 22, requires_grad=True)
     dense = matrix.to_dense()

@@ -230,7 +230,8 @@ def _copied(model: nn.Module) -> nn.Module:
 def _to_search(model: nn.Module, pattern: str) -> dict[str, Slot]:
     """The slots that match, are dense, and can take a matrix."""
     found = {}
-    for slot in matching(slots(model), pattern):
+    matched = matching(slots(model), pattern)
+    for slot in [slot for slot in matched if not slot.is_depthwise] or matched:  # as a plan's rules
         if not slot.is_dense or (slot.refusal() is not None and not slot.is_lazy):
             continue
         try:

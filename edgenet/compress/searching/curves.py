@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from edgenet.compress.compress import fit
+from edgenet.compress.places import Place
 from edgenet.compress.plan import resolve
+from edgenet.compress.positions import convolves
 from edgenet.compress.sizes import numbers_of
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, RankError, ShapeError
-from edgenet.structured import STRUCTURES, Dense, StructuredMatrix, family, name_of
+from edgenet.structured import STRUCTURES, Dense, StructuredConv, StructuredMatrix, family, name_of, structured_conv
 
 _LARGE = 1 << 16  # entries of a slot from which families whose fit iterates are tried where they are named only
 _REFUSALS = (ShapeError, RankError, PlanError)
@@ -105,14 +107,14 @@ class Curves:
         for name in self.families:
             if family(name).iterates and not self.by_name and math.prod(slot.shape) > _LARGE:
                 continue
-            for options in family(name).ladder(slot.shape):
+            for options in family(name).ladder(_part(slot)):
                 found += self._tried(slot.name, {"structure": name, **options})
         return [left, *_unbeaten(left, found)]
 
     def _neighbours(self, name: str, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options between a rung of a ladder and the next ones on both sides."""
         kind, found = rung["structure"], []
-        ladder = [{"structure": kind, **options} for options in family(kind).ladder(self.slots[name].shape)]
+        ladder = [{"structure": kind, **options} for options in family(kind).ladder(_part(self.slots[name]))]
         place = ladder.index(rung) if rung in ladder else 0
         for low, high in ((place - 1, place), (place, place + 1)):
             if low >= 0 and high < len(ladder):
@@ -136,7 +138,7 @@ class Curves:
 
     def _fit(self, slot: Slot, spec: Mapping[str, Any]) -> tuple[StructuredMatrix, float]:
         torch.manual_seed(self.seed)
-        return fit(slot, resolve(spec, slot.name))
+        return fit(slot, slot.fitting(resolve(spec, slot.name)))
 
     def _cost(self, slot: Slot, matrix: StructuredMatrix | None) -> float:
         m, n = slot.shape
@@ -145,6 +147,11 @@ class Curves:
         if matrix is None:
             return m * n * (slot.weight().element_size() if self.unit == "bytes" else 1)
         return matrix.bits() / 8 if self.unit == "bytes" else _entries(matrix)
+
+
+def _part(slot: Slot) -> tuple[int, int]:
+    """The shape of the matrix of one group; elsewhere of the whole weight."""
+    return slot.shape[0] // slot.groups, slot.shape[1]
 
 
 def _entries(matrix: StructuredMatrix) -> int:
@@ -176,7 +183,7 @@ def _named(names: Sequence[str] | str) -> tuple[str, ...]:
 
 def _fitting(slots: Iterable[Slot]) -> tuple[str, ...]:
     """The families that have sizes to try for one of the slots, whoever registered them."""
-    shapes = {slot.shape for slot in slots}
+    shapes = {_part(slot) for slot in slots}
     return tuple(name for name, kind in STRUCTURES.items() if any(kind.ladder(shape) for shape in shapes))
 
 
@@ -191,7 +198,8 @@ def _unbeaten(left: Choice, found: list[Choice]) -> list[Choice]:
 
 @torch.no_grad()
 def _seconds(slot: Slot, matrix: StructuredMatrix, rows: int) -> float:
-    """What a slot does with a batch in all its places, each by the best of several timings."""
+    """What a slot does with a batch in all its places, each by the best of several timings. A row is one position of a
+    convolution's output."""
     matrix = matrix.eval()
     weight = slot.weight()
     x = torch.zeros(rows, weight.shape[1], dtype=weight.dtype, device=weight.device)
@@ -201,8 +209,24 @@ def _seconds(slot: Slot, matrix: StructuredMatrix, rows: int) -> float:
         "tensor": lambda: F.linear(x, matrix.to_dense()),
         "product": lambda: matrix(x),
     }
-    uses = Counter(place.use for place in slot.holders)
-    return sum(count * _best_time(calls[use], weight) for use, count in uses.items())
+    images = [_image(place.reader, matrix, x) for place in slot.holders if _convolves(place)]
+    uses = Counter(place.use for place in slot.holders if not _convolves(place))
+    others = sum(count * _best_time(calls[use], weight) for use, count in uses.items())
+    return others + sum(_best_time(call, weight) for call in images)
+
+
+def _convolves(place: Place) -> bool:
+    return place.use == "product" and convolves(place.reader)
+
+
+def _image(reader: nn.Module, matrix: StructuredMatrix, x: Tensor) -> Callable[[], Tensor]:
+    """The convolution of an image whose output has as many positions as x has rows, or a few more."""
+    conv = structured_conv(cast(StructuredConv, reader), matrix).eval()
+    conv.padding = (0,) * conv.dims
+    side = math.ceil(len(x) ** (1 / conv.dims))
+    sizes = zip(conv.kernel_size, conv.stride, conv.dilation, strict=True)
+    image = x.new_zeros(1, conv.in_channels, *((side - 1) * step + d * (k - 1) + 1 for k, step, d in sizes))
+    return lambda: conv(image)
 
 
 def _best_time(call: Any, weight: Tensor) -> float:
