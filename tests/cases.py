@@ -62,11 +62,20 @@ def _unitary(n: int) -> StructureCase:
 
 
 def _rounded(name: str, m: int, n: int, options: dict) -> StructureCase:
-    """A quantised matrix. In half precision latents near the middle of two levels go to the other one."""
+    """A quantised matrix, of numbers that float32 has: in less precision, latents near the middle of two levels go to
+    the other one."""
     kind, base = STRUCTURES[name.split()[0]], options.get("base", {"structure": "dense"})
     dtypes = (torch.float32, torch.float64) if kind.rounds else StructureCase.dtypes
+
+    def build() -> StructuredMatrix:
+        matrix = kind.random((m, n), 0.5, **options)
+        with torch.no_grad():
+            for latent in matrix.parameters():
+                latent.copy_(latent.float())
+        return matrix
+
     return StructureCase(
-        name, lambda: kind.random((m, n), 0.5, **options), m, n, partial(kind.from_dense, **options), exact=False,
+        name, build, m, n, partial(kind.from_dense, **options), exact=False,
         dtypes=dtypes, settled=base["structure"] in ("dense", "block_circulant"),
     )  # fmt: skip
 
