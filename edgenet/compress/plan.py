@@ -182,9 +182,7 @@ def resolve(spec: Spec, where: str) -> Structure | None:
     if "structure" not in options:
         raise PlanError(f"{where}: {options} names no structure; write {{'structure': name, **options}}.")
     try:
-        kind = family(options["structure"])
-        if ("bits" in options or "quantiser" in options) and not issubclass(kind, Quantised | Coded):
-            options = _quantised(options)
+        options = _plain(options)
         name = options.pop("structure")
         base = options.get("base")
         if isinstance(base, Mapping) and "structure" in base:
@@ -203,6 +201,21 @@ def resolve(spec: Spec, where: str) -> Structure | None:
     if missing:
         raise PlanError(f"{where}: {name} needs the option {missing[0]!r}; {has}.")
     return structure(name, **options)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without short forms, in bases too, as ``from_dense`` takes it.
+
+    Raises:
+        PlanError: if a structure or a quantiser is none.
+    """
+    plain = dict(options)
+    if ("bits" in plain or "quantiser" in plain) and not issubclass(family(plain["structure"]), Quantised | Coded):
+        plain = _quantised(plain)
+    base = plain.get("base")
+    if isinstance(base, Mapping) and "structure" in base:
+        plain["base"] = _plain(base)
+    return plain
 
 
 def _quantised(options: Mapping[str, Any]) -> dict[str, Any]:
