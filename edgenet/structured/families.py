@@ -77,4 +77,4 @@ def name_of(matrix: nn.Module) -> str:
 def project(weight: Tensor, structure: Structure) -> Tensor:
     """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
     with torch.no_grad():
-        return structure(weight.detach()).to_dense().detach()  # a dense one is a parameter
+        return structure(weight.detach()).eval().to_dense().detach()  # a dense one is a parameter
