@@ -349,6 +349,7 @@ def test_a_plan_puts_a_quantiser_around_a_structure_and_files_hold_its_codes(spe
         {"structure": "doped", "base": {"structure": "low_rank", "rank": 2, "bits": 8}, "density": 0.02},
         {"structure": "stacked", "parts": 2, "base": {"structure": "dense", "quantiser": "binary"}},
         {"structure": "stacked", "base": {"structure": "stacked", "base": {"structure": "dense", "bits": 2}}},
+        {"structure": "stacked", "base": [{"structure": "dense", "bits": 2}, {"structure": "low_rank", "rank": 1}]},
     ],
     ids=str,
 )  # fmt: skip
