@@ -118,7 +118,9 @@ def fit(slot: Slot, structure: Structure, weight: Tensor | None = None) -> tuple
         if tuple(matrix.shape) != slot.shape:
             raise PlanError(f"{slot.name} is {slot.shape}, and the matrix for it {tuple(matrix.shape)}.")
         _check_told(matrix, where)
-        dense = matrix.to_dense()
+        training = matrix.training
+        dense = matrix.eval().to_dense()  # signs, say, are drawn in training
+        matrix.train(training)
         if dense.dtype != weight.dtype:
             raise PlanError(f"{slot.name} is of {weight.dtype}, and the matrix for it of {dense.dtype}.")
         if dense.device != weight.device:

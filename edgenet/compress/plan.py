@@ -15,8 +15,9 @@ from torch import Tensor
 from edgenet.compress.finding import matching
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
-from edgenet.structured import STRUCTURES, Coded, Quantised, Structure, StructuredMatrix, family, structure
-from edgenet.text import did_you_mean, toml_tables
+from edgenet.structured import Structure, StructuredMatrix, family, structure
+from edgenet.structured.families import written_out
+from edgenet.text import toml_tables
 
 #: What goes into a slot: ``{"structure": name, **options}``, the name alone where it needs no options, what makes a
 #: structured matrix of a dense weight, or "keep".
@@ -182,9 +183,7 @@ def resolve(spec: Spec, where: str) -> Structure | None:
     if "structure" not in options:
         raise PlanError(f"{where}: {options} names no structure; write {{'structure': name, **options}}.")
     try:
-        kind = family(options["structure"])
-        if ("bits" in options or "quantiser" in options) and not issubclass(kind, Quantised | Coded):
-            options = _quantised(options)
+        options = written_out(options)
         name = options.pop("structure")
         base = options.get("base")
         if isinstance(base, Mapping) and "structure" in base:
@@ -203,20 +202,3 @@ def resolve(spec: Spec, where: str) -> Structure | None:
     if missing:
         raise PlanError(f"{where}: {name} needs the option {missing[0]!r}; {has}.")
     return structure(name, **options)
-
-
-def _quantised(options: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"structure": name, **options, "bits": 8}`` as the quantiser that holds that structure.
-
-    Raises:
-        PlanError: if the quantiser is none.
-    """
-    name = options.get("quantiser", "uniform")
-    kind = family(name)
-    if not issubclass(kind, Quantised):
-        names = [key for key, known in STRUCTURES.items() if issubclass(known, Quantised)]
-        raise PlanError(f"{name!r} is no quantiser; there are {', '.join(names)}.{did_you_mean(name, names)}")
-    named = [key for key in inspect.signature(kind.from_dense).parameters if key not in ("weight", "base")]
-    own = {key: value for key, value in options.items() if key in named}
-    base = {key: value for key, value in options.items() if key not in named and key != "quantiser"}
-    return {"structure": name, "base": base, **own}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from edgenet.shortcuts import untouched
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix, family
+from edgenet.structured.families import named
 from edgenet.structured.padding import matched_modes
 from edgenet.structured.read import read
 
@@ -160,6 +161,6 @@ def made(structure: dict[str, Any] | None, shape: tuple[int, int], like: Tensor)
     if structure is None or shape[0] == 0:
         matrix = Dense.lazy(*shape)
     else:
-        options = dict(structure)
-        matrix = family(options.pop("structure")).from_config({"shape": list(shape), **options})
+        name, options = named(structure, "a table")
+        matrix = family(name).from_config({"shape": list(shape), **options})
     return matrix._apply(lambda t: t.to(like.device, like.dtype if t.is_floating_point() else t.dtype))

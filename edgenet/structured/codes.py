@@ -35,13 +35,15 @@ class Coded(StructuredMatrix):
         for k, (codes, scale) in enumerate(make.encoded()):
             self.register_buffer(f"codes_{k}", to_bytes(codes, make.widths[k]))
             self.register_parameter(f"scale_{k}", parameter(scale))
-        held = dict(make.base.named_buffers())  # places of entries, say
-        for j, tensor in enumerate(held.values()):
-            self.register_buffer(f"held_{j}", own_copy(tensor))
         empty = {name: t.detach().to("meta") for name, t in (*make.named_parameters(), *make.named_buffers())}
         latents = zip(make.names, make.latents(), strict=True)
         empty.update({f"base.{name}": latent.detach().to("meta") for name, latent in latents})
         skeleton = copy.deepcopy(substituted(make, empty))
+        _as_parameters(skeleton.base, make.names)
+        known = dict(make.base.named_buffers())
+        held = [name for name, _ in skeleton.base.named_buffers()]  # places of entries, say
+        for j, name in enumerate(held):
+            self.register_buffer(f"held_{j}", own_copy(known[name]))
         for part in skeleton.modules():
             if isinstance(part, StructuredMatrix):  # what the original has kept is not held here
                 part.cache = InferenceCache()
@@ -129,7 +131,27 @@ class Coded(StructuredMatrix):
                     if problem:
                         args[-1].append(f"{prefix}: {problem}")
                         return
+        for k in range(len(self._make[0].names)):
+            codes = state_dict.get(f"{prefix}codes_{k}")
+            if codes is not None and codes.dtype != torch.uint8:  # numbers that are no codes have no level
+                args[-1].append(f"{prefix}codes_{k}: codes are bytes, torch.uint8, got {codes.dtype}.")
+                return
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _as_parameters(base: StructuredMatrix, names: tuple[str, ...]) -> None:
+    """What torch's pruning and its older norms compute of other tensors becomes a parameter, and those go: codes are of
+    what was computed."""
+    for name in names:
+        path, _, last = name.rpartition(".")
+        owner = base.get_submodule(path)
+        if last not in owner.__dict__:
+            continue
+        value = owner.__dict__.pop(last)
+        for table in (owner._parameters, owner._buffers):
+            for other in [other for other in table if other.startswith(f"{last}_")]:
+                del table[other]
+        owner._parameters[last] = value
 
 
 def to_bytes(codes: Tensor, width: int) -> Tensor:

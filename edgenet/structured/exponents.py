@@ -26,3 +26,8 @@ def round_log2(x: Tensor) -> Tensor:
 def two_to(k: Tensor) -> Tensor:
     """2^k of whole numbers, exact, in float64; k from -1022 to 1023, and what is beyond is set to those."""
     return ((k.long().clamp(-1022, 1023) + 1023) << 52).view(torch.float64)
+
+
+def most_exponent(dtype: torch.dtype) -> int:
+    """The largest k for which a dtype has 2^k."""
+    return math.frexp(torch.finfo(dtype).max)[1] - 1

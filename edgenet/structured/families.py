@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -43,7 +44,7 @@ def structure(name: str, **options: Any) -> Structure:
 
 
 def named(base: Mapping[str, Any], what: str) -> tuple[str, dict[str, Any]]:
-    """The name and the options of ``{"structure": name, **options}``.
+    """The name and the options of ``{"structure": name, **options}``, written out.
 
     Args:
         what: holds it, for the message.
@@ -51,10 +52,34 @@ def named(base: Mapping[str, Any], what: str) -> tuple[str, dict[str, Any]]:
     Raises:
         PlanError: if it is none.
     """
-    options = dict(base) if isinstance(base, Mapping) else {}
-    if "structure" not in options:
+    if not isinstance(base, Mapping) or "structure" not in base:
         raise PlanError(f"the base of {what} is {{'structure': name, **options}}, got {base!r}.")
+    options = written_out(base)
     return options.pop("structure"), options
+
+
+def written_out(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"structure": name, **options, "bits": 8}`` as the quantiser that holds that structure; other specs as they
+    are. A family that has such an option itself keeps it.
+
+    Raises:
+        PlanError: if the structure or the quantiser is none.
+    """
+    given = [key for key in ("bits", "quantiser") if key in spec]
+    if not given:
+        return dict(spec)
+    kind = family(spec["structure"])
+    known = inspect.signature(kind.from_dense).parameters
+    if hasattr(kind, "encoded") or all(key in known for key in given) or hasattr(kind, "decoded"):
+        return dict(spec)
+    name = spec.get("quantiser", "uniform")
+    quantisers = [key for key, known in STRUCTURES.items() if hasattr(known, "encoded")]
+    if family(name) not in [STRUCTURES[key] for key in quantisers]:
+        raise PlanError(f"{name!r} is no quantiser; there are {', '.join(quantisers)}.{did_you_mean(name, quantisers)}")
+    options = [key for key in inspect.signature(family(name).from_dense).parameters if key not in ("weight", "base")]
+    own = {key: value for key, value in spec.items() if key in options}
+    base = {key: value for key, value in spec.items() if key not in options and key != "quantiser"}
+    return {"structure": name, "base": base, **own}
 
 
 def name_of(matrix: nn.Module) -> str:
@@ -77,4 +102,4 @@ def name_of(matrix: nn.Module) -> str:
 def project(weight: Tensor, structure: Structure) -> Tensor:
     """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
     with torch.no_grad():
-        return structure(weight.detach()).to_dense().detach()  # a dense one is a parameter
+        return structure(weight.detach()).eval().to_dense().detach()  # a dense one is a parameter

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from edgenet.errors import RankError
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.exponents import floor_log2, two_to
+from edgenet.structured.exponents import floor_log2, most_exponent, two_to
 from edgenet.structured.families import Structure
+from edgenet.structured.given import is_whole
 from edgenet.structured.quantised import Quantised, largest, over
 
 _FRACTION = 64  # the most fraction bits, and the least below zero
@@ -37,12 +38,11 @@ class FixedPoint(Quantised):
         self, base: StructuredMatrix, bits: int | Sequence[int] = 16, fraction_bits: int | None = None
     ) -> None:
         super().__init__(base, bits)
-        whole = isinstance(fraction_bits, int) and not isinstance(fraction_bits, bool)
-        if fraction_bits is not None and not (whole and abs(fraction_bits) <= _FRACTION):
+        if fraction_bits is not None and not (is_whole(fraction_bits) and abs(fraction_bits) <= _FRACTION):
             raise RankError(
                 f"fraction bits are a whole number from -{_FRACTION} to {_FRACTION}, got {fraction_bits!r}."
             )
-        self.fraction_bits = fraction_bits
+        self.fraction_bits = None if fraction_bits is None else int(fraction_bits)
 
     @classmethod
     def from_dense(
@@ -72,8 +72,23 @@ class FixedPoint(Quantised):
         half = 1 << (self.widths[k] - 1)
         most = largest(latent, self.axes(latent))
         if self.fraction_bits is None:
-            power = torch.where(most > 0, floor_log2(most) + 1, 0)  # the largest number is below
+            # the largest number is below; or saturates, where the dtype ends
+            power = torch.where(most > 0, floor_log2(most) + 1, 0).clamp_max(most_exponent(latent.dtype))
         else:
-            power = torch.full_like(most, self.widths[k] - 1 - self.fraction_bits, dtype=torch.long)
+            power = torch.full_like(most, self._whole_bits(k, latent.dtype), dtype=torch.long)
         scale = two_to(power).to(latent.dtype)
         return (over(latent, scale).mul(half).round().clamp(-half, half - 1) + half).long(), scale
+
+    def _whole_bits(self, k: int, dtype: torch.dtype) -> int:
+        """Bits before the point, without the sign's.
+
+        Raises:
+            RankError: if the dtype ends below, or begins above.
+        """
+        whole = self.widths[k] - 1 - (self.fraction_bits or 0)
+        if not 2.0**whole <= torch.finfo(dtype).max or 2.0 ** (whole + 1 - self.widths[k]) < torch.finfo(dtype).tiny:
+            raise RankError(
+                f"numbers of {self.widths[k]} bits, {self.fraction_bits} of them behind the point, are no {dtype}; "
+                f"choose other fraction bits or a wider dtype."
+            )
+        return whole

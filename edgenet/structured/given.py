@@ -70,6 +70,10 @@ def sizes_of(given: Sequence[int], what: str) -> tuple[int, ...]:
     return tuple(int(size) for size in given)
 
 
+def is_whole(number: Any) -> bool:
+    """Whether it is a whole number. NumPy's are, and True is none."""
+    return isinstance(number, Integral) and not isinstance(number, bool)
+
+
 def _counts(number: Any) -> bool:
-    """NumPy's whole numbers count, too."""
-    return isinstance(number, Integral) and not isinstance(number, bool) and int(number) >= 1
+    return is_whole(number) and int(number) >= 1

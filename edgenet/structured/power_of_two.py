@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgenet.errors import PlanError
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.exponents import round_log2, two_to
+from edgenet.structured.exponents import most_exponent, round_log2, two_to
 from edgenet.structured.families import Structure
 from edgenet.structured.parameters import Factors
 from edgenet.structured.quantised import Quantised, largest, nearest_scale, over, straight
@@ -132,7 +132,8 @@ class PowerOfTwo(Quantised):
             return torch.where(self._is_zero(k, number), 0.0, value)
 
         steps = range(3 if self.widths[k] <= _FEW else 1)
-        powers = [torch.where(most > 0, two_to(round_log2(most) - step), 0.0) for step in steps]
+        power = round_log2(most).clamp_max(most_exponent(latent.dtype))
+        powers = [torch.where(most > 0, two_to(power - step), 0.0) for step in steps]
         return nearest_scale(latent, axes, powers, rounded)
 
     def _is_zero(self, k: int, number: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.codes import Coded
 from edgenet.structured.families import Structure, family, name_of, named, structure
-from edgenet.structured.given import checked
+from edgenet.structured.given import checked, is_whole
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.substituted import prepare, substituted
 
@@ -37,7 +37,7 @@ class Quantised(StructuredMatrix):
             matrix, a term of a Kronecker sum); "none", where a family has it, for no scale.
 
     Raises:
-        PlanError: if the base is quantised already, lazy or complex.
+        PlanError: if the base is quantised already, wholly or in part, is lazy or complex, or has one parameter twice.
         RankError: if the bits are none that the family has.
     """
 
@@ -50,28 +50,33 @@ class Quantised(StructuredMatrix):
     def __init__(self, base: StructuredMatrix, bits: int | Sequence[int] = 8, per: str = "tensor") -> None:
         super().__init__()
         kind = type(self).__name__
-        if isinstance(base, Quantised | Coded) or base.is_lazy or any(p.is_complex() for p in base.parameters()):
+        quantised = any(isinstance(part, Quantised | Coded) for part in base.modules())
+        if quantised or base.is_lazy or any(p.is_complex() for p in base.parameters()):
             raise PlanError(
-                f"a {kind} holds a structured matrix of real numbers that has a size and is not quantised yet, got "
-                f"{base!r}."
+                f"a {kind} holds a structured matrix of real numbers that has a size and is not quantised yet, in no "
+                f"part of it, got {base!r}."
             )
         if per not in type(self).scales:
             raise PlanError(f"{kind} has a scale per {' or '.join(map(repr, type(self).scales))}, got {per!r}.")
         self.base = base.pack()
         self.per = per
-        self.names = tuple(name for name, _ in self.base.named_parameters())
+        self.names = tuple(name for name, _ in self.base.named_parameters(remove_duplicate=False))
+        if len(self.names) > len(list(self.base.parameters())):
+            raise PlanError(
+                f"a {kind} rounds every parameter by itself, and parts of this {type(base).__name__} share some: "
+                f"quantise each part, or give each parameters of its own."
+            )
         self.widths = self._checked_widths(bits)
 
     def _checked_widths(self, bits: int | Sequence[int]) -> tuple[int, ...]:
         least, most = self.widest
         each = list(bits) if isinstance(bits, Sequence) and not isinstance(bits, str) else [bits] * len(self.names)
-        whole = all(isinstance(width, int) and not isinstance(width, bool) for width in each)
-        if len(each) != len(self.names) or not whole or not all(least <= width <= most for width in each):
+        if len(each) != len(self.names) or not all(is_whole(width) and least <= width <= most for width in each):
             raise RankError(
                 f"{type(self).__name__} has codes of {least} to {most} bits, one number for all or one for each of "
                 f"{', '.join(self.names)}; got {bits!r}."
             )
-        return tuple(each)
+        return tuple(map(int, each))
 
     # ---------------------------------------------------------------- what a family is
     @abstractmethod

@@ -8,13 +8,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.errors import RankError, ShapeError
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.families import Structure, family, name_of, structure
+from edgenet.structured.families import Structure, family, name_of, named, structure
 from edgenet.structured.given import checked, clipped
 from edgenet.structured.read import read
 
 _BASE = {"structure": "kronecker"}
+_WHAT = "stacked matrices"
 
 
 class Stacked(StructuredMatrix):
@@ -58,8 +59,7 @@ class Stacked(StructuredMatrix):
             PlanError: if ``base`` names no structure.
         """
         weight = checked(weight)
-        makers = [make if callable(make) else structure(*_named(make)[:1], **_named(make)[1])
-                  for make in _each(base, _count(weight.shape[0], parts))]  # fmt: skip
+        makers = [_maker(make) for make in _each(base, _count(weight.shape[0], parts))]
         rows = weight.tensor_split(len(makers))
         return cls([make(part) for make, part in zip(makers, rows, strict=True)])
 
@@ -69,7 +69,7 @@ class Stacked(StructuredMatrix):
         count = _count(m, config.get("parts", 2))
         made = []
         for number, base in enumerate(_each(config.get("base", _BASE), count)):
-            name, options = _named(base)
+            name, options = named(base, _WHAT)
             rows = m // count + (number < m % count)
             made.append(family(name).from_config({"shape": [rows, n], **options}))
         return cls(made)
@@ -116,8 +116,8 @@ def _each(base: Any, count: int) -> list[Any]:
     return each
 
 
-def _named(base: Any) -> tuple[str, dict[str, Any]]:
-    options = dict(base) if isinstance(base, Mapping) else {}
-    if "structure" not in options:
-        raise PlanError(f"the base of stacked matrices is {{'structure': name, **options}}, got {base!r}.")
-    return options.pop("structure"), options
+def _maker(base: Mapping[str, Any] | Structure) -> Structure:
+    if callable(base):
+        return base
+    name, options = named(base, _WHAT)
+    return structure(name, **options)

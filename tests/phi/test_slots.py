@@ -12,7 +12,7 @@ from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, specializations
 from edgenet.nn.taps import Jacobi, NodeVarying
 from edgenet.phi import EdgeMatrix, EdgeVarying
-from edgenet.structured import STRUCTURES, Dense, LowRank, TensorTrain, family, structure
+from edgenet.structured import STRUCTURES, Dense, LowRank, Quantised, TensorTrain, family, structure
 from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
@@ -29,6 +29,12 @@ MAKE = {
     "sparse": {"density": 0.5},
     "csr": {"density": 0.5},
     "doped": {"base": {"structure": "low_rank", "rank": 1}, "density": 0.2},
+    "stacked": {"base": {"structure": "low_rank", "rank": 2}},
+    "uniform": {"bits": 4, "per": "row"},
+    "fixed_point": {"base": {"structure": "low_rank", "rank": 2}},
+    "power_of_two": {"form": "sign_shift"},
+    "binary": {},
+    "coded": {},
 }
 ALL = pytest.mark.parametrize("name", MAKE)
 
@@ -250,6 +256,24 @@ def test_a_layer_with_a_tensor_train_of_edges_trains():
         losses[-1].backward()
         optimizer.step()
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    "short",
+    [
+        {"structure": "dense", "bits": 4, "per": "row"},
+        {"structure": "low_rank", "rank": 1, "quantiser": "binary"},
+        {"structure": "doped", "base": {"structure": "low_rank", "rank": 1, "bits": 8}, "density": 0.2},
+    ],
+    ids=str,
+)
+def test_a_table_takes_bits_as_plans_do(short):
+    conv = EdgeNetConv(5, 3, 2, 2, "edge_varying", structure=short).bind(GRAPH)
+    quantised = [part for part in conv.phi.edge_table.modules() if isinstance(part, Quantised)]
+    assert len(quantised) == 1 and quantised[0].to_dense().unique().numel() <= 256
+    x = torch.randn(13, 5)
+    conv(x, GRAPH).square().sum().backward()
+    assert all(p.grad is not None for p in conv.phi.edge_table.parameters())
 
 
 def test_matrices_put_into_a_slot_before_binding_stay():

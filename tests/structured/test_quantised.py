@@ -1,5 +1,7 @@
 """Quantisers over any structure: their levels, their gradients, and what they take on disk."""
 
+import copy
+import json
 import struct
 from functools import partial
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune, spectral_norm, weight_norm
 
 from edgenet.compress import Plan, compress_, report
 from edgenet.errors import PlanError, RankError, ShapeError
@@ -20,10 +23,12 @@ from edgenet.structured import (
     Kronecker,
     LowRank,
     PowerOfTwo,
+    Stacked,
     Uniform,
     structure,
 )
 from edgenet.structured.codes import from_bytes, to_bytes
+from edgenet.structured.families import project
 
 KRONECKER = {"structure": "kronecker", "factor": (8, 8)}
 
@@ -95,6 +100,18 @@ def test_a_matrix_or_a_row_of_zeros_stays_one(make):
     assert (signs.to_dense()[1] == 0).all()  # where 0 has a code no scale is needed
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("make", [Uniform, FixedPoint, PowerOfTwo, partial(PowerOfTwo, form="sign_shift"), Binary])
+def test_the_largest_numbers_of_a_dtype_stay_finite(make, dtype):
+    weight = torch.full((2, 3), torch.finfo(dtype).max, dtype=dtype)
+    matrix = make(Dense(weight))
+    with torch.no_grad():
+        matrix.settle_()
+    dense = matrix.to_dense()
+    assert dense.isfinite().all() and (dense > 0.45 * weight).all()
+    exactly(matrix.pack().to_dense(), dense)
+
+
 # --- fixed point ------------------------------------------------------------------------------------------------------
 def test_fixed_point_is_that_of_the_oracle(oracle_root):
     stored = np.load(oracle_root / "compression" / "fixed16.npz")
@@ -110,6 +127,14 @@ def test_by_default_the_largest_number_just_fits(bits):
         weight = row(most, -most / 3)
         _, scale = FixedPoint(Dense(weight), bits).encoded()[0]
         assert float(scale) / 2 <= most <= float(scale) and float(scale.log2()).is_integer()
+
+
+@pytest.mark.parametrize("fraction_bits", [-2, 25, 64])
+def test_fixed_point_numbers_that_a_dtype_does_not_have_are_refused(fraction_bits):
+    weight = torch.randn(2, 3, dtype=torch.float16)
+    with pytest.raises(RankError, match=f"16 bits, {fraction_bits} of them behind the point, are no torch.float16"):
+        FixedPoint.from_dense(weight, fraction_bits=fraction_bits).to_dense()
+    assert FixedPoint.from_dense(weight, fraction_bits=12).to_dense().isfinite().all()
 
 
 # --- powers of two ----------------------------------------------------------------------------------------------------
@@ -201,6 +226,16 @@ def test_stochastic_signs_have_the_hard_sigmoid_as_their_mean_and_are_signs_in_e
     exactly(matrix.train().pack().to_dense(), matrix.eval().to_dense())
 
 
+def test_what_is_drawn_in_training_is_projected_and_reported_as_it_is_at_rest():
+    weight, make = torch.randn(8, 9), partial(Binary.from_dense, stochastic=True)
+    at_rest = make(weight).pack().to_dense()
+    exactly(project(weight, make), at_rest.detach())
+    layer = nn.Linear(9, 8)
+    layer.weight = nn.Parameter(weight.clone())
+    error = compress_(nn.Sequential(layer), {"0": make}).rows[0].error
+    assert error == pytest.approx(((weight - at_rest).norm() / weight.norm()).item())
+
+
 def test_binary_latents_without_a_scale_start_between_minus_one_and_one():
     latents = Binary.random((30, 40), std=1e-3, per="none").base.weight
     assert 0.9 < latents.abs().max() <= 1
@@ -257,6 +292,25 @@ def test_packed_and_trained_forms_are_one_to_the_last_bit_in_every_dtype(make, d
     exactly(matrix.pack().to_dense(), matrix.to_dense())
 
 
+@pytest.mark.parametrize("put_on", [partial(prune.l1_unstructured, amount=0.5), weight_norm, spectral_norm])
+def test_what_torch_computes_of_other_tensors_is_packed_as_it_is(put_on):
+    matrix = Uniform.from_dense(torch.randn(6, 5), bits=4).eval()
+    put_on(matrix.base, "weight")
+    packed = matrix.pack()
+    exactly(packed.to_dense(), matrix.to_dense())
+    assert sorted(packed.state_dict()) == ["codes_0", "scale_0"]
+    again = Coded.from_config(packed.config())
+    again.load_state_dict(packed.state_dict())
+    exactly(again.to_dense(), copy.deepcopy(packed).to_dense())
+
+
+def test_codes_that_are_no_bytes_are_not_loaded():
+    packed = Uniform.from_dense(torch.randn(3, 4)).pack()
+    state = packed.state_dict() | {"codes_0": torch.full((12,), 10**6)}
+    with pytest.raises(RuntimeError, match="codes are bytes"):
+        packed.load_state_dict(state, assign=True)
+
+
 # --- plans and files --------------------------------------------------------------------------------------------------
 PLANS = [
     {"structure": "kronecker", "factor": [8, 8], "bits": 8},
@@ -289,6 +343,25 @@ def test_a_plan_puts_a_quantiser_around_a_structure_and_files_hold_its_codes(spe
     assert report(again).total.bytes == table.total.bytes
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"structure": "doped", "base": {"structure": "low_rank", "rank": 2, "bits": 8}, "density": 0.02},
+        {"structure": "stacked", "parts": 2, "base": {"structure": "dense", "quantiser": "binary"}},
+        {"structure": "stacked", "base": {"structure": "stacked", "base": {"structure": "dense", "bits": 2}}},
+        {"structure": "stacked", "base": [{"structure": "dense", "bits": 2}, {"structure": "low_rank", "rank": 1}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_base_in_a_plan_may_have_bits_as_well(spec, tmp_path):
+    model = nn.Sequential(nn.Linear(24, 16)).eval()
+    compress_(model, {"0": spec})
+    assert any(isinstance(part, Uniform | Binary) for part in model.modules())
+    save_pretrained(model, tmp_path)
+    x = torch.randn(3, 24)
+    exactly(from_pretrained(tmp_path)(x), model(x))
+
+
 def test_a_plan_says_what_is_wrong():
     for spec, says in [
         ({"structure": "dense", "quantiser": "low_rank"}, "is no quantiser; there are uniform"),
@@ -317,7 +390,18 @@ def test_bits_out_of_range_are_refused(make, options):
         make.from_dense(torch.randn(3, 4), **options)
 
 
+def test_whole_numbers_of_numpy_are_bits():
+    one = FixedPoint.from_dense(torch.randn(3, 4), bits=np.int64(8), fraction_bits=np.int32(6))
+    two = Uniform.from_dense(torch.randn(3, 4), bits=[np.uint8(4)])
+    assert json.loads(json.dumps(one.config()))["fraction_bits"] == 6 and json.dumps(two.config()["bits"]) == "4"
+
+
 def test_what_cannot_be_quantised_is_refused():
+    part = LowRank.random((3, 4), rank=1)
+    with pytest.raises(PlanError, match="parts of this Stacked share some"):
+        Uniform(Stacked([part, part]))
+    with pytest.raises(PlanError, match="in no part of it"):
+        Uniform(Stacked([part, Binary.random((3, 4))]))
     with pytest.raises(PlanError, match="not quantised yet"):
         Uniform(Binary.random((3, 4)))
     with pytest.raises(PlanError, match="not quantised yet"):
