@@ -291,10 +291,11 @@ class StructuredConv(nn.Module):
         one = () if self.dims == 2 else (1,)
         windows = F.unfold(x, (*one, *self.kernel_size), (*one, *self.dilation), 0, (*one, *self.stride))
         y = matrix(windows.mT).mT  # (batch groups, out, positions)
+        rows = y.shape[1]
         if groups > 1:
             own = torch.arange(groups, device=y.device)
-            y = y.reshape(batch, groups, groups, -1, y.shape[-1])[:, own, own]
-        return y.reshape(batch, -1 if batch else self.out_channels, *size)
+            y = y.reshape(batch, groups, groups, rows // groups, y.shape[-1])[:, own, own]
+        return y.reshape(batch, rows, *size)
 
     def _size(self, x: Tensor, padding: tuple[int, ...]) -> list[int]:
         """Of the output."""

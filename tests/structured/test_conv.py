@@ -161,6 +161,15 @@ def test_a_signal_may_lack_a_batch_or_images(name):
             assert new(torch.randn(0, 4, 8, 7)).shape == (0, 6, 8, 7)
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_groups_may_lack_images(name):
+    conv = nn.Conv2d(8, 12, 3, padding=1, groups=2)
+    new = structured_conv(conv, Stacked.from_dense(conv.weight.detach().flatten(1), 2, KERNELS[name]))
+    for mode, x in itertools.product((True, False), (torch.randn(0, 8, 8, 7), torch.randn(3, 8, 8, 7))):
+        assert new.train(mode)(x).shape == (len(x), 12, 8, 7)
+        assert new._by_windows(new.weight, x, (1, 1), 2).shape == (len(x), 12, 8, 7)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["low_rank", "kronecker", "tensor_train"])
 def test_dtypes_stay(name, dtype):
