@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -16,33 +15,13 @@ from edgenet.errors import ConfigError, ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.contraction import CHUNK_BYTES
-from edgenet.structured.convs import Convolve, Convs
+from edgenet.structured.convs import Convolve
 from edgenet.structured.parameters import parameter
-from edgenet.structured.routes import BYTES, CALL, FLOPS, product_seconds
 from edgenet.structured.stacked import Stacked
+from edgenet.structured.ways import Way, cheapest, traced
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
-_SLOWER = 4  # times: a family's product beside a large dense one, for the same multiply-adds
 Sizes = int | Sequence[int]
-
-
-@dataclass(frozen=True)
-class Way:
-    """How one kernel is convolved with.
-
-    Attributes:
-        convs: two convolutions; None for one by the dense kernel, or for a product with every window.
-        places_first: of two convolutions, the one that reads places comes first.
-        windows: multiply every window.
-        multiply_adds: of one position of the output.
-        seconds: what the cost model expects.
-    """
-
-    convs: Convs | None
-    places_first: bool
-    windows: bool
-    multiply_adds: int
-    seconds: float
 
 
 class StructuredConv(nn.Module):
@@ -119,6 +98,11 @@ class StructuredConv(nn.Module):
         """T, of the kernel."""
         return math.prod(self.kernel_size)
 
+    @property
+    def _thins(self) -> int:
+        """Positions of the input for one of the output."""
+        return math.prod(self.stride)
+
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in, *places) or (in, *places) -> (batch, out, *places) or (out, *places).
 
@@ -146,7 +130,7 @@ class StructuredConv(nn.Module):
         """Multiply-adds of so many positions of the output, all groups together, in the way that is taken for them."""
         if not self._splits():
             return positions * math.prod(self.weight.shape)
-        ways = [self._way(part, positions, not self.training) for part in self._matrices()]
+        ways = [cheapest(part, self.places, self._thins, positions, not self.training) for part in self._matrices()]
         return positions * sum(way.multiply_adds for way in ways)
 
     def arguments(self) -> dict[str, Any]:
@@ -174,7 +158,7 @@ class StructuredConv(nn.Module):
         ends = [size for pair in zip(reversed(before), reversed(after), strict=True) for size in pair]
         return F.pad(x, ends, "constant" if self.padding_mode == "zeros" else self.padding_mode), (0,) * self.dims
 
-    # ---------------------------------------------------------------- the choice of a way
+    # ---------------------------------------------------------------- groups
     def _is_split(self, weight: Stacked) -> bool:
         return _rows(weight) == [weight.shape[0] // self.groups] * self.groups
 
@@ -187,54 +171,17 @@ class StructuredConv(nn.Module):
         weight = self.weight
         return list(weight.parts) if isinstance(weight, Stacked) and self.groups > 1 else [weight]
 
-    def _way(self, matrix: StructuredMatrix, positions: int, kept: bool) -> Way:
-        return min(self._ways(matrix, positions, kept), key=lambda way: way.seconds)
-
-    def _traced_way(self, matrix: StructuredMatrix) -> Way:
-        """One trace serves every batch, and cannot ask the cost model: the way of the fewest multiply-adds."""
-        (m, n), stride = matrix.shape, math.prod(self.stride)
-        best = Way(None, False, False, m * n, 0.0)
-        for convs in [] if matrix.is_dense else matrix.as_convs(self.places):
-            for first in (True, False):
-                count = convs.multiply_adds(first, self.places, stride)
-                if count < best.multiply_adds:
-                    best = Way(convs, first, False, count, 0.0)
-        return best
-
-    def _ways(self, matrix: StructuredMatrix, positions: int, kept: bool) -> Iterator[Way]:
-        """Every way to convolve with the matrix of a group.
-
-        Args:
-            positions: of the output, of all images together.
-            kept: whether the dense kernel is at hand.
-        """
-        (m, n), stride = matrix.shape, math.prod(self.stride)
-        positions = max(1, positions)
-        pairs = [] if matrix.is_dense else matrix.as_convs(self.places)
-        terms = min((convs.terms for convs in pairs), default=1)
-        build = 0.0 if kept or matrix.is_dense else 2 * terms * m * n / FLOPS + 48 * m * n / BYTES + 3 * CALL
-        yield Way(None, False, False, m * n, build + product_seconds(m, positions, n))
-        if matrix.is_dense:
-            return
-        for convs in pairs:
-            for first in (True, False):
-                seconds = convs.seconds(first, self.places, stride, positions, not kept)
-                yield Way(convs, first, False, convs.multiply_adds(first, self.places, stride), seconds)
-        own = matrix.multiply_adds(1)
-        gather = (8 * n + 16 * m) * positions / BYTES + 4 * CALL
-        yield Way(None, False, True, own, gather + _SLOWER * 2 * own * positions / FLOPS)
-
     # ---------------------------------------------------------------- convolving
     def _convolved(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
         kernels = self._matrices()
         if not self._splits():
             return self._by_dense(self.weight, x, padding, self.groups)
         if torch.compiler.is_compiling():
-            ways = [self._traced_way(kernel) for kernel in kernels]
+            ways = [traced(kernel, self.places, self._thins) for kernel in kernels]
         else:
             positions = x.shape[0] * math.prod(self._size(x, padding))
             kept = not self.training and not torch.is_grad_enabled()
-            ways = [self._way(kernel, positions, kept) for kernel in kernels]
+            ways = [cheapest(kernel, self.places, self._thins, positions, kept) for kernel in kernels]
         if len(ways) > 1 and all(way.convs is None and not way.windows for way in ways):
             return self._by_dense(self.weight, x, padding, self.groups)  # one convolution for all groups
         parts = [x] if len(kernels) == 1 else x.chunk(len(kernels), 1)
@@ -261,7 +208,7 @@ class StructuredConv(nn.Module):
         gradient keeps it."""
         if way.convs is None or not backend.eager() or torch.is_grad_enabled() or not x.is_cpu:
             return piece(x)
-        each = way.convs.between(way.places_first, self.places, math.prod(self.stride)) * x.element_size()
+        each = way.convs.between(way.places_first, self.places, self._thins) * x.element_size()
         step = max(1, CHUNK_BYTES // max(1, each * math.prod(self._size(x, padding))))
         if len(x) <= 2 * step:
             return piece(x)

@@ -19,6 +19,7 @@ from edgenet.structured import (
     structure,
     structured_conv,
 )
+from edgenet.structured.ways import ways
 
 TT = {"out_modes": (2, 3, 1), "in_modes": (2, 2, 9), "rank": 3}
 # of a (6, 4 x 9) kernel
@@ -91,7 +92,7 @@ def test_every_way_to_convolve_gives_the_same(kernel):
     want = F.conv2d(x, new.weight.to_dense().reshape(conv.weight.shape), stride=2, padding=1)
     direction = torch.randn_like(want)
     gradients = torch.autograd.grad(want, tensors, direction)
-    for way in new._ways(new.weight, 100, True):
+    for way in ways(new.weight, 9, 2, 100, True):
         got = new._by_way(way, new.weight, x, (1, 1))
         near(got, want)
         for one, other in zip(torch.autograd.grad(got, tensors, direction), gradients, strict=True):
@@ -186,7 +187,7 @@ def test_a_signal_in_channels_last_is_read_right():
     for name in ("low_rank", "kronecker", "block_circulant"):
         new = structured_conv(conv, KERNELS[name](conv.weight.detach().flatten(1)))
         x = torch.randn(2, 4, 5, 6)
-        for way in new._ways(new.weight, 10, True):
+        for way in ways(new.weight, 9, 1, 10, True):
             got = new._by_way(way, new.weight, x.to(memory_format=torch.channels_last), (1, 1))
             near(got, new._by_way(way, new.weight, x, (1, 1)))
 
@@ -210,13 +211,13 @@ def test_what_is_kept_follows_the_numbers():
         x = torch.randn(1, 4, 6, 6)
         with torch.no_grad():
             new(x)
-            ways = list(new._ways(new.weight, 100, True))
-            for way in ways:
+            every = list(ways(new.weight, 9, 1, 100, True))
+            for way in every:
                 new._by_way(way, new.weight, x, (0, 0))
             next(new.weight.parameters()).mul_(2)
             want = F.conv2d(x, new.weight.to_dense().reshape(6, 4, 3, 3))
             near(new(x), want)
-            for way in ways:
+            for way in every:
                 near(new._by_way(way, new.weight, x, (0, 0)), want)
 
 
@@ -267,6 +268,15 @@ def test_multiply_adds_are_those_of_the_way_that_is_taken():
     assert dense.multiply_adds(196) == 196 * 256 * 2304
     low = StructuredConv2d(LowRank(torch.zeros(256, 20), torch.zeros(20, 2304)), 3, padding=1)
     assert low.multiply_adds(196) == 196 * 20 * (256 + 2304)
+
+
+def test_windows_of_large_images_are_never_laid_out():
+    """They are as many times the image as the kernel has places: gigabytes, and slower than the dense kernel."""
+    new = StructuredConv2d(structure("csr", density=0.02)(torch.randn(256, 2304)), 3, padding=1).eval()
+    dense = 256 * 2304
+    assert new.multiply_adds(7 * 7) < 7 * 7 * dense / 2  # of few positions they pay
+    for positions in (32 * 14 * 14, 512 * 512):
+        assert new.multiply_adds(positions) == positions * dense
 
 
 def test_the_counts_of_both_orders_by_hand():
@@ -328,5 +338,5 @@ def test_large_batches_go_image_by_image(name, monkeypatch):
     new = structured_conv(conv, KERNELS[name](conv.weight.detach().flatten(1))).eval()
     x = torch.randn(5, 4, 6, 6)
     with torch.no_grad():
-        for way in new._ways(new.weight, 100, True):
+        for way in ways(new.weight, 9, 2, 100, True):
             near(new._by_way(way, new.weight, x, (1, 1)) + conv.bias[:, None, None], dense_of(conv, new)(x))
