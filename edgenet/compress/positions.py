@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from edgenet.structured import StructuredConv
@@ -24,9 +24,10 @@ def positions(model: nn.Module, inputs: Any) -> Positions:
     """
     found: Positions = Counter()
 
-    def count(module: nn.Module, given: Any, output: Tensor) -> None:
-        dims = len(module.kernel_size)
-        found[module] += output.shape[-dims:].numel()
+    def count(module: nn.Module, given: Any, output: Any) -> None:
+        while isinstance(output, tuple | list):  # a subclass may give more; what is convolved comes first
+            output = output[0]
+        found[module] += output.shape[-len(module.kernel_size) :].numel()
 
     modes = {module: module.training for module in model.modules()}
     handles = [module.register_forward_hook(count) for module in modes if convolves(module)]

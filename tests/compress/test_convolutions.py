@@ -188,3 +188,20 @@ def test_reports_of_inputs_count_every_position_of_an_image():
     assert rows["9.weight"].multiply_adds == 16 * 5
     assert [module.training for module in model.modules() if "Bridge" not in type(module).__name__][:3] == modes[:3]
     assert not model[0]._forward_hooks
+
+
+def test_convolutions_that_give_more_than_their_signal_are_counted():
+    class Masked(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x), x > 0
+
+    class First(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = Masked(3, 8, 3)
+
+        def forward(self, x):
+            return self.conv(x)[0]
+
+    (row,) = report(First(), inputs=torch.randn(2, 3, 9, 8)).rows
+    assert row.multiply_adds == 7 * 6 * 8 * 27
