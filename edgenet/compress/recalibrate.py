@@ -25,7 +25,8 @@ def recalibrate_(
 
     The model runs in ``eval`` mode, with its batch norms alone in ``train`` mode; they keep the plain mean of what the
     batches have (a cumulative average, every batch counted alike), whatever their momentum. Modes and momenta are
-    as before afterwards. A batch norm that no batch reaches keeps its statistics.
+    as before afterwards. A batch norm that no batch reaches keeps its statistics, and so do norms of other kinds
+    (``nn.InstanceNorm2d(..., track_running_stats=True)``).
 
     Args:
         model: any module.

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import PlanError
+from edgenet.shortcuts import untouched
 from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.convs import Convs, relayed
 from edgenet.structured.csr import Csr, misfit
 from edgenet.structured.families import STRUCTURES, family, name_of
 from edgenet.structured.inference_cache import InferenceCache
@@ -79,6 +81,10 @@ class Coded(StructuredMatrix):
 
     def rows(self, index: Tensor) -> Tensor:
         return read_rows(self.decoded(), index)
+
+    def as_convs(self, places: int) -> list[Convs]:
+        base = self._make[0].base
+        return relayed(base, self.decoded, places) if untouched(base) else []  # it is no part, which callers look at
 
     def multiply_adds(self, batch: int = 1) -> int:
         return self._make[0].multiply_adds(batch)

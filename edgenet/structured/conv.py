@@ -197,7 +197,7 @@ class StructuredConv(nn.Module):
         a, b = matrix.cache.get(
             matrix,
             ("convs", convs.key, first, self.kernel_size),
-            tuple(matrix.parameters()),
+            (*matrix.parameters(), *matrix.buffers()),
             lambda: convs.factors(first, self.kernel_size),
         )
         y = self._in_pieces(x, way, padding, lambda piece: convs.apply(piece, first, a, b, self._convolve(padding, 1)))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -107,3 +109,24 @@ class Convs:
             products *= _GRADIENT
         large = trains and between > RESIDENT
         return products + 4 * between * (3 / _FRESH if large else 2 / BYTES) + 4 * CALL
+
+
+class Convolving(Protocol):
+    """What can say how to convolve by it."""
+
+    def as_convs(self, places: int) -> list[Convs]: ...
+
+
+def relayed(base: Convolving, now: Callable[[], Convolving], places: int) -> list[Convs]:
+    """The convolutions of a matrix of which only the numbers are others, made when they are asked for.
+
+    Args:
+        base: of the same make.
+        now: makes the one with the numbers that count.
+        places: of the kernel.
+    """
+
+    def sides(number: int) -> tuple[Tensor, Tensor]:
+        return now().as_convs(places)[number].sides()
+
+    return [replace(convs, sides=partial(sides, number)) for number, convs in enumerate(base.as_convs(places))]

@@ -35,6 +35,8 @@ KERNELS = {
     "csr": structure("csr", density=0.3),
     "doped": structure("doped", base={"structure": "low_rank", "rank": 1}, density=0.1),
     "hashed": structure("hashed", parameters=100),
+    "low_rank of bytes": structure("uniform", base={"structure": "low_rank", "rank": 3}),
+    "tensor_train of signs": structure("binary", base={"structure": "tensor_train", **TT}),
 }
 OPTIONS = {
     "plain": {},
@@ -340,3 +342,28 @@ def test_large_batches_go_image_by_image(name, monkeypatch):
     with torch.no_grad():
         for way in ways(new.weight, 9, 2, 100, True):
             near(new._by_way(way, new.weight, x, (1, 1)) + conv.bias[:, None, None], dense_of(conv, new)(x))
+
+
+@pytest.mark.parametrize("quantiser", ["uniform", "power_of_two"])
+def test_quantised_factors_convolve_twice_by_their_values(quantiser):
+    low = structure(quantiser, base={"structure": "low_rank", "rank": 4}, bits=4)
+    new = StructuredConv2d(low(torch.randn(64, 576)), 3, padding=1).eval()
+    assert new.multiply_adds(20_000) == 20_000 * 4 * (64 + 576)
+    x = torch.randn(2, 64, 14, 14)
+    packed = StructuredConv2d(new.weight.pack(), 3, padding=1).eval()
+    assert packed.multiply_adds(20_000) == new.multiply_adds(20_000)
+    with torch.no_grad():
+        for conv in (new, packed):
+            near(conv(x), F.conv2d(x, new.weight.to_dense().reshape(64, 64, 3, 3), padding=1))
+        packed.weight.codes_0.copy_(packed.weight.codes_0.flip(0))  # codes are buffers, and what is kept follows them
+        near(packed(x), F.conv2d(x, packed.weight.to_dense().reshape(64, 64, 3, 3), padding=1))
+
+
+def test_hooks_on_the_base_of_a_quantised_matrix_count():
+    matrix = structure("uniform", base={"structure": "low_rank", "rank": 4})(torch.randn(64, 576))
+    new, x = StructuredConv2d(matrix, 3).eval(), torch.randn(2, 64, 14, 14)
+    with torch.no_grad():
+        want = 2 * new(x)
+        new.weight.base.register_forward_hook(lambda module, inputs, output: 2 * output)
+        near(new(x), want)
+        near(StructuredConv2d(new.weight.pack(), 3).eval()(x), want)
