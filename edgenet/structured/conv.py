@@ -127,10 +127,14 @@ class StructuredConv(nn.Module):
         return y if x.dim() == self.dims + 2 else y.squeeze(0)
 
     def multiply_adds(self, positions: int = 1) -> int:
-        """Multiply-adds of so many positions of the output, all groups together, in the way that is taken for them."""
+        """Multiply-adds of so many positions of one image of the output, all groups together, in the way that is taken
+        for them."""
         if not self._splits():
             return positions * math.prod(self.weight.shape)
-        ways = [cheapest(part, self.places, self._thins, positions, not self.training) for part in self._matrices()]
+        ways = [
+            cheapest(part, self.places, self._thins, positions, positions, not self.training)
+            for part in self._matrices()
+        ]
         return positions * sum(way.multiply_adds for way in ways)
 
     def arguments(self) -> dict[str, Any]:
@@ -179,9 +183,9 @@ class StructuredConv(nn.Module):
         if torch.compiler.is_compiling():
             ways = [traced(kernel, self.places, self._thins) for kernel in kernels]
         else:
-            positions = x.shape[0] * math.prod(self._size(x, padding))
+            image = math.prod(self._size(x, padding))
             kept = not self.training and not torch.is_grad_enabled()
-            ways = [cheapest(kernel, self.places, self._thins, positions, kept) for kernel in kernels]
+            ways = [cheapest(kernel, self.places, self._thins, len(x) * image, image, kept) for kernel in kernels]
         if len(ways) > 1 and all(way.convs is None and not way.windows for way in ways):
             return self._by_dense(self.weight, x, padding, self.groups)  # one convolution for all groups
         parts = [x] if len(kernels) == 1 else x.chunk(len(kernels), 1)

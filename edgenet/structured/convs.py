@@ -92,11 +92,12 @@ class Convs:
         (m1, n1), (m2, n2), r = self.outer, self.inner, self.terms
         return n1 * r * m2 if places_first else stride * m1 * r * (n2 // places)
 
-    def seconds(self, places_first: bool, places: int, stride: int, positions: int, trains: bool) -> float:
+    def seconds(self, places_first: bool, places: int, stride: int, positions: int, held: int, trains: bool) -> float:
         """What the cost model expects for so many positions of the output, of all images together.
 
         Args:
-            trains: whether what is between is held for a gradient, all at once, and has one.
+            held: positions for which what is between is held at once.
+            trains: whether it has a gradient.
         """
         (m1, n1), (m2, n2), r = self.outer, self.inner, self.terms
         between = self.between(places_first, places, stride) * positions
@@ -107,8 +108,8 @@ class Convs:
             products = product_seconds(m1 * r, width, n1) + product_seconds(m2, m1 * positions, r * n2)
         if trains and n1 > 1:
             products *= _GRADIENT
-        large = trains and between > RESIDENT
-        return products + 4 * between * (3 / _FRESH if large else 2 / BYTES) + 4 * CALL
+        fresh = self.between(places_first, places, stride) * held > RESIDENT
+        return products + 4 * between * ((3 if trains else 2) / (_FRESH if fresh else BYTES)) + 4 * CALL
 
 
 class Convolving(Protocol):

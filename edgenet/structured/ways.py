@@ -32,9 +32,9 @@ class Way:
     seconds: float
 
 
-def cheapest(matrix: StructuredMatrix, places: int, stride: int, positions: int, kept: bool) -> Way:
+def cheapest(matrix: StructuredMatrix, places: int, stride: int, positions: int, image: int, kept: bool) -> Way:
     """The way of the fewest seconds; arguments of ``ways``."""
-    return min(ways(matrix, places, stride, positions, kept), key=lambda way: way.seconds)
+    return min(ways(matrix, places, stride, positions, image, kept), key=lambda way: way.seconds)
 
 
 def traced(matrix: StructuredMatrix, places: int, stride: int) -> Way:
@@ -49,14 +49,15 @@ def traced(matrix: StructuredMatrix, places: int, stride: int) -> Way:
     return best
 
 
-def ways(matrix: StructuredMatrix, places: int, stride: int, positions: int, kept: bool) -> Iterator[Way]:
+def ways(matrix: StructuredMatrix, places: int, stride: int, positions: int, image: int, kept: bool) -> Iterator[Way]:
     """Every way to convolve with the matrix of a group.
 
     Args:
         places: of the kernel.
         stride: positions of the input for one of the output.
         positions: of the output, of all images together.
-        kept: whether the dense kernel is at hand.
+        image: of the output, of one image; fewer are never convolved with at once.
+        kept: whether there is no gradient, so that the dense kernel is at hand, and images come a few at a time.
     """
     m, n = matrix.shape
     positions = max(1, positions)
@@ -66,7 +67,7 @@ def ways(matrix: StructuredMatrix, places: int, stride: int, positions: int, kep
     yield Way(None, False, False, m * n, build + product_seconds(m, positions, n))
     for convs in pairs:
         for first in (True, False):
-            seconds = convs.seconds(first, places, stride, positions, not kept)
+            seconds = convs.seconds(first, places, stride, positions, image if kept else positions, not kept)
             yield Way(convs, first, False, convs.multiply_adds(first, places, stride), seconds)
     # more windows than caches hold are slower than anything, and of large images they are gigabytes
     if not matrix.is_dense and n * positions <= RESIDENT:

@@ -19,7 +19,7 @@ from edgenet.structured import (
     structure,
     structured_conv,
 )
-from edgenet.structured.ways import ways
+from edgenet.structured.ways import cheapest, ways
 
 TT = {"out_modes": (2, 3, 1), "in_modes": (2, 2, 9), "rank": 3}
 # of a (6, 4 x 9) kernel
@@ -94,7 +94,7 @@ def test_every_way_to_convolve_gives_the_same(kernel):
     want = F.conv2d(x, new.weight.to_dense().reshape(conv.weight.shape), stride=2, padding=1)
     direction = torch.randn_like(want)
     gradients = torch.autograd.grad(want, tensors, direction)
-    for way in ways(new.weight, 9, 2, 100, True):
+    for way in ways(new.weight, 9, 2, 100, 100, True):
         got = new._by_way(way, new.weight, x, (1, 1))
         near(got, want)
         for one, other in zip(torch.autograd.grad(got, tensors, direction), gradients, strict=True):
@@ -189,7 +189,7 @@ def test_a_signal_in_channels_last_is_read_right():
     for name in ("low_rank", "kronecker", "block_circulant"):
         new = structured_conv(conv, KERNELS[name](conv.weight.detach().flatten(1)))
         x = torch.randn(2, 4, 5, 6)
-        for way in ways(new.weight, 9, 1, 10, True):
+        for way in ways(new.weight, 9, 1, 10, 10, True):
             got = new._by_way(way, new.weight, x.to(memory_format=torch.channels_last), (1, 1))
             near(got, new._by_way(way, new.weight, x, (1, 1)))
 
@@ -213,7 +213,7 @@ def test_what_is_kept_follows_the_numbers():
         x = torch.randn(1, 4, 6, 6)
         with torch.no_grad():
             new(x)
-            every = list(ways(new.weight, 9, 1, 100, True))
+            every = list(ways(new.weight, 9, 1, 100, 100, True))
             for way in every:
                 new._by_way(way, new.weight, x, (0, 0))
             next(new.weight.parameters()).mul_(2)
@@ -281,6 +281,13 @@ def test_windows_of_large_images_are_never_laid_out():
         assert new.multiply_adds(positions) == positions * dense
 
 
+def test_what_is_between_two_convolutions_fits_caches():
+    """Of one large image it is several times the image: slower than the dense kernel, for all its multiply-adds."""
+    matrix = structure("kronecker", factor=(8, 8), terms=4)(torch.randn(64, 576))
+    assert cheapest(matrix, 9, 1, 512 * 512, 512 * 512, True).convs is None
+    assert cheapest(matrix, 9, 1, 512 * 512, 14 * 14, True).convs is not None  # many small ones come a few at a time
+
+
 def test_the_counts_of_both_orders_by_hand():
     """A (2, 5) and B (3, 2 x 9), one term, stride (2, 2), counted step by step."""
     (convs,) = structure("kronecker", factors=[(2, 5), (3, 18)])(torch.randn(6, 90)).as_convs(9)
@@ -340,7 +347,7 @@ def test_large_batches_go_image_by_image(name, monkeypatch):
     new = structured_conv(conv, KERNELS[name](conv.weight.detach().flatten(1))).eval()
     x = torch.randn(5, 4, 6, 6)
     with torch.no_grad():
-        for way in ways(new.weight, 9, 2, 100, True):
+        for way in ways(new.weight, 9, 2, 100, 100, True):
             near(new._by_way(way, new.weight, x, (1, 1)) + conv.bias[:, None, None], dense_of(conv, new)(x))
 
 
