@@ -19,7 +19,7 @@ _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the largest number, tha
 class Uniform(Quantised):
     """Every number is one of the levels -1, ..., -1/t, 0, 1/t, ..., 1 times a scale, with t = 2^(bits - 1) - 1.
 
-    The scale follows the latents: it is the largest magnitude; up to 4 bits the best of eight shares of that, by squared
+    The scale follows the latents: it is the largest magnitude; up to 4 bits the best of eight shares of it, by squared
     error, and larger numbers are cut off. Gradients pass straight through, cut off or not.
 
     Args:
