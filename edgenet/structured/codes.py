@@ -139,7 +139,8 @@ class Coded(StructuredMatrix):
                         return
         for k in range(len(self._make[0].names)):
             codes = state_dict.get(f"{prefix}codes_{k}")
-            if codes is not None and codes.dtype != torch.uint8:  # numbers that are no codes have no level
+            fits = codes is not None and codes.shape == getattr(self, f"codes_{k}").shape
+            if fits and codes.dtype != torch.uint8:  # numbers that are no codes have no level
                 args[-1].append(f"{prefix}codes_{k}: codes are bytes, torch.uint8, got {codes.dtype}.")
                 return
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -28,7 +28,9 @@ class FixedPoint(Quantised):
     Args:
         base: see ``Quantised``.
         bits: 2 to 16.
-        fraction_bits: f. Default: for every parameter the most with which its largest number fits.
+        fraction_bits: f, -64 to 64. Default: for every parameter the most with which its largest number fits; at the
+            end of a dtype's range it saturates. Numbers that the dtype of the latents does not have raise a RankError
+            when they are made.
     """
 
     widest: ClassVar[tuple[int, int]] = (2, 16)

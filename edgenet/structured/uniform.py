@@ -19,8 +19,8 @@ _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)  # of the largest number, tha
 class Uniform(Quantised):
     """Every number is one of the levels -1, ..., -1/t, 0, 1/t, ..., 1 times a scale, with t = 2^(bits - 1) - 1.
 
-    The scale follows the latents: it is the largest; up to 4 bits at the best of eight shares of
-    that, by squared error, and larger numbers are cut off. Gradients pass straight through, cut off or not.
+    The scale follows the latents: it is the largest magnitude; up to 4 bits the best of eight shares of it, by squared
+    error, and larger numbers are cut off. Gradients pass straight through, cut off or not.
 
     Args:
         half_step: put the levels half a step off zero, at +-1/2, +-3/2, ... steps. Then all 2^bits are used, which
@@ -44,7 +44,7 @@ class Uniform(Quantised):
         per: str = "tensor",
         half_step: bool = False,
     ) -> Self:
-        """A good member: the base is fitted, and its numbers are rounded. The nearest one where the base is dense.
+        """A good member: the base is fitted, and its numbers go to the nearest levels, at the scale that is said above.
 
         Args:
             weight: (m, n).
