@@ -67,7 +67,7 @@ def _rounded(name: str, m: int, n: int, options: dict) -> StructureCase:
     kind, base = STRUCTURES[name.split()[0]], options.get("base", {"structure": "dense"})
     dtypes = (torch.float32, torch.float64) if kind.rounds else StructureCase.dtypes
 
-    def build() -> StructuredMatrix:
+    def build():
         matrix = kind.random((m, n), 0.5, **options)
         with torch.no_grad():
             for latent in matrix.parameters():
