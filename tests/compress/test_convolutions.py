@@ -139,7 +139,7 @@ def test_a_search_for_time_runs_the_convolution(monkeypatch):
 
 def test_admm_pulls_a_grouped_kernel_group_by_group():
     model = network()
-    training = Training(model, torch.optim.SGD(model.parameters(), 0.01))
+    training = Training(model)
     rule = ADMM({r"3\.": LOW}, rho=1.0)
     rule.on_start(training)
     want = [LowRank.from_dense(part, 2).to_dense() for part in model[3].weight.detach().flatten(1).chunk(2)]
