@@ -38,7 +38,9 @@ def test_a_batch_is_normalised_by_powers_of_two_and_running_numbers_follow(kind,
     norm, x = filled(kind(3, momentum=0.25)), torch.randn(shape) * 3 + 1
     y = norm(x)
     for c in range(3):
-        want, mean, variance = channel_by_hand(x[:, c].flatten().tolist(), *(p[c].item() for p in norm.parameters()), 1e-5)
+        want, mean, variance = channel_by_hand(
+            x[:, c].flatten().tolist(), *(p[c].item() for p in norm.parameters()), 1e-5
+        )
         torch.testing.assert_close(y[:, c].flatten(), torch.tensor(want))
         count = x[:, c].numel()
         torch.testing.assert_close(norm.running_mean[c].item(), 0.25 * mean)

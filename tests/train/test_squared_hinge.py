@@ -12,7 +12,9 @@ HINGE = LOSSES["squared_hinge"]
 
 
 def by_hand(scores, sides):
-    terms = [max(0.0, 1 - t * s) ** 2 for row, own in zip(scores, sides, strict=True) for s, t in zip(row, own, strict=True)]
+    terms = [
+        max(0.0, 1 - t * s) ** 2 for row, own in zip(scores, sides, strict=True) for s, t in zip(row, own, strict=True)
+    ]
     return sum(terms) / len(terms)
 
 
