@@ -22,8 +22,8 @@ class BinaryRecipe(Recipe):
 
     A latent changes its sign after a way of its own size, so the rate has to fit that size. Without a scale
     (``per="none"``) latents fill [-1, 1] whatever the layer, and "glorot" multiplies the optimizer's rate by
-    1 / sqrt(1.5 / (fan in + fan out)), which for a convolution counts the places of the kernel: 25 for a layer of 784 to
-    128. Latents of matrices with a scale, which follows them, have the size of weights and keep the optimizer's rate.
+    1 / sqrt(1.5 / (fan in + fan out)), 25 for a layer of 784 to 128; a convolution counts the places of its kernel.
+    Latents of matrices with a scale, which follows them, have the size of weights and keep the optimizer's rate.
     The optimizer may be any that scales its steps, Adam say; with plain SGD little is learned.
 
     Batch norms before the signs of activations, ``edgenet.nn.Sign``, and loss="squared_hinge" or the cross-entropy

@@ -29,8 +29,9 @@ class Recipe(Callback):
         pattern: of the paths of the matrices (``fc.weight``), for ``re.match``; a tied one has several.
 
     Raises:
-        PlanError: if an argument is out of range, or the pattern no regular expression; in ``on_start``, if no matrix matches and no other callback
-            has yet to put structures in; in ``after_step``, if there is none and no other callback is going to.
+        PlanError: if an argument is out of range, or the pattern no regular expression; in ``on_start``, if no matrix
+            matches and no other callback has yet to put structures in; in ``after_step``, if there is none and no other
+            callback is going to.
     """
 
     family: ClassVar[type[Quantised]]

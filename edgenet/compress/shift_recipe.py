@@ -44,8 +44,8 @@ class ShiftRecipe(Recipe):
 
     def __init__(
         self,
-        shift: float = 0.05,
-        sign: float = 0.02,
+        shift: float = 0.1,
+        sign: float = 0.05,
         decay: float = 0.0,
         start: str = "keep",
         clip: bool = True,
