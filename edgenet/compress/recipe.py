@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from edgenet.compress.arguments import flag
 from edgenet.compress.callbacks import Callback, Training
+from edgenet.compress.matrices import checked_pattern, matching_matrices, others_settled
 from edgenet.compress.rates import Rates
 from edgenet.errors import PlanError
 from edgenet.structured.quantised import Quantised
@@ -41,11 +41,8 @@ class Recipe(Callback):
         self.kind = type(self).__name__
         if start not in self.starts:
             raise PlanError(f"{self.kind}: start is one of {', '.join(self.starts)}, got {start!r}.")
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError) as error:
-            raise PlanError(f"{self.kind}: the pattern {pattern!r} is no regular expression: {error}.") from error
-        self.start, self.clip, self.pattern = start, flag(self.kind, "clip", clip), pattern
+        self.start, self.clip = start, flag(self.kind, "clip", clip)
+        self.pattern = checked_pattern(self.kind, pattern)
         self._seed = 0  # of what is drawn
         self._begun: dict[int, Any] = {}  # by identity: the matrices that are looked after
         self._asked: set[int] = set()  # those whose rates the optimizer has
@@ -62,7 +59,7 @@ class Recipe(Callback):
         self._begun, self._asked = {}, set()
         if self.start == "uniform":
             self._seed = int(torch.randint(2**31, ()))
-        if self._all_there(training):
+        if others_settled(self, training):
             self._matched(training.model)
         self._begin(training)
 
@@ -80,7 +77,7 @@ class Recipe(Callback):
             )
 
     def after_step(self, training: Training) -> None:
-        if not self._begun and self._all_there(training):
+        if not self._begun and others_settled(self, training):
             self._matched(training.model)
         if self.clip:
             for matrix in self._begun.values():
@@ -93,12 +90,7 @@ class Recipe(Callback):
         """Go on from ``state_dict()``."""
         self._seed = int(state["seed"])
 
-    # ---------------------------------------------------------------- finding
-    def _all_there(self, training: Training) -> bool:
-        """Whether no other callback is to put structures in."""
-        others = (c for c in training.callbacks if c is not self and hasattr(c, "settled"))
-        return all(callback.settled(training) for callback in others)
-
+    # ---------------------------------------------------------------- the matrices
     def _begin(self, training: Training) -> None:
         found = self._found(training.model)
         for identity, (path, matrix) in found.items():
@@ -123,9 +115,7 @@ class Recipe(Callback):
             )
 
     def _found(self, model: nn.Module) -> dict[int, tuple[str, Any]]:
-        """The matrices that match, each once, with one of their paths."""
-        paths = model.named_modules(remove_duplicate=False)
-        return {id(m): (path, m) for path, m in paths if isinstance(m, self.family) and re.match(self.pattern, path)}
+        return matching_matrices(model, self.family, self.pattern)
 
 
 def uniform_(tensor: Tensor, low: float, high: float, random: torch.Generator) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from torch import nn
 
 from edgenet.compress.arguments import whole
 from edgenet.compress.callbacks import Callback, Training
+from edgenet.compress.matrices import checked_pattern, matching_matrices, others_settled
 from edgenet.errors import PlanError
 from edgenet.structured.density import number_of
 from edgenet.structured.sparse import Sparse
@@ -56,17 +55,12 @@ class Anneal(Callback):
         self.every = whole("Anneal", "every", every, 1)
         if start >= end:
             raise PlanError(f"Anneal: a schedule wants start < end, got {start} and {end}.")
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError) as error:
-            raise PlanError(f"Anneal: the pattern {pattern!r} is no regular expression: {error}.") from error
-        self.density, self.initial, self.pattern = density, initial, pattern
+        self.density, self.initial, self.pattern = density, initial, checked_pattern("Anneal", pattern)
         self._begun: dict[int, Sparse] = {}  # by identity: the matrices that follow the schedule
 
     def on_start(self, training: Training) -> None:
         self._begun = {}
-        others = (c for c in training.callbacks if c is not self and hasattr(c, "settled"))
-        if all(callback.settled(training) for callback in others):
+        if others_settled(self, training):
             self._matched(training.model)
         self._begin(training)
 
@@ -106,5 +100,4 @@ class Anneal(Callback):
 
     def _found(self, model: nn.Module) -> dict[int, Sparse]:
         """The sparse matrices that match, each once."""
-        paths = model.named_modules(remove_duplicate=False)
-        return {id(m): m for name, m in paths if isinstance(m, Sparse) and re.match(self.pattern, name)}
+        return {key: matrix for key, (_, matrix) in matching_matrices(model, Sparse, self.pattern).items()}
