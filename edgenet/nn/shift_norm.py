@@ -32,18 +32,20 @@ class _ShiftBatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, ...) -> the same shape; (B, C) as well in one dimension."""
         self._check_input_dim(input)
+        # as torch's do: statistics of short numbers in float32, and their dtype for what comes out
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
         if self.track_running_stats and self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         if self.training or self.running_mean is None or self.running_var is None:
-            mean, variance = self._of_batch(input)
+            mean, variance = self._of_batch(x)
         else:
             mean, variance = self.running_mean, self.running_var
-        shape = (1, -1, *[1] * (input.dim() - 2))
+        shape = (1, -1, *[1] * (x.dim() - 2))
         gain = _ap2((variance + self.eps).rsqrt())
         if self.weight is not None:
             gain = gain * _ap2(self.weight)
-        y = (input - mean.view(shape)) * gain.view(shape)
-        return y if self.bias is None else y + self.bias.view(shape)
+        y = (x - mean.view(shape)) * gain.view(shape)
+        return (y if self.bias is None else y + self.bias.view(shape)).to(input.dtype)
 
     def _of_batch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and v of a batch, which running statistics follow in training."""

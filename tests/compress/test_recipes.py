@@ -1,5 +1,6 @@
 """Recipes: rates, starts and clipping of rounded matrices, whoever puts them in, and that they train by it."""
 
+import copy
 import math
 from functools import partial
 
@@ -117,6 +118,21 @@ def test_latents_may_be_drawn_by_the_seed_and_path_or_kept():
     assert 0.98 < one[1].abs().max() <= 1 and one[1].square().mean() == pytest.approx(1 / 3, abs=0.04)
     kept = latents(BinaryRecipe(start="keep"), 1)
     assert torch.equal(kept[0], kept[1])
+
+
+def test_what_is_drawn_after_a_resumption_is_what_would_have_been_drawn():
+    def rules():
+        return [Compress({".*": SIGNS}, epoch=2), BinaryRecipe(start="uniform")]
+
+    model = net()
+    one = Steps(copy.deepcopy(model), SGD, rules())
+    states = one.callback_states()
+    torch.manual_seed(99)
+    two = Steps(copy.deepcopy(model), SGD, rules(), states)
+    for training in (one, two):
+        training.epoch = 1
+        training.epochs(1, [], LOSS)
+    assert torch.equal(one.model[0].weight.base.weight, two.model[0].weight.base.weight)
 
 
 def test_signs_and_shifts_may_be_drawn_from_their_ranges():

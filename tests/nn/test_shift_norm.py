@@ -70,6 +70,15 @@ def test_in_eval_mode_the_running_numbers_count():
     torch.testing.assert_close(whole(x), ShiftBatchNorm1d(3, affine=False)(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_numbers_are_normalised_in_float32_and_come_out_short(dtype):
+    norm, whole = (filled(ShiftBatchNorm2d(3)).float() for _ in range(2))
+    x = (torch.randn(8, 3, 9, 9) + 30).to(dtype)
+    y = norm(x)
+    assert y.dtype == dtype and torch.equal(y, whole(x.float()).to(dtype))
+    assert torch.equal(norm.running_var, whole.running_var)
+
+
 def test_gradients_go_straight_through_the_powers():
     """The gradient is that of the formula in which AP2 is a number times its argument, by differences."""
     norm, x = filled(ShiftBatchNorm1d(3)), torch.randn(6, 3)

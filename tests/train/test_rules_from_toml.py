@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from edgenet.compress import ADMM, Anneal, Compress, make_callbacks, slots
-from edgenet.config import RunConfig
+from edgenet.config import RunConfig, Settings
 from edgenet.models import NodeClassifier
 from edgenet.pretrained import from_pretrained, save_pretrained
-from edgenet.structured import Doped, LowRank, Sparse
+from edgenet.structured import Doped, LowRank, PowerOfTwo, Sparse
 from edgenet.train import fit, run
 
 from train.small_data import nodes  # isort: skip
@@ -150,3 +150,13 @@ def test_the_file_of_the_documentation_is_a_run():
     found = slots(NodeClassifier(1433, 7, layer="gat", hidden_channels=8, heads=8))
     assert list(rules[0].plan.assign(found)) == ["convs.0.lift.linear.weight"]
     assert list(rules[2].plan.assign(found)) == ["convs.1.lift.linear.weight"]
+
+
+def test_the_recipe_of_the_documentation_is_a_training():
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    (text,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "shift_recipe" in block]
+    settings = Settings.from_dict(tomllib.loads(text))
+    model = NodeClassifier(4, 2, layer="gcn", hidden_channels=8)
+    result = fit(model, nodes(), settings, epochs=30, progress=False, seed=0)
+    assert all(type(slot.matrix) is PowerOfTwo for slot in slots(model).values())
+    assert result.history[-1]["loss"] < 0.8 * result.history[0]["loss"]
