@@ -237,9 +237,10 @@ def test_what_is_drawn_in_training_is_projected_and_reported_as_it_is_at_rest():
 
 
 def test_binary_latents_without_a_scale_start_between_minus_one_and_one():
-    latents = Binary.random((30, 40), std=1e-3, per="none").base.weight
-    assert 0.9 < latents.abs().max() <= 1
-    assert latents.abs().mean().item() == pytest.approx(0.5, abs=0.03)  # uniform; 3 standard deviations
+    for base in ({"structure": "dense"}, {"structure": "low_rank", "rank": 20}):
+        for latent in Binary.random((30, 40), std=1e-3, per="none", base=base).latents():
+            assert 0.9 < latent.abs().max() <= 1
+            assert latent.abs().mean().item() == pytest.approx(0.5, abs=0.036)  # uniform; 3 standard deviations
 
 
 # --- packing ----------------------------------------------------------------------------------------------------------
