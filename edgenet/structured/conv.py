@@ -38,6 +38,8 @@ class StructuredConv(nn.Module):
         weight: the structured matrix W.
         kernel_size, stride, padding, dilation, groups, padding_mode: as of torch's convolutions.
         bias: (out,) or None.
+        padding_value: the number that ``padding_mode="zeros"`` pads with. Signals of -1 and +1 want one of the two:
+            a zero between them is no sign, and takes a code of its own.
 
     Raises:
         ShapeError: if the matrix does not fit the kernel and the groups.
@@ -56,6 +58,7 @@ class StructuredConv(nn.Module):
         groups: int = 1,
         padding_mode: str = "zeros",
         bias: Tensor | None = None,
+        padding_value: float = 0.0,
     ) -> None:
         super().__init__()
         self.kernel_size, self.stride, self.dilation = (
@@ -66,6 +69,14 @@ class StructuredConv(nn.Module):
         self.groups, self.padding_mode = groups, padding_mode
         if padding_mode not in _MODES:
             raise ConfigError(f"padding_mode is one of {', '.join(_MODES)}, got {padding_mode!r}.")
+        if not isinstance(padding_value, int | float) or not math.isfinite(padding_value):
+            raise ConfigError(f"padding_value is a finite number, got {padding_value!r}.")
+        if padding_value and padding_mode != "zeros":
+            raise ConfigError(
+                f"padding_mode={padding_mode!r} pads with the signal itself, and padding_value={padding_value} counts "
+                f"for 'zeros' alone. Leave one of the two out."
+            )
+        self.padding_value = float(padding_value)
         if isinstance(padding, str) and padding not in ("valid", "same"):
             raise ConfigError(f"padding is a size, 'valid' or 'same', got {padding!r}.")
         if padding == "same" and max(self.stride) > 1:
@@ -90,6 +101,7 @@ class StructuredConv(nn.Module):
     def like(cls, conv: nn.Conv1d | nn.Conv2d | StructuredConv, weight: StructuredMatrix) -> Self:
         """A convolution of a matrix, with the options of another and the very same bias."""
         new = cls(weight, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
+        new.padding_value = getattr(conv, "padding_value", 0.0)
         new.bias = conv.bias  # the same parameter: an optimizer and a tie keep it
         return new.train(conv.training)
 
@@ -143,7 +155,8 @@ class StructuredConv(nn.Module):
 
     def extra_repr(self) -> str:
         names = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        told = [f"{name}={getattr(self, name)!r}" for name in names]
+        return ", ".join(told + [f"padding_value={self.padding_value:g}"] * (self.padding_value != 0))
 
     # ---------------------------------------------------------------- padding
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
@@ -156,11 +169,13 @@ class StructuredConv(nn.Module):
             after = [total - half for total, half in zip(both, before, strict=True)]
         else:
             before = after = list(self.padding)
-        if self.padding_mode == "zeros" and before == after:
+        if self.padding_mode == "zeros" and before == after and (self.padding_value == 0 or not any(before)):
             return x, tuple(before)
         # F.pad counts from the last axis
         ends = [size for pair in zip(reversed(before), reversed(after), strict=True) for size in pair]
-        return F.pad(x, ends, "constant" if self.padding_mode == "zeros" else self.padding_mode), (0,) * self.dims
+        if self.padding_mode == "zeros":
+            return F.pad(x, ends, "constant", self.padding_value), (0,) * self.dims
+        return F.pad(x, ends, self.padding_mode), (0,) * self.dims
 
     # ---------------------------------------------------------------- groups
     def _is_split(self, weight: Stacked) -> bool:
