@@ -15,10 +15,18 @@ KERNELS = {
     "tensor_train": structure("tensor_train", **TT),
     "block_term": structure("block_term", out_modes=(2, 3), in_modes=(2, 18), blocks=2, rank=2),
     "block_circulant": structure("block_circulant", block=3),
+    "kronecker of channels": structure("kronecker", terms=3, places=9),
+    "tensor_train of channels": structure("tensor_train", rank=3, places=9),
+    "block_term of channels": structure("block_term", blocks=2, rank=2, places=9),
+    "block_circulant of channels": structure("block_circulant", block=2, places=9),
+    "block_circulant of channels, padded": structure("block_circulant", block=3, places=9),
     "csr": structure("csr", density=0.3),
     "doped": structure("doped", base={"structure": "low_rank", "rank": 1}, density=0.1),
     "hashed": structure("hashed", parameters=100),
     "low_rank of bytes": structure("uniform", base={"structure": "low_rank", "rank": 3}),
+    "block_circulant of powers of two": structure(
+        "power_of_two", base={"structure": "block_circulant", "block": 2, "places": 9}, bits=4
+    ),
     "tensor_train of signs": structure("binary", base={"structure": "tensor_train", **TT}),
 }
 

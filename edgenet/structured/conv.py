@@ -194,7 +194,7 @@ class StructuredConv(nn.Module):
     def _convolved(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
         kernels = self._matrices()
         if not self._splits():
-            return self._by_dense(self.weight, x, padding, self.groups)
+            return self._by_dense(self.weight, x, padding)
         if torch.compiler.is_compiling():
             ways = [traced(kernel, self.places, self._thins) for kernel in kernels]
         else:
@@ -202,7 +202,7 @@ class StructuredConv(nn.Module):
             kept = not self.training and not torch.is_grad_enabled()
             ways = [cheapest(kernel, self.places, self._thins, len(x) * image, image, kept) for kernel in kernels]
         if len(ways) > 1 and all(way.convs is None and not way.windows for way in ways):
-            return self._by_dense(self.weight, x, padding, self.groups)  # one convolution for all groups
+            return self._by_dense(self.weight, x, padding)  # one convolution for all groups
         parts = [x] if len(kernels) == 1 else x.chunk(len(kernels), 1)
         done = [self._by_way(way, *both, padding) for way, *both in zip(ways, kernels, parts, strict=True)]
         return done[0] if len(done) == 1 else torch.cat(done, 1)
@@ -212,14 +212,14 @@ class StructuredConv(nn.Module):
             return self._by_windows(matrix, x, padding, 1)
         convs, first = way.convs, way.places_first
         if convs is None:
-            return self._by_dense(matrix, x, padding, 1)
-        a, b = matrix.cache.get(
+            return self._by_dense(matrix, x, padding)
+        factors = matrix.cache.get(
             matrix,
             ("convs", convs.key, first, self.kernel_size),
             (*matrix.parameters(), *matrix.buffers()),
             lambda: convs.factors(first, self.kernel_size),
         )
-        y = self._in_pieces(x, way, padding, lambda piece: convs.apply(piece, first, a, b, self._convolve(padding, 1)))
+        y = self._in_pieces(x, way, padding, lambda piece: convs.apply(piece, first, factors, self._convolve(padding)))
         return y if y.shape[1] == matrix.shape[0] else y[:, : matrix.shape[0]]
 
     def _in_pieces(self, x: Tensor, way: Way, padding: tuple[int, ...], piece: Callable[[Tensor], Tensor]) -> Tensor:
@@ -238,15 +238,20 @@ class StructuredConv(nn.Module):
             y[start : start + step] = part
         return y
 
-    def _by_dense(self, matrix: StructuredMatrix, x: Tensor, padding: tuple[int, ...], groups: int) -> Tensor:
+    def _by_dense(self, matrix: StructuredMatrix, x: Tensor, padding: tuple[int, ...]) -> Tensor:
         tensors = (*matrix.parameters(), *matrix.buffers())  # a mask is a buffer
         dense = matrix.to_dense() if matrix.is_dense else matrix.cache.get(matrix, "bridge", tensors, matrix.to_dense)
         kernel = dense.reshape(matrix.shape[0], -1, *self.kernel_size)
-        return self._convolve(padding, groups)(x, kernel)
+        return self._convolve(padding)(x, kernel)
 
-    def _convolve(self, padding: tuple[int, ...], groups: int) -> Convolve:
+    def _convolve(self, padding: tuple[int, ...]) -> Convolve:
         conv = F.conv1d if self.dims == 1 else F.conv2d
-        return lambda x, kernel: conv(x, kernel, None, self.stride, padding, self.dilation, groups)
+
+        def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+            groups = x.shape[1] // max(1, kernel.shape[1])
+            return conv(x, kernel, None, self.stride, padding, self.dilation, groups)
+
+        return convolve
 
     def _by_windows(self, matrix: nn.Module, x: Tensor, padding: tuple[int, ...], groups: int) -> Tensor:
         """What the layer means: the matrix, called, on every window of every group; of the rows those of the group."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.convs import Convs
+from edgenet.structured.convs import Steps
 from edgenet.structured.routes import BYTES, CALL, FLOPS, RESIDENT, product_seconds
 
 _SLOWER = 4  # times: a family's product beside a large dense one, for the same multiply-adds
@@ -18,14 +18,14 @@ class Way:
     """How one kernel is convolved with.
 
     Attributes:
-        convs: two convolutions; None for one by the dense kernel, or for a product with every window.
+        convs: two convolutions, or other steps; None for one by the dense kernel, or for a product with every window.
         places_first: of two convolutions, the one that reads places comes first.
         windows: multiply every window.
         multiply_adds: of one position of the output.
         seconds: what the cost model expects.
     """
 
-    convs: Convs | None
+    convs: Steps | None
     places_first: bool
     windows: bool
     multiply_adds: int
@@ -42,7 +42,7 @@ def traced(matrix: StructuredMatrix, places: int, stride: int) -> Way:
     m, n = matrix.shape
     best = Way(None, False, False, m * n, 0.0)
     for convs in [] if matrix.is_dense else matrix.as_convs(places):
-        for first in (True, False):
+        for first in convs.orders:
             count = convs.multiply_adds(first, places, stride)
             if count < best.multiply_adds:
                 best = Way(convs, first, False, count, 0.0)
@@ -66,7 +66,7 @@ def ways(matrix: StructuredMatrix, places: int, stride: int, positions: int, ima
     build = 0.0 if kept or matrix.is_dense else 2 * terms * m * n / FLOPS + 48 * m * n / BYTES + 3 * CALL
     yield Way(None, False, False, m * n, build + product_seconds(m, positions, n))
     for convs in pairs:
-        for first in (True, False):
+        for first in convs.orders:
             seconds = convs.seconds(first, places, stride, positions, image if kept else positions, not kept)
             yield Way(convs, first, False, convs.multiply_adds(first, places, stride), seconds)
     # more windows than caches hold are slower than anything, and of large images they are gigabytes
