@@ -213,19 +213,19 @@ class StructuredConv(nn.Module):
         convs, first = way.convs, way.places_first
         if convs is None:
             return self._by_dense(matrix, x, padding)
-        factors = matrix.cache.get(
-            matrix,
-            ("convs", convs.key, first, self.kernel_size),
-            (*matrix.parameters(), *matrix.buffers()),
-            lambda: convs.factors(first, self.kernel_size),
-        )
+        if convs.read and first:
+            factors = convs.factors(first, self.kernel_size)
+        else:
+            tensors = (*matrix.parameters(), *matrix.buffers())
+            key = ("convs", convs.key, first, self.kernel_size)
+            factors = matrix.cache.get(matrix, key, tensors, lambda: convs.factors(first, self.kernel_size))
         y = self._in_pieces(x, way, padding, lambda piece: convs.apply(piece, first, factors, self._convolve(padding)))
         return y if y.shape[1] == matrix.shape[0] else y[:, : matrix.shape[0]]
 
     def _in_pieces(self, x: Tensor, way: Way, padding: tuple[int, ...], piece: Callable[[Tensor], Tensor]) -> Tensor:
         """``piece`` on so few images at once that what is between two convolutions stays in the cache; on all where a
         gradient keeps it."""
-        if way.convs is None or not backend.eager() or torch.is_grad_enabled() or not x.is_cpu:
+        if way.convs is None or len(x) == 1 or not backend.eager() or torch.is_grad_enabled() or not x.is_cpu:
             return piece(x)
         each = way.convs.between(way.places_first, self.places, self._thins) * x.element_size()
         step = max(1, CHUNK_BYTES // max(1, each * math.prod(self._size(x, padding))))

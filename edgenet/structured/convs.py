@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, Self, cast
@@ -17,6 +17,7 @@ from edgenet.structured.routes import BYTES, CALL, RESIDENT, product_seconds
 
 _FRESH = 2e9  # bytes per second of memory that the system must find first
 _GRADIENT = 1.5  # times: gradients of short runs of channels and of merged factors are slow
+_ALONE = 2  # times: kernels of one channel each have no long sums
 
 #: A kernel's convolution of a signal, with stride and dilation; padded already, or to be padded. Where the signal has
 #: several times the channels of the kernel, they are so many groups.
@@ -31,16 +32,24 @@ class Steps(ABC):
         key: by which they are kept.
         terms: of a sum that the dense matrix would be built of.
         orders: the values that ``places_first`` may have: whether places are read before channels are mixed.
+        read: whether the factors are the parameters themselves, so that comparing them with kept ones is all that
+            keeping them would do.
     """
 
     sides: Callable[[], tuple[Tensor, ...]]
     key: int
     terms: int
     orders: tuple[bool, ...]
+    read: bool
 
     def of(self, sides: Callable[[], tuple[Tensor, ...]]) -> Self:
         """The same steps, made of other numbers."""
-        return cast(Self, replace(cast(Any, self), sides=sides))
+        return cast(Self, replace(cast(Any, self), sides=sides, read=False))
+
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[Hashable, ...]:
+        """All that the counts and the seconds follow from."""
 
     @abstractmethod
     def factors(self, places_first: bool, kernel: Sequence[int]) -> tuple[Tensor, ...]:
@@ -93,6 +102,7 @@ class Convs(Steps):
         inner: (m2, n2) of B_r, with n2 = c2 places.
         sides: makes A (R, m1, n1) and B (R, m2, n2).
         key: by which the two are kept.
+        read: whether A and B are parameters as they lie, with places first.
     """
 
     terms: int
@@ -100,8 +110,13 @@ class Convs(Steps):
     inner: tuple[int, int]
     sides: Callable[[], tuple[Tensor, ...]]
     key: int
+    read: bool = False
 
     orders = (True, False)
+
+    @property
+    def sizes(self) -> tuple[Hashable, ...]:
+        return self.terms, self.outer, self.inner
 
     def factors(self, places_first: bool, kernel: Sequence[int]) -> tuple[Tensor, Tensor]:
         """A as the matrix, and B as the kernel of the two steps."""
@@ -147,6 +162,8 @@ class Convs(Steps):
         else:
             width = n2 // places * positions * stride
             products = product_seconds(m1 * r, width, n1) + product_seconds(m2, m1 * positions, r * n2)
+        if n1 > 1 and n2 == places:
+            products *= _ALONE
         if trains and n1 > 1:
             products *= _GRADIENT
         fresh = self.between(places_first, places, stride) * held > RESIDENT

@@ -94,7 +94,8 @@ class LowRank(StructuredMatrix):
 
     def as_convs(self, places: int) -> list[Steps]:
         m, n = self.shape
-        return [Convs(self.rank, (m, 1), (1, n), lambda: (self.left.mT.unsqueeze(2), self.right.unsqueeze(1)), 0)]
+        sides = lambda: (self.left.mT.unsqueeze(2), self.right.unsqueeze(1))  # noqa: E731
+        return [Convs(self.rank, (m, 1), (1, n), sides, 0, read=True)]
 
     @torch.no_grad()
     def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:

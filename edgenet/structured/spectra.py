@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,9 +37,14 @@ class Spectra(Steps):
     places: int
     sides: Callable[[], tuple[Tensor, ...]]
     key: int = 0
+    read: bool = False
 
     terms = 1
     orders = (True,)
+
+    @property
+    def sizes(self) -> tuple[Hashable, ...]:
+        return "spectra", self.rows, self.columns, self.block, self.places
 
     def factors(self, places_first: bool, kernel: Sequence[int]) -> tuple[Tensor, ...]:
         """The transform, the kernels of all frequencies, (F 2 p, 2 q, *kernel), and the inverse transform."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.convs import Steps
@@ -11,6 +12,9 @@ from edgenet.structured.routes import BYTES, CALL, FLOPS, RESIDENT, product_seco
 
 _SLOWER = 4  # times: a family's product beside a large dense one, for the same multiply-adds
 _GATHER = 3.5e-9  # seconds for a number of a window or its product, which is copied in strides, and turned round
+_MOST = 4096  # choices that are remembered
+
+_known: dict[Hashable, tuple[int, Way]] = {}
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,26 @@ class Way:
 
 
 def cheapest(matrix: StructuredMatrix, places: int, stride: int, positions: int, image: int, kept: bool) -> Way:
-    """The way of the fewest seconds; arguments of ``ways``."""
-    return min(ways(matrix, places, stride, positions, image, kept), key=lambda way: way.seconds)
+    """The way of the fewest seconds; arguments of ``ways``.
+
+    What is chosen follows from sizes alone, and is remembered by them: for one small image the model takes as long as
+    a convolution.
+    """
+    pairs = [] if matrix.is_dense else matrix.as_convs(places)
+    own = matrix.multiply_adds(1) if _lays_out(matrix, positions) else None
+    sizes = matrix.shape, matrix.is_dense, tuple(steps.sizes for steps in pairs), own
+    key = (*sizes, places, stride, positions, image, kept)
+    known = _known.get(key)
+    if known is None:
+        found = enumerate(ways(matrix, places, stride, positions, image, kept))
+        number, way = min(found, key=lambda numbered: numbered[1].seconds)
+        if len(_known) >= _MOST:
+            _known.clear()
+        ends = list(accumulate(len(steps.orders) for steps in pairs))
+        pair = next(k for k, end in enumerate(ends) if number <= end) if way.convs is not None else -1
+        _known[key] = known = pair, replace(way, convs=None)  # which would hold the matrix
+    pair, way = known
+    return way if pair < 0 else replace(way, convs=pairs[pair])
 
 
 def traced(matrix: StructuredMatrix, places: int, stride: int) -> Way:
@@ -69,8 +91,13 @@ def ways(matrix: StructuredMatrix, places: int, stride: int, positions: int, ima
         for first in convs.orders:
             seconds = convs.seconds(first, places, stride, positions, image if kept else positions, not kept)
             yield Way(convs, first, False, convs.multiply_adds(first, places, stride), seconds)
-    # more windows than caches hold are slower than anything, and of large images they are gigabytes
-    if not matrix.is_dense and n * positions <= RESIDENT:
+    if _lays_out(matrix, positions):
         own = matrix.multiply_adds(1)
         gather = _GATHER * (n + m) * positions + 4 * CALL
         yield Way(None, False, True, own, gather + _SLOWER * 2 * own * positions / FLOPS)
+
+
+def _lays_out(matrix: StructuredMatrix, positions: int) -> bool:
+    """Whether every window may be laid out. More than caches hold are slower than anything, and of large images they
+    are gigabytes."""
+    return not matrix.is_dense and matrix.shape[1] * max(1, positions) <= RESIDENT
