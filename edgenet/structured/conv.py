@@ -16,6 +16,7 @@ from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.contraction import CHUNK_BYTES
 from edgenet.structured.convs import Convolve
+from edgenet.structured.narrow import narrow
 from edgenet.structured.parameters import parameter
 from edgenet.structured.stacked import Stacked
 from edgenet.structured.ways import Way, cheapest, traced
@@ -249,6 +250,9 @@ class StructuredConv(nn.Module):
 
         def convolve(x: Tensor, kernel: Tensor) -> Tensor:
             groups = x.shape[1] // max(1, kernel.shape[1])
+            y = narrow(x, kernel, self.stride, padding, self.dilation) if groups == 1 else None
+            if y is not None:
+                return y
             return conv(x, kernel, None, self.stride, padding, self.dilation, groups)
 
         return convolve
