@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from edgenet.compress.places import Behind, Held, Place, Undo
 from edgenet.compress.positions import convolves
 from edgenet.compress.sharing import is_hooked
 from edgenet.errors import PlanError
-from edgenet.structured import Dense, Structure, StructuredConv, StructuredMatrix, in_parts
+from edgenet.structured import Dense, Structure, StructuredConv, StructuredMatrix, in_parts, of_kernel
 from edgenet.structured.bridge import detach_
 from edgenet.structured.read import read
 
@@ -67,9 +68,17 @@ class Slot:
         kinds = _ConvNd | StructuredConv
         return any(isinstance(one, kinds) and 1 < one.groups == one.in_channels for one in readers)
 
+    @property
+    def kernel(self) -> int:
+        """Of how many places the kernel is that its weight is for, whose columns are channels by places; 1 where it is
+        none, or several of different sizes, or keeps channels apart."""
+        kernels = {_kernel(place.reader) for place in self.places}
+        return 1 if self.is_depthwise or len(kernels) > 1 else kernels.pop()
+
     def fitting(self, structure: Structure) -> Structure:
-        """What makes the matrix for this slot: of a grouped convolution one of every group, ``Stacked``."""
-        return in_parts(structure, self.groups)
+        """What makes the matrix for this slot: of a convolution one that knows the places of the kernel, and of a
+        grouped one one of every group, ``Stacked``."""
+        return in_parts(of_kernel(structure, self.kernel), self.groups)
 
     def weight(self) -> Tensor:
         """(m, n), as the model uses it, differentiable in what is stored.
@@ -177,6 +186,10 @@ def clear(slot: Slot) -> None:
 def _groups(reader: nn.Module) -> int:
     """Of a convolution whose kernel has a row for every output."""
     return reader.groups if convolves(reader) else 1
+
+
+def _kernel(reader: nn.Module) -> int:
+    return math.prod(reader.kernel_size) if convolves(reader) else 1
 
 
 def _undo_all(undos: list[Undo]) -> None:

@@ -15,6 +15,7 @@ from edgenet.structured.fixed_point import FixedPoint
 from edgenet.structured.given import checked
 from edgenet.structured.hash_pool import HashPool
 from edgenet.structured.hashed import Hashed, shared_pools
+from edgenet.structured.kernel import of_kernel
 from edgenet.structured.kronecker import Kronecker
 from edgenet.structured.linear import StructuredLinear
 from edgenet.structured.low_rank import LowRank
@@ -85,6 +86,7 @@ __all__ = [
     "family",
     "in_parts",
     "name_of",
+    "of_kernel",
     "project",
     "shared_pools",
     "sparse_features",

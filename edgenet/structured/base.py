@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import PlanError, ShapeError
-from edgenet.structured.convs import Convs
+from edgenet.structured.convs import Steps
 from edgenet.structured.inference_cache import InferenceCache
 
 
@@ -95,6 +95,12 @@ class StructuredMatrix(nn.Module, ABC):
         sizes that a search tries. ``[{}]`` for a family of one size; empty where it does not fit the shape."""
         return [{}]
 
+    @classmethod
+    def ladder_for(cls, shape: tuple[int, int], places: int) -> list[dict[str, Any]]:
+        """``ladder`` for the kernel of a convolution, whose columns are channels by so many places: a family that can
+        keep the places apart does, so that what is chosen has two convolutions (``as_convs``)."""
+        return cls.ladder(shape)
+
     @property
     def is_lazy(self) -> bool:
         """Whether its size, or part of it, is not known yet: ``materialise`` gives it one. Most are never lazy."""
@@ -141,8 +147,8 @@ class StructuredMatrix(nn.Module, ABC):
         """
         return self.to_dense(), None
 
-    def as_convs(self, places: int) -> list[Convs]:
-        """The ways to convolve by W in two steps, without building it; none for most families.
+    def as_convs(self, places: int) -> list[Steps]:
+        """The ways to convolve by W in steps, without building it; none for most families.
 
         Args:
             places: of the kernel; the columns are channels by so many places. The matrix is read past its call, as by

@@ -94,6 +94,7 @@ class BlockTerm(ModeMatrix):
         out_modes: Sequence[int] | None = None,
         in_modes: Sequence[int] | None = None,
         dims: int | None = None,
+        places: int = 1,
     ) -> Self:
         """A good member, by an iteration: one block by HOOI (De Lathauwer et al. 2000); more by fitting block after
         block to what is left, and then alternating over the blocks, from several starts. No start is sure to
@@ -103,10 +104,10 @@ class BlockTerm(ModeMatrix):
             weight: (m, n), padded with zeros to the products of the modes.
             blocks: N.
             rank: Tucker rank R of every mode, at most m_k n_k each. None: full.
-            out_modes, in_modes, dims: as of ``TensorTrain.from_dense``.
+            out_modes, in_modes, dims, places: as of ``TensorTrain.from_dense``.
         """
         weight = checked(weight)
-        modes = {"out_modes": out_modes, "in_modes": in_modes, "dims": dims}
+        modes = {"out_modes": out_modes, "in_modes": in_modes, "dims": dims, "places": places}
         matrix = cls._empty_like(double(weight), blocks=blocks, rank=rank, **modes)
         sizes = list(zip(matrix.out_modes, matrix.in_modes, strict=True))
         tensor = padded(double(weight), math.prod(matrix.out_modes), math.prod(matrix.in_modes))
@@ -121,7 +122,8 @@ class BlockTerm(ModeMatrix):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         shape = tuple(config["shape"])
-        out_modes, in_modes = matched_modes(shape, config.get("out_modes"), config.get("in_modes"), config.get("dims"))
+        known = ("out_modes", "in_modes", "dims", "places")
+        out_modes, in_modes = matched_modes(shape, **{key: config[key] for key in known if key in config})
         sizes = [m * n for m, n in zip(out_modes, in_modes, strict=True)]
         rank, blocks = config.get("rank"), config.get("blocks", 1)
         rank = max(sizes) if rank is None else clipped(rank, max(sizes), "the Tucker rank of a block")
@@ -142,15 +144,20 @@ class BlockTerm(ModeMatrix):
 
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
-        if min(shape) < 2:
+        return cls.ladder_for(shape, 1)
+
+    @classmethod
+    def ladder_for(cls, shape: tuple[int, int], places: int) -> list[dict[str, Any]]:
+        if min(shape[0], shape[1] // places) < 2:
             return []
-        sizes = [m * n for m, n in zip(*matched_modes(shape, dims=2), strict=True)]
+        layout = {"dims": 2} if places == 1 else {"dims": 3, "places": places}
+        sizes = [m * n for m, n in zip(*matched_modes(shape, **layout), strict=True)]
         rungs = []
         for blocks, rank in ((1, 1), (1, 2), (2, 2), (1, 4), (2, 4), (4, 4), (2, 8), (4, 8), (8, 8), (4, 16), (8, 16)):
             ranks = [min(rank, size) for size in sizes]
             count = blocks * (math.prod(ranks) + sum(s * r for s, r in zip(sizes, ranks, strict=True)))
             if rank <= max(sizes) and blocks <= min(sizes) and count < shape[0] * shape[1]:
-                rungs.append((count, {"dims": 2, "blocks": blocks, "rank": rank}))
+                rungs.append((count, {**layout, "blocks": blocks, "rank": rank}))
         return [options for _, options in sorted(rungs, key=lambda rung: rung[0])]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from edgenet.errors import PlanError
 from edgenet.shortcuts import untouched
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.convs import Convs, relayed
+from edgenet.structured.convs import Steps, relayed
 from edgenet.structured.csr import Csr, misfit
 from edgenet.structured.families import STRUCTURES, family, name_of
 from edgenet.structured.inference_cache import InferenceCache
@@ -82,7 +82,7 @@ class Coded(StructuredMatrix):
     def rows(self, index: Tensor) -> Tensor:
         return read_rows(self.decoded(), index)
 
-    def as_convs(self, places: int) -> list[Convs]:
+    def as_convs(self, places: int) -> list[Steps]:
         base = self._make[0].base
         return relayed(base, self.decoded, places) if untouched(base) else []  # it is no part, which callers look at
 

@@ -16,6 +16,7 @@ from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.contraction import CHUNK_BYTES
 from edgenet.structured.convs import Convolve
+from edgenet.structured.narrow import narrow
 from edgenet.structured.parameters import parameter
 from edgenet.structured.stacked import Stacked
 from edgenet.structured.ways import Way, cheapest, traced
@@ -38,6 +39,8 @@ class StructuredConv(nn.Module):
         weight: the structured matrix W.
         kernel_size, stride, padding, dilation, groups, padding_mode: as of torch's convolutions.
         bias: (out,) or None.
+        padding_value: the number that ``padding_mode="zeros"`` pads with. Signals of -1 and +1 want one of the two:
+            a zero between them is no sign, and takes a code of its own.
 
     Raises:
         ShapeError: if the matrix does not fit the kernel and the groups.
@@ -56,6 +59,7 @@ class StructuredConv(nn.Module):
         groups: int = 1,
         padding_mode: str = "zeros",
         bias: Tensor | None = None,
+        padding_value: float = 0.0,
     ) -> None:
         super().__init__()
         self.kernel_size, self.stride, self.dilation = (
@@ -66,6 +70,14 @@ class StructuredConv(nn.Module):
         self.groups, self.padding_mode = groups, padding_mode
         if padding_mode not in _MODES:
             raise ConfigError(f"padding_mode is one of {', '.join(_MODES)}, got {padding_mode!r}.")
+        if not isinstance(padding_value, int | float) or not math.isfinite(padding_value):
+            raise ConfigError(f"padding_value is a finite number, got {padding_value!r}.")
+        if padding_value and padding_mode != "zeros":
+            raise ConfigError(
+                f"padding_mode={padding_mode!r} pads with the signal itself, and padding_value={padding_value} counts "
+                f"for 'zeros' alone. Leave one of the two out."
+            )
+        self.padding_value = float(padding_value)
         if isinstance(padding, str) and padding not in ("valid", "same"):
             raise ConfigError(f"padding is a size, 'valid' or 'same', got {padding!r}.")
         if padding == "same" and max(self.stride) > 1:
@@ -90,6 +102,7 @@ class StructuredConv(nn.Module):
     def like(cls, conv: nn.Conv1d | nn.Conv2d | StructuredConv, weight: StructuredMatrix) -> Self:
         """A convolution of a matrix, with the options of another and the very same bias."""
         new = cls(weight, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
+        new.padding_value = getattr(conv, "padding_value", 0.0)
         new.bias = conv.bias  # the same parameter: an optimizer and a tie keep it
         return new.train(conv.training)
 
@@ -143,7 +156,8 @@ class StructuredConv(nn.Module):
 
     def extra_repr(self) -> str:
         names = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        told = [f"{name}={getattr(self, name)!r}" for name in names]
+        return ", ".join(told + [f"padding_value={self.padding_value:g}"] * (self.padding_value != 0))
 
     # ---------------------------------------------------------------- padding
     def _padded(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
@@ -156,11 +170,13 @@ class StructuredConv(nn.Module):
             after = [total - half for total, half in zip(both, before, strict=True)]
         else:
             before = after = list(self.padding)
-        if self.padding_mode == "zeros" and before == after:
+        if self.padding_mode == "zeros" and before == after and (self.padding_value == 0 or not any(before)):
             return x, tuple(before)
         # F.pad counts from the last axis
         ends = [size for pair in zip(reversed(before), reversed(after), strict=True) for size in pair]
-        return F.pad(x, ends, "constant" if self.padding_mode == "zeros" else self.padding_mode), (0,) * self.dims
+        if self.padding_mode == "zeros":
+            return F.pad(x, ends, "constant", self.padding_value), (0,) * self.dims
+        return F.pad(x, ends, self.padding_mode), (0,) * self.dims
 
     # ---------------------------------------------------------------- groups
     def _is_split(self, weight: Stacked) -> bool:
@@ -179,7 +195,7 @@ class StructuredConv(nn.Module):
     def _convolved(self, x: Tensor, padding: tuple[int, ...]) -> Tensor:
         kernels = self._matrices()
         if not self._splits():
-            return self._by_dense(self.weight, x, padding, self.groups)
+            return self._by_dense(self.weight, x, padding)
         if torch.compiler.is_compiling():
             ways = [traced(kernel, self.places, self._thins) for kernel in kernels]
         else:
@@ -187,7 +203,7 @@ class StructuredConv(nn.Module):
             kept = not self.training and not torch.is_grad_enabled()
             ways = [cheapest(kernel, self.places, self._thins, len(x) * image, image, kept) for kernel in kernels]
         if len(ways) > 1 and all(way.convs is None and not way.windows for way in ways):
-            return self._by_dense(self.weight, x, padding, self.groups)  # one convolution for all groups
+            return self._by_dense(self.weight, x, padding)  # one convolution for all groups
         parts = [x] if len(kernels) == 1 else x.chunk(len(kernels), 1)
         done = [self._by_way(way, *both, padding) for way, *both in zip(ways, kernels, parts, strict=True)]
         return done[0] if len(done) == 1 else torch.cat(done, 1)
@@ -197,20 +213,20 @@ class StructuredConv(nn.Module):
             return self._by_windows(matrix, x, padding, 1)
         convs, first = way.convs, way.places_first
         if convs is None:
-            return self._by_dense(matrix, x, padding, 1)
-        a, b = matrix.cache.get(
-            matrix,
-            ("convs", convs.key, first, self.kernel_size),
-            (*matrix.parameters(), *matrix.buffers()),
-            lambda: convs.factors(first, self.kernel_size),
-        )
-        y = self._in_pieces(x, way, padding, lambda piece: convs.apply(piece, first, a, b, self._convolve(padding, 1)))
+            return self._by_dense(matrix, x, padding)
+        if convs.read and first:
+            factors = convs.factors(first, self.kernel_size)
+        else:
+            tensors = (*matrix.parameters(), *matrix.buffers())
+            key = ("convs", convs.key, first, self.kernel_size)
+            factors = matrix.cache.get(matrix, key, tensors, lambda: convs.factors(first, self.kernel_size))
+        y = self._in_pieces(x, way, padding, lambda piece: convs.apply(piece, first, factors, self._convolve(padding)))
         return y if y.shape[1] == matrix.shape[0] else y[:, : matrix.shape[0]]
 
     def _in_pieces(self, x: Tensor, way: Way, padding: tuple[int, ...], piece: Callable[[Tensor], Tensor]) -> Tensor:
         """``piece`` on so few images at once that what is between two convolutions stays in the cache; on all where a
         gradient keeps it."""
-        if way.convs is None or not backend.eager() or torch.is_grad_enabled() or not x.is_cpu:
+        if way.convs is None or len(x) == 1 or not backend.eager() or torch.is_grad_enabled() or not x.is_cpu:
             return piece(x)
         each = way.convs.between(way.places_first, self.places, self._thins) * x.element_size()
         step = max(1, CHUNK_BYTES // max(1, each * math.prod(self._size(x, padding))))
@@ -223,15 +239,23 @@ class StructuredConv(nn.Module):
             y[start : start + step] = part
         return y
 
-    def _by_dense(self, matrix: StructuredMatrix, x: Tensor, padding: tuple[int, ...], groups: int) -> Tensor:
+    def _by_dense(self, matrix: StructuredMatrix, x: Tensor, padding: tuple[int, ...]) -> Tensor:
         tensors = (*matrix.parameters(), *matrix.buffers())  # a mask is a buffer
         dense = matrix.to_dense() if matrix.is_dense else matrix.cache.get(matrix, "bridge", tensors, matrix.to_dense)
         kernel = dense.reshape(matrix.shape[0], -1, *self.kernel_size)
-        return self._convolve(padding, groups)(x, kernel)
+        return self._convolve(padding)(x, kernel)
 
-    def _convolve(self, padding: tuple[int, ...], groups: int) -> Convolve:
+    def _convolve(self, padding: tuple[int, ...]) -> Convolve:
         conv = F.conv1d if self.dims == 1 else F.conv2d
-        return lambda x, kernel: conv(x, kernel, None, self.stride, padding, self.dilation, groups)
+
+        def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+            groups = x.shape[1] // max(1, kernel.shape[1])
+            y = narrow(x, kernel, self.stride, padding, self.dilation) if groups == 1 else None
+            if y is not None:
+                return y
+            return conv(x, kernel, None, self.stride, padding, self.dilation, groups)
+
+        return convolve
 
     def _by_windows(self, matrix: nn.Module, x: Tensor, padding: tuple[int, ...], groups: int) -> Tensor:
         """What the layer means: the matrix, called, on every window of every group; of the rows those of the group."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgenet.errors import RankError
 from edgenet.structured.given import checked, clipped, sizes_of
 from edgenet.structured.mode_matrix import ModeMatrix
-from edgenet.structured.padding import padded, suggest_modes
+from edgenet.structured.padding import of_channels, padded, suggest_modes
 from edgenet.structured.parameters import Factors
 from edgenet.structured.svd import double, truncated_svd
 
@@ -73,6 +73,7 @@ class Kronecker(ModeMatrix):
         factor: Sequence[int] | None = None,
         terms: int = 1,
         factors: Sequence[Sequence[int]] | None = None,
+        places: int = 1,
     ) -> Self:
         """The nearest sum of ``terms`` products of two factors; a good one of three factors and more.
 
@@ -81,9 +82,12 @@ class Kronecker(ModeMatrix):
             factor: (p, q) of the first of two factors. Default: one that makes the two alike.
             terms: at most p q of the smaller factor, where every matrix is met exactly.
             factors: (p_k, q_k) of all factors, instead of ``factor``.
+            places: of a kernel, whose columns are channels by places: the second factor then holds the places whole,
+                and q of the first splits the channels, so that there are two convolutions (``as_convs``). Plans
+                tell it of convolutions. A q of more than all channels cuts through the places as it would elsewhere.
         """
         weight = checked(weight)
-        matrix = cls._empty_like(weight, factor=factor, terms=terms, factors=factors)
+        matrix = cls._empty_like(weight, factor=factor, terms=terms, factors=factors, places=places)
         with torch.no_grad():
             for own, found in zip(matrix.factors, _nearest(double(weight), matrix), strict=True):
                 own.copy_(found)
@@ -92,7 +96,7 @@ class Kronecker(ModeMatrix):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         m, n = config["shape"]
-        sizes = _sizes((m, n), config.get("factor"), config.get("factors"))
+        sizes = _sizes((m, n), config.get("factor"), config.get("factors"), config.get("places", 1))
         numbers = [p * q for p, q in sizes]
         terms = clipped(config.get("terms", 1), math.prod(numbers) // max(numbers), "the terms of a Kronecker sum")
         return cls(*(torch.zeros(terms, p, q) for p, q in sizes), shape=(m, n))
@@ -109,21 +113,27 @@ class Kronecker(ModeMatrix):
 
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
-        if min(shape) < 2:
+        return cls.ladder_for(shape, 1)
+
+    @classmethod
+    def ladder_for(cls, shape: tuple[int, int], places: int) -> list[dict[str, Any]]:
+        if min(shape[0], shape[1] // places) < 2:
             return []
-        (p, q), most = _sizes(shape, None, None)[0], shape[0] * shape[1]
+        ((p, q), (r, s)), most = _sizes(shape, None, None, places), shape[0] * shape[1]
+        kernel = {} if places == 1 else {"places": places}
         rungs, terms = [], 1
-        while terms <= p * q and terms * (p * q + -(-shape[0] // p) * -(-shape[1] // q)) < most and len(rungs) < 12:
-            rungs.append({"factor": [p, q], "terms": terms})
+        while terms <= min(p * q, r * s) and terms * (p * q + r * s) < most and len(rungs) < 12:
+            rungs.append({"factor": [p, q], "terms": terms, **kernel})
             terms *= 2
         return rungs
 
 
 def _sizes(
-    shape: tuple[int, int], factor: Sequence[int] | None, factors: Sequence[Sequence[int]] | None
+    shape: tuple[int, int], factor: Sequence[int] | None, factors: Sequence[Sequence[int]] | None, places: int = 1
 ) -> list[tuple[int, int]]:
     """(p, q) of every factor."""
     m, n = shape
+    channels = of_channels(n, places)
     if factors is not None:
         if isinstance(factors, str) or not isinstance(factors, Sequence):
             raise RankError(f"Kronecker factors are a list of (p, q), got {factors!r}.")
@@ -137,13 +147,23 @@ def _sizes(
                 f"{n}) are wanted. Try factor=({suggest_modes(m, 2)[1]}, {suggest_modes(n, 2)[0]})."
             )
         return sizes
-    if factor is None:  # rows split into large and small, columns into small and large: two factors of one size
-        factor = (suggest_modes(m, 2)[1], suggest_modes(n, 2)[0])
+    if factor is None:
+        factor = _alike(m, channels, places)
     factor = sizes_of(factor, "a Kronecker factor (p, q)")
     if len(factor) != 2 or not (factor[0] <= m and factor[1] <= n):
         raise RankError(f"a Kronecker factor is (p, q) with p from 1 to {m} and q from 1 to {n}, got {factor}.")
     p, q = factor
-    return [(p, q), (-(-m // p), -(-n // q))]
+    return [(p, q), (-(-m // p), -(-channels // q) * places if q <= channels else -(-n // q))]
+
+
+def _alike(m: int, channels: int, places: int) -> tuple[int, int]:
+    """(p, q) of a first factor that is about as large as the second, which holds the places of a kernel."""
+    if places == 1:  # rows split into large and small, columns into small and large: two factors of one size
+        return suggest_modes(m, 2)[1], suggest_modes(channels, 2)[0]
+    rows, columns = ([k for k in range(1, size + 1) if size % k == 0] for size in (m, channels))
+    pairs = [(p, q) for p in rows for q in columns]
+    # of pairs that are as good the one nearest to a square
+    return min(pairs, key=lambda f: (f[0] * f[1] + m * channels * places // (f[0] * f[1]), abs(f[0] - f[1]), f[1]))
 
 
 def _merged(factors: Sequence[Tensor]) -> Tensor:

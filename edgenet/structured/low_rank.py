@@ -11,7 +11,7 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import RankError
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.convs import Convs
+from edgenet.structured.convs import Convs, Steps
 from edgenet.structured.given import checked, clipped
 from edgenet.structured.parameters import parameter, replace_, taken
 from edgenet.structured.svd import double, truncated_svd
@@ -92,9 +92,10 @@ class LowRank(StructuredMatrix):
     def mix_first(self, blocks: int) -> tuple[Tensor, Tensor | None]:
         return (self.right, self.left) if self.rank < self.shape[0] else (self.to_dense(), None)
 
-    def as_convs(self, places: int) -> list[Convs]:
+    def as_convs(self, places: int) -> list[Steps]:
         m, n = self.shape
-        return [Convs(self.rank, (m, 1), (1, n), lambda: (self.left.mT.unsqueeze(2), self.right.unsqueeze(1)), 0)]
+        sides = lambda: (self.left.mT.unsqueeze(2), self.right.unsqueeze(1))  # noqa: E731
+        return [Convs(self.rank, (m, 1), (1, n), sides, 0, read=True)]
 
     @torch.no_grad()
     def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:

@@ -15,7 +15,7 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.structured.base import StructuredMatrix, row_numbers
 from edgenet.structured.contraction import left_first, right_first, three
-from edgenet.structured.convs import Convs
+from edgenet.structured.convs import Convs, Steps
 from edgenet.structured.routes import Route, route
 
 
@@ -108,9 +108,9 @@ class ModeMatrix(StructuredMatrix):
     def multiply_adds(self, batch: int = 1) -> int:
         return batch * self.route(batch).multiply_adds
 
-    def as_convs(self, places: int) -> list[Convs]:
+    def as_convs(self, places: int) -> list[Steps]:
         """One for every cut behind which the columns are whole kernels."""
-        found = []
+        found: list[Steps] = []
         for cut, terms in enumerate(self.terms, 1):
             (m1, m2), (n1, n2) = ((math.prod(k[:cut]), math.prod(k[cut:])) for k in (self.out_modes, self.in_modes))
             if n2 % places == 0:

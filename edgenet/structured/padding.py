@@ -64,17 +64,23 @@ def matched_modes(
     out_modes: Sequence[int] | None = None,
     in_modes: Sequence[int] | None = None,
     dims: int | None = None,
+    places: int = 1,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Modes of the rows and columns of an (m, n) matrix: those given, else suggested ones.
 
     Suggested column modes ascend and suggested row modes descend, so that the cores, which carry one of each, are
-    of like size.
+    of like size. Those of a kernel are modes of its channels, and the places are the last mode of the columns, alone.
+
+    Args:
+        places: of a kernel, whose columns are channels by places; 1 elsewhere.
 
     Raises:
         RankError: if given modes are no whole numbers from 1, fewer than two or more than 32, differ in number, or
-            multiply to less than the size.
+            multiply to less than the size; or if the columns are not so many places each.
     """
     m, n = shape
+    wide = of_channels(n, places)
+    apart = places > 1
     if out_modes is not None:
         out_modes = sizes_of(out_modes, "out_modes")
     if in_modes is not None:
@@ -82,11 +88,12 @@ def matched_modes(
     for given in (out_modes, in_modes):
         if given is not None and dims is None:
             dims = len(given)
-    dims = default_dims(shape) if dims is None else dims
+    dims = default_dims((m, wide)) + apart if dims is None else dims
     if not isinstance(dims, Integral) or not 2 <= dims <= _MOST:
         raise RankError(f"a tensorised matrix has 2 modes or more, {_MOST} at most, got dims={dims!r}.")
-    out_modes = suggest_modes(m, dims)[::-1] if out_modes is None else out_modes
-    in_modes = suggest_modes(n, dims) if in_modes is None else in_modes
+    ends: tuple[tuple[int, ...], tuple[int, ...]] = ((1,), (places,)) if apart else ((), ())
+    out_modes = (*suggest_modes(m, dims - apart)[::-1], *ends[0]) if out_modes is None else out_modes
+    in_modes = (*suggest_modes(wide, dims - apart), *ends[1]) if in_modes is None else in_modes
     for name, modes, size in (("out_modes", out_modes, m), ("in_modes", in_modes, n)):
         if len(modes) != dims:
             raise RankError(f"{name} wants {dims} numbers from 1, as many as there are modes, got {modes}.")
@@ -96,6 +103,19 @@ def matched_modes(
                 f"padded. Try {suggest_modes(size, dims)}."
             )
     return out_modes, in_modes
+
+
+def of_channels(columns: int, places: int) -> int:
+    """The channels of a kernel whose columns are channels by places.
+
+    Raises:
+        RankError: if the columns are not so many places each.
+    """
+    if not isinstance(places, Integral) or isinstance(places, bool) or places < 1 or columns % places:
+        raise RankError(
+            f"the columns of a kernel are channels by places, and {columns} columns no multiple of {places!r} places."
+        )
+    return columns // int(places)
 
 
 def padded(weight: Tensor, rows: int, columns: int) -> Tensor:

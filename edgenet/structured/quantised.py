@@ -12,7 +12,7 @@ from torch import Tensor
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.codes import Coded
-from edgenet.structured.convs import Convs, relayed
+from edgenet.structured.convs import Steps, relayed
 from edgenet.structured.families import Structure, family, name_of, named, structure
 from edgenet.structured.given import checked, is_whole
 from edgenet.structured.read import read, read_rows
@@ -155,7 +155,7 @@ class Quantised(StructuredMatrix):
     def rows(self, index: Tensor) -> Tensor:
         return read_rows(self.effective(), index)
 
-    def as_convs(self, places: int) -> list[Convs]:
+    def as_convs(self, places: int) -> list[Steps]:
         return relayed(self.base, self.effective, places)
 
     def multiply_adds(self, batch: int = 1) -> int:

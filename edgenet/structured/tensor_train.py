@@ -76,6 +76,7 @@ class TensorTrain(ModeMatrix):
         in_modes: Sequence[int] | None = None,
         dims: int | None = None,
         tolerance: float | None = None,
+        places: int = 1,
     ) -> Self:
         """TT-SVD (Oseledets 2011): within sqrt(d - 1) of the best of these ranks, and exact at full rank.
 
@@ -85,9 +86,11 @@ class TensorTrain(ModeMatrix):
             out_modes, in_modes: d factors whose products are at least m and n. Default: ``padding.suggest_modes``.
             dims: d, where modes are suggested. Default: such that modes are about 16.
             tolerance: in [0, 1): take the smallest ranks whose error is at most ``tolerance`` times ||W||.
+            places: of a kernel, whose columns are channels by places: suggested modes keep the places apart, in the
+                last core, so that there are two convolutions (``as_convs``). Plans tell it of convolutions.
         """
         weight = checked(weight)
-        out_modes, in_modes = matched_modes(tuple(weight.shape), out_modes, in_modes, dims)
+        out_modes, in_modes = matched_modes(tuple(weight.shape), out_modes, in_modes, dims, places)
         ranks = _ranks(out_modes, in_modes, rank)
         if tolerance is not None and not (isinstance(tolerance, int | float) and 0 <= tolerance < 1):
             raise RankError(f"tolerance is a share of the weight's norm, in [0, 1), got {tolerance!r}.")
@@ -113,7 +116,8 @@ class TensorTrain(ModeMatrix):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         shape = tuple(config["shape"])
-        out_modes, in_modes = matched_modes(shape, config.get("out_modes"), config.get("in_modes"), config.get("dims"))
+        known = ("out_modes", "in_modes", "dims", "places")
+        out_modes, in_modes = matched_modes(shape, **{key: config[key] for key in known if key in config})
         ranks = [1, *_ranks(out_modes, in_modes, config.get("rank")), 1]
         modes = zip(ranks, out_modes, in_modes, ranks[1:], strict=False)
         return cls([torch.zeros(size) for size in modes], shape)
@@ -134,17 +138,23 @@ class TensorTrain(ModeMatrix):
 
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
-        if min(shape) < 2:
+        return cls.ladder_for(shape, 1)
+
+    @classmethod
+    def ladder_for(cls, shape: tuple[int, int], places: int) -> list[dict[str, Any]]:
+        wide = shape[0], shape[1] // places
+        if min(wide) < 2:
             return []
+        apart = places > 1
         rungs = {}
-        for dims in sorted({2, default_dims(shape)}):
-            modes = matched_modes(shape, dims=dims)
+        for dims in sorted({2, default_dims(wide) + apart}):
+            modes = matched_modes(shape, dims=dims, places=places)
             full = max(_ranks(*modes, None))
             for rank in (r for r in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64) if r <= full):
                 ends = [1, *(min(rank, r) for r in _ranks(*modes, None)), 1]
                 size = sum(a * m * n * b for a, m, n, b in zip(ends, *modes, ends[1:], strict=False))
                 if size < shape[0] * shape[1]:
-                    rungs.setdefault(size, {"dims": dims, "rank": rank})
+                    rungs.setdefault(size, {"dims": dims, "rank": rank, **({"places": places} if apart else {})})
         sizes = sorted(rungs)
         step = max(1, math.ceil(len(sizes) / 12))
         return [rungs[size] for size in sizes[::-1][::step]][::-1]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.convs import Convs
+from edgenet.structured.convs import Steps
 from edgenet.structured.routes import BYTES, CALL, FLOPS, RESIDENT, product_seconds
 
 _SLOWER = 4  # times: a family's product beside a large dense one, for the same multiply-adds
 _GATHER = 3.5e-9  # seconds for a number of a window or its product, which is copied in strides, and turned round
+_MOST = 4096  # choices that are remembered
+
+_known: dict[Hashable, tuple[int, Way]] = {}
 
 
 @dataclass(frozen=True)
@@ -18,14 +22,14 @@ class Way:
     """How one kernel is convolved with.
 
     Attributes:
-        convs: two convolutions; None for one by the dense kernel, or for a product with every window.
+        convs: two convolutions, or other steps; None for one by the dense kernel, or for a product with every window.
         places_first: of two convolutions, the one that reads places comes first.
         windows: multiply every window.
         multiply_adds: of one position of the output.
         seconds: what the cost model expects.
     """
 
-    convs: Convs | None
+    convs: Steps | None
     places_first: bool
     windows: bool
     multiply_adds: int
@@ -33,8 +37,26 @@ class Way:
 
 
 def cheapest(matrix: StructuredMatrix, places: int, stride: int, positions: int, image: int, kept: bool) -> Way:
-    """The way of the fewest seconds; arguments of ``ways``."""
-    return min(ways(matrix, places, stride, positions, image, kept), key=lambda way: way.seconds)
+    """The way of the fewest seconds; arguments of ``ways``.
+
+    What is chosen follows from sizes alone, and is remembered by them: for one small image the model takes as long as
+    a convolution.
+    """
+    pairs = [] if matrix.is_dense else matrix.as_convs(places)
+    own = matrix.multiply_adds(1) if _lays_out(matrix, positions) else None
+    sizes = matrix.shape, matrix.is_dense, tuple(steps.sizes for steps in pairs), own
+    key = (*sizes, places, stride, positions, image, kept)
+    known = _known.get(key)
+    if known is None:
+        found = enumerate(ways(matrix, places, stride, positions, image, kept))
+        number, way = min(found, key=lambda numbered: numbered[1].seconds)
+        if len(_known) >= _MOST:
+            _known.clear()
+        ends = list(accumulate(len(steps.orders) for steps in pairs))
+        pair = next(k for k, end in enumerate(ends) if number <= end) if way.convs is not None else -1
+        _known[key] = known = pair, replace(way, convs=None)  # which would hold the matrix
+    pair, way = known
+    return way if pair < 0 else replace(way, convs=pairs[pair])
 
 
 def traced(matrix: StructuredMatrix, places: int, stride: int) -> Way:
@@ -42,7 +64,7 @@ def traced(matrix: StructuredMatrix, places: int, stride: int) -> Way:
     m, n = matrix.shape
     best = Way(None, False, False, m * n, 0.0)
     for convs in [] if matrix.is_dense else matrix.as_convs(places):
-        for first in (True, False):
+        for first in convs.orders:
             count = convs.multiply_adds(first, places, stride)
             if count < best.multiply_adds:
                 best = Way(convs, first, False, count, 0.0)
@@ -66,11 +88,16 @@ def ways(matrix: StructuredMatrix, places: int, stride: int, positions: int, ima
     build = 0.0 if kept or matrix.is_dense else 2 * terms * m * n / FLOPS + 48 * m * n / BYTES + 3 * CALL
     yield Way(None, False, False, m * n, build + product_seconds(m, positions, n))
     for convs in pairs:
-        for first in (True, False):
+        for first in convs.orders:
             seconds = convs.seconds(first, places, stride, positions, image if kept else positions, not kept)
             yield Way(convs, first, False, convs.multiply_adds(first, places, stride), seconds)
-    # more windows than caches hold are slower than anything, and of large images they are gigabytes
-    if not matrix.is_dense and n * positions <= RESIDENT:
+    if _lays_out(matrix, positions):
         own = matrix.multiply_adds(1)
         gather = _GATHER * (n + m) * positions + 4 * CALL
         yield Way(None, False, True, own, gather + _SLOWER * 2 * own * positions / FLOPS)
+
+
+def _lays_out(matrix: StructuredMatrix, positions: int) -> bool:
+    """Whether every window may be laid out. More than caches hold are slower than anything, and of large images they
+    are gigabytes."""
+    return not matrix.is_dense and matrix.shape[1] * max(1, positions) <= RESIDENT

@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from kernels import KERNELS, near
 from torch import nn
 
 from edgenet import shortcuts
@@ -21,23 +22,6 @@ from edgenet.structured import (
 )
 from edgenet.structured.ways import cheapest, ways
 
-TT = {"out_modes": (2, 3, 1), "in_modes": (2, 2, 9), "rank": 3}
-# of a (6, 4 x 9) kernel
-KERNELS = {
-    "dense": structure("dense"),
-    "low_rank": structure("low_rank", rank=3),
-    "kronecker": structure("kronecker", factor=(2, 2), terms=2),
-    "kronecker padded": structure("kronecker", factors=[(2, 3), (4, 18)], terms=2),
-    "kronecker across places": structure("kronecker", factor=(2, 8)),
-    "tensor_train": structure("tensor_train", **TT),
-    "block_term": structure("block_term", out_modes=(2, 3), in_modes=(2, 18), blocks=2, rank=2),
-    "block_circulant": structure("block_circulant", block=3),
-    "csr": structure("csr", density=0.3),
-    "doped": structure("doped", base={"structure": "low_rank", "rank": 1}, density=0.1),
-    "hashed": structure("hashed", parameters=100),
-    "low_rank of bytes": structure("uniform", base={"structure": "low_rank", "rank": 3}),
-    "tensor_train of signs": structure("binary", base={"structure": "tensor_train", **TT}),
-}
 OPTIONS = {
     "plain": {},
     "strided": {"stride": (2, 1), "padding": 1},
@@ -48,10 +32,6 @@ OPTIONS = {
     "replicate same": {"padding": "same", "padding_mode": "replicate"},
     "circular": {"padding": 2, "padding_mode": "circular", "stride": 2},
 }
-
-
-def near(got, want, tolerance=1e-10):
-    torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
 
 
 def dense_of(conv: nn.Module, new: nn.Module) -> nn.Module:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from edgenet.errors import RankError, RankWarning, ShapeError
 from edgenet.structured import TensorTrain
@@ -72,45 +71,6 @@ def test_the_parameters_of_the_papers_layer(rank, parameters, factor):
         matrix = TensorTrain.from_config({"shape": [4096, 25088], "rank": rank, **FC6})
     assert matrix.num_parameters() == parameters
     assert round(4096 * 25088 / parameters) == factor
-
-
-def vgg(convolutions):
-    """VGG (Simonyan and Zisserman 2015): 3 x 3 convolutions in five stages, three dense layers; on no device."""
-    with torch.device("meta"):
-        layers, width = [], 3
-        for channels, count in zip((64, 128, 256, 512, 512), convolutions, strict=True):
-            for _ in range(count):
-                layers += [nn.Conv2d(width, channels, 3, padding=1), nn.ReLU()]
-                width = channels
-            layers.append(nn.MaxPool2d(2))
-        head = nn.Sequential(
-            nn.Linear(25088, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1000)
-        )  # fmt: skip
-        return nn.Sequential(nn.Sequential(*layers), head)
-
-
-@pytest.mark.parametrize(
-    "convolutions, dense, one, two",
-    [((2, 2, 3, 3, 3), 138_357_544, 3.9, 7.4), ((2, 2, 4, 4, 4), 143_667_240, 3.5, 6.0)],
-    ids=["VGG-16", "VGG-19"],
-)
-def test_the_papers_factors_of_whole_networks(convolutions, dense, one, two):
-    # Novikov et al. 2015, table 2: one dense layer in TT form of rank 4, and two
-    network = vgg(convolutions)
-    assert sum(p.numel() for p in network.parameters()) == dense
-    with torch.device("meta"):
-        first = TensorTrain.from_config({"shape": [4096, 25088], "rank": 4, **FC6})
-        second = TensorTrain.from_config(
-            {"shape": [4096, 4096], "rank": 4, "out_modes": (4,) * 6, "in_modes": (4,) * 6}
-        )
-    network[1][0].weight = None
-    network[1][0].slot = first
-    assert round(dense / sum(p.numel() for p in network.parameters()), 1) == one
-    network[1][2].weight = None
-    network[1][2].slot = second
-    assert round(dense / sum(p.numel() for p in network.parameters()), 1) == pytest.approx(two, abs=0.051)
-    both = first.num_parameters() + second.num_parameters()
-    assert round((25088 * 4096 + 4096 * 4096) / both, -1) == pytest.approx(37_732, abs=5)
 
 
 def test_the_papers_layer_multiplies_as_its_dense_form():

@@ -107,14 +107,14 @@ class Curves:
         for name in self.families:
             if family(name).iterates and not self.by_name and math.prod(slot.shape) > _LARGE:
                 continue
-            for options in family(name).ladder(_part(slot)):
+            for options in family(name).ladder_for(_part(slot), slot.kernel):
                 found += self._tried(slot.name, {"structure": name, **options})
         return [left, *_unbeaten(left, found)]
 
     def _neighbours(self, name: str, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options between a rung of a ladder and the next ones on both sides."""
-        kind, found = rung["structure"], []
-        ladder = [{"structure": kind, **options} for options in family(kind).ladder(_part(self.slots[name]))]
+        kind, slot, found = rung["structure"], self.slots[name], []
+        ladder = [{"structure": kind, **options} for options in family(kind).ladder_for(_part(slot), slot.kernel)]
         place = ladder.index(rung) if rung in ladder else 0
         for low, high in ((place - 1, place), (place, place + 1)):
             if low >= 0 and high < len(ladder):
@@ -183,8 +183,8 @@ def _named(names: Sequence[str] | str) -> tuple[str, ...]:
 
 def _fitting(slots: Iterable[Slot]) -> tuple[str, ...]:
     """The families that have sizes to try for one of the slots, whoever registered them."""
-    shapes = {_part(slot) for slot in slots}
-    return tuple(name for name, kind in STRUCTURES.items() if any(kind.ladder(shape) for shape in shapes))
+    shapes = {(_part(slot), slot.kernel) for slot in slots}
+    return tuple(name for name, kind in STRUCTURES.items() if any(kind.ladder_for(*shape) for shape in shapes))
 
 
 def _unbeaten(left: Choice, found: list[Choice]) -> list[Choice]:
