@@ -22,6 +22,7 @@ from edgenet.compress.schedules import Anneal, cubic_density
 from edgenet.compress.searching import Point, SearchResult, search
 from edgenet.compress.sizes import report, stored
 from edgenet.compress.slot import Slot, replace
+from edgenet.compress.unify_rule import Unify
 
 __all__ = [
     "ADMM",
@@ -42,6 +43,7 @@ __all__ = [
     "SearchResult",
     "Slot",
     "Training",
+    "Unify",
     "compress_",
     "cubic_density",
     "decompress_",

@@ -16,6 +16,7 @@ from edgenet.compress.distill_rule import Distill
 from edgenet.compress.group_lasso import GroupLasso
 from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.schedules import Anneal
+from edgenet.compress.unify_rule import Unify
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
@@ -27,6 +28,7 @@ CALLBACKS: dict[str, type[Callback]] = {
     "distill": Distill,
     "group_lasso": GroupLasso,
     "l1_inf": L1Inf,
+    "unify": Unify,
 }
 
 
