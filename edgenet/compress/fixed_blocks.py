@@ -84,8 +84,8 @@ class FixedBlocks:
         self.kinds = kinds
 
     def restricted(self, weight: Tensor, gradients: bool = False) -> Tensor:
-        """The weight with one magnitude in every unified block, at least 0, and 0 in pruned ones; of gradients the means
-        by sign."""
+        """The weight with one magnitude in every unified block, at least 0, and zeros in pruned ones; of gradients the
+        means by sign."""
         blocks = tiled(weight, self.block)
         unified = (self.kinds == UNIFY).nonzero().flatten()
         sign = torch.where(self.signs[unified], 1.0, -1.0).to(weight.dtype)

@@ -201,6 +201,8 @@ class Unify(Callback):
     @torch.no_grad()
     def _choose(self, epoch: int) -> None:
         """Fix the blocks of an epoch."""
+        if not self._slots:  # the plan keeps all
+            return
         if not self._specs:
             self._admm = self._pull()  # W is pulled no more, and Z and U need not be held
             self._specs = {name: self._spec(name) for name in self._slots}

@@ -6,7 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from edgenet.compress import ADMM, CALLBACKS, Anneal, Callback, Compress, Distill, GroupLasso, L1Inf, make_callbacks
+from edgenet.compress import (
+    ADMM,
+    CALLBACKS,
+    Anneal,
+    Callback,
+    Compress,
+    Distill,
+    GroupLasso,
+    L1Inf,
+    Unify,
+    make_callbacks,
+)
 from edgenet.errors import ConfigError, PlanError, RankError
 
 from compress.steps import Steps  # isort: skip
@@ -46,6 +57,11 @@ penalty = 0.01
 start = 3
 
 [[callback]]
+kind = "unify"
+until = 2
+plan = { "3" = { structure = "unified", block = [1, 4], ratio = 0.5 } }
+
+[[callback]]
 kind = "distill"
 teacher = "runs/large"
 weight = 0.5
@@ -64,7 +80,7 @@ def test_every_rule_can_be_written_in_toml():
         return net()
 
     made = make_callbacks(tables["callback"], {"plan": {"0": tables["compress"]["plan"]["0"]}}, read_model)
-    assert [type(rule) for rule in made] == [Compress, ADMM, Anneal, GroupLasso, L1Inf, Distill]
+    assert [type(rule) for rule in made] == [Compress, ADMM, Anneal, GroupLasso, L1Inf, Unify, Distill]
     assert {type(rule) for rule in made} == set(CALLBACKS.values()) and read == ["runs/large"]
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2)]
     training = Steps(net(), lambda p: torch.optim.SGD(p, lr=0.01), made)
