@@ -59,7 +59,7 @@ start = 3
 [[callback]]
 kind = "unify"
 until = 2
-plan = { "3" = { structure = "unified", block = [1, 4], ratio = 0.5 } }
+plan = { "4" = { structure = "unified", block = [1, 4], ratio = 0.5 } }
 
 [[callback]]
 kind = "distill"
@@ -69,7 +69,7 @@ weight = 0.5
 
 
 def net():
-    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6), nn.Linear(6, 4))
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6), nn.Linear(6, 4), nn.Linear(4, 4))
 
 
 def test_every_rule_can_be_written_in_toml():
@@ -86,6 +86,7 @@ def test_every_rule_can_be_written_in_toml():
     training = Steps(net(), lambda p: torch.optim.SGD(p, lr=0.01), made)
     assert training.epochs(4, batches, nn.functional.mse_loss) == [3, 4]
     assert training.model[0].weight.dopant.density == pytest.approx(5 / 48) and training.model[2].weight.rank == 2
+    assert training.model[4].weight.block == (1, 4)
 
 
 def test_a_plan_in_a_table_has_its_rules_in_the_order_of_the_file():

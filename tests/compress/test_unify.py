@@ -241,7 +241,7 @@ def test_a_relative_pull_does_not_depend_on_the_scale_of_a_weight(scale):
         with torch.no_grad():
             model[0].weight.mul_(factor)
         training = Steps(model, ADAM, [ADMM({"0": PLAN["0|2"]}, relative=True)])
-        penalties.append(float(training.penalty()))
+        penalties.append(training.penalty().item())
     assert penalties[1] == pytest.approx(penalties[0])
 
 
