@@ -87,13 +87,13 @@ class FixedBlocks:
         """The weight with one magnitude in every unified block, at least 0, and zeros in pruned ones; of gradients the
         means by sign."""
         blocks = tiled(weight, self.block)
-        unified = (self.kinds == UNIFY).nonzero().flatten()
-        sign = torch.where(self.signs[unified], 1.0, -1.0).to(weight.dtype)
+        unified, pruned = ((self.kinds == kind).nonzero().flatten() for kind in (UNIFY, PRUNE))
+        sign = self.signs[unified].to(weight.dtype) * 2 - 1
         inside = tiled(torch.ones_like(weight), self.block)[unified]
         mean = (blocks[unified] * sign).sum(1) / inside.sum(1)
         mean = mean if gradients else mean.clamp_min(0)
-        blocks = blocks.index_copy(0, unified, mean[:, None] * sign)
-        return untiled(torch.where((self.kinds == PRUNE)[:, None], 0, blocks), self.block, self.shape)
+        blocks = blocks.index_copy(0, unified, mean[:, None] * sign).index_fill(0, pruned, 0)
+        return untiled(blocks, self.block, self.shape)
 
 
 def fix_together(parts: Sequence[FixedBlocks], weights: Sequence[Tensor], share: float) -> None:
