@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgenet.errors import RankError
+from edgenet.errors import PlanError, RankError
 from edgenet.structured.given import clipped, is_whole
 from edgenet.structured.svd import double
 
@@ -61,6 +61,19 @@ class Counts:
     def kinds(self) -> list[int]:
         """Those of which there are any."""
         return [kind for kind, number in enumerate((self.kept, self.unified, self.pruned)) if number]
+
+    @property
+    def width(self) -> int:
+        """Bits that say of which kind a block is: none where all are of one."""
+        return len(self.kinds) - 1
+
+    def misfit(self, kinds: Tensor) -> str | None:
+        """What is wrong with the kinds of blocks, if anything is."""
+        wanted = [self.kept, self.unified, self.pruned]
+        got = wanted if kinds.is_meta else [int((kinds == kind).sum()) for kind in (KEEP, UNIFY, PRUNE)]
+        if got == wanted:
+            return None
+        return f"blocks kept, unified and pruned are {wanted}, and the kinds name {got}."
 
 
 @dataclass(frozen=True)
@@ -139,6 +152,25 @@ def untiled(blocks: Tensor, block: Block, shape: tuple[int, int]) -> Tensor:
     (m, n), (rows, columns) = shape, block
     high, wide = -(-m // rows), -(-n // columns)
     return blocks.view(high, wide, rows, columns).transpose(1, 2).reshape(high * rows, wide * columns)[:m, :n]
+
+
+def whole(index: Tensor, size: int, block: int) -> Tensor:
+    """The blocks that an index takes along an axis of a size, whole and in order.
+
+    Raises:
+        PlanError: if it takes parts of blocks.
+    """
+    if block == 1:
+        return index
+    blocks = index[index % block == 0] // block
+    every = (blocks[:, None] * block + torch.arange(block)).flatten()
+    ragged = size % block and bool((blocks[:-1] == size // block).any())  # which only the last may be
+    if ragged or len(index) < block or not torch.equal(every[every < size], index):
+        raise PlanError(
+            f"of a Unified matrix whole blocks can be kept, here of {block}, in their order: remove first and compress "
+            f"then, or call edgenet.compress.decompress_."
+        )
+    return blocks
 
 
 def forms(shape: tuple[int, int], entries: int) -> list[Block]:

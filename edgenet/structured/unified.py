@@ -23,6 +23,7 @@ from edgenet.structured.block_choice import (
     block_of,
     tiled,
     untiled,
+    whole,
 )
 from edgenet.structured.codes import from_bytes, to_bytes
 from edgenet.structured.given import checked
@@ -80,7 +81,7 @@ class Unified(StructuredMatrix):
                 f"{signs.dtype}."
             )
         codes = kinds.long()
-        problem = self._miscounted(codes)
+        problem = self.counts.misfit(codes)
         if problem:
             raise ShapeError(problem)
         self.register_parameter("magnitudes", parameter(magnitudes) if len(magnitudes) else None)
@@ -99,46 +100,29 @@ class Unified(StructuredMatrix):
         return -(-m // rows), -(-n // columns)
 
     # ---------------------------------------------------------------- kinds and signs
-    @property
-    def _width(self) -> int:
-        """Bits of the kind of a block: none where all are of one."""
-        return len(self.counts.kinds) - 1
-
     def _coded(self, kinds: Tensor) -> Tensor:
         """Kinds in bits: the place of each among those that there are."""
-        if self._width == 0:
+        if self.counts.width == 0:
             return torch.zeros(0, dtype=torch.uint8, device=kinds.device)
         place = torch.zeros_like(kinds)
         for kind in self.counts.kinds[1:]:
             place += kinds >= kind
-        return to_bytes(place, self._width)
-
-    def _miscounted(self, kinds: Tensor) -> str | None:
-        """What is wrong with kinds of blocks, if anything is."""
-        if kinds.is_meta:
-            return None
-        wanted = {KEEP: self.counts.kept, UNIFY: self.counts.unified, PRUNE: self.counts.pruned}
-        got = {kind: int((kinds == kind).sum()) for kind in wanted}
-        if got == wanted:
-            return None
-        return (
-            f"blocks that are kept, unified and pruned are {[*wanted.values()]}, and the kinds name {[*got.values()]}."
-        )
+        return to_bytes(place, self.counts.width)
 
     def block_kinds(self) -> Tensor:
         """(blocks,) int64: the kind of every block, as the constructor takes them."""
         return self._decoded(self.kinds)
 
     def _decoded(self, stored: Tensor) -> Tensor:
-        names = torch.tensor([*self.counts.kinds, -1, -1], device=stored.device)  # three bits of two name no kind
-        blocks = math.prod(self._grid)
-        return names[from_bytes(stored, self._width, blocks) if self._width else stored.new_zeros(blocks).long()]
+        blocks, width = math.prod(self._grid), self.counts.width
+        names = torch.tensor([*self.counts.kinds, -1, -1], device=stored.device)  # two bits may name no kind
+        return names[from_bytes(stored, width, blocks) if width else stored.new_zeros(blocks).long()]
 
     def _order(self) -> Tensor:
         """(blocks,) the blocks that are kept, then those that are unified, then those that are pruned."""
         # of the stored places, so that any bytes whatever name each block once
         blocks = math.prod(self._grid)
-        return from_bytes(self.kinds, self._width, blocks).argsort(stable=True)
+        return from_bytes(self.kinds, self.counts.width, blocks).argsort(stable=True)
 
     def _sign(self, dtype: torch.dtype) -> Tensor:
         """(unified, entries) of +1 and -1."""
@@ -156,7 +140,7 @@ class Unified(StructuredMatrix):
             if stored.dtype != torch.uint8:
                 problem = f"bits are stored in bytes, torch.uint8, got {stored.dtype}."
             elif name == "kinds" and not stored.is_meta:
-                problem = self._miscounted(self._decoded(stored))
+                problem = self.counts.misfit(self._decoded(stored))
             if problem:
                 args[-1].append(f"{prefix}{name}: {problem}")
                 return
@@ -166,7 +150,7 @@ class Unified(StructuredMatrix):
     def matmul(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self._shape[1]:
             raise ShapeError(f"a {self._shape} matrix multiplies rows of {self._shape[1]} numbers, got {(*x.shape,)}.")
-        tensors = (*self.parameters(), self.signs, self.kinds)
+        tensors = (*self.parameters(), *self.buffers())
         return ops.linear(x, self.cache.get(self, "dense", tensors, self.to_dense))
 
     def to_dense(self) -> Tensor:
@@ -179,7 +163,7 @@ class Unified(StructuredMatrix):
         if unified:
             size = _size(self.magnitudes)[:, None]
             shared = size * self._sign(size.dtype)  # of which autograd is ten times as fast as of torch.where
-        if self._width == 0:
+        if self.counts.width == 0:
             return self.free if shared is None else shared
         like = self.free if shared is None else shared
         blocks, order = like.new_zeros(math.prod(self._grid), math.prod(self.block)), self._order()
@@ -195,7 +179,7 @@ class Unified(StructuredMatrix):
         block = (index // rows)[:, None] * wide + column // columns  # (I, n)
         entry = (index % rows)[:, None] * columns + column % columns
         place = block
-        if self._width:
+        if self.counts.width:
             place = torch.empty_like(order := self._order()).index_copy(0, order, torch.arange(len(order)).to(order))[
                 block
             ]
@@ -281,7 +265,7 @@ class Unified(StructuredMatrix):
         if self.magnitudes is not None:
             self.magnitudes.normal_(0, std).abs_()
             self.signs.copy_(to_bytes(torch.rand_like(self._sign(self.magnitudes.dtype)) < 0.5, 1))
-        if self._width:
+        if self.counts.width:
             kinds = self.block_kinds().sort().values  # whatever the order was
             self.kinds.copy_(self._coded(kinds[torch.randperm(blocks, device=kinds.device)]))
 
@@ -295,7 +279,7 @@ class Unified(StructuredMatrix):
         places = []
         for index, size, block in zip((rows, columns), self._shape, self.block, strict=True):
             index = torch.arange(size) if index is None else torch.arange(size)[index.cpu()]
-            places.append((self._whole(index, size, block), len(index)))
+            places.append((whole(index, size, block), len(index)))
         (down, m), (across, n) = places
         self._left_over(m, n)
         which = torch.arange(math.prod(self._grid)).view(self._grid)[down][:, across].flatten().to(self.kinds.device)
@@ -317,29 +301,7 @@ class Unified(StructuredMatrix):
         self._shape = (m, n)
         self.signs, self.kinds = own_copy(to_bytes(positive, 1)), own_copy(self._coded(kinds[which]))
 
-    def _whole(self, index: Tensor, size: int, block: int) -> Tensor:
-        """The blocks that an index of rows or columns takes, whole and in order."""
-        if block == 1:
-            return index
-        blocks = index[index % block == 0] // block
-        every = (blocks[:, None] * block + torch.arange(block)).flatten()
-        ragged = size % block and bool((blocks[:-1] == size // block).any())  # which only the last may be
-        if ragged or len(index) < block or not torch.equal(every[every < size], index):
-            raise PlanError(
-                f"of a Unified matrix in blocks of {self.block} whole blocks can be kept, in their order: remove first "
-                f"and compress then, or call edgenet.compress.decompress_."
-            )
-        return blocks
-
 
 def _size(magnitudes: Tensor) -> Tensor:
     """|m|, with the gradient 1 at 0, where that of torch's abs is 0 for ever."""
     return torch.where(magnitudes < 0, -magnitudes, magnitudes)
-
-
-def _real(weight: Tensor) -> Tensor:
-    if weight.is_complex():
-        raise ShapeError(
-            f"the blocks of a unified matrix share a magnitude with signs, got a weight of {weight.dtype}."
-        )
-    return weight
