@@ -17,6 +17,7 @@ from edgenet.compress import (
     GroupLasso,
     L1Inf,
     ShiftRecipe,
+    Unify,
     make_callbacks,
 )
 from edgenet.errors import ConfigError, PlanError, RankError
@@ -59,6 +60,11 @@ penalty = 0.01
 start = 3
 
 [[callback]]
+kind = "unify"
+until = 2
+plan = { "4" = { structure = "unified", block = [1, 4], ratio = 0.5 } }
+
+[[callback]]
 kind = "distill"
 teacher = "runs/large"
 weight = 0.5
@@ -75,7 +81,7 @@ shift = 0.1
 
 def net():
     return nn.Sequential(
-        nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6), nn.Linear(6, 4),
+        nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6), nn.Linear(6, 4), nn.Linear(4, 4),
         StructuredLinear(Binary.random((4, 4))), StructuredLinear(PowerOfTwo.random((4, 4), form="sign_shift")),
     )  # fmt: skip
 
@@ -88,13 +94,14 @@ def test_every_rule_can_be_written_in_toml():
         return net()
 
     made = make_callbacks(tables["callback"], {"plan": {"0": tables["compress"]["plan"]["0"]}}, read_model)
-    known = [Compress, ADMM, Anneal, GroupLasso, L1Inf, Distill, BinaryRecipe, ShiftRecipe]
+    known = [Compress, ADMM, Anneal, GroupLasso, L1Inf, Unify, Distill, BinaryRecipe, ShiftRecipe]
     assert [type(rule) for rule in made] == known
     assert {type(rule) for rule in made} == set(CALLBACKS.values()) and read == ["runs/large"]
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2)]
     training = Steps(net(), lambda p: torch.optim.SGD(p, lr=0.01), made)
     assert training.epochs(4, batches, nn.functional.mse_loss) == [3, 4]
     assert training.model[0].weight.dopant.density == pytest.approx(5 / 48) and training.model[2].weight.rank == 2
+    assert training.model[4].weight.block == (1, 4)
 
 
 def test_a_plan_in_a_table_has_its_rules_in_the_order_of_the_file():

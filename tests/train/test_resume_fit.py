@@ -96,9 +96,16 @@ def powers_of_two_by_a_recipe(**options):
     return ruled({**tables, "optimizer": {"name": "radam"}}, **options)
 
 
+def unified(**options):
+    """Blocks that are pulled for three epochs, fixed in the next four, and put in before the eighth."""
+    plan = {r"convs\.\d\.lift.*": {"structure": "unified", "entries": 4, "ratio": 0.8, "prune": 0.2}}
+    rule = {"kind": "unify", "plan": plan, "pull": 3, "until": 7, "start": 0.4, "every": 2, "grow_every": 2}
+    return ruled({"callback": [rule]}, **options)
+
+
 CASES = [
     own_layers, loader_of_molecules, list_of_graphs, windows, shuffled_windows, admm, compressed_and_annealed,
-    binary_by_a_recipe, powers_of_two_by_a_recipe,
+    binary_by_a_recipe, powers_of_two_by_a_recipe, unified,
 ]  # fmt: skip
 
 
