@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "hub": "errors",
     "nn": f"{LOW} estimators.basis hub",
     "compress": "errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
-    "convert": f"{LOW} nn models",
+    "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} nn models compress convert checkpoint _version",
