@@ -94,7 +94,8 @@ def to_signs_(model: nn.Module, binary: Set[str], inner: Set[str]) -> Undo:
             _move_signs_(parent)
             _move_biases_(parent, {layer for layer in chosen if times[layer] == 1}, times)
     for path, module in model.named_modules():
-        if isinstance(module, StructuredConv) and f"{path}.weight" in binary & inner:
+        of_signs = isinstance(module, StructuredConv) and f"{path}.weight" in binary & inner
+        if of_signs and module.padding_mode == "zeros":
             padded.append((module, getattr(module, "padding_value", 0.0)))
             module.padding_value = -1.0
 

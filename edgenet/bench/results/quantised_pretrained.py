@@ -106,7 +106,8 @@ def measured(job: tuple[str, int, Path]) -> dict[str, Any]:
     """One network on one draw of crops, JSON-able; what its file holds already is not computed again."""
     name, seed, folder = job
     file = folder / f"{re.sub(r'[^a-z0-9]+', '-', name)}-{seed}.json"
-    return kept(file, {"network": name, "seed": seed}, lambda: _measured(name, seed))
+    settings = {"network": name, "seed": seed, "crops": CROPS, "calibration": CALIBRATION}
+    return kept(file, settings, lambda: _measured(name, seed))
 
 
 @torch.no_grad()
