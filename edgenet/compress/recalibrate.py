@@ -126,9 +126,7 @@ def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
     return norms
 
 
-def _check_same(
-    norms: Mapping[str, _BatchNorm], others: Mapping[str, _BatchNorm], reference: nn.Module | None
-) -> None:
+def _check_same(norms: Mapping[str, _BatchNorm], others: Mapping[str, _BatchNorm], reference: nn.Module | None) -> None:
     if reference is None:
         return
     sizes, wanted = ({path: norm.num_features for path, norm in all_.items()} for all_ in (others, norms))

@@ -15,6 +15,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Set
 from itertools import pairwise
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -55,7 +56,7 @@ def check_activations(model: nn.Module) -> None:
         for called in _called(type(module)):
             raise ConversionError(
                 f"{path or 'the model'}, a {type(module).__name__}, calls {called} itself, and a call cannot become a "
-                f'Sign. Make it a module, self.act = torch.nn.ReLU(); or, for binary weights alone, take '
+                f"Sign. Make it a module, self.act = torch.nn.ReLU(); or, for binary weights alone, take "
                 f'compress_(model, {{".*": {{"structure": "binary"}}}}).'
             )
     if not any(isinstance(module, (*ACTIVATIONS, Sign)) for module in _inside(model)):
@@ -103,7 +104,8 @@ def to_signs_(model: nn.Module, binary: Set[str], inner: Set[str]) -> Undo:
         for conv, value in padded:
             conv.padding_value = value
         for module, *tables in before:
-            for table, old in zip((module._modules, module._parameters, module._buffers), tables, strict=True):
+            now: list[dict[str, Any]] = [module._modules, module._parameters, module._buffers]
+            for table, old in zip(now, tables, strict=True):
                 table.clear()
                 table.update(old)
 
@@ -111,7 +113,7 @@ def to_signs_(model: nn.Module, binary: Set[str], inner: Set[str]) -> Undo:
 
 
 def _inside(model: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a model, but for those after its last layer, where it is a ``Sequential``: they make its output."""
+    """The modules of a model, but for those after the last layer of a ``Sequential``, which make its output."""
     after: set[nn.Module] = set()
     module = model
     while type(module) is nn.Sequential:

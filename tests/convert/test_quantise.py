@@ -48,10 +48,14 @@ def convolutional() -> nn.Sequential:
 class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv, self.norm, self.act = nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ELU()
+        self.conv, self.norm, self.relu = (
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.BatchNorm2d(channels),
+            nn.ELU(),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.act(self.norm(self.conv(x)))
+        return x + self.relu(self.norm(self.conv(x)))
 
 
 class Tree(nn.Module):
@@ -120,7 +124,12 @@ def test_forms_are_the_families_that_they_name(form, family, bits):
     for place in (0, 3, 6):
         matrix = small[place].weight
         assert type(matrix) is family and matrix.widths == (bits,) and matrix.per == "row"
-        expected = family.from_dense(model[place].weight, bits=bits, per="row", **{key: value for key, value in FORMS[form].spec.items() if key == "form"})
+        expected = family.from_dense(
+            model[place].weight,
+            bits=bits,
+            per="row",
+            **{key: value for key, value in FORMS[form].spec.items() if key == "form"},
+        )
         torch.testing.assert_close(matrix.to_dense(), expected.to_dense())
         torch.testing.assert_close(small[place].bias, model[place].bias)
 
@@ -152,6 +161,7 @@ def test_what_stays_and_why():
     assert list(reasons) == ["10.weight", "0.weight", "15.weight", "7.weight"]
     assert "first layer" in reasons["0.weight"] and "last layer" in reasons["15.weight"]
     assert "depthwise" in reasons["7.weight"] and "plan" in reasons["10.weight"]
+    assert "0.weight" not in kept(convolutional(), "bnn", plan={r"0\.": {"structure": "binary"}})
     assert kept(perceptron(), "int8") == {}
     table = nn.Sequential(nn.Embedding(10, 4), nn.LSTM(4, 4))
     assert all("no linear layer" in reason for reason in kept(table, "int8").values())
@@ -189,6 +199,8 @@ def test_a_network_of_signs_computes_with_signs():
     ]  # fmt: skip
     assert small[4].padding_value == small[10].padding_value == -1.0
     assert not any(isinstance(part, nn.ReLU | nn.Hardtanh | nn.ReLU6) for part in small.modules())
+    model[4].padding_mode = "reflect"  # which pads with signs already
+    assert not getattr(quantise(model, "bnn")[4], "padding_value", 0)
 
 
 def test_signs_of_a_maximum_are_the_maximum_of_signs():
@@ -220,8 +232,8 @@ def test_activations_of_an_output_stay():
 
 def test_a_module_that_stands_twice_is_one_sign():
     act = nn.ReLU()
-    small = quantise(nn.Sequential(nn.Linear(4, 8), act, nn.Linear(8, 8), act, nn.Linear(8, 2)).train(), "bnn")
-    assert small[1] is small[3] and type(small[1]) is Sign and small[1].training
+    small = quantise(nn.Sequential(nn.Linear(4, 8), act, nn.Linear(8, 8), act, nn.Linear(8, 2)).eval(), "bnn")
+    assert small[1] is small[3] and type(small[1]) is Sign and not small[1].training
 
 
 def test_signs_train():

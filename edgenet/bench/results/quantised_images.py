@@ -10,12 +10,16 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIZE = 224  # of the network's images
 CROPS = 10  # of every image that are scored
@@ -65,15 +69,15 @@ def images(seed: int) -> Images:
     Raises:
         ConfigError: if the package is not there.
     """
-    from PIL import Image
+    from PIL.Image import open as opened
 
     files = sorted(path for path in (_package("foolbox") / "data").iterdir() if _CLASSES.fullmatch(path.name))
     classes = [int(_CLASSES.fullmatch(path.name)[1]) for path in files]
     whole, crops, calibration = [], [], []
     scored, other = (np.random.default_rng([seed, which]) for which in range(2))
     for path in files:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+        with opened(path) as file:
+            image = file.convert("RGB")
         whole.append(_pixels(image))
         crops.append(torch.stack([_pixels(_cropped(image, scored)) for _ in range(CROPS)]))
         drawn = torch.stack([_pixels(_cropped(image, other)) for _ in range(CALIBRATION)])
@@ -82,14 +86,14 @@ def images(seed: int) -> Images:
     return Images(torch.stack(whole), torch.tensor(classes), torch.stack(crops), torch.stack(calibration))
 
 
-def _cropped(image: object, random: np.random.Generator) -> object:
+def _cropped(image: Image, random: np.random.Generator) -> Image:
     width, height = image.size
     side = int(min(width, height) * random.uniform(0.6, 0.9))
     left, top = int(random.integers(0, width - side + 1)), int(random.integers(0, height - side + 1))
     return image.crop((left, top, left + side, top + side))
 
 
-def _pixels(image: object) -> Tensor:
+def _pixels(image: Image) -> Tensor:
     from PIL.Image import Resampling
 
     pixels = np.array(image.resize((SIZE, SIZE), Resampling.BICUBIC), dtype=np.float32)

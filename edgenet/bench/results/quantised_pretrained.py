@@ -94,8 +94,8 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> lis
         f"Agreement is with the float network: how often both say the same top class. Means over {seeds} draws of "
         f"crops, ± their sample standard deviation. Statistics of batch norms are those of the float network (as "
         f"rounded), of the crops alone, or of the float network moved by what both see differently on these crops "
-        f"(`recalibrate_(..., reference=...)`); the columns that follow are of the last. So few images are no sample of "
-        f"ImageNet, so that their own statistics spoil even the float network. Bytes are those of "
+        f"(`recalibrate_(..., reference=...)`); the columns that follow are of the last. So few images are no sample "
+        f"of ImageNet, so that their own statistics spoil even the float network. Bytes are those of "
         f"`model.safetensors`. Errors of weights are ||W - W'|| / ||W||, over the layers that changed.",
         "Error of what comes out, ||y - y'|| / ||y||, over the 20 images, with statistics moved:",
         _stage_table(rows),
