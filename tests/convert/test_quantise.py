@@ -1,6 +1,7 @@
 """Networks in weights of few bits, by one call."""
 
 import copy
+import inspect
 import math
 
 import pytest
@@ -201,6 +202,16 @@ def test_a_network_of_signs_computes_with_signs():
     assert not any(isinstance(part, nn.ReLU | nn.Hardtanh | nn.ReLU6) for part in small.modules())
     model[4].padding_mode = "reflect"  # which pads with signs already
     assert not getattr(quantise(model, "bnn")[4], "padding_value", 0)
+
+
+@pytest.mark.skipif("padding_value" not in inspect.signature(StructuredConv2d).parameters, reason="pads with 0 alone")
+def test_convolutions_of_signs_pad_with_minus_one():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.Flatten(), nn.Linear(288, 2)
+    ).eval()
+    small, x = quantise(model, "bnn"), torch.randn(2, 3, 8, 8)
+    signs, kernel = small[:2](x), small[2].weight.to_dense().view(8, 8, 3, 3)
+    torch.testing.assert_close(small[2](signs), F.conv2d(F.pad(signs, (1, 1, 1, 1), value=-1.0), kernel))
 
 
 def test_signs_of_a_maximum_are_the_maximum_of_signs():

@@ -60,7 +60,7 @@ NETWORKS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "powers of two, 4 bits": partial(quantise, form="deepshift_q", bits=4),
     "low rank, half the numbers": _low_rank,
     "unified, all blocks": partial(quantise, form="unified"),
-    "unified, 80% of blocks": partial(quantise, form="unified", ratio=0.8),
+    "unified, 80% of blocks, 8 bits": partial(quantise, form="unified", ratio=0.8, bits=8),
 }
 
 
