@@ -124,7 +124,7 @@ def quantise(
 
     Raises:
         ConversionError: if there is no such form, its bits are given twice, nothing is there to convert, a matrix is
-            quantised already, or activations of a "bnn" cannot be found.
+            quantised already, or activations of a "bnn" cannot be found or have hooks.
         PlanError: if a pattern matches nothing, an option is unknown, a layer is lazy, or a swap would lose something.
         ShapeError, RankError: if a weight is not finite, or an option does not fit; with the slot's name.
     """
@@ -173,6 +173,8 @@ def _spec(form: str, bits: int | None, per: str, options: Mapping[str, Any]) -> 
         spec["bits"] = bits
     if bits is not None:
         spec["per"] = per
+    elif per != "row":
+        raise ConversionError(f"{form!r} has scales where it has bits, and per={per!r} came without; give bits too.")
     resolve(spec, f"the form {form!r}")
     return spec
 

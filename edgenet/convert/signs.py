@@ -48,7 +48,7 @@ def check_activations(model: nn.Module) -> None:
     """That the activations of a model can be replaced: that they are modules, as far as its source shows.
 
     Raises:
-        ConversionError: if a class calls one itself, or there is no module of ``ACTIVATIONS`` to replace.
+        ConversionError: if a class calls one itself, one has hooks, or there is none of ``ACTIVATIONS`` to replace.
     """
     for path, module in model.named_modules():
         if type(module).__module__.startswith(_KNOWN):
@@ -58,6 +58,11 @@ def check_activations(model: nn.Module) -> None:
                 f"{path or 'the model'}, a {type(module).__name__}, calls {called} itself, and a call cannot become a "
                 f"Sign. Make it a module, self.act = torch.nn.ReLU(); or, for binary weights alone, take "
                 f'compress_(model, {{".*": {{"structure": "binary"}}}}).'
+            )
+    for path, module in model.named_modules():
+        if isinstance(module, ACTIVATIONS) and hooked(module):
+            raise ConversionError(
+                f"{path}, a {type(module).__name__}, has hooks, which a Sign would lose; remove them."
             )
     if not any(isinstance(module, (*ACTIVATIONS, Sign)) for module in _inside(model)):
         known = ", ".join(kind.__name__ for kind in ACTIVATIONS)

@@ -306,6 +306,12 @@ class Functional(nn.Module):
         return self.last(F.relu(self.first(self.relu(x))))
 
 
+def hooked_activation() -> nn.Module:
+    model = perceptron()
+    model[2].register_forward_hook(lambda *call: None)
+    return model
+
+
 @pytest.mark.parametrize(
     ("error", "text", "make", "form", "options"),
     [
@@ -317,6 +323,7 @@ class Functional(nn.Module):
         (ConversionError, "0.weight stays, since it is the last", lambda: nn.Sequential(nn.Linear(3, 3)), "bnn", {}),
         (ConversionError, "calls F.relu itself", Functional, "bnn", {"keep": ()}),
         (ConversionError, "no activation there", lambda: nn.Sequential(*[nn.Linear(3, 3)] * 3), "bnn", {"keep": ()}),
+        (ConversionError, "2, a ReLU, has hooks", hooked_activation, "bnn", {}),
         (PlanError, "no option 'ratio'", perceptron, "int8", {"ratio": 0.5}),
         (PlanError, "matches no slot", perceptron, "int8", {"keep": "nowhere"}),
         (PlanError, "matches no slot", perceptron, "int8", {"plan": {"nowhere": "keep"}}),
@@ -349,3 +356,10 @@ def test_a_kronecker_matrix_of_a_linear_layer_is_rounded_factor_by_factor():
     compress_(model, {r"3\.": {"structure": "kronecker", "factor": (4, 4)}})
     small = quantise(model, "deepshift_q", bits=4)
     assert type(small[3].weight.base) is Kronecker and set(small[3].weight.widths) == {4}
+
+
+@pytest.mark.skipif("unified" not in STRUCTURES, reason="there is no such family")
+def test_scales_are_of_bits():
+    with pytest.raises(ConversionError, match="give bits too"):
+        quantise(perceptron(), "unified", per="tensor")
+    assert type(quantise(perceptron(), "unified", bits=8, per="tensor")[0].weight) is Uniform
