@@ -111,6 +111,8 @@ def test_every_form_makes_a_smaller_network_that_is_saved_and_read(network, form
     changed = {name for name, slot in slots(small).items() if not slot.is_dense}
     assert changed | set(stays) == set(slots(model)) and not changed & set(stays)
     save_pretrained(small, tmp_path)
+    file = (tmp_path / "model.safetensors").read_bytes()
+    assert len(file) == 8 + int.from_bytes(file[:8], "little") + total.bytes  # the description, and the numbers
     again = from_pretrained(tmp_path, model=None if isinstance(model, nn.Sequential) else copy.deepcopy(small))
     torch.testing.assert_close(again(x), y)
 
