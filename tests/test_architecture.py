@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "hub": "errors",
     "nn": f"{LOW} estimators.basis hub",
     "compress": "errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
-    "convert": f"{LOW} nn models",
+    "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} nn models compress convert checkpoint _version",
@@ -52,8 +52,8 @@ MAY_IMPORT = {
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} nn models compress pretrained data config checkpoint",
-    "bench": f"{LOW} nn models compress selection convert data config presets checkpoint plots train estimators "
-    "testing _version",
+    "bench": f"{LOW} nn models compress selection convert pretrained data config presets checkpoint plots train "
+    "estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",

@@ -23,15 +23,17 @@ _RATE = 0.005  # of fine-tuning
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """``compress MODEL --plan FILE | --ratio TIMES | --max-drop SCORE --out FOLDER``."""
+    """``compress MODEL --plan FILE | --form FORM | --ratio TIMES | --max-drop SCORE --out FOLDER``."""
     add = parser.add_argument
     add("model", metavar="MODEL", help=MODEL)
     goal = parser.add_mutually_exclusive_group(required=True)
     goal.add_argument("--plan", metavar="PLAN.toml", help="which structure goes into which slots")
+    goal.add_argument("--form", help="weights of few bits: int8, int4, bnn, deepshift_q, ... as of convert.quantise")
     goal.add_argument("--ratio", type=number(1), help="so many times fewer parameters, family and size chosen by slot")
     goal.add_argument(
         "--max-drop", type=number(0, least=True), help="as few as the metric of --data allows with this loss"
     )
+    add("--bits", type=whole(1), help="of a weight, where the name of --form does not say")
     add("--family", action="append", help="choose from this family alone, or these (default: all)")
     add("--data", metavar="DATASET", help="judge by its validation score, and print its test score")
     add("--fine-tune", type=whole(0), default=0, metavar="EPOCHS", help="train the compressed model on --data")
@@ -41,10 +43,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compress a model by a plan, to a ratio, or as far as a permitted drop allows; and save it."""
+    """Compress a model by a plan, to a form of few bits, to a ratio, or as far as a drop allows; and save it."""
     import torch
 
     from edgenet.compress import Budget, Plan, compress_, search
+    from edgenet.compress import report as reported
+    from edgenet.convert import kept, quantise
     from edgenet.data import load
     from edgenet.pretrained import save_pretrained
     from edgenet.train import Task
@@ -62,6 +66,13 @@ def run(options: argparse.Namespace) -> int:
         if tune is not None:
             tune(model)
         text = f"compressed by {options.plan}"
+    elif options.form:
+        left = kept(model, options.form)
+        model = quantise(model, options.form, bits=options.bits)
+        report = reported(model)
+        if tune is not None:
+            tune(model)
+        text = "\n".join([f"converted to {options.form}", *(f"{name} stays: {why}" for name, why in left.items())])
     else:
         result = search(
             model, None if task is None else _quality(task),
@@ -87,8 +98,10 @@ def _check(options: argparse.Namespace) -> None:
             raise ConfigError(f"{name} needs --data, the data set to judge by.")
     if options.lr is not None and not options.fine_tune:
         raise ConfigError("--lr is for --fine-tune, the epochs to train the compressed model.")
-    if options.plan and options.family:
-        raise ConfigError("--family is for --ratio and --max-drop; a plan names its structures itself.")
+    if (options.plan or options.form) and options.family:
+        raise ConfigError("--family is for --ratio and --max-drop; a plan or a form names its structures itself.")
+    if options.bits is not None and not options.form:
+        raise ConfigError("--bits is for --form; a plan says bits beside its structures.")
 
 
 def _quality(task: Task) -> Callable[[nn.Module], float]:

@@ -1,10 +1,13 @@
-"""Conversion: PyG models as EdgeNets that compute the same, and attention as tables of edge weights."""
+"""Conversion: PyG models as EdgeNets that compute the same, attention as tables of edge weights, few bits."""
 
 from edgenet.convert import published
 from edgenet.convert.converted import Converted
 from edgenet.convert.freeze import freeze_attention
 from edgenet.convert.model import to_edgenet
 from edgenet.convert.pyg import CONVERTERS
+from edgenet.convert.quantising import FORMS, kept, quantise
 from edgenet.convert.source import Source
 
-__all__ = ["CONVERTERS", "Converted", "Source", "freeze_attention", "published", "to_edgenet"]
+__all__ = [
+    "CONVERTERS", "FORMS", "Converted", "Source", "freeze_attention", "kept", "published", "quantise", "to_edgenet",
+]  # fmt: skip

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgenet.pretrained import from_pretrained
 from edgenet.structured import LowRank
+from edgenet.structured.codes import Coded
 
 
 def test_compress_by_a_plan(run, gat, tmp_path):
@@ -40,3 +41,15 @@ def test_compress_to_a_permitted_drop(run, gat):
     assert code == 0, err
     report = json.loads(Path("small/report.json").read_text())
     assert report["total"]["parameters"] < report["total"]["parameters_before"]
+
+
+def test_compress_to_a_form_of_few_bits(run, gat):
+    code, out, err = run("compress", "gat", "--form", "deepshift_q", "--bits", "4", "--out", "small")
+    assert code == 0, err
+    assert "converted to deepshift_q" in out
+    matrices = [m for m in from_pretrained("small").modules() if isinstance(m, Coded)]
+    assert matrices and {m.config()["bits"] for m in matrices} == {4}
+    code, _, err = run("compress", "gat", "--form", "int9", "--out", "other")
+    assert code == 2 and "Did you mean 'int8'" in err
+    code, _, err = run("compress", "gat", "--ratio", "2", "--bits", "4", "--out", "other")
+    assert code == 2 and "--bits is for --form" in err

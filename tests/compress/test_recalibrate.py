@@ -1,5 +1,7 @@
 """recalibrate_: batch norms say what the layers before them give now."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -107,3 +109,45 @@ def test_an_error_leaves_the_model_as_it_was(inputs, error, text):
         recalibrate_(model, inputs())
     assert model[0].running_mean.tolist() == [3, 3]
     assert (int(model[0].num_batches_tracked), model[0].momentum, model[0].training) == (11, 0.2, False)
+
+
+def test_a_reference_keeps_what_the_inputs_have_of_their_own_out():
+    """The formula by hand at the first norm; the reference stays as it is, and an unchanged model too."""
+    before = network()
+    recalibrate_(before, batches(20))
+    model, few = copy.deepcopy(before), batches(2)
+    with torch.no_grad():
+        model[0].weight.mul_(1.5).add_(0.1)
+    wanted = {name: tensor.clone() for name, tensor in before.state_dict().items()}
+    assert recalibrate_(model, few, reference=before) == ["1", "5"]
+    assert all(torch.equal(before.state_dict()[name], tensor) for name, tensor in wanted.items())
+    (mean, var), (there_mean, there_var) = (
+        (
+            torch.stack([one[0](x).mean((0, 2, 3)) for x in few]).mean(0),
+            torch.stack([one[0](x).var((0, 2, 3)) for x in few]).mean(0),
+        )
+        for one in (model, before)
+    )
+    norm, eps = before[1], before[1].eps
+    torch.testing.assert_close(model[1].running_mean, norm.running_mean + mean - there_mean)
+    torch.testing.assert_close(model[1].running_var + eps, (norm.running_var + eps) * (var + eps) / (there_var + eps))
+    unchanged = copy.deepcopy(before)
+    recalibrate_(unchanged, few, reference=before)
+    for place in (1, 5):
+        torch.testing.assert_close(unchanged[place].running_mean, before[place].running_mean)
+        torch.testing.assert_close(unchanged[place].running_var, before[place].running_var)
+
+
+def test_a_reference_is_the_model_before():
+    model = network()
+    other = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    with pytest.raises(PlanError, match="no batch norm of 4 channels at '5'"):
+        recalibrate_(model, batches(), reference=other)
+    with pytest.raises(PlanError, match="shares batch norms"):
+        recalibrate_(model, batches(), reference=model)
+    before = copy.deepcopy(model)
+    was = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ShapeError, match="not finite"):
+        recalibrate_(model, [torch.full((2, 3, 8, 8), float("nan"))], reference=before)
+    for one in (model, before):
+        assert all(torch.equal(one.state_dict()[name], tensor) for name, tensor in was.items())
