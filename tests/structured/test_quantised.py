@@ -279,8 +279,9 @@ def test_a_matrix_is_sparse_in_compressed_rows_before_it_is_quantised():
     matrix = Uniform.from_dense(torch.randn(8, 9), base={"structure": "sparse", "density": 0.25}, bits=4)
     assert (matrix.to_dense() != 0).sum() <= 18 and matrix.num_parameters() == 18
     state = matrix.pack().state_dict()
-    state["held_0"][0] = 200
-    with pytest.raises(RuntimeError, match="columns run from"):
+    assert sorted(state) == ["codes_0", "held_0", "scale_0"] and len(state["held_0"]) == 72 // 8  # a bitmap
+    state["held_0"][0] ^= 1
+    with pytest.raises(RuntimeError, match="places"):
         matrix.pack().load_state_dict(state)
 
 
@@ -359,7 +360,8 @@ def test_a_base_in_a_plan_may_have_bits_as_well(spec, tmp_path):
     assert any(isinstance(part, Uniform | Binary) for part in model.modules())
     save_pretrained(model, tmp_path)
     x = torch.randn(3, 24)
-    exactly(from_pretrained(tmp_path)(x), model(x))
+    # compressed rows and the masked weight that they are of add up in different orders
+    torch.testing.assert_close(from_pretrained(tmp_path)(x), model(x), rtol=1e-13, atol=1e-13)
 
 
 def test_a_plan_says_what_is_wrong():
