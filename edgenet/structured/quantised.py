@@ -222,10 +222,11 @@ def straight(value: Tensor, latent: Tensor) -> Tensor:
 
 def largest(latent: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The largest magnitude along the axes, which stay with one entry, in float64."""
-    wide = latent.detach().double().abs()
-    if wide.numel() == 0:
-        return wide.new_zeros([1 if axis in axes else size for axis, size in enumerate(wide.shape)])
-    return wide.amax(axes, keepdim=True)
+    magnitude = latent.detach().abs()
+    if magnitude.numel() == 0:
+        sizes = [1 if axis in axes else size for axis, size in enumerate(magnitude.shape)]
+        return magnitude.new_zeros(sizes, dtype=torch.float64)
+    return magnitude.amax(axes, keepdim=True).double()
 
 
 def nearest_scale(
@@ -233,22 +234,26 @@ def nearest_scale(
 ) -> Tensor:
     """Of some scales the one with the least squared error of rounding; the first of equal ones.
 
+    It is looked for at every step of a training: what may be overwritten is, for memory that is new costs more than
+    the arithmetic.
+
     Args:
         latent: the numbers to round.
         axes: that share a scale.
         scales: float64, which broadcast. They are cast to the dtype of the latent, in which they are stored.
-        rounded: the nearest levels of numbers at scale 1.
+        rounded: the nearest levels of numbers at scale 1, which it may overwrite.
     """
     best = scales[0].to(latent.dtype)
     if len(scales) == 1:
         return best
     most, least = largest(latent, axes), None
     # of numbers up to 1, whose squares no dtype loses; that choice needs no float64
-    number = over(latent, most).to(torch.promote_types(latent.dtype, torch.float32))
+    wide = torch.promote_types(latent.dtype, torch.float32)
+    number = (latent.detach().to(wide) / torch.where(most > 0, most, 1.0).to(wide)).nan_to_num_()
     for scale in scales:
         scale = scale.to(latent.dtype)
         share = over(scale, most).to(number.dtype)
-        error = (number - rounded(number / share.clamp_min(1e-30)) * share).square().sum(axes, keepdim=True)
+        error = rounded(number / share.clamp_min(1e-30)).mul_(share).sub_(number).square_().sum(axes, keepdim=True)
         if least is None:
             least = error
         else:
@@ -260,4 +265,4 @@ def over(number: Tensor, scale: Tensor) -> Tensor:
     """number / scale in float64: the number where the scale is 0, as of a row of zeros. Finite in any case, for codes
     are made of it; ``straight`` brings NaN back."""
     scale = scale.double()
-    return (number.detach().double() / torch.where(scale > 0, scale, 1.0)).nan_to_num()
+    return (number.detach().double() / torch.where(scale > 0, scale, 1.0)).nan_to_num_()

@@ -64,15 +64,20 @@ class Uniform(Quantised):
         axes, last = self.axes(latent), self._last(k)
 
         def steps(number: Tensor) -> Tensor:
-            return ((number * last - self._shift).round() + self._shift).clamp(-last, last)
+            number = number.mul_(last)
+            if self.half_step:
+                number = number.sub_(0.5).round_().add_(0.5)
+            else:
+                number = number.round_()
+            return number.clamp_(-last, last)
 
         def rounded(number: Tensor) -> Tensor:
-            return steps(number) / last
+            return steps(number).div_(last)
 
         most = largest(latent, axes)
         shares = _SHARES if self.widths[k] <= _FEW else _SHARES[:1]
         scale = nearest_scale(latent, axes, [most * share for share in shares], rounded)
-        return (steps(over(latent, scale)) - self._shift + self._middle(k)).long(), scale
+        return steps(over(latent, scale)).add_(self._middle(k) - self._shift).long(), scale
 
     @property
     def _shift(self) -> float:

@@ -68,6 +68,28 @@ def test_few_bits_cut_the_largest_number_off_where_that_is_nearer():
     assert (cut - weight).norm() < (whole - weight).norm()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("half_step", [False, True])
+@pytest.mark.parametrize("per", ["row", "tensor"])
+def test_the_scale_of_few_bits_is_the_best_of_eight_by_its_definition_and_latents_stay(per, half_step, dtype):
+    latent = torch.randn(20, 30).to(dtype)
+    latent[3] = 0
+    before = latent.clone()
+    for bits in (1, 2, 3, 4)[not half_step :]:
+        matrix = Uniform(Dense(latent), bits, per=per, half_step=half_step)
+        scale = matrix.encoded()[0][1]
+        levels = matrix.levels(0)
+        for row, own in zip(latent if per == "row" else [latent], scale.flatten(), strict=True):
+            shares = (row.abs().max().double() * torch.tensor([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])).to(dtype)
+            errors = [
+                (row.double().flatten()[:, None] - levels * share.double()).abs().amin(1).square().sum()
+                for share in (*shares, own)
+            ]
+            assert own in shares and errors[-1] <= min(errors) * (1 + 1e-6)  # which is chosen in float32
+    exactly(latent, before)
+    exactly(matrix.base.weight, before)
+
+
 @pytest.mark.parametrize("per", ["row", "tensor"])
 def test_a_scale_a_row_keeps_small_rows(per):
     weight = torch.tensor([[100.0, -50.0], [0.01, 0.005]])
