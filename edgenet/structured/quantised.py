@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -205,9 +206,28 @@ class Quantised(StructuredMatrix):
                 latent.mul_(torch.where(rounded > 0, (size / rounded).sqrt(), 1.0))
         self.settle_()
 
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Where the base can. Latents follow, and are rounded anew: scales that follow the latents are of those that are
+        left, so that values may move by up to a step."""
+        self._left_over(*(s if k is None else len(k) for s, k in zip(self.shape, (rows, columns), strict=True)))
+        self.base.keep_(rows, columns)
+
+    def _kept(self, tensors: Iterable[Tensor], rows: Tensor | None, columns: Tensor | None) -> list[Tensor]:
+        """What would be left of other tensors that stood in the place of the latents."""
+        trial = copy.deepcopy(self.base)
+        with torch.no_grad():
+            for own, other in zip(trial.parameters(), tensors, strict=True):
+                own.copy_(other)
+        trial.keep_(rows, columns)
+        return [own.detach() for own in trial.parameters()]
+
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
-        return []  # a search looks for fewer numbers; here they are as many, of fewer bits
+        """Bits from the fewest to the most, of a dense matrix with a scale a row. There are as many parameters at every
+        one, so that these are sizes for a search that counts bytes."""
+        least, most = cls.widest
+        return [{"bits": bits, "per": "row"} for bits in range(least, most + 1)] if least < most else [{}]
 
     def axes(self, latent: Tensor) -> tuple[int, ...]:
         """The axes that share a scale. A vector has one scale: one a number would be the number itself."""

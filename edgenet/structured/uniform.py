@@ -79,6 +79,11 @@ class Uniform(Quantised):
         scale = nearest_scale(latent, axes, [most * share for share in shares], rounded)
         return steps(over(latent, scale)).add_(self._middle(k) - self._shift).long(), scale
 
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        few = [{"bits": bits, "per": "row", "half_step": True} for bits in (1, 2, 3)]  # where a level more counts
+        return [*few, *({"bits": bits, "per": "row"} for bits in (4, 5, 6, 7, 8))]
+
     @property
     def _shift(self) -> float:
         return 0.5 if self.half_step else 0.0

@@ -263,6 +263,44 @@ def test_binary_latents_without_a_scale_start_between_minus_one_and_one():
     assert 0.9 < latents.abs().max() <= 1
 
 
+# --- rows and columns -------------------------------------------------------------------------------------------------
+def test_latents_follow_the_rows_and_columns_that_are_kept():
+    latent = torch.randn(6, 5)
+    for make in (Uniform, FixedPoint, PowerOfTwo, Binary):
+        matrix = make(Dense(latent))
+        matrix.keep_(torch.tensor([4, 1]), torch.tensor([0, 2, 3]))
+        left = latent[[4, 1]][:, [0, 2, 3]]
+        exactly(matrix.base.weight, left)
+        exactly(matrix.to_dense(), make(Dense(left)).to_dense())
+        exactly(matrix.pack().to_dense(), matrix.to_dense())
+    with pytest.raises(PlanError, match="remove first"):
+        Uniform(Kronecker.random((8, 8), factor=(2, 2))).keep_(torch.tensor([0]))
+
+
+@pytest.mark.parametrize("base", [{"structure": "dense"}, {"structure": "sparse", "density": 0.6}], ids=str)
+@pytest.mark.parametrize("per", ["row", "tensor", "none"])
+def test_shifts_and_their_scales_follow_as_well(per, base):
+    matrix = PowerOfTwo.from_dense(torch.randn(6, 5) * torch.arange(1, 7)[:, None], base, per=per, form="sign_shift")
+    matrix.shifts[0].requires_grad_(False)
+    before, rows, columns = matrix.to_dense().detach(), torch.tensor([5, 0, 2]), torch.tensor([3, 0, 4])
+    matrix.keep_(rows, columns)
+    exactly(matrix.to_dense(), before[rows][:, columns])
+    exactly(matrix.pack().to_dense(), before[rows][:, columns])
+    assert [p.requires_grad for p in matrix.parameters()] == [True, False]
+    again = PowerOfTwo.from_config(matrix.config())
+    again.load_state_dict(matrix.state_dict())
+    exactly(again.to_dense(), matrix.to_dense())
+
+
+def test_what_cannot_be_kept_leaves_signs_and_shifts_as_they_were():
+    matrix = PowerOfTwo.from_dense(torch.randn(4, 3), form="sign_shift", per="row")
+    before = {name: tensor.clone() for name, tensor in matrix.state_dict().items()}
+    for rows in (torch.tensor([4]), torch.tensor([], dtype=torch.long)):
+        with pytest.raises((IndexError, PlanError)):
+            matrix.keep_(rows)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in matrix.state_dict().items())
+
+
 # --- packing ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("width", range(1, 17))
 def test_codes_come_back_from_their_bits(width):
