@@ -208,8 +208,8 @@ class Quantised(StructuredMatrix):
 
     @torch.no_grad()
     def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
-        """Where the base can. Latents follow, and are rounded anew: scales that follow the latents are of those that are
-        left, so that values may move by up to a step."""
+        """Where the base can. Latents follow, and are rounded anew: a scale that follows the latents is that of those
+        which are left, so that values may move by up to a step."""
         self._left_over(*(s if k is None else len(k) for s, k in zip(self.shape, (rows, columns), strict=True)))
         self.base.keep_(rows, columns)
 

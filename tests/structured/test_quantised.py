@@ -16,6 +16,7 @@ from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import (
     Binary,
+    BlockTerm,
     Coded,
     Dense,
     FixedPoint,
@@ -100,6 +101,20 @@ def test_a_scale_a_row_keeps_small_rows(per):
 def test_the_terms_of_a_kronecker_sum_have_a_scale_each():
     matrix = Uniform(Kronecker.random((12, 12), factor=(3, 4), terms=5), 8, per="row")
     assert [tuple(scale.shape) for _, scale in matrix.encoded()] == [(5, 1, 1), (5, 1, 1)]
+
+
+@pytest.mark.parametrize("make", [Uniform, PowerOfTwo, Binary])
+def test_the_terms_of_a_block_term_sum_have_a_scale_each_and_small_ones_are_kept(make):
+    base = BlockTerm.random((12, 12), blocks=3, rank=2, dims=2)
+    with torch.no_grad():
+        base.core[0] *= 1e-4  # rounded at the scale of the others nothing would be left of it
+    matrix, apart = make(base, per="row"), []
+    for (name, latent), (_, scale) in zip(base.named_parameters(), matrix.encoded(), strict=True):
+        assert tuple(scale.shape) == (3, *[1] * (latent.dim() - 1)), name
+        terms = [make(Dense(term.flatten(1)), per="tensor").to_dense().view_as(term) for term in latent]
+        apart.append(torch.stack(terms))
+    for value, wanted in zip(matrix.effective().parameters(), apart, strict=True):
+        torch.testing.assert_close(value, wanted)
 
 
 def test_every_parameter_may_have_bits_of_its_own():

@@ -58,8 +58,8 @@ def search(
         families: names in ``STRUCTURES``. Default: all that have a ladder, but for those whose fit iterates
             (``iterates``: block-term, doped) in slots of more than 65,536 entries, where every size takes seconds: name
             them there. Quantisers are among them where bytes are counted.
-        bits: of ``uniform`` codes, 2 to 8 each: sizes of families are tried with floats and at each of these. For budgets
-            of bytes and latency; every one takes as many fits again.
+        bits: of ``uniform`` codes, 2 to 8 each: sizes of families are tried with floats and at each of these. For
+            budgets of bytes and latency; every one takes as many fits again.
         pattern: of slots to compress, for ``re.match``.
         inputs: arguments of the model, to measure sensitivity where there is no ``evaluate``.
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest
