@@ -28,8 +28,9 @@ class Anneal(Callback):
     """Lower the density of sparse matrices step by step: doping (Thakker et al. 2021), and pruning.
 
     Every ``Sparse`` matrix of the model, alone or as the dopant of a ``Doped`` one, starts at the density ``initial``
-    and keeps fewer and fewer of its largest entries. The masks are buffers: a checkpoint holds them. Matrices that
-    another callback puts in later, before some epoch, come in at the density of that step.
+    and keeps fewer and fewer of its largest entries. Past ``end`` it changes nothing, also where a training is resumed
+    there. The masks are buffers: a checkpoint holds them. Matrices that another callback puts in later, before some
+    epoch, come in at the density of that step.
 
     Args:
         density: at the end, in (0, 1].

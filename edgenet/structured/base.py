@@ -94,8 +94,9 @@ class StructuredMatrix(nn.Module, ABC):
 
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
-        """Options of ``from_dense`` for an (m, n) weight, a dozen at most, from the fewest parameters to the most: the
-        sizes that a search tries. ``[{}]`` for a family of one size; empty where it does not fit the shape."""
+        """Options of ``from_dense`` for an (m, n) weight, a dozen at most, from the fewest parameters to the most (of
+        quantisers, from the fewest bits): the sizes that a search tries. ``[{}]`` for a family of one size; empty where
+        it does not fit the shape."""
         return [{}]
 
     @classmethod

@@ -8,13 +8,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from edgenet.errors import PlanError
+from edgenet.errors import PlanError, ShapeError
 from edgenet.shortcuts import untouched
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.convs import Steps, relayed
-from edgenet.structured.csr import Csr, misfit
 from edgenet.structured.families import STRUCTURES, family, name_of
 from edgenet.structured.inference_cache import InferenceCache
+from edgenet.structured.packed_buffers import restored_buffers, stored_buffers
 from edgenet.structured.parameters import own_copy, parameter
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.substituted import substituted
@@ -42,8 +42,8 @@ class Coded(StructuredMatrix):
         empty.update({f"base.{name}": latent.detach().to("meta") for name, latent in latents})
         skeleton = copy.deepcopy(substituted(make, empty))
         _as_parameters(skeleton.base, make.names)
-        known = dict(make.base.named_buffers())
-        held = [name for name, _ in skeleton.base.named_buffers()]  # places of entries, say
+        known = stored_buffers(make.base)
+        held = list(stored_buffers(skeleton.base))  # places of entries, say
         for j, name in enumerate(held):
             self.register_buffer(f"held_{j}", own_copy(known[name]))
         for part in skeleton.modules():
@@ -67,7 +67,7 @@ class Coded(StructuredMatrix):
 
     def _decoded(self) -> dict[str, Tensor]:
         make = self._make[0]
-        found = {name: getattr(self, f"held_{j}") for j, name in enumerate(self._held)}
+        found = restored_buffers(make.base, {name: getattr(self, f"held_{j}") for j, name in enumerate(self._held)})
         for k, (name, latent) in enumerate(zip(make.names, make.latents(), strict=True)):
             codes = from_bytes(getattr(self, f"codes_{k}"), make.widths[k], latent.numel()).view(latent.shape)
             found[name] = make.decode(k, codes, getattr(self, f"scale_{k}"))
@@ -129,14 +129,13 @@ class Coded(StructuredMatrix):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         stored = {name: state_dict.get(f"{prefix}held_{j}") for j, name in enumerate(self._held)}
-        for path, part in self._make[0].base.named_modules():
-            if isinstance(part, Csr):  # whose kernels follow places without looking
-                columns, pointers = (stored.get(f"{path}.{name}".lstrip(".")) for name in ("columns", "pointers"))
-                if columns is not None and pointers is not None and pointers.shape == part.pointers.shape:
-                    problem = misfit(columns, pointers, len(part.values), part.shape[1])
-                    if problem:
-                        args[-1].append(f"{prefix}: {problem}")
-                        return
+        own = [getattr(self, f"held_{j}") for j in range(len(self._held))]
+        if all(t is not None and t.shape == o.shape for t, o in zip(stored.values(), own, strict=True)):
+            try:
+                restored_buffers(self._make[0].base, stored)
+            except ShapeError as error:  # kernels follow places without looking
+                args[-1].append(f"{prefix}: {error}")
+                return
         for k in range(len(self._make[0].names)):
             codes = state_dict.get(f"{prefix}codes_{k}")
             fits = codes is not None and codes.shape == getattr(self, f"codes_{k}").shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -15,7 +16,8 @@ from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix, row_numbers
 from edgenet.structured.density import largest, number_of
 from edgenet.structured.given import checked
-from edgenet.structured.parameters import own_copy, parameter, replace_, taken
+from edgenet.structured.packed_index import packed, unpacked
+from edgenet.structured.parameters import parameter, replace_, taken
 
 _FEW = 8  # rows of a batch up to which MKL's product beats the hop over a graph
 _PIECE = 64  # rows of a batch that stay in the cache together
@@ -26,10 +28,13 @@ class Csr(StructuredMatrix):
 
     W[i, columns[e]] = values[e] for pointers[i] <= e < pointers[i + 1].
 
+    The places are one buffer, ``index``, packed into few bits each (see ``packed_index``). What multiplies is read from
+    it once, and again when it changes.
+
     Args:
         values: (nnz,).
-        columns: (nnz,) integers, ascending in every row. Stored in as few bytes as n allows.
-        pointers: (m + 1,) integers, from 0 to nnz. Stored in as few bytes as nnz allows.
+        columns: (nnz,) integers, ascending in every row.
+        pointers: (m + 1,) integers, from 0 to nnz.
         width: n.
 
     Raises:
@@ -44,24 +49,37 @@ class Csr(StructuredMatrix):
                 f"compressed rows are (nnz,) values and columns and (m + 1,) pointers, got {tuple(values.shape)}, "
                 f"{tuple(columns.shape)} and {tuple(pointers.shape)}."
             )
-        problem = misfit(columns, pointers, len(values), width)
-        if problem:
-            raise ShapeError(problem)
+        _check(columns, pointers, len(values), width)
+        self._size = len(pointers) - 1, int(width)
+        row = torch.repeat_interleave(pointers.long().diff(), output_size=len(values))
         self.values = parameter(values)
-        self.register_buffer("columns", own_copy(columns.to(_narrow(width - 1))))
-        self.register_buffer("pointers", own_copy(pointers.to(_narrow(len(values)))))
-        self._width = int(width)
+        self.register_buffer("index", packed(row * self._size[1] + columns.long(), math.prod(self._size)))
 
     @property
     def shape(self) -> tuple[int, int]:
-        return len(self.pointers) - 1, self._width
+        return self._size
+
+    def packed_buffers(self) -> dict[str, Tensor]:
+        """The index, which is packed already."""
+        return {"index": self.index}
+
+    def unpacked_buffers(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same.
+
+        Raises:
+            ShapeError: if it is not the index of so many entries.
+        """
+        if not stored["index"].is_meta:
+            unpacked(stored["index"], len(self.values), math.prod(self._size))
+        return dict(stored)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        columns, pointers = state_dict.get(prefix + "columns"), state_dict.get(prefix + "pointers")
-        if columns is not None and pointers is not None and pointers.shape == self.pointers.shape:
-            problem = misfit(columns, pointers, len(columns), self._width)
-            if problem:
-                args[-1].append(f"{prefix}: {problem}")
+        index = state_dict.get(prefix + "index")
+        if index is not None and index.shape == self.index.shape:
+            try:
+                self.unpacked_buffers({"index": index})
+            except ShapeError as error:
+                args[-1].append(f"{prefix}: {error}")
                 return
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -78,11 +96,11 @@ class Csr(StructuredMatrix):
             return ops.linear(x, self._dense(values))
         flat = x.reshape(-1, n)
         if len(flat) <= _FEW and not self.training and _mkl_serves(values, x):
-            pointers, columns = self.cache.get(self, "mkl", (self.columns, self.pointers), self._checked_places)
+            pointers, columns = self.cache.get(self, "mkl", (self.index,), self._narrow_places)
             rows = torch.sparse_csr_tensor(pointers, columns, values, (m, n), check_invariants=False)
             y = torch.mm(rows, flat.t()).t()
         else:
-            graph = self.cache.get(self, "graph", (self.columns, self.pointers), self._graph)
+            graph = self.cache.get(self, "graph", (self.index,), self._graph, in_training=True)
             if torch.is_grad_enabled() or len(flat) <= _PIECE:
                 y = _hop(graph, values, flat)
             else:
@@ -91,19 +109,30 @@ class Csr(StructuredMatrix):
                     out.copy_(_hop(graph, values, part))
         return y.reshape(*x.shape[:-1], m)
 
-    def _checked_places(self) -> tuple[Tensor, Tensor]:
-        """Pointers and columns as MKL takes them, which follows them without looking."""
-        problem = misfit(self.columns, self.pointers, len(self.values), self._width)
-        if problem:
-            raise ShapeError(problem)
+    def _narrow_places(self) -> tuple[Tensor, Tensor]:
+        """Pointers and columns as MKL takes them."""
         return self.pointers.int(), self.columns.int()
 
     def _graph(self) -> Graph:
-        return Graph(torch.stack([self.columns.long(), self._row()]), *self.shape)
+        return Graph(torch.stack([self.columns, self._row()]), *self.shape)
 
     def _row(self) -> Tensor:
         """(nnz,) the row of every value."""
-        return torch.repeat_interleave(self.pointers.long().diff(), output_size=len(self.values))
+        return self.places() // max(1, self.shape[1])
+
+    @property
+    def columns(self) -> Tensor:
+        """(nnz,) the column of every value, int64."""
+        return self.places() % max(1, self.shape[1])
+
+    @property
+    def pointers(self) -> Tensor:
+        """(m + 1,) where every row begins among the values, and the last one ends, int64."""
+        return self.cache.get(self, "pointers", (self.index,), self._pointers, in_training=True)
+
+    def _pointers(self) -> Tensor:
+        m, n = self.shape
+        return torch.searchsorted(self.places(), torch.arange(m + 1, device=self.index.device) * n)
 
     def multiply_adds(self, batch: int = 1) -> int:
         return batch * len(self.values)
@@ -117,18 +146,26 @@ class Csr(StructuredMatrix):
         return values.new_zeros(m * n).index_copy(0, self.places(), values).view(m, n)
 
     def places(self) -> Tensor:
-        """(nnz,) where every value stands among all m n entries, row after row."""
-        return self._row() * self._width + self.columns.long()
+        """(nnz,) where every value stands among all m n entries, row after row.
+
+        Raises:
+            ShapeError: if the index has been overwritten with what is none.
+        """
+        return self.cache.get(self, "places", (self.index,), self._unpacked, in_training=True)
+
+    def _unpacked(self) -> Tensor:
+        return unpacked(self.index, len(self.values), math.prod(self.shape))
 
     def rows(self, index: Tensor) -> Tensor:
         index = row_numbers(index, self.shape[0])
-        start = self.pointers.long()[index]
-        length = self.pointers.long()[index + 1] - start
+        n, pointers = self.shape[1], self.pointers
+        start = pointers[index]
+        length = pointers[index + 1] - start
         row = torch.repeat_interleave(length)
         entry = torch.arange(len(row), device=row.device) + (start - length.cumsum(0) + length)[row]
-        place = row * self._width + self.columns[entry].long()
-        dense = self.values.new_zeros(len(index) * self._width)
-        return dense.index_copy(0, place, self.values[entry]).view(len(index), self._width)
+        place = row * n + self.places()[entry] % max(1, n)
+        dense = self.values.new_zeros(len(index) * n)
+        return dense.index_copy(0, place, self.values[entry]).view(len(index), n)
 
     # ---------------------------------------------------------------- making
     @classmethod
@@ -168,7 +205,7 @@ class Csr(StructuredMatrix):
             mask[0, 0] = True
         other = type(self).of(weight, mask)
         replace_(self, values=other.values)
-        self.columns, self.pointers, self._width = other.columns, other.pointers, other._width
+        self.index, self._size = other.index, other._size
 
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
@@ -180,8 +217,7 @@ class Csr(StructuredMatrix):
         m, n = self.shape
         number = len(self.values)
         place = torch.randperm(m * n, device=self.values.device)[:number].sort().values
-        self.columns.copy_(place % n)
-        self.pointers.copy_(torch.searchsorted(place, torch.arange(m + 1, device=place.device) * n))
+        self.index.copy_(packed(place, m * n))
         self.values.normal_(0, std * math.sqrt(m * n / number))
 
 
@@ -196,23 +232,19 @@ def _mkl_serves(values: Tensor, x: Tensor) -> bool:
     return suits and plain and torch.backends.mkl.is_available()
 
 
-def misfit(columns: Tensor, pointers: Tensor, number: int, width: int) -> str | None:
-    """What is wrong with the places of so many values, if anything is."""
+def _check(columns: Tensor, pointers: Tensor, number: int, width: int) -> None:
+    """
+    Raises:
+        ShapeError: if the places of so many values tell of a column or value that is not there.
+    """
     if columns.is_meta or pointers.is_meta:
-        return None
+        return
     columns, pointers = columns.long(), pointers.long()
     if len(columns) and not (int(columns.min()) >= 0 and int(columns.max()) < width):
-        return (
+        raise ShapeError(
             f"columns run from {int(columns.min())} to {int(columns.max())}; a matrix of {width} has 0 to {width - 1}."
         )
     if int(pointers[0]) != 0 or int(pointers[-1]) != number or bool((pointers.diff() < 0).any()):
-        return f"pointers ascend from 0 to the {number} values, got {int(pointers[0])} to {int(pointers[-1])}."
-    return None
-
-
-def _narrow(largest: int) -> torch.dtype:
-    """The smallest integers that count to ``largest``."""
-    for dtype in (torch.uint8, torch.int16, torch.int32):
-        if largest <= torch.iinfo(dtype).max:
-            return dtype
-    return torch.int64
+        raise ShapeError(
+            f"pointers ascend from 0 to the {number} values, got {int(pointers[0])} to {int(pointers[-1])}."
+        )

@@ -66,6 +66,10 @@ class FixedPoint(Quantised):
     def _options(self) -> dict[str, Any]:
         return {"bits": super()._options()["bits"], "fraction_bits": self.fraction_bits}
 
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        return [{"bits": bits} for bits in (2, 3, 4, 5, 6, 8, 10, 12, 14, 16)]
+
     def levels(self, k: int) -> Tensor:
         half = 1 << (self.widths[k] - 1)
         return torch.arange(-half, half, dtype=torch.float64) / half

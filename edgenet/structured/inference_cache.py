@@ -50,7 +50,8 @@ class InferenceCache:
     process, or of tensors made in inference mode. A comparison reads the memory twice, at some 10 GB/s; so a family
     keeps only what is many times dearer than that, computed of few numbers.
 
-    Kept in ``eval`` mode alone, where no gradient is wanted, on the CPU (elsewhere a comparison would make the host
+    Kept in ``eval`` mode alone (what is of buffers that training leaves as they are, in training as well), where no
+    gradient is wanted, on the CPU (elsewhere a comparison would make the host
     wait for the device), and while ``edgenet.kept`` allows it. Otherwise computed at every call. Copies and pickles
     start empty.
     """
@@ -58,15 +59,23 @@ class InferenceCache:
     def __init__(self) -> None:
         self._values: dict[Any, tuple[list[_Read], Any]] = {}
 
-    def get(self, module: nn.Module, key: Any, tensors: tuple[Tensor, ...], compute: Callable[[], T]) -> T:
+    def get(
+        self,
+        module: nn.Module,
+        key: Any,
+        tensors: tuple[Tensor, ...],
+        compute: Callable[[], T],
+        in_training: bool = False,
+    ) -> T:
         """``compute()``, or what it gave for the same numbers.
 
         Args:
             module: whose mode decides.
             key: what is computed, and for which options.
             tensors: all that it is computed of.
+            in_training: whether it is kept while the module trains, too: the tensors seldom change.
         """
-        if torch.compiler.is_compiling() or module.training or not shortcuts.keeping:
+        if torch.compiler.is_compiling() or (module.training and not in_training) or not shortcuts.keeping:
             return compute()
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
             return compute()

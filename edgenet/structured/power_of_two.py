@@ -13,7 +13,7 @@ from edgenet.errors import PlanError
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.exponents import most_exponent, round_log2, two_to
 from edgenet.structured.families import Structure
-from edgenet.structured.parameters import Factors
+from edgenet.structured.parameters import Factors, replace_
 from edgenet.structured.quantised import Quantised, largest, nearest_scale, over, straight
 
 _FEW = 3  # bits up to which a smaller scale than that of the largest number is tried
@@ -152,6 +152,20 @@ class PowerOfTwo(Quantised):
             getattr(self, f"scale_{k}").copy_(scale)
             self.shifts[k].copy_(self._shift(k, number))
             latent.copy_(torch.where(self._is_zero(k, number), 0.0, torch.where(number < 0, -1.0, 1.0)))
+
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Where the base can. Signs, shifts and their scales follow as they are; latents as of every quantiser."""
+        if self.form == "latent":
+            return super().keep_(rows, columns)
+        shifts = self._kept(self.shifts(), rows, columns)
+        scales = [getattr(self, f"scale_{k}") for k in range(len(self.names))]
+        scales = self._kept(scales, rows, columns)
+        super().keep_(rows, columns)
+        replace_(self.shifts, **{str(k): shift for k, shift in enumerate(shifts)})
+        for k, scale in enumerate(scales):
+            most = largest(scale, self.axes(scale)).to(scale.dtype)
+            setattr(self, f"scale_{k}", torch.where(most > 0, most, 1.0))
 
     @torch.no_grad()
     def clip_(self) -> None:

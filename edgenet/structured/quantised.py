@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -205,9 +206,28 @@ class Quantised(StructuredMatrix):
                 latent.mul_(torch.where(rounded > 0, (size / rounded).sqrt(), 1.0))
         self.settle_()
 
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Where the base can. Latents follow, and are rounded anew: a scale that follows the latents is that of those
+        which are left, so that values may move by up to a step."""
+        self._left_over(*(s if k is None else len(k) for s, k in zip(self.shape, (rows, columns), strict=True)))
+        self.base.keep_(rows, columns)
+
+    def _kept(self, tensors: Iterable[Tensor], rows: Tensor | None, columns: Tensor | None) -> list[Tensor]:
+        """What would be left of other tensors that stood in the place of the latents."""
+        trial = copy.deepcopy(self.base)
+        with torch.no_grad():
+            for own, other in zip(trial.parameters(), tensors, strict=True):
+                own.copy_(other)
+        trial.keep_(rows, columns)
+        return [own.detach() for own in trial.parameters()]
+
     @classmethod
     def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
-        return []  # a search looks for fewer numbers; here they are as many, of fewer bits
+        """Bits from the fewest to the most, of a dense matrix with a scale a row. There are as many parameters at every
+        one, so that these are sizes for a search that counts bytes."""
+        least, most = cls.widest
+        return [{"bits": bits, "per": "row"} for bits in range(least, most + 1)] if least < most else [{}]
 
     def axes(self, latent: Tensor) -> tuple[int, ...]:
         """The axes that share a scale. A vector has one scale: one a number would be the number itself."""
@@ -222,10 +242,11 @@ def straight(value: Tensor, latent: Tensor) -> Tensor:
 
 def largest(latent: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The largest magnitude along the axes, which stay with one entry, in float64."""
-    wide = latent.detach().double().abs()
-    if wide.numel() == 0:
-        return wide.new_zeros([1 if axis in axes else size for axis, size in enumerate(wide.shape)])
-    return wide.amax(axes, keepdim=True)
+    magnitude = latent.detach().abs()
+    if magnitude.numel() == 0:
+        sizes = [1 if axis in axes else size for axis, size in enumerate(magnitude.shape)]
+        return magnitude.new_zeros(sizes, dtype=torch.float64)
+    return magnitude.amax(axes, keepdim=True).double()
 
 
 def nearest_scale(
@@ -233,22 +254,26 @@ def nearest_scale(
 ) -> Tensor:
     """Of some scales the one with the least squared error of rounding; the first of equal ones.
 
+    It is looked for at every step of a training: what may be overwritten is, for memory that is new costs more than
+    the arithmetic.
+
     Args:
         latent: the numbers to round.
         axes: that share a scale.
         scales: float64, which broadcast. They are cast to the dtype of the latent, in which they are stored.
-        rounded: the nearest levels of numbers at scale 1.
+        rounded: the nearest levels of numbers at scale 1, which it may overwrite.
     """
     best = scales[0].to(latent.dtype)
     if len(scales) == 1:
         return best
     most, least = largest(latent, axes), None
     # of numbers up to 1, whose squares no dtype loses; that choice needs no float64
-    number = over(latent, most).to(torch.promote_types(latent.dtype, torch.float32))
+    wide = torch.promote_types(latent.dtype, torch.float32)
+    number = (latent.detach().to(wide) / torch.where(most > 0, most, 1.0).to(wide)).nan_to_num_()
     for scale in scales:
         scale = scale.to(latent.dtype)
         share = over(scale, most).to(number.dtype)
-        error = (number - rounded(number / share.clamp_min(1e-30)) * share).square().sum(axes, keepdim=True)
+        error = rounded(number / share.clamp_min(1e-30)).mul_(share).sub_(number).square_().sum(axes, keepdim=True)
         if least is None:
             least = error
         else:
@@ -260,4 +285,4 @@ def over(number: Tensor, scale: Tensor) -> Tensor:
     """number / scale in float64: the number where the scale is 0, as of a row of zeros. Finite in any case, for codes
     are made of it; ``straight`` brings NaN back."""
     scale = scale.double()
-    return (number.detach().double() / torch.where(scale > 0, scale, 1.0)).nan_to_num()
+    return (number.detach().double() / torch.where(scale > 0, scale, 1.0)).nan_to_num_()

@@ -64,15 +64,25 @@ class Uniform(Quantised):
         axes, last = self.axes(latent), self._last(k)
 
         def steps(number: Tensor) -> Tensor:
-            return ((number * last - self._shift).round() + self._shift).clamp(-last, last)
+            number = number.mul_(last)
+            if self.half_step:
+                number = number.sub_(0.5).round_().add_(0.5)
+            else:
+                number = number.round_()
+            return number.clamp_(-last, last)
 
         def rounded(number: Tensor) -> Tensor:
-            return steps(number) / last
+            return steps(number).div_(last)
 
         most = largest(latent, axes)
         shares = _SHARES if self.widths[k] <= _FEW else _SHARES[:1]
         scale = nearest_scale(latent, axes, [most * share for share in shares], rounded)
-        return (steps(over(latent, scale)) - self._shift + self._middle(k)).long(), scale
+        return steps(over(latent, scale)).add_(self._middle(k) - self._shift).long(), scale
+
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        few = [{"bits": bits, "per": "row", "half_step": True} for bits in (1, 2, 3)]  # where a level more counts
+        return [*few, *({"bits": bits, "per": "row"} for bits in (4, 5, 6, 7, 8))]
 
     @property
     def _shift(self) -> float:

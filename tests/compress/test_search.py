@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from edgenet.compress import Budget, compress_, knapsack, report, search
+from edgenet.compress import Budget, compress_, knapsack, report, search, slots
 from edgenet.compress.knapsack import front
 from edgenet.compress.plan import resolve
 from edgenet.compress.searching import curves
@@ -141,6 +141,64 @@ def test_a_budget_that_cannot_be_met_is_said_and_the_smallest_model_is_given():
     result = search(model(), budget=Budget(parameters=60), families=("low_rank",))
     assert not result.satisfied and "the budget of 60 parameters is NOT met: 56 are in no slot" in result.text
     assert result.size == result.points[0].size == report(result.model).total.parameters
+
+
+# ---------------------------------------------------------------- bits
+def test_a_budget_of_bytes_chooses_structure_and_bits_together():
+    """No combination of rungs and bits is better, and none of fewer ways to choose is as good."""
+    net, budget = model(), Budget(bytes=1300)
+    result = search(net, budget=budget, families=("low_rank", "uniform"), bits=(8, 4))
+    made = result.report.total
+    assert result.satisfied and result.size == made.bytes <= 1300
+    specs = [spec for _, spec in result.plan.rules]
+    assert {"low_rank", "uniform"} >= {spec["structure"] for spec in specs if spec != "keep"}
+
+    tables = []
+    for index in (0, 2, 4):
+        weight = net[index].weight.detach()
+        rungs = [{"structure": "uniform", **options} for options in family("uniform").ladder(weight.shape)]
+        for options in family("low_rank").ladder(weight.shape):
+            rungs += [{"structure": "low_rank", **options, **bits} for bits in ({}, {"bits": 8}, {"bits": 4})]
+        found = [(8 * weight.numel(), 0.0)]
+        for rung in rungs:
+            matrix = resolve(rung, "a slot")(weight)
+            found.append((matrix.bits() / 8, float((weight - matrix.to_dense().detach()).norm() / weight.norm()) ** 2))
+        tables.append(found)
+    left = 1300 - 8 * 56  # biases
+    best = min(
+        sum(loss for _, loss in way) for way in itertools.product(*tables) if sum(cost for cost, _ in way) <= left
+    )
+    loss = sum((row.error or 0) ** 2 for row in result.report.rows)
+    assert loss <= best * (1 + 1e-9)
+    for fewer in ({"families": ("low_rank",)}, {"families": ("uniform",)}, {"families": ("low_rank",), "bits": 8}):
+        other = search(net, budget=budget, **fewer)
+        assert not other.satisfied or sum((row.error or 0) ** 2 for row in other.report.rows) > loss
+    compress_(net, result.plan)
+    assert report(net).total.bytes == made.bytes
+
+
+def test_between_two_rungs_the_bits_stay():
+    """A spectrum that falls slowly, so that what fits is between two ranks of the ladder."""
+    result = search(model(), budget=Budget(bytes=2500), families=("low_rank",), bits=8)
+    ranks = [spec["rank"] for _, spec in result.plan.rules if spec != "keep" and spec.get("bits") == 8]
+    rungs = {options["rank"] for options in family("low_rank").ladder((24, 24))}
+    assert set(ranks) - rungs
+
+
+def test_bytes_may_be_saved_by_bits_and_parameters_may_not():
+    net = model()
+    few = search(net, budget=Budget(bytes=sum(p.numel() for p in net.parameters())))
+    quantisers = {"uniform", "fixed_point", "power_of_two", "binary"}
+    assert few.satisfied and any(spec["structure"] in quantisers for _, spec in few.plan.rules if spec != "keep")
+    assert quantisers & set(curves._fitting(slots(net).values(), "bytes")) == quantisers
+    assert not quantisers & set(curves._fitting(slots(net).values(), "parameters"))
+    for asked in ({"families": ("uniform", "low_rank")}, {"families": ("low_rank",), "bits": 8}):
+        for goal in ({"budget": Budget(ratio=2)}, {"max_drop": 0.1, "evaluate": lambda m: 0.0}):
+            with pytest.raises(PlanError, match=r"Budget\(bytes=\.\.\.\)"):
+                search(net, **goal, **asked)
+    for bits in (9, 1, (8, 2.5), "8", True):
+        with pytest.raises(PlanError, match="bits to try are whole numbers from 2 to 8"):
+            search(net, budget=Budget(bytes=2000), bits=bits)
 
 
 # ---------------------------------------------------------------- sensitivity and drops

@@ -7,12 +7,13 @@ import pytest
 import torch
 from oracles import assert_near
 
+from edgenet.compress.plan import resolve
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, specializations
 from edgenet.nn.taps import Jacobi, NodeVarying
 from edgenet.phi import EdgeMatrix, EdgeVarying
-from edgenet.structured import STRUCTURES, Dense, LowRank, Quantised, TensorTrain, family, structure
+from edgenet.structured import STRUCTURES, Coded, Dense, LowRank, Quantised, TensorTrain, Uniform, family, structure
 from edgenet.testing import GRAPHS
 
 GRAPH = GRAPHS["directed"]
@@ -275,6 +276,74 @@ def test_a_table_takes_bits_as_plans_do(short):
     x = torch.randn(13, 5)
     conv(x, GRAPH).square().sum().backward()
     assert all(p.grad is not None for p in conv.phi.edge_table.parameters())
+
+
+QUANTISED = pytest.mark.parametrize(
+    "short",
+    [
+        {"structure": "dense", "bits": 4, "per": "row"},
+        {"structure": "dense", "bits": 2, "half_step": True},
+        {"structure": "low_rank", "rank": 2, "bits": 8},
+        {"structure": "tensor_train", "rank": 2, "quantiser": "power_of_two"},
+        {"structure": "dense", "quantiser": "power_of_two", "form": "sign_shift", "per": "row"},
+        {"structure": "block_circulant", "block": 2, "quantiser": "fixed_point"},
+        {"structure": "sparse", "density": 0.4, "bits": 4},
+        {"structure": "doped", "base": {"structure": "low_rank", "rank": 1}, "density": 0.2, "bits": 6},
+        {"structure": "dense", "quantiser": "binary"},
+    ],
+    ids=str,
+)
+
+
+@QUANTISED
+@pytest.mark.parametrize("make", [EdgeVarying, EdgeMatrix])
+def test_a_quantised_table_gives_the_rows_of_its_levels_packed_or_not(make, short):
+    phi = bound(make)
+    holder = phi.entries if make is EdgeMatrix else phi
+    dense = copy.deepcopy(phi)
+    table = resolve(short, "the table")(holder.edge_table.to_dense())
+    with torch.no_grad():
+        (dense.entries if make is EdgeMatrix else dense).edge_table.weight.copy_(table.to_dense())
+    for matrix in (table, table.pack(), Coded.from_config(table.pack().config())):
+        if matrix is not table:
+            matrix.load_state_dict(table.pack().state_dict())
+        holder.edge_table = matrix
+        for mode in (True, False):
+            assert_near(weights(phi.train(mode)), weights(dense.train(mode)))
+    assert table.bits() == 8 * sum(t.numel() * t.element_size() for t in matrix.state_dict().values())
+    if short["structure"] == "dense":
+        assert table.bits() < holder.edge_table.to_dense().numel() * 64 / 3
+
+
+@pytest.mark.parametrize("make", [EdgeVarying, EdgeMatrix])
+def test_latents_of_a_table_get_the_gradients_of_its_values(make):
+    phi = bound(make)
+    holder = phi.entries if make is EdgeMatrix else phi
+    dense = copy.deepcopy(phi)
+    holder.edge_table = Uniform(holder.edge_table, 4)
+    plain = (dense.entries if make is EdgeMatrix else dense).edge_table
+    with torch.no_grad():
+        plain.weight.copy_(holder.edge_table.to_dense())
+    direction = torch.randn_like(weights(phi))
+    for layer in (phi, dense):
+        (weights(layer) * direction).sum().backward()
+    assert_near(holder.edge_table.base.weight.grad, plain.weight.grad)
+
+
+@QUANTISED
+def test_a_layer_with_quantised_tables_trains_and_packs(short):
+    conv = EdgeNetConv(5, 3, 2, 2, "edge_varying", structure=short).bind(GRAPH)
+    x, wanted = torch.randn(13, 5), torch.randn(13, 6)
+    optimizer, losses = torch.optim.Adam(conv.parameters(), lr=0.02), []
+    for _ in range(40):
+        optimizer.zero_grad()
+        losses.append((conv(x, GRAPH) - wanted).square().mean())
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+    packed = copy.deepcopy(conv.eval())
+    packed.phi.edge_table, packed.phi.node_table = conv.phi.edge_table.pack(), conv.phi.node_table.pack()
+    assert_near(packed(x, GRAPH), conv(x, GRAPH))
 
 
 def test_matrices_put_into_a_slot_before_binding_stay():

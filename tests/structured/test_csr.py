@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgenet import ops
 from edgenet.errors import RankError, ShapeError
-from edgenet.structured import Csr
+from edgenet.structured import Csr, Uniform
 
 sizes = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 31])
 
@@ -26,7 +26,7 @@ def test_csr_by_hand():
     assert matrix.columns.tolist() == [1, 0, 2] and matrix.pointers.tolist() == [0, 1, 1, 3]
     assert matrix(torch.tensor([1.0, 10.0, 100.0])).tolist() == [20.0, 0.0, 403.0]
     assert matrix.rows(torch.tensor([2, 1, 2])).tolist() == [[3.0, 0.0, 4.0], [0.0] * 3, [3.0, 0.0, 4.0]]
-    assert (matrix.num_parameters(), matrix.multiply_adds(2), matrix.bits()) == (3, 6, 3 * 64 + 3 * 8 + 4 * 8)
+    assert (matrix.num_parameters(), matrix.multiply_adds(2), matrix.bits()) == (3, 6, 3 * 64 + 2 * 8)  # a bitmap
 
 
 @given(sizes, sizes, st.floats(0.01, 1), st.sampled_from([torch.float64, torch.float32, torch.complex128]))
@@ -44,14 +44,17 @@ def test_it_is_scipys(m, n, density, dtype):
         near(matrix(x.repeat(7, 1)), wanted.repeat(7, 1), digits)  # in pieces
 
 
-@pytest.mark.parametrize("n, columns", [(256, torch.uint8), (257, torch.int16), (40000, torch.int32)])
-@pytest.mark.parametrize("number, pointers", [(255, torch.uint8), (256, torch.int16), (40000, torch.int32)])
-def test_indices_are_as_narrow_as_the_sizes_allow(n, columns, number, pointers):
-    weight = torch.randn(-(-number // n) + 1, n)
-    matrix = Csr.from_dense(weight, number / weight.numel())
-    assert (matrix.columns.dtype, matrix.pointers.dtype) == (columns, pointers)
-    near(matrix.to_dense().count_nonzero(), torch.tensor(number))
-    assert torch.equal(matrix.to_dense()[:, -1] != 0, (matrix.to_dense() == weight)[:, -1])
+@pytest.mark.parametrize("number, most", [(255, 15.5), (2560, 12.2), (40000, 8.2), (400_000, 4.9), (1_500_000, 2)])
+def test_indices_take_a_few_bits_an_entry(number, most):
+    matrix = Csr.random((1500, 2000), density=number / 3_000_000)
+    assert list(matrix.state_dict()) == ["values", "index"] and len(matrix.values) == number
+    assert matrix.bits() == number * 64 + 8 * len(matrix.index) and 8 * len(matrix.index) <= most * number
+
+
+def test_a_dopant_of_400_entries_takes_less_than_a_kilobyte():
+    """At 8 bits, values and places; one by one these alone would be 400 columns of two bytes and 17 pointers."""
+    matrix = Uniform(Csr.random((16, 1433), density=400 / (16 * 1433)), 8)
+    assert matrix.num_parameters() == 400 and matrix.bits() / 8 == 400 + 8 + 390
 
 
 def test_values_train_and_places_stay():
@@ -76,16 +79,28 @@ def test_it_multiplies_without_building_the_matrix(monkeypatch):
         near(matrix(x[:2]), wanted[:2])
 
 
-@pytest.mark.parametrize("name, value", [("columns", 7), ("columns", -1), ("pointers", 1), ("pointers", 300)])
-def test_a_file_that_points_outside_is_refused_and_nothing_is_loaded(name, value):
-    matrix = Csr.random((6, 7), 1.0, density=0.5)
+SPOILED = {
+    "more ones": lambda index: index.index_fill(0, torch.tensor([0]), 255),
+    "no ones": torch.zeros_like,
+    "all ones": lambda index: torch.full_like(index, 255),
+    "shuffled": lambda index: index.flip(0),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+@pytest.mark.parametrize("density", [0.02, 0.5])
+def test_a_file_that_points_outside_is_refused_and_nothing_is_loaded(spoil, density):
+    matrix = Csr.random((31, 70), 1.0, density=density)
     before = matrix.to_dense().detach().clone()
-    state = {key: tensor.clone() for key, tensor in Csr.random((6, 7), 1.0, density=0.5).state_dict().items()}
-    state[name] = state[name].long()
-    state[name][0] = value
-    with pytest.raises(RuntimeError, match=name):
-        matrix.load_state_dict(state)
-    assert torch.equal(matrix.to_dense(), before)
+    state = {key: tensor.clone() for key, tensor in Csr.random((31, 70), 1.0, density=density).state_dict().items()}
+    wrong = spoil(state["index"])
+    if density < 0.1 or spoil is not SPOILED["shuffled"]:  # other places of a bitmap are places
+        with pytest.raises(RuntimeError, match="places"):
+            matrix.load_state_dict({**state, "index": wrong})
+        assert torch.equal(matrix.to_dense(), before)
+    for other in (state["index"][:-1], state["index"].long()):
+        with pytest.raises(RuntimeError, match="index"):
+            matrix.load_state_dict({**state, "index": other}, assign=True)
 
 
 def test_bad_parts_are_refused():
@@ -93,6 +108,8 @@ def test_bad_parts_are_refused():
         Csr(torch.zeros(2), torch.tensor([0, 3]), torch.tensor([0, 2]), 3)
     with pytest.raises(ShapeError, match="pointers ascend from 0 to the 2 values"):
         Csr(torch.zeros(2), torch.tensor([0, 1]), torch.tensor([0, 3, 2]), 3)
+    with pytest.raises(ShapeError, match="places of entries ascend"):
+        Csr(torch.zeros(2), torch.tensor([1, 1]), torch.tensor([0, 2]), 3)
     with pytest.raises(ShapeError, match=r"\(2,\), \(3,\) and \(2,\)"):
         Csr(torch.zeros(2), torch.zeros(3), torch.tensor([0, 2]), 3)
     with pytest.raises(RankError, match=r"\(0, 1\]"):

@@ -8,8 +8,9 @@ from cases import STRUCTURE_CASES
 
 from edgenet.errors import ShapeError
 from edgenet.shortcuts import kept
-from edgenet.structured import BlockCirculant, Csr, Hashed, LowRank, Sparse, TensorTrain
+from edgenet.structured import BlockCirculant, Csr, Hashed, LowRank, Sparse, TensorTrain, csr
 from edgenet.structured.bridge import attach_
+from edgenet.structured.packed_index import unpacked
 from edgenet.structured.read import read
 
 cases = pytest.mark.parametrize("case", STRUCTURE_CASES, ids=str)
@@ -218,18 +219,32 @@ def test_buffers_written_through_data_are_seen():
         x = torch.randn(batch, 300)
         with torch.no_grad():
             packed(x)
-            packed.columns.data.copy_(299 - packed.columns.flip(0))
-            packed.pointers.data.copy_(packed.pointers[-1] - packed.pointers.flip(0))
+            packed.index.data.copy_(Csr.random((300, 300), density=0.05).index)
             packed.values.data.copy_(packed.values.flip(0))
             near(packed(x), x @ packed.to_dense().mT)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_places_are_read_once_and_again_when_they_change(train, monkeypatch):
+    matrix, read = Csr.random((30, 30), density=0.2).train(train), []
+    monkeypatch.setattr(csr, "unpacked", lambda *given: read.append(1) or unpacked(*given))
+    for _ in range(3):
+        for batch in (1, 20):
+            x = torch.randn(batch, 30)
+            near(matrix(x), x @ matrix.to_dense().mT)
+            near(matrix.rows(torch.tensor([3, 1])), matrix.to_dense()[[3, 1]])
+    assert len(read) == 1
+    matrix.draw_(1.0)
+    near(matrix(x), x @ matrix.to_dense().mT)
+    assert len(read) == 2
 
 
 def test_places_that_are_none_are_refused_before_a_kernel_follows_them():
     matrix = Csr.random((300, 300), density=0.05).eval()
     with torch.no_grad():
         matrix(torch.randn(1, 300))
-        matrix.columns.data[0] = 300
-        with pytest.raises(ShapeError, match="0 to 299"):
+        matrix.index.data[0] ^= 1
+        with pytest.raises(ShapeError, match="bytes are not those written"):
             matrix(torch.randn(1, 300))
 
 

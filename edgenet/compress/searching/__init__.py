@@ -23,6 +23,7 @@ def search(
     max_drop: float | None = None,
     families: Sequence[str] | None = None,
     *,
+    bits: Sequence[int] | int = (),
     pattern: str = ".*",
     inputs: Sequence[Any] | None = None,
     fine_tune: Callable[[nn.Module], Any] | None = None,
@@ -39,6 +40,10 @@ def search(
        total size at once. Around the choice, sizes between the rungs of the ladders are tried as well.
     4. ``fine_tune`` trains the model that was chosen.
 
+    A budget of bytes chooses bits as well. Quantisers of dense matrices are among the families then, at all their
+    widths; ``bits`` tries every size of every other family in codes of those widths, too. Many numbers of few bits are
+    often nearer than few of many.
+
     With one family and a ratio this chooses every layer's rank (or block size) for the total wanted. Sizes are those of
     the whole model, every parameter once, and the result is counted at the end. Matrices under a mask are put in as the
     compressed rows that they pack to, where parameters are counted. Slots that can take no new matrix (hooks, weights
@@ -53,7 +58,9 @@ def search(
         families: names in ``STRUCTURES``. Default: all that have a ladder, but for those whose fit iterates
             (``iterates``: block-term, doped) in slots of more than 65,536 entries, where every size takes seconds, and
             for those that store signs beside their parameters (``signs_beside``: unified) where parameters are counted:
-            name them there.
+            name them there. Quantisers are among them where bytes are counted.
+        bits: of ``uniform`` codes, 2 to 8 each: sizes of families are tried with floats and at each of these. For
+            budgets of bytes and latency; every one takes as many fits again.
         pattern: of slots to compress, for ``re.match``.
         inputs: arguments of the model, to measure sensitivity where there is no ``evaluate``.
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest
@@ -64,7 +71,8 @@ def search(
 
     Raises:
         PlanError: if there is neither budget nor drop, a drop without ``evaluate``, no slot or family to choose from, a
-            slot whose size is not known yet, a model that cannot be copied, or ``evaluate`` returns no finite number.
+            slot whose size is not known yet, a model that cannot be copied, or ``evaluate`` returns no finite number;
+            if bits or quantisers are asked for where parameters are counted.
         ShapeError: if a weight is not finite.
     """
     if budget is None and max_drop is None:
@@ -72,6 +80,6 @@ def search(
     if max_drop is not None and (evaluate is None or not max_drop >= 0):
         raise PlanError(f"max_drop wants evaluate, and a number from 0 up; got {max_drop}.")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        work = Search(model, evaluate, budget, max_drop, families, pattern, seed, progress)
+        work = Search(model, evaluate, budget, max_drop, families, pattern, seed, progress, bits)
         work.measure_sensitivity(inputs)
         return work.choose(fine_tune, points)

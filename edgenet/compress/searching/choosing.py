@@ -49,12 +49,13 @@ class Search:
         pattern: str,
         seed: int,
         progress: bool,
+        bits: Sequence[int] | int = (),
     ) -> None:
         self.given, self.copy = model, _copied(model).eval()
         self.evaluate, self.budget, self.max_drop, self.seed = evaluate, budget, max_drop, seed
         self.unit = "parameters" if budget is None else budget.unit
         self.slots = _to_search(self.copy, pattern)
-        self.curves = Curves(self.slots, families, self.unit, budget.rows if budget else 1, seed, progress)
+        self.curves = Curves(self.slots, families, self.unit, budget.rows if budget else 1, seed, progress, bits)
         self.started_from = report(model)
         self.before = self._size(model, self.started_from, self.curves.uncompressed())
         self.limit = math.inf if budget is None else budget.limit(self.before)

@@ -21,7 +21,18 @@ from edgenet.compress.positions import convolves
 from edgenet.compress.sizes import numbers_of
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, RankError, ShapeError
-from edgenet.structured import STRUCTURES, Dense, StructuredConv, StructuredMatrix, family, name_of, structured_conv
+from edgenet.structured import (
+    STRUCTURES,
+    Dense,
+    Quantised,
+    StructuredConv,
+    StructuredMatrix,
+    Uniform,
+    family,
+    name_of,
+    structured_conv,
+)
+from edgenet.structured.given import is_whole
 
 _LARGE = 1 << 16  # entries of a slot from which families whose fit iterates are tried where they are named only
 _REFUSALS = (ShapeError, RankError, PlanError)
@@ -55,9 +66,11 @@ class Curves:
         rows: of a batch, for latencies.
         seed: of torch's random numbers in every fit.
         progress: show bars on stderr.
+        bits: at which every size of every family is tried as well, beside that with floats.
 
     Raises:
-        PlanError: if a family is unknown or none is given, or none makes any slot smaller.
+        PlanError: if a family is unknown or none is given, or none makes any slot smaller; if bits are none that codes
+            have, or are not what costs are of.
     """
 
     def __init__(
@@ -68,10 +81,13 @@ class Curves:
         rows: int,
         seed: int,
         progress: bool,
+        bits: Sequence[int] | int = (),
     ) -> None:
         self.slots, self.unit, self.rows, self.seed, self.progress = slots, unit, rows, seed, progress
         self.by_name = families is not None
-        self.families = _named(families) if self.by_name else _fitting(slots.values())
+        self.families = _named(families) if self.by_name else _fitting(slots.values(), unit)
+        self.bits = _widths(bits)
+        self._refuse_bits_unless_counted()
         self.choices = {name: self._curve(slot) for name, slot in self.bar(slots.items(), "fit")}
         if all(len(choices) == 1 for choices in self.choices.values()):
             raise PlanError(f"none of the families {', '.join(self.families)} makes any of the slots smaller.")
@@ -110,13 +126,31 @@ class Curves:
             if family(name).signs_beside and not self.by_name and self.unit == "parameters":
                 continue
             for options in family(name).ladder_for(_part(slot), slot.kernel):
-                found += self._tried(slot.name, {"structure": name, **options})
+                rung = {"structure": name, **options}
+                found += self._tried(slot.name, rung)
+                for width in () if rounds(name) else self.bits:
+                    found += self._tried(slot.name, {**rung, "bits": width})
         return [left, *_unbeaten(left, found)]
+
+    def _refuse_bits_unless_counted(self) -> None:
+        """
+        Raises:
+            PlanError: if parameters are counted, and all that can be chosen has as many, of fewer bits.
+        """
+        asked = [f"bits={self.bits}"] if self.bits else []
+        asked += [name for name in self.families if rounds(name)] if self.by_name else []
+        if self.unit == "parameters" and asked:
+            raise PlanError(
+                f"{' and '.join(asked)} is of bits, and leaves as many parameters as there were: search with "
+                f"Budget(bytes=...), which counts what is on disk."
+            )
 
     def _neighbours(self, name: str, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options between a rung of a ladder and the next ones on both sides."""
         kind, slot, found = rung["structure"], self.slots[name], []
         ladder = [{"structure": kind, **options} for options in family(kind).ladder_for(_part(slot), slot.kernel)]
+        if not rounds(kind) and "bits" in rung:
+            ladder = [{**options, "bits": rung["bits"]} for options in ladder]
         place = ladder.index(rung) if rung in ladder else 0
         for low, high in ((place - 1, place), (place, place + 1)):
             if low >= 0 and high < len(ladder):
@@ -183,10 +217,25 @@ def _named(names: Sequence[str] | str) -> tuple[str, ...]:
     return names
 
 
-def _fitting(slots: Iterable[Slot]) -> tuple[str, ...]:
-    """The families that have sizes to try for one of the slots, whoever registered them."""
+def _fitting(slots: Iterable[Slot], unit: str) -> tuple[str, ...]:
+    """The families that have sizes to try for one of the slots, whoever registered them; quantisers where bytes are
+    counted."""
     shapes = {(_part(slot), slot.kernel) for slot in slots}
-    return tuple(name for name, kind in STRUCTURES.items() if any(kind.ladder_for(*shape) for shape in shapes))
+    kinds = {name: kind for name, kind in STRUCTURES.items() if unit == "bytes" or not rounds(name)}
+    return tuple(name for name, kind in kinds.items() if any(kind.ladder_for(*shape) for shape in shapes))
+
+
+def rounds(name: str) -> bool:
+    """Whether the sizes of a family are bits of its numbers, and not how many there are."""
+    return issubclass(family(name), Quantised)
+
+
+def _widths(bits: Sequence[int] | int) -> tuple[int, ...]:
+    least, most = Uniform.widest
+    widths = (bits,) if is_whole(bits) or not isinstance(bits, Sequence) else tuple(bits)
+    if not all(is_whole(width) and least <= width <= most for width in widths):
+        raise PlanError(f"bits to try are whole numbers from {least} to {most}, got {bits!r}.")
+    return tuple(map(int, widths))
 
 
 def _unbeaten(left: Choice, found: list[Choice]) -> list[Choice]:

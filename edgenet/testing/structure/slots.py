@@ -8,6 +8,7 @@ import json
 import torch
 
 from edgenet.errors import PlanError
+from edgenet.structured import Quantised
 from edgenet.testing.contract import Contract, all_same, refusal, require, same
 from edgenet.testing.structure.case import StructureCase
 from edgenet.testing.structure.products import gradients
@@ -45,14 +46,16 @@ def missing_rows(case: StructureCase, train: bool) -> None:
 
 @SLOTS.promise("keep", what=["rows", "columns", "both", "all", "one"])
 def keep(case: StructureCase, what: str) -> str | None:
-    """keep_ leaves these rows and columns without loss, or says with a PlanError that it cannot, and is as before."""
+    """keep_ leaves these rows and columns without loss, or says with a PlanError that it cannot, and is as before. Of a
+    quantised matrix the latents are left, which are rounded anew."""
     matrix = case.build()
     rows: torch.Tensor | None = torch.randperm(case.m)[: 1 if what == "one" else max(1, case.m // 2)]
     columns: torch.Tensor | None = torch.randperm(case.n)[: 1 if what == "one" else max(1, case.n // 2)]
     if what == "all":
         rows, columns = torch.arange(case.m), torch.arange(case.n)
     rows, columns = rows if what != "columns" else None, columns if what != "rows" else None
-    before, state = matrix.to_dense().detach().clone(), copy.deepcopy(matrix.state_dict())
+    latent = matrix.base if isinstance(matrix, Quantised) else matrix
+    before, state = latent.to_dense().detach().clone(), copy.deepcopy(matrix.state_dict())
     next(matrix.parameters()).requires_grad_(False)
     frozen = {name: p.requires_grad for name, p in matrix.named_parameters()}
     try:
@@ -63,7 +66,8 @@ def keep(case: StructureCase, what: str) -> str | None:
         return f"{case.name} cannot keep {what}: {error}"
     wanted = before if rows is None else before[rows]
     wanted = wanted if columns is None else wanted[:, columns]
-    same(matrix.to_dense(), wanted, f"after keep_ of {what} it is another matrix")
+    same(latent.to_dense(), wanted, f"after keep_ of {what} it is another matrix")
+    wanted = matrix.to_dense().detach()
     require(
         tuple(matrix.shape) == tuple(wanted.shape), f"after keep_ of {what} it says that its shape is {matrix.shape}"
     )
