@@ -22,6 +22,7 @@ SOURCES = [
     "edgenet/ops/kernels/segment_softmax/native.cpp",
     "edgenet/ops/kernels/attention/native.cpp",
     "edgenet/ops/kernels/attention_v2/native.cpp",
+    "edgenet/ops/kernels/xnor/native.cpp",
 ]
 HEADERS = [f"edgenet/ops/native/{name}.h" for name in ("rows", "walk", "softmax")]
 # no -ffast-math: NaN must spread, and an object linked with it makes the whole process flush denormals

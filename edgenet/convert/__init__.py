@@ -4,7 +4,8 @@ from edgenet.convert import published
 from edgenet.convert.converted import Converted
 from edgenet.convert.freeze import freeze_attention
 from edgenet.convert.model import to_edgenet
+from edgenet.convert.packed_binary import pack_binary
 from edgenet.convert.pyg import CONVERTERS
 from edgenet.convert.source import Source
 
-__all__ = ["CONVERTERS", "Converted", "Source", "freeze_attention", "published", "to_edgenet"]
+__all__ = ["CONVERTERS", "Converted", "Source", "freeze_attention", "pack_binary", "published", "to_edgenet"]

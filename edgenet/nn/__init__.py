@@ -2,8 +2,34 @@
 
 from edgenet.nn import lift, specializations, taps
 from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.packed_signs import (
+    FlipSigns,
+    PackedConv,
+    PackedLinear,
+    PackedMaxPool,
+    PackSigns,
+    Rescaled,
+    Thresholds,
+)
 from edgenet.nn.parallel import Parallel
+from edgenet.nn.sign import Sign
 from edgenet.nn.specializations import SPECIALIZATIONS
 from edgenet.nn.spectral import SpectralConv
 
-__all__ = ["SPECIALIZATIONS", "EdgeNetConv", "Parallel", "SpectralConv", "lift", "specializations", "taps"]
+__all__ = [
+    "SPECIALIZATIONS",
+    "EdgeNetConv",
+    "FlipSigns",
+    "PackSigns",
+    "PackedConv",
+    "PackedLinear",
+    "PackedMaxPool",
+    "Parallel",
+    "Rescaled",
+    "Sign",
+    "SpectralConv",
+    "Thresholds",
+    "lift",
+    "specializations",
+    "taps",
+]

@@ -1,0 +1,383 @@
+// Products of packed signs, and packing. Three forms, of which the processor decides at run time, since no level of x86-64
+// that objects are built for has VPOPCNTDQ: AVX-512 with it, AVX2, and plain 64-bit words.
+#include "../../native/rows.h"
+#if defined(__x86_64__)
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // some intrinsics of GCC 12 begin with registers of any content
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#define EDGENET_X86 1
+#else
+#define EDGENET_X86 0
+#endif
+
+using namespace edgenet;
+
+namespace {
+
+enum Form { PLAIN = 1, AVX2 = 2, AVX512 = 3 };
+
+Form best() {
+#if EDGENET_X86
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512vpopcntdq"))
+    return AVX512;
+  if (__builtin_cpu_supports("avx2")) return AVX2;
+#endif
+  return PLAIN;
+}
+
+// rows of `words` words each; out[m, n] = k - 2 popcount(a[m] ^ w[n])
+struct Product {
+  const uint64_t *a, *w;
+  int32_t* out;
+  int64_t m, n, words;
+  int32_t k;
+};
+// R rows of a by C rows of w, of which the first are m and n
+typedef void (*Tile)(const Product& p, int64_t m, int64_t n);
+// the tiles of a form: of[r - 1] has r rows of a
+struct Tiles {
+  int64_t rows, columns;
+  Tile whole[4], one[4];  // `columns` rows of w, and a single one
+};
+
+// ---------------------------------------------------------------- plain words
+template <int R, int C> void plain_tile(const Product& p, int64_t m, int64_t n) {
+  const uint64_t *a = p.a + m * p.words, *w = p.w + n * p.words;
+  int64_t sum[R][C] = {};
+  for (int64_t i = 0; i < p.words; i++)
+    EDGENET_UNROLL
+    for (int r = 0; r < R; r++)
+      EDGENET_UNROLL
+      for (int c = 0; c < C; c++) sum[r][c] += __builtin_popcountll(a[r * p.words + i] ^ w[c * p.words + i]);
+  for (int r = 0; r < R; r++)
+    for (int c = 0; c < C; c++) p.out[(m + r) * p.n + n + c] = p.k - 2 * (int32_t)sum[r][c];
+}
+const Tiles PLAIN_TILES = {2, 2, {plain_tile<1, 2>, plain_tile<2, 2>}, {plain_tile<1, 1>, plain_tile<2, 1>}};
+
+#if EDGENET_X86
+// ---------------------------------------------------------------- AVX2
+#define EDGENET_AVX2 __attribute__((target("avx2")))
+// Bits are counted by a table of nibbles; bytes hold the counts of 31 steps at most, 8 each
+template <int R, int C> EDGENET_AVX2 void avx2_tile(const Product& p, int64_t m, int64_t n) {
+  constexpr int64_t STEPS = 31;
+  const uint64_t *a = p.a + m * p.words, *w = p.w + n * p.words;
+  const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2,
+                                         3, 2, 3, 3, 4);
+  const __m256i low = _mm256_set1_epi8(15);
+  const int64_t whole = p.words & ~(int64_t)3;
+  int64_t sum[R][C] = {};
+  for (int64_t first = 0; first < whole; first += 4 * STEPS) {
+    const int64_t last = std::min(whole, first + 4 * STEPS);
+    __m256i bytes[R][C];
+    EDGENET_UNROLL
+    for (int r = 0; r < R; r++)
+      EDGENET_UNROLL
+      for (int c = 0; c < C; c++) bytes[r][c] = _mm256_setzero_si256();
+    for (int64_t i = first; i < last; i += 4)
+      EDGENET_UNROLL
+      for (int r = 0; r < R; r++) {
+        const __m256i x = _mm256_loadu_si256((const __m256i*)(a + r * p.words + i));
+        EDGENET_UNROLL
+        for (int c = 0; c < C; c++) {
+          const __m256i v = _mm256_xor_si256(x, _mm256_loadu_si256((const __m256i*)(w + c * p.words + i)));
+          const __m256i counts = _mm256_add_epi8(
+              _mm256_shuffle_epi8(table, _mm256_and_si256(v, low)),
+              _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(v, 4), low)));
+          bytes[r][c] = _mm256_add_epi8(bytes[r][c], counts);
+        }
+      }
+    EDGENET_UNROLL
+    for (int r = 0; r < R; r++)
+      EDGENET_UNROLL
+      for (int c = 0; c < C; c++) {
+        const __m256i four = _mm256_sad_epu8(bytes[r][c], _mm256_setzero_si256());
+        const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+        sum[r][c] += _mm_cvtsi128_si64(two) + _mm_extract_epi64(two, 1);
+      }
+  }
+  for (int r = 0; r < R; r++)
+    for (int c = 0; c < C; c++) {
+      for (int64_t i = whole; i < p.words; i++)
+        sum[r][c] += __builtin_popcountll(a[r * p.words + i] ^ w[c * p.words + i]);
+      p.out[(m + r) * p.n + n + c] = p.k - 2 * (int32_t)sum[r][c];
+    }
+}
+const Tiles AVX2_TILES = {2, 4, {avx2_tile<1, 4>, avx2_tile<2, 4>}, {avx2_tile<1, 1>, avx2_tile<2, 1>}};
+
+// ---------------------------------------------------------------- AVX-512
+#define EDGENET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq")))
+#define EDGENET_AVX512_PART EDGENET_AVX512 __attribute__((always_inline)) static inline
+
+// sums of the 128-bit lanes of a and b by pairs: those of a come first
+EDGENET_AVX512_PART __m512i halves(__m512i a, __m512i b) {
+  return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
+}
+template <int R, int C> EDGENET_AVX512 void avx512_tile(const Product& p, int64_t m, int64_t n) {
+  const uint64_t *a = p.a + m * p.words, *w = p.w + n * p.words;
+  __m512i sum[R][C];
+  EDGENET_UNROLL
+  for (int r = 0; r < R; r++)
+    EDGENET_UNROLL
+    for (int c = 0; c < C; c++) sum[r][c] = _mm512_setzero_si512();
+  const int64_t whole = p.words & ~(int64_t)7;
+  for (int64_t i = 0; i < whole; i += 8) {
+    __m512i x[R];
+    EDGENET_UNROLL
+    for (int r = 0; r < R; r++) x[r] = _mm512_loadu_si512(a + r * p.words + i);
+    EDGENET_UNROLL
+    for (int c = 0; c < C; c++) {
+      const __m512i y = _mm512_loadu_si512(w + c * p.words + i);
+      EDGENET_UNROLL
+      for (int r = 0; r < R; r++)
+        sum[r][c] = _mm512_add_epi64(sum[r][c], _mm512_popcnt_epi64(_mm512_xor_si512(x[r], y)));
+    }
+  }
+  if (whole < p.words) {
+    const __mmask8 mask = (__mmask8)((1u << (p.words - whole)) - 1);
+    EDGENET_UNROLL
+    for (int c = 0; c < C; c++) {
+      const __m512i y = _mm512_maskz_loadu_epi64(mask, w + c * p.words + whole);
+      EDGENET_UNROLL
+      for (int r = 0; r < R; r++) {
+        const __m512i x = _mm512_maskz_loadu_epi64(mask, a + r * p.words + whole);
+        sum[r][c] = _mm512_add_epi64(sum[r][c], _mm512_popcnt_epi64(_mm512_xor_si512(x, y)));
+      }
+    }
+  }
+  if constexpr (C == 4) {
+    // two rows of w share the halves of each lane, and lanes are added up by transposing, those of four rows of a at once
+    __m512i four[4] = {};
+    EDGENET_UNROLL
+    for (int r = 0; r < R; r++) {
+      const __m512i first = _mm512_or_si512(sum[r][0], _mm512_slli_epi64(sum[r][1], 32));
+      const __m512i second = _mm512_or_si512(sum[r][2], _mm512_slli_epi64(sum[r][3], 32));
+      four[r] = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+    }
+    const __m512i all = halves(halves(four[0], four[1]), halves(four[2], four[3]));
+    const __m512i dots = _mm512_sub_epi32(_mm512_set1_epi32(p.k), _mm512_slli_epi32(all, 1));
+    int32_t* out = p.out + m * p.n + n;
+    _mm_storeu_si128((__m128i*)out, _mm512_castsi512_si128(dots));
+    if constexpr (R > 1) _mm_storeu_si128((__m128i*)(out + p.n), _mm512_extracti32x4_epi32(dots, 1));
+    if constexpr (R > 2) _mm_storeu_si128((__m128i*)(out + 2 * p.n), _mm512_extracti32x4_epi32(dots, 2));
+    if constexpr (R > 3) _mm_storeu_si128((__m128i*)(out + 3 * p.n), _mm512_extracti32x4_epi32(dots, 3));
+  } else {
+    for (int r = 0; r < R; r++)
+      for (int c = 0; c < C; c++) p.out[(m + r) * p.n + n + c] = p.k - 2 * (int32_t)_mm512_reduce_add_epi64(sum[r][c]);
+  }
+}
+const Tiles AVX512_TILES = {
+    4,
+    4,
+    {avx512_tile<1, 4>, avx512_tile<2, 4>, avx512_tile<3, 4>, avx512_tile<4, 4>},
+    {avx512_tile<1, 1>, avx512_tile<2, 1>, avx512_tile<3, 1>, avx512_tile<4, 1>}};
+#endif
+
+const Tiles& tiles_of(int form) {
+#if EDGENET_X86
+  if (form == AVX512) return AVX512_TILES;
+  if (form == AVX2) return AVX2_TILES;
+#endif
+  return PLAIN_TILES;
+}
+
+// ---------------------------------------------------------------- loops
+template <class F> struct Pieces {
+  F* body;
+  int64_t size, step;
+};
+// body(first, end) over 0..size in pieces of `step`, on the threads of `pool` if there is enough work
+template <class F> void for_pieces(parallel_for pool, int64_t work, int64_t size, int64_t step, F body) {
+  Pieces<F> pieces{&body, size, step};
+  loop_body run = [](int64_t first, int64_t end, void* context) {
+    auto* pieces = (Pieces<F>*)context;
+    for (int64_t q = first; q < end; q++)
+      (*pieces->body)(q * pieces->step, std::min(pieces->size, (q + 1) * pieces->step));
+  };
+  const int64_t count = (size + step - 1) / step;
+  if (pool && work >= SERIAL_WORK) pool(0, count, 1, run, &pieces);
+  else run(0, count, &pieces);
+}
+
+constexpr int64_t BLOCK_BYTES = 16 << 10;  // of rows of w that stay in the first cache while the rows of a come by
+
+// rows of w first..end by rows of a low..high
+void block(const Tiles& tiles, const Product& p, int64_t first, int64_t end, int64_t low, int64_t high) {
+  for (int64_t m = low; m < high; m += tiles.rows) {
+    const int64_t kind = std::min(tiles.rows, high - m) - 1;
+    int64_t n = first;
+    for (; n + tiles.columns <= end; n += tiles.columns) tiles.whole[kind](p, m, n);
+    for (; n < end; n++) tiles.one[kind](p, m, n);
+  }
+}
+
+void product(parallel_for pool, int form, const Product& p) {
+  const Tiles& tiles = tiles_of(form);
+  constexpr int64_t FEW = 1024;  // rows of a piece: with so many of a, pieces of w alone would be too few
+  const int64_t fit = BLOCK_BYTES / std::max<int64_t>(1, p.words * 8) / tiles.columns * tiles.columns;
+  const int64_t wide = std::max(fit, tiles.columns), across = (p.n + wide - 1) / wide, down = (p.m + FEW - 1) / FEW;
+  for_pieces(pool, p.m * p.n * p.words, across * down, 1, [&](int64_t q, int64_t) {
+    const int64_t first = q % across * wide, low = q / across * FEW;
+    block(tiles, p, first, std::min(p.n, first + wide), low, std::min(p.m, low + FEW));
+  });
+}
+
+// ---------------------------------------------------------------- packing
+// 64 numbers or fewer to a word; `odd` becomes true where one is NaN
+template <class S> uint64_t plain_word(const S* x, int count, bool& odd) {
+  uint64_t word = 0;
+  for (int i = 0; i < count; i++) {
+    const auto v = widen(x[i]);
+    odd |= v != v;
+    word |= (uint64_t)(v >= 0) << i;
+  }
+  return word;
+}
+template <class S> void pack_row(const S* x, uint64_t* out, int64_t k, bool& odd) {
+  for (int64_t i = 0; i < k; i += 64) *out++ = plain_word(x + i, (int)std::min<int64_t>(64, k - i), odd);
+}
+#if EDGENET_X86
+EDGENET_AVX2 void pack_row_avx2(const float* x, uint64_t* out, int64_t k, bool& odd) {
+  __m256 strange = _mm256_setzero_ps();
+  const __m256 zero = _mm256_setzero_ps();
+  int64_t i = 0;
+  for (; i + 64 <= k; i += 64) {
+    uint64_t word = 0;
+    EDGENET_UNROLL
+    for (int j = 0; j < 8; j++) {
+      const __m256 v = _mm256_loadu_ps(x + i + 8 * j);
+      strange = _mm256_or_ps(strange, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+      word |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(v, zero, _CMP_GE_OQ)) << (8 * j);
+    }
+    *out++ = word;
+  }
+  odd |= _mm256_movemask_ps(strange) != 0;
+  if (i < k) *out = plain_word(x + i, (int)(k - i), odd);
+}
+EDGENET_AVX512 void pack_row_avx512(const float* x, uint64_t* out, int64_t k, bool& odd) {
+  __mmask16 strange = 0;
+  const __m512 zero = _mm512_setzero_ps();
+  int64_t i = 0;
+  for (; i + 64 <= k; i += 64) {
+    uint64_t word = 0;
+    EDGENET_UNROLL
+    for (int j = 0; j < 4; j++) {
+      const __m512 v = _mm512_loadu_ps(x + i + 16 * j);
+      strange = _kor_mask16(strange, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q));
+      word |= (uint64_t)_mm512_cmp_ps_mask(v, zero, _CMP_GE_OQ) << (16 * j);
+    }
+    *out++ = word;
+  }
+  odd |= strange != 0;
+  if (i < k) *out = plain_word(x + i, (int)(k - i), odd);
+}
+#endif
+
+template <class S> int pack(parallel_for pool, int form, const S* x, uint64_t* out, int64_t rows, int64_t k) {
+  const int64_t words = (k + 63) / 64, step = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, k));
+  int found = 0;
+  for_pieces(pool, rows * k, rows, step, [&](int64_t first, int64_t end) {
+    bool odd = false;
+    for (int64_t i = first; i < end; i++) {
+#if EDGENET_X86
+      if constexpr (std::is_same<S, float>::value) {
+        if (form == AVX512) {
+          pack_row_avx512(x + i * k, out + i * words, k, odd);
+          continue;
+        }
+        if (form == AVX2) {
+          pack_row_avx2(x + i * k, out + i * words, k, odd);
+          continue;
+        }
+      }
+#endif
+      pack_row(x + i * k, out + i * words, k, odd);
+    }
+    if (odd) __atomic_store_n(&found, 1, __ATOMIC_RELAXED);
+  });
+  return found;
+}
+
+void above_row(const int32_t* dots, const int32_t* least, const uint64_t* flip, uint64_t* out, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64) {
+    uint64_t word = 0;
+    const int count = (int)std::min<int64_t>(64, n - i);
+    for (int j = 0; j < count; j++) word |= (uint64_t)(dots[i + j] >= least[i + j]) << j;
+    *out++ = word ^ *flip++;
+  }
+}
+#if EDGENET_X86
+EDGENET_AVX512 void above_row_avx512(const int32_t* dots, const int32_t* least, const uint64_t* flip, uint64_t* out,
+                                     int64_t n) {
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    uint64_t word = 0;
+    EDGENET_UNROLL
+    for (int j = 0; j < 64; j += 16)
+      word |= (uint64_t)_mm512_cmpge_epi32_mask(_mm512_loadu_si512(dots + i + j), _mm512_loadu_si512(least + i + j)) << j;
+    *out++ = word ^ *flip++;
+  }
+  if (i < n) above_row(dots + i, least + i, flip, out, n - i);
+}
+#endif
+
+int chosen(int form) { return form && form < best() ? form : best(); }
+
+}  // namespace
+
+// The best form that the processor has: 1 plain words, 2 AVX2, 3 AVX-512 with VPOPCNTDQ. The functions below take 0 for
+// it, or a lower one.
+extern "C" int edgenet_xnor_form() { return best(); }
+
+// out (m, n) = k - 2 popcount(a ^ w) of a (m, words) and w (n, words)
+extern "C" void edgenet_xnor(parallel_for pool, int form, const uint64_t* a, const uint64_t* w, int32_t* out, int64_t m,
+                             int64_t n, int64_t words, int64_t k) {
+  product(pool, chosen(form), Product{a, w, out, m, n, words, (int32_t)k});
+}
+
+// out (rows, ceil(k / 64)): bit i of a row is x[i] >= 0; returns 1 if a number is NaN. `dtype` as of the other kernels.
+extern "C" int edgenet_pack_signs(parallel_for pool, int form, int dtype, const void* x, uint64_t* out, int64_t rows,
+                                  int64_t k) {
+  if (dtype == 0) return pack(pool, chosen(form), (const float*)x, out, rows, k);
+  if (dtype == 1) return pack(pool, chosen(form), (const double*)x, out, rows, k);
+  return pack(pool, chosen(form), (const edgenet::bfloat16*)x, out, rows, k);
+}
+
+// out (rows, ceil(n / 64)): bit i of a row is (dots[i] >= least[i]) ^ bit i of flip
+extern "C" void edgenet_pack_above(parallel_for pool, int form, const int32_t* dots, const int32_t* least,
+                                   const uint64_t* flip, uint64_t* out, int64_t rows, int64_t n) {
+  const int64_t words = (n + 63) / 64, step = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n));
+  const int kind = chosen(form);
+  for_pieces(pool, rows * n, rows, step, [&](int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; i++) {
+#if EDGENET_X86
+      if (kind == AVX512) {
+        above_row_avx512(dots + i * n, least, flip, out + i * words, n);
+        continue;
+      }
+#endif
+      above_row(dots + i * n, least, flip, out + i * words, n);
+    }
+  });
+}
+
+// The unoptimised product of float32 that binary networks are compared with (Courbariaux et al. 2016): three loops, one
+// number at a time, whatever the object is built for
+#if defined(__clang__)
+extern "C" void edgenet_naive_product(const float* a, const float* w, float* out, int64_t m, int64_t n, int64_t k) {
+#else
+extern "C" __attribute__((optimize("no-tree-vectorize,no-tree-slp-vectorize"))) void edgenet_naive_product(
+    const float* a, const float* w, float* out, int64_t m, int64_t n, int64_t k) {
+#endif
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) {
+      float sum = 0;
+#if defined(__clang__)
+#pragma clang loop vectorize(disable) interleave(disable)
+#endif
+      for (int64_t l = 0; l < k; l++) sum += a[i * k + l] * w[j * k + l];
+      out[i * n + j] = sum;
+    }
+}
