@@ -125,7 +125,7 @@ class Packer:
                 self.new.append(self.layers[at][1])
                 at += 1
             else:  # pools and flattening commute with the Sign, and packing does its work
-                self.new += [layer for _, layer in self.layers[at + 1 : first]]
+                self.new += [layer for _, layer in self.layers[at + 1 : first] if not isinstance(layer, _NOTHING)]
                 self.new.append(PackSigns(channels_first=self._axes(first) > 0))
                 at = self._chain(first)
 
