@@ -9,10 +9,10 @@ from edgenet.errors import ShapeError
 from edgenet.ops import backend, native
 from edgenet.ops.kernels.xnor import native as compiled
 
-#: m, n, k: ragged words, fewer rows than a tile has, several tiles and blocks, no rows, no signs
+#: m, n, k: ragged words, fewer rows than a tile has, several tiles and blocks, many rows of each, no rows, no signs
 SHAPES = (
     (1, 1, 1), (3, 5, 7), (4, 16, 64), (5, 17, 63), (2, 16, 65), (7, 33, 130), (1, 9, 4096), (6, 48, 1433), (9, 21, 512),
-    (2, 70, 9000), (0, 3, 5), (3, 0, 5), (3, 2, 0),
+    (2, 70, 9000), (37, 45, 1433), (41, 16, 576), (9, 18, 130), (0, 3, 5), (3, 0, 5), (3, 2, 0),
 )  # fmt: skip
 FORMS = list(compiled.FORMS) if native.library() else []
 

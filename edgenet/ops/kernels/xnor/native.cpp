@@ -173,6 +173,74 @@ const Tiles AVX512_TILES = {
     4,
     {avx512_tile<1, 4>, avx512_tile<2, 4>, avx512_tile<3, 4>, avx512_tile<4, 4>},
     {avx512_tile<1, 1>, avx512_tile<2, 1>, avx512_tile<3, 1>, avx512_tile<4, 1>}};
+
+// Many rows of a: 16 rows of w are turned so that a lane is a row of w. No lanes have to be added up then, and words that
+// do not fill a vector waste none; turning costs as much as some rows of a.
+constexpr int64_t TURNED = 16;
+bool turns(const Product& p) { return p.m >= (p.words < 16 ? 8 : 32); }
+
+// to[i * TURNED + c] = w[c * words + i]; rows that are not there are 0
+EDGENET_AVX512 void turn(const uint64_t* w, int64_t rows, int64_t words, uint64_t* to) {
+  const int64_t whole = rows == TURNED ? words & ~(int64_t)7 : 0;
+  for (int64_t i = 0; i < whole; i += 8)
+    for (int c = 0; c < TURNED; c += 8) {
+      __m512i v[8], u[8];
+      EDGENET_UNROLL
+      for (int r = 0; r < 8; r++) v[r] = _mm512_loadu_si512(w + (c + r) * words + i);
+      EDGENET_UNROLL
+      for (int r = 0; r < 8; r += 2) {
+        u[r] = _mm512_unpacklo_epi64(v[r], v[r + 1]);
+        u[r + 1] = _mm512_unpackhi_epi64(v[r], v[r + 1]);
+      }
+      EDGENET_UNROLL
+      for (int r = 0; r < 2; r++)  // u[r + 2 j] has rows 2 j and 2 j + 1 of columns r, r + 2, r + 4, r + 6
+        EDGENET_UNROLL
+        for (int j = 0; j < 4; j += 2) {
+          v[r + 4 * (j / 2)] = _mm512_shuffle_i64x2(u[r + 2 * j], u[r + 2 * j + 2], 0x88);
+          v[r + 4 * (j / 2) + 2] = _mm512_shuffle_i64x2(u[r + 2 * j], u[r + 2 * j + 2], 0xdd);
+        }
+      EDGENET_UNROLL
+      for (int r = 0; r < 4; r++) {  // v[r] has columns r and r + 4 of the first four rows
+        _mm512_storeu_si512(to + (i + r) * TURNED + c, _mm512_shuffle_i64x2(v[r], v[r + 4], 0x88));
+        _mm512_storeu_si512(to + (i + r + 4) * TURNED + c, _mm512_shuffle_i64x2(v[r], v[r + 4], 0xdd));
+      }
+    }
+  for (int64_t i = whole; i < words; i++)
+    for (int c = 0; c < TURNED; c++) to[i * TURNED + c] = c < rows ? w[c * words + i] : 0;
+}
+template <int R>
+EDGENET_AVX512 void turned_tile(const Product& p, const uint64_t* w, int64_t m, int64_t n, uint32_t columns) {
+  const uint64_t* a = p.a + m * p.words;
+  __m512i sum[R][2];
+  EDGENET_UNROLL
+  for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = _mm512_setzero_si512();
+  for (int64_t i = 0; i < p.words; i++) {
+    const __m512i y = _mm512_loadu_si512(w + i * TURNED), z = _mm512_loadu_si512(w + i * TURNED + 8);
+    EDGENET_UNROLL
+    for (int r = 0; r < R; r++) {
+      const __m512i x = _mm512_set1_epi64((long long)a[r * p.words + i]);
+      sum[r][0] = _mm512_add_epi64(sum[r][0], _mm512_popcnt_epi64(_mm512_xor_si512(x, y)));
+      sum[r][1] = _mm512_add_epi64(sum[r][1], _mm512_popcnt_epi64(_mm512_xor_si512(x, z)));
+    }
+  }
+  EDGENET_UNROLL
+  for (int r = 0; r < R; r++) {
+    const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi64_epi32(sum[r][0])),
+                                            _mm512_cvtepi64_epi32(sum[r][1]), 1);
+    _mm512_mask_storeu_epi32(p.out + (m + r) * p.n + n, (__mmask16)columns,
+                             _mm512_sub_epi32(_mm512_set1_epi32(p.k), _mm512_slli_epi32(both, 1)));
+  }
+}
+// rows of w first..end by rows of a low..high
+void turned_block(const Product& p, int64_t first, int64_t end, int64_t low, int64_t high) {
+  Scratch<uint64_t> turned(p.words * TURNED);
+  turn(p.w + first * p.words, end - first, p.words, turned.get());
+  const uint32_t columns = (1u << (end - first)) - 1;
+  int64_t m = low;
+  for (; m + 8 <= high; m += 8) turned_tile<8>(p, turned.get(), m, first, columns);
+  for (; m + 2 <= high; m += 2) turned_tile<2>(p, turned.get(), m, first, columns);
+  for (; m < high; m++) turned_tile<1>(p, turned.get(), m, first, columns);
+}
 #endif
 
 const Tiles& tiles_of(int form) {
@@ -214,13 +282,22 @@ void block(const Tiles& tiles, const Product& p, int64_t first, int64_t end, int
 }
 
 void product(parallel_for pool, int form, const Product& p) {
-  const Tiles& tiles = tiles_of(form);
   constexpr int64_t FEW = 1024;  // rows of a piece: with so many of a, pieces of w alone would be too few
+  const Tiles& tiles = tiles_of(form);
   const int64_t fit = BLOCK_BYTES / std::max<int64_t>(1, p.words * 8) / tiles.columns * tiles.columns;
-  const int64_t wide = std::max(fit, tiles.columns), across = (p.n + wide - 1) / wide, down = (p.m + FEW - 1) / FEW;
+  int64_t wide = std::max(fit, tiles.columns);
+#if EDGENET_X86
+  const bool turned = form == AVX512 && turns(p);
+  if (turned) wide = TURNED;
+#endif
+  const int64_t across = (p.n + wide - 1) / wide, down = (p.m + FEW - 1) / FEW;
   for_pieces(pool, p.m * p.n * p.words, across * down, 1, [&](int64_t q, int64_t) {
-    const int64_t first = q % across * wide, low = q / across * FEW;
-    block(tiles, p, first, std::min(p.n, first + wide), low, std::min(p.m, low + FEW));
+    const int64_t first = q % across * wide, end = std::min(p.n, first + wide);
+    const int64_t low = q / across * FEW, high = std::min(p.m, low + FEW);
+#if EDGENET_X86
+    if (turned) return turned_block(p, first, end, low, high);
+#endif
+    block(tiles, p, first, end, low, high);
   });
 }
 
