@@ -233,13 +233,22 @@ EDGENET_AVX512 void turned_tile(const Product& p, const uint64_t* w, int64_t m, 
 }
 // rows of w first..end by rows of a low..high
 void turned_block(const Product& p, int64_t first, int64_t end, int64_t low, int64_t high) {
-  Scratch<uint64_t> turned(p.words * TURNED);
-  turn(p.w + first * p.words, end - first, p.words, turned.get());
-  const uint32_t columns = (1u << (end - first)) - 1;
-  int64_t m = low;
-  for (; m + 8 <= high; m += 8) turned_tile<8>(p, turned.get(), m, first, columns);
-  for (; m + 2 <= high; m += 2) turned_tile<2>(p, turned.get(), m, first, columns);
-  for (; m < high; m++) turned_tile<1>(p, turned.get(), m, first, columns);
+  const int64_t each = p.words * TURNED;
+  Scratch<uint64_t> turned((end - first + TURNED - 1) / TURNED * each);
+  for (int64_t n = first; n < end; n += TURNED)
+    turn(p.w + n * p.words, std::min(TURNED, end - n), p.words, turned.get() + (n - first) / TURNED * each);
+  // all of them by some rows of a, so that rows of the result are written in runs
+  for (int64_t m = low; m < high;) {
+    const int rows = high - m >= 8 ? 8 : high - m >= 2 ? 2 : 1;
+    for (int64_t n = first; n < end; n += TURNED) {
+      const uint64_t* w = turned.get() + (n - first) / TURNED * each;
+      const uint32_t columns = (1u << std::min(TURNED, end - n)) - 1;
+      if (rows == 8) turned_tile<8>(p, w, m, n, columns);
+      else if (rows == 2) turned_tile<2>(p, w, m, n, columns);
+      else turned_tile<1>(p, w, m, n, columns);
+    }
+    m += rows;
+  }
 }
 #endif
 
@@ -269,7 +278,8 @@ template <class F> void for_pieces(parallel_for pool, int64_t work, int64_t size
   else run(0, count, &pieces);
 }
 
-constexpr int64_t BLOCK_BYTES = 16 << 10;  // of rows of w that stay in the first cache while the rows of a come by
+// of rows of w that stay in the first cache while the rows of a come by
+constexpr int64_t BLOCK_BYTES = 16 << 10, TURNED_BYTES = 32 << 10;
 
 // rows of w first..end by rows of a low..high
 void block(const Tiles& tiles, const Product& p, int64_t first, int64_t end, int64_t low, int64_t high) {
@@ -288,7 +298,7 @@ void product(parallel_for pool, int form, const Product& p) {
   int64_t wide = std::max(fit, tiles.columns);
 #if EDGENET_X86
   const bool turned = form == AVX512 && turns(p);
-  if (turned) wide = TURNED;
+  if (turned) wide = TURNED * std::min<int64_t>(8, std::max<int64_t>(1, TURNED_BYTES / (TURNED * 8 * std::max<int64_t>(1, p.words))));
 #endif
   const int64_t across = (p.n + wide - 1) / wide, down = (p.m + FEW - 1) / FEW;
   for_pieces(pool, p.m * p.n * p.words, across * down, 1, [&](int64_t q, int64_t) {
