@@ -54,14 +54,15 @@ def int8_weight(codes: Tensor, scale: Tensor) -> Int8Weight:
         )
     scale = scale.detach().to(torch.float32).reshape(-1).expand(codes.shape[0]).contiguous()
     fits = codes.is_cpu and codes.numel() > 0 and has_vnni()
-    packed = torch.ops.onednn.qlinear_prepack(codes.mT, [1, codes.shape[1]]) if fits else None
+    codes = codes.contiguous()  # oneDNN looks at no strides
+    packed = torch.ops.onednn.qlinear_prepack(codes, [1, codes.shape[1]]) if fits else None
     return Int8Weight(codes, scale, packed)
 
 
 def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
     """Every row to int8: (rows, k) -> its codes, int8, and (rows, 1) scales, the largest magnitude over 127."""
     most = x.abs().amax(1, keepdim=True)
-    scale = torch.where(most > 0, most, 1.0) / _MOST
+    scale = torch.where(most == 0, 1.0, most) / _MOST  # NaN stays
     return (x / scale).round_().clamp_(-_MOST, _MOST).to(torch.int8), scale
 
 

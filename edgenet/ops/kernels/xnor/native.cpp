@@ -176,7 +176,7 @@ const Tiles AVX512_TILES = {
 
 // Many rows of a: 16 rows of w are turned so that a lane is a row of w. No lanes have to be added up then, and words that
 // do not fill a vector waste none; turning costs as much as some rows of a.
-constexpr int64_t TURNED = 16;
+constexpr int64_t TURNED = 16, TURNED_BYTES = 32 << 10;
 bool turns(const Product& p) { return p.m >= (p.words < 16 ? 8 : 32); }
 
 // to[i * TURNED + c] = w[c * words + i]; rows that are not there are 0
@@ -196,8 +196,8 @@ EDGENET_AVX512 void turn(const uint64_t* w, int64_t rows, int64_t words, uint64_
       for (int r = 0; r < 2; r++)  // u[r + 2 j] has rows 2 j and 2 j + 1 of columns r, r + 2, r + 4, r + 6
         EDGENET_UNROLL
         for (int j = 0; j < 4; j += 2) {
-          v[r + 4 * (j / 2)] = _mm512_shuffle_i64x2(u[r + 2 * j], u[r + 2 * j + 2], 0x88);
-          v[r + 4 * (j / 2) + 2] = _mm512_shuffle_i64x2(u[r + 2 * j], u[r + 2 * j + 2], 0xdd);
+          v[r + 2 * j] = _mm512_shuffle_i64x2(u[r + 2 * j], u[r + 2 * j + 2], 0x88);
+          v[r + 2 * j + 2] = _mm512_shuffle_i64x2(u[r + 2 * j], u[r + 2 * j + 2], 0xdd);
         }
       EDGENET_UNROLL
       for (int r = 0; r < 4; r++) {  // v[r] has columns r and r + 4 of the first four rows
@@ -278,8 +278,7 @@ template <class F> void for_pieces(parallel_for pool, int64_t work, int64_t size
   else run(0, count, &pieces);
 }
 
-// of rows of w that stay in the first cache while the rows of a come by
-constexpr int64_t BLOCK_BYTES = 16 << 10, TURNED_BYTES = 32 << 10;
+constexpr int64_t BLOCK_BYTES = 16 << 10;  // of rows of w that stay in the first cache while the rows of a come by
 
 // rows of w first..end by rows of a low..high
 void block(const Tiles& tiles, const Product& p, int64_t first, int64_t end, int64_t low, int64_t high) {
@@ -291,22 +290,30 @@ void block(const Tiles& tiles, const Product& p, int64_t first, int64_t end, int
   }
 }
 
-void product(parallel_for pool, int form, const Product& p) {
-  constexpr int64_t FEW = 1024;  // rows of a piece: with so many of a, pieces of w alone would be too few
-  const Tiles& tiles = tiles_of(form);
-  const int64_t fit = BLOCK_BYTES / std::max<int64_t>(1, p.words * 8) / tiles.columns * tiles.columns;
-  int64_t wide = std::max(fit, tiles.columns);
-#if EDGENET_X86
-  const bool turned = form == AVX512 && turns(p);
-  if (turned) wide = TURNED * std::min<int64_t>(8, std::max<int64_t>(1, TURNED_BYTES / (TURNED * 8 * std::max<int64_t>(1, p.words))));
-#endif
+constexpr int64_t FEW = 1024;  // rows of a in a piece: with so many, pieces of w alone would be too few
+
+// body(first row of w, end, first row of a, end) for pieces of `wide` rows of w
+template <class F> void for_blocks(parallel_for pool, const Product& p, int64_t wide, F body) {
   const int64_t across = (p.n + wide - 1) / wide, down = (p.m + FEW - 1) / FEW;
   for_pieces(pool, p.m * p.n * p.words, across * down, 1, [&](int64_t q, int64_t) {
-    const int64_t first = q % across * wide, end = std::min(p.n, first + wide);
-    const int64_t low = q / across * FEW, high = std::min(p.m, low + FEW);
+    const int64_t first = q % across * wide, low = q / across * FEW;
+    body(first, std::min(p.n, first + wide), low, std::min(p.m, low + FEW));
+  });
+}
+
+void product(parallel_for pool, int form, const Product& p) {
+  const int64_t bytes = 8 * std::max<int64_t>(1, p.words);
 #if EDGENET_X86
-    if (turned) return turned_block(p, first, end, low, high);
+  if (form == AVX512 && turns(p)) {
+    const int64_t groups = std::min<int64_t>(8, std::max<int64_t>(1, TURNED_BYTES / (TURNED * bytes)));
+    return for_blocks(pool, p, groups * TURNED, [&](int64_t first, int64_t end, int64_t low, int64_t high) {
+      turned_block(p, first, end, low, high);
+    });
+  }
 #endif
+  const Tiles& tiles = tiles_of(form);
+  const int64_t wide = std::max(BLOCK_BYTES / bytes / tiles.columns * tiles.columns, tiles.columns);
+  for_blocks(pool, p, wide, [&](int64_t first, int64_t end, int64_t low, int64_t high) {
     block(tiles, p, first, end, low, high);
   });
 }
