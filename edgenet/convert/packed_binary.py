@@ -14,8 +14,14 @@ from edgenet.convert.model import copied
 from edgenet.convert.sign_thresholds import thresholds
 from edgenet.errors import ConversionError
 from edgenet.nn.packed_signs import (
-    FlipSigns, PackedConv, PackedLinear, PackedMaxPool, PackSigns, Rescaled, Thresholds,
-)  # fmt: skip
+    FlipSigns,
+    PackedConv,
+    PackedLinear,
+    PackedMaxPool,
+    PackSigns,
+    Rescaled,
+    Thresholds,
+)
 from edgenet.nn.sign import Sign
 from edgenet.shortcuts import hooked, untouched
 from edgenet.structured import StructuredConv1d, StructuredConv2d, StructuredLinear

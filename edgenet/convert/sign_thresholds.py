@@ -18,9 +18,10 @@ def thresholds(
 ) -> tuple[Tensor, Tensor]:
     """When scale s + bias, taken through some layers, is not negative, for whole numbers s from -most to most.
 
-    For a batch norm that is s >= mu - beta sigma / gamma for gamma > 0, <= for gamma < 0, a constant for gamma = 0, with
-    the bound rounded up or down (Hubara et al. 2016). No formula is evaluated here: the layers themselves are asked, at
-    the whole numbers between which the sign changes, and so give the very decision that they give in the network.
+    For a batch norm that is s >= mu - beta sigma / gamma for gamma > 0, <= for gamma < 0, a constant for gamma = 0,
+    with the bound rounded up or down (Hubara et al. 2016). No formula is evaluated here: the layers themselves are
+    asked, at the whole numbers between which the sign changes, and so give the very decision that they give in the
+    network.
 
     Args:
         scale, bias: (n,) of the product; scale is not negative.

@@ -429,7 +429,9 @@ def test_signals_without_numbers_are_served(heads, channels):
 
 # ---------------------------------------------------------------- xnor
 @runs
-@pytest.mark.parametrize("m, n, words, k", [(1, 1, 1, 1), (17, 5, 1, 63), (16, 33, 3, 130), (3, 16, 9, 576), (0, 3, 2, 70)])
+@pytest.mark.parametrize(
+    "m, n, words, k", [(1, 1, 1, 1), (17, 5, 1, 63), (16, 33, 3, 130), (3, 16, 9, 576), (0, 3, 2, 70)]
+)
 def test_products_of_packed_signs_are_the_definition(m, n, words, k):
     a, w = (torch.randint(-(2**63), 2**63 - 1, (rows, words)) for rows in (m, n))
     if k < 64 * words:  # bits that are no signs are 0

@@ -11,8 +11,8 @@ from edgenet.ops.kernels.xnor import native as compiled
 
 #: m, n, k: ragged words, fewer rows than a tile has, several tiles and blocks, many rows of each, no rows, no signs
 SHAPES = (
-    (1, 1, 1), (3, 5, 7), (4, 16, 64), (5, 17, 63), (2, 16, 65), (7, 33, 130), (1, 9, 4096), (6, 48, 1433), (9, 21, 512),
-    (2, 70, 9000), (37, 45, 1433), (41, 16, 576), (9, 18, 130), (0, 3, 5), (3, 0, 5), (3, 2, 0),
+    (1, 1, 1), (3, 5, 7), (4, 16, 64), (5, 17, 63), (2, 16, 65), (7, 33, 130), (1, 9, 4096), (6, 48, 1433),
+    (9, 21, 512), (2, 70, 9000), (37, 45, 1433), (41, 16, 576), (9, 18, 130), (0, 3, 5), (3, 0, 5), (3, 2, 0),
 )  # fmt: skip
 FORMS = list(compiled.FORMS) if native.library() else []
 
@@ -59,7 +59,9 @@ def test_products_and_words_are_those_of_the_oracle(form, oracle_root):
         assert np.array_equal(ops.xnor(*packed, a.shape[1]).numpy(), arrays[f"out{i}"])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int32, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int32, torch.bool]
+)
 def test_a_bit_is_set_where_a_number_is_not_negative(form, dtype):
     special = [0.0, -0.0, 1e-30, -1e-30, torch.inf, -torch.inf] if dtype.is_floating_point else [0, 1, -1]
     x = torch.cat([torch.tensor(special).double(), torch.randn(1433)]).to(dtype)

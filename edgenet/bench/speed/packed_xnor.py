@@ -46,9 +46,7 @@ def float_products(x: Tensor, weight: Tensor) -> dict[str, Callable[[], Tensor]]
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, len(x))
     turned = weight.mT.contiguous()
     known = {
-        "float32, oneDNN, packed weight": _call(
-            torch.ops.mkldnn._linear_pointwise, x, packed, None, "none", [], ""
-        ),
+        "float32, oneDNN, packed weight": _call(torch.ops.mkldnn._linear_pointwise, x, packed, None, "none", [], ""),
         "float32, `F.linear` (MKL)": _call(F.linear, x, weight),
         "float32, `torch.mm` (MKL)": _call(torch.mm, x, turned),
     }
@@ -99,7 +97,9 @@ def _int8(batch: int, weight: Tensor) -> Case:
         return whole.float() * scale @ dense.mT
 
     name = "int8, signals rounded to int8 too"
-    return Case(f"{name}, {_WIDTH} x {_WIDTH}", batch, _call(int8_linear, x, w), float_products(x, dense), 1e-5, _call(check))
+    return Case(
+        f"{name}, {_WIDTH} x {_WIDTH}", batch, _call(int8_linear, x, w), float_products(x, dense), 1e-5, _call(check)
+    )
 
 
 def _network(batch: int) -> Case:

@@ -70,8 +70,8 @@ def int8_linear(x: Tensor, weight: Int8Weight) -> Tensor:
     """x W^T, with every row of x rounded to int8 by its own scale: s_x s_n <codes of x, codes of row n>, whole numbers
     summed exactly.
 
-    oneDNN multiplies, by VNNI where the processor has it. One thread of an AMD EPYC (Zen 5), 4096 x 4096: 4 times as
-    fast as its best product of float32 at 32 and 256 rows.
+    torch's oneDNN multiplies, where the processor has VNNI; elsewhere float64 does, which is right and not quick.
+    ``edgenet.bench.speed.packed_xnor`` times it beside float32.
 
     Args:
         x: (..., k) real numbers; they are taken in float32.

@@ -59,7 +59,5 @@ def naive_product(a: Tensor, w: Tensor) -> Tensor:
     benchmarks."""
     a, w = a.to(torch.float32).contiguous(), w.to(torch.float32).contiguous()
     out = torch.empty(len(a), len(w), dtype=torch.float32, device="cpu")
-    native.library().edgenet_naive_product(
-        a.data_ptr(), w.data_ptr(), out.data_ptr(), len(a), len(w), a.shape[1]
-    )
+    native.library().edgenet_naive_product(a.data_ptr(), w.data_ptr(), out.data_ptr(), len(a), len(w), a.shape[1])
     return out

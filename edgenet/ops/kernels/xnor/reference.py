@@ -20,7 +20,7 @@ def pack_above(dots: Tensor, least: Tensor, flip: Tensor) -> Tensor:
 
 def packed(bits: Tensor) -> Tensor:
     """(rows, k) bools -> (rows, ceil(k / 64)) words."""
-    rows, k = bits.shape
+    k = bits.shape[1]
     bits = torch.nn.functional.pad(bits, (0, -k % 64)).unflatten(1, (-(-k // 64), 64)).long()
     return (bits << torch.arange(64, device=bits.device)).sum(-1)  # of other bits each, so that nothing is carried
 
