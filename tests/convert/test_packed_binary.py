@@ -191,6 +191,8 @@ def test_layers_that_are_kept_stay_and_the_others_are_packed():
     kinds = [type(m) for m in packed]
     assert kinds.count(PackedLinear) == 2 and kinds.count(StructuredLinear) == 1
     torch.testing.assert_close(packed(x), model(x))
+    kinds = [type(m) for m in pack_binary(model, keep=["7"])]  # a Sign, behind which nothing is packed
+    assert kinds.count(Sign) == 1 and kinds.count(StructuredLinear) == 1 and kinds.count(PackedLinear) == 2
     with pytest.raises(ConversionError, match=r"'8\.9'"):
         pack_binary(model, keep=["8.9"])
 
@@ -253,10 +255,15 @@ def test_signals_of_other_axes_are_refused():
 
 def test_layers_that_are_watched_are_called():
     model, x, seen = mlp().eval(), torch.randn(4, 20), []
-    model[5].register_forward_hook(lambda *_: seen.append(1))
+    model[5].register_forward_hook(lambda *_: seen.append(1))  # of the linear map
     packed = pack_binary(model)
     torch.testing.assert_close(packed(x), model(x))
     assert len(seen) == 2 and type(packed[5]) is StructuredLinear
+    model, seen = mlp().eval(), []
+    model[6].register_forward_hook(lambda *_: seen.append(1))  # of the batch norm: numbers come by
+    packed = pack_binary(model)
+    torch.testing.assert_close(packed(x), model(x))
+    assert len(seen) == 2 and type(packed[6]) is nn.BatchNorm1d
 
 
 def test_a_packed_network_is_compiled():

@@ -144,19 +144,19 @@ def test_what_a_kernel_could_not_follow_is_refused(call, said):
 
 
 def test_products_are_compiled_exported_and_batched():
-    w = ops.pack_signs(torch.randn(9, 70))
+    w = ops.pack_signs(torch.randn(9, 128))
     least, flip = torch.zeros(9, dtype=torch.int32), torch.zeros(1, dtype=torch.int64)
 
     def layer(x):
-        return ops.pack_above(ops.xnor(ops.pack_signs(x), w, 70), least, flip)
+        return ops.pack_above(ops.xnor(ops.pack_signs(x), w, 128), least, flip)
 
-    x = torch.randn(4, 3, 70)
+    x = torch.randn(4, 3, 128)
     wanted = layer(x)
     assert torch.equal(torch.compile(layer, backend="aot_eager", fullgraph=True)(x), wanted)
     assert torch.equal(torch.vmap(layer)(x), wanted)
     for op, arguments in (
         (torch.ops.edgenet.pack_signs.default, (x[0],)),
-        (torch.ops.edgenet.xnor.default, (ops.pack_signs(x[0]), w, 70)),
+        (torch.ops.edgenet.xnor.default, (ops.pack_signs(x[0]), w, 128)),
         (torch.ops.edgenet.pack_above.default, (torch.ones(4, 9, dtype=torch.int32), least, flip)),
     ):
         torch.library.opcheck(op, arguments)

@@ -1,32 +1,9 @@
-// Products of packed signs, and packing. Three forms, of which the processor decides at run time, since no level of x86-64
-// that objects are built for has VPOPCNTDQ: AVX-512 with it, AVX2, and plain 64-bit words.
-#include "../../native/rows.h"
-#if defined(__x86_64__)
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"  // some intrinsics of GCC 12 begin with registers of any content
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#define EDGENET_X86 1
-#else
-#define EDGENET_X86 0
-#endif
+// Products of packed signs.
+#include "forms.h"
 
 using namespace edgenet;
 
 namespace {
-
-enum Form { PLAIN = 1, AVX2 = 2, AVX512 = 3 };
-
-Form best() {
-#if EDGENET_X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vpopcntdq"))
-    return AVX512;
-  if (__builtin_cpu_supports("avx2")) return AVX2;
-#endif
-  return PLAIN;
-}
 
 // rows of `words` words each; out[m, n] = k - 2 popcount(a[m] ^ w[n])
 struct Product {
@@ -37,7 +14,7 @@ struct Product {
 };
 // R rows of a by C rows of w, of which the first are m and n
 typedef void (*Tile)(const Product& p, int64_t m, int64_t n);
-// the tiles of a form: of[r - 1] has r rows of a
+// the tiles of a form: the one at r - 1 has r rows of a
 struct Tiles {
   int64_t rows, columns;
   Tile whole[4], one[4];  // `columns` rows of w, and a single one
@@ -59,7 +36,6 @@ const Tiles PLAIN_TILES = {2, 2, {plain_tile<1, 2>, plain_tile<2, 2>}, {plain_ti
 
 #if EDGENET_X86
 // ---------------------------------------------------------------- AVX2
-#define EDGENET_AVX2 __attribute__((target("avx2")))
 // Bits are counted by a table of nibbles; bytes hold the counts of 31 steps at most, 8 each
 template <int R, int C> EDGENET_AVX2 void avx2_tile(const Product& p, int64_t m, int64_t n) {
   constexpr int64_t STEPS = 31;
@@ -108,11 +84,9 @@ template <int R, int C> EDGENET_AVX2 void avx2_tile(const Product& p, int64_t m,
 const Tiles AVX2_TILES = {2, 4, {avx2_tile<1, 4>, avx2_tile<2, 4>}, {avx2_tile<1, 1>, avx2_tile<2, 1>}};
 
 // ---------------------------------------------------------------- AVX-512
-#define EDGENET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq")))
-#define EDGENET_AVX512_PART EDGENET_AVX512 __attribute__((always_inline)) static inline
 
 // sums of the 128-bit lanes of a and b by pairs: those of a come first
-EDGENET_AVX512_PART __m512i halves(__m512i a, __m512i b) {
+EDGENET_AVX512 __attribute__((always_inline)) static inline __m512i halves(__m512i a, __m512i b) {
   return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd));
 }
 template <int R, int C> EDGENET_AVX512 void avx512_tile(const Product& p, int64_t m, int64_t n) {
@@ -261,23 +235,6 @@ const Tiles& tiles_of(int form) {
 }
 
 // ---------------------------------------------------------------- loops
-template <class F> struct Pieces {
-  F* body;
-  int64_t size, step;
-};
-// body(first, end) over 0..size in pieces of `step`, on the threads of `pool` if there is enough work
-template <class F> void for_pieces(parallel_for pool, int64_t work, int64_t size, int64_t step, F body) {
-  Pieces<F> pieces{&body, size, step};
-  loop_body run = [](int64_t first, int64_t end, void* context) {
-    auto* pieces = (Pieces<F>*)context;
-    for (int64_t q = first; q < end; q++)
-      (*pieces->body)(q * pieces->step, std::min(pieces->size, (q + 1) * pieces->step));
-  };
-  const int64_t count = (size + step - 1) / step;
-  if (pool && work >= SERIAL_WORK) pool(0, count, 1, run, &pieces);
-  else run(0, count, &pieces);
-}
-
 constexpr int64_t BLOCK_BYTES = 16 << 10;  // of rows of w that stay in the first cache while the rows of a come by
 
 // rows of w first..end by rows of a low..high
@@ -318,107 +275,6 @@ void product(parallel_for pool, int form, const Product& p) {
   });
 }
 
-// ---------------------------------------------------------------- packing
-// 64 numbers or fewer to a word; `odd` becomes true where one is NaN
-template <class S> uint64_t plain_word(const S* x, int count, bool& odd) {
-  uint64_t word = 0;
-  for (int i = 0; i < count; i++) {
-    const auto v = widen(x[i]);
-    odd |= v != v;
-    word |= (uint64_t)(v >= 0) << i;
-  }
-  return word;
-}
-template <class S> void pack_row(const S* x, uint64_t* out, int64_t k, bool& odd) {
-  for (int64_t i = 0; i < k; i += 64) *out++ = plain_word(x + i, (int)std::min<int64_t>(64, k - i), odd);
-}
-#if EDGENET_X86
-EDGENET_AVX2 void pack_row_avx2(const float* x, uint64_t* out, int64_t k, bool& odd) {
-  __m256 strange = _mm256_setzero_ps();
-  const __m256 zero = _mm256_setzero_ps();
-  int64_t i = 0;
-  for (; i + 64 <= k; i += 64) {
-    uint64_t word = 0;
-    EDGENET_UNROLL
-    for (int j = 0; j < 8; j++) {
-      const __m256 v = _mm256_loadu_ps(x + i + 8 * j);
-      strange = _mm256_or_ps(strange, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-      word |= (uint64_t)(uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(v, zero, _CMP_GE_OQ)) << (8 * j);
-    }
-    *out++ = word;
-  }
-  odd |= _mm256_movemask_ps(strange) != 0;
-  if (i < k) *out = plain_word(x + i, (int)(k - i), odd);
-}
-EDGENET_AVX512 void pack_row_avx512(const float* x, uint64_t* out, int64_t k, bool& odd) {
-  __mmask16 strange = 0;
-  const __m512 zero = _mm512_setzero_ps();
-  int64_t i = 0;
-  for (; i + 64 <= k; i += 64) {
-    uint64_t word = 0;
-    EDGENET_UNROLL
-    for (int j = 0; j < 4; j++) {
-      const __m512 v = _mm512_loadu_ps(x + i + 16 * j);
-      strange = _kor_mask16(strange, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q));
-      word |= (uint64_t)_mm512_cmp_ps_mask(v, zero, _CMP_GE_OQ) << (16 * j);
-    }
-    *out++ = word;
-  }
-  odd |= strange != 0;
-  if (i < k) *out = plain_word(x + i, (int)(k - i), odd);
-}
-#endif
-
-template <class S> int pack(parallel_for pool, int form, const S* x, uint64_t* out, int64_t rows, int64_t k) {
-  const int64_t words = (k + 63) / 64, step = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, k));
-  int found = 0;
-  for_pieces(pool, rows * k, rows, step, [&](int64_t first, int64_t end) {
-    bool odd = false;
-    for (int64_t i = first; i < end; i++) {
-#if EDGENET_X86
-      if constexpr (std::is_same<S, float>::value) {
-        if (form == AVX512) {
-          pack_row_avx512(x + i * k, out + i * words, k, odd);
-          continue;
-        }
-        if (form == AVX2) {
-          pack_row_avx2(x + i * k, out + i * words, k, odd);
-          continue;
-        }
-      }
-#endif
-      pack_row(x + i * k, out + i * words, k, odd);
-    }
-    if (odd) __atomic_store_n(&found, 1, __ATOMIC_RELAXED);
-  });
-  return found;
-}
-
-void above_row(const int32_t* dots, const int32_t* least, const uint64_t* flip, uint64_t* out, int64_t n) {
-  for (int64_t i = 0; i < n; i += 64) {
-    uint64_t word = 0;
-    const int count = (int)std::min<int64_t>(64, n - i);
-    for (int j = 0; j < count; j++) word |= (uint64_t)(dots[i + j] >= least[i + j]) << j;
-    *out++ = word ^ *flip++;
-  }
-}
-#if EDGENET_X86
-EDGENET_AVX512 void above_row_avx512(const int32_t* dots, const int32_t* least, const uint64_t* flip, uint64_t* out,
-                                     int64_t n) {
-  int64_t i = 0;
-  for (; i + 64 <= n; i += 64) {
-    uint64_t word = 0;
-    EDGENET_UNROLL
-    for (int j = 0; j < 64; j += 16)
-      word |= (uint64_t)_mm512_cmpge_epi32_mask(_mm512_loadu_si512(dots + i + j), _mm512_loadu_si512(least + i + j)) << j;
-    *out++ = word ^ *flip++;
-  }
-  if (i < n) above_row(dots + i, least + i, flip, out, n - i);
-}
-#endif
-
-int chosen(int form) { return form && form < best() ? form : best(); }
-
 }  // namespace
 
 // The best form that the processor has: 1 plain words, 2 AVX2, 3 AVX-512 with VPOPCNTDQ. The functions below take 0 for
@@ -429,32 +285,6 @@ extern "C" int edgenet_xnor_form() { return best(); }
 extern "C" void edgenet_xnor(parallel_for pool, int form, const uint64_t* a, const uint64_t* w, int32_t* out, int64_t m,
                              int64_t n, int64_t words, int64_t k) {
   product(pool, chosen(form), Product{a, w, out, m, n, words, (int32_t)k});
-}
-
-// out (rows, ceil(k / 64)): bit i of a row is x[i] >= 0; returns 1 if a number is NaN. `dtype` as of the other kernels.
-extern "C" int edgenet_pack_signs(parallel_for pool, int form, int dtype, const void* x, uint64_t* out, int64_t rows,
-                                  int64_t k) {
-  if (dtype == 0) return pack(pool, chosen(form), (const float*)x, out, rows, k);
-  if (dtype == 1) return pack(pool, chosen(form), (const double*)x, out, rows, k);
-  return pack(pool, chosen(form), (const edgenet::bfloat16*)x, out, rows, k);
-}
-
-// out (rows, ceil(n / 64)): bit i of a row is (dots[i] >= least[i]) ^ bit i of flip
-extern "C" void edgenet_pack_above(parallel_for pool, int form, const int32_t* dots, const int32_t* least,
-                                   const uint64_t* flip, uint64_t* out, int64_t rows, int64_t n) {
-  const int64_t words = (n + 63) / 64, step = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n));
-  const int kind = chosen(form);
-  for_pieces(pool, rows * n, rows, step, [&](int64_t first, int64_t end) {
-    for (int64_t i = first; i < end; i++) {
-#if EDGENET_X86
-      if (kind == AVX512) {
-        above_row_avx512(dots + i * n, least, flip, out + i * words, n);
-        continue;
-      }
-#endif
-      above_row(dots + i * n, least, flip, out + i * words, n);
-    }
-  });
 }
 
 // The unoptimised product of float32 that binary networks are compared with (Courbariaux et al. 2016): three loops, one
