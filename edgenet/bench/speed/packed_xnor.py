@@ -16,6 +16,7 @@ from edgenet.convert import pack_binary
 from edgenet.nn import PackedConv, PackSigns, Sign
 from edgenet.ops import native
 from edgenet.ops.kernels.codes_linear.int8 import has_vnni, int8_linear, int8_weight, rounded
+from edgenet.ops.kernels.codes_linear.int8 import product as int8_product
 from edgenet.ops.kernels.xnor.native import naive_product
 from edgenet.structured import Binary, Dense, StructuredLinear
 
@@ -69,8 +70,8 @@ def _product(batch: int, weight: Tensor) -> Case:
     signs = torch.where(x >= 0, 1.0, -1.0)
     others = float_products(signs, weight)
     if has_vnni():
-        w, codes = int8_weight(weight.to(torch.int8), torch.ones(1)), rounded(signs)[0]
-        others["int8, oneDNN (VNNI)"] = _call(_int8_product, codes, w)
+        w = int8_weight(weight.to(torch.int8), torch.ones(1))
+        others["int8, oneDNN (VNNI)"] = _call(int8_product, signs.to(torch.int8), w)
     if batch <= _NAIVE_UP_TO and native.library() is not None:
         others["float32, unoptimised loops"] = _call(naive_product, signs, weight)
     return Case(
@@ -81,10 +82,6 @@ def _product(batch: int, weight: Tensor) -> Case:
         0.0,
         _call(F.linear, signs, weight),
     )
-
-
-def _int8_product(codes: Tensor, weight: object) -> Tensor:
-    return int8_linear(codes.float(), weight)
 
 
 def _int8(batch: int, weight: Tensor) -> Case:

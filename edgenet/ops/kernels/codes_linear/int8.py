@@ -66,6 +66,17 @@ def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x / scale).round_().clamp_(-_MOST, _MOST).to(torch.int8), scale
 
 
+def product(codes: Tensor, weight: Int8Weight) -> Tensor:
+    """(rows, k) int8 codes by a weight -> (rows, n) float32, whole numbers times the scales of the weight's rows."""
+    if weight.packed is None or not codes.numel():
+        return (codes.double() @ weight.codes.double().mT).to(torch.float32) * weight.scale
+    shifted = codes.view(torch.uint8) ^ 128  # oneDNN takes uint8: the code plus 128
+    zeros = torch.zeros(len(weight.scale), dtype=torch.int32)
+    return torch.ops.onednn.qlinear_pointwise(
+        shifted, 1.0, 128, weight.packed, weight.scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+
+
 def int8_linear(x: Tensor, weight: Int8Weight) -> Tensor:
     """x W^T, with every row of x rounded to int8 by its own scale: s_x s_n <codes of x, codes of row n>, whole numbers
     summed exactly.
@@ -93,12 +104,5 @@ def int8_linear(x: Tensor, weight: Int8Weight) -> Tensor:
     codes, scale = rounded(rows)
     if not scale.isfinite().all():
         raise ShapeError("int8_linear got numbers that are NaN or infinite, and have no code.")
-    if weight.packed is None or not rows.numel():
-        y = (codes.double() @ weight.codes.double().mT).to(torch.float32) * weight.scale
-    else:
-        shifted = codes.view(torch.uint8) ^ 128  # oneDNN takes uint8: the code plus 128
-        zeros = torch.zeros(n, dtype=torch.int32)
-        y = torch.ops.onednn.qlinear_pointwise(
-            shifted, 1.0, 128, weight.packed, weight.scale, zeros, None, 1.0, 0, torch.float32, "none", [], ""
-        )
+    y = product(codes, weight)
     return (y * scale).reshape(*x.shape[:-1], n)
