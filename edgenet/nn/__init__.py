@@ -3,6 +3,15 @@
 from edgenet.nn import lift, specializations, taps
 from edgenet.nn.conv import EdgeNetConv
 from edgenet.nn.fixed_point_activation import FixedPointActivation
+from edgenet.nn.packed_signs import (
+    FlipSigns,
+    PackedConv,
+    PackedLinear,
+    PackedMaxPool,
+    PackSigns,
+    Rescaled,
+    Thresholds,
+)
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.shift_norm import ShiftBatchNorm1d, ShiftBatchNorm2d
 from edgenet.nn.sign import Sign
@@ -13,11 +22,18 @@ __all__ = [
     "SPECIALIZATIONS",
     "EdgeNetConv",
     "FixedPointActivation",
+    "FlipSigns",
+    "PackSigns",
+    "PackedConv",
+    "PackedLinear",
+    "PackedMaxPool",
     "Parallel",
+    "Rescaled",
     "ShiftBatchNorm1d",
     "ShiftBatchNorm2d",
     "Sign",
     "SpectralConv",
+    "Thresholds",
     "lift",
     "specializations",
     "taps",

@@ -6,6 +6,7 @@ from edgenet.ops.kernels.attention_v2 import attention_v2
 from edgenet.ops.kernels.sddmm import sddmm
 from edgenet.ops.kernels.segment_softmax import segment_softmax
 from edgenet.ops.kernels.spmm import spmm
+from edgenet.ops.kernels.xnor import pack_above, pack_signs, unpack_signs, xnor
 from edgenet.ops.product import linear
 
 __all__ = [
@@ -15,8 +16,12 @@ __all__ = [
     "edge_scores",
     "explain",
     "linear",
+    "pack_above",
+    "pack_signs",
     "sddmm",
     "segment_softmax",
     "spmm",
+    "unpack_signs",
     "use",
+    "xnor",
 ]

@@ -126,9 +126,15 @@ def forward_mode() -> bool:
     return torch.autograd.forward_ad._current_level >= 0 and not torch.compiler.is_compiling()
 
 
-def kernels(op: str, tensor: Tensor) -> ModuleType | None:
-    """The compiled or Triton form of ``op`` that runs now on tensors like this one; None if another backend does."""
-    return _kernels(op, _forced.get(), tensor.device.type, tensor.dtype)
+def kernels(op: str, tensor: Tensor, dtype: torch.dtype | None = None) -> ModuleType | None:
+    """The compiled or Triton form of ``op`` that runs now on tensors like this one; None if another backend does.
+
+    Args:
+        op: name of the folder of its forms.
+        tensor: it will run on.
+        dtype: in the place of the tensor's, for ops whose forms take all that are served where this one is.
+    """
+    return _kernels(op, _forced.get(), tensor.device.type, dtype or tensor.dtype)
 
 
 @cache

@@ -25,6 +25,8 @@ from edgenet.ops.kernels.attention_v2 import triton as attention_v2
 from edgenet.ops.kernels.sddmm import triton as sddmm
 from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
+from edgenet.ops.kernels.xnor import reference as xnor_reference
+from edgenet.ops.kernels.xnor import triton as xnor
 from edgenet.testing import GRAPHS, random_graph
 
 DEVICE = "cuda" if torch.cuda.is_available() and not triton_launch.interpreted() else "cpu"
@@ -423,3 +425,17 @@ def test_signals_without_numbers_are_served(heads, channels):
         assert y.shape == shape and top.shape == total.shape == (5, heads)
         grads = op.backward(graph, *arguments, y, top, total, y, 0.2, 0.0, 0)
         assert all((grad == 0).all() and grad.shape == t.shape for grad, t in zip(grads, arguments, strict=True))
+
+
+# ---------------------------------------------------------------- xnor
+@runs
+@pytest.mark.parametrize(
+    "m, n, words, k", [(1, 1, 1, 1), (17, 5, 1, 63), (16, 33, 3, 130), (3, 16, 9, 576), (0, 3, 2, 70)]
+)
+def test_products_of_packed_signs_are_the_definition(m, n, words, k):
+    a, w = (torch.randint(-(2**63), 2**63 - 1, (rows, words)) for rows in (m, n))
+    if k < 64 * words:  # bits that are no signs are 0
+        for rows in (a, w):
+            rows[:, -1] &= (1 << (k - 64 * (words - 1))) - 1
+    dots = xnor.xnor(a.to(DEVICE), w.to(DEVICE), k)
+    assert torch.equal(dots.cpu(), xnor_reference.xnor(a, w, k))

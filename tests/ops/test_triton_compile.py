@@ -25,8 +25,9 @@ from edgenet.ops.kernels.attention_v2 import triton as attention_v2
 from edgenet.ops.kernels.sddmm import triton as sddmm
 from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
+from edgenet.ops.kernels.xnor import triton as xnor
 
-MODULES = (triton_rows, triton_row_dots, triton_attention, spmm, sddmm, segment_softmax, attention_v2)
+MODULES = (triton_rows, triton_row_dots, triton_attention, spmm, sddmm, segment_softmax, attention_v2, xnor)
 SHAPES = ((8, 8), (4, 64))  # heads, channels
 ROWS_READ = {  # kernel -> whether it reads rows of signals
     "spmm._forward": True,
@@ -45,6 +46,7 @@ ROWS_READ = {  # kernel -> whether it reads rows of signals
     "triton_rows._merge_sums": True,
     "triton_rows._merge_softmax": True,
     "triton_row_dots._row_dots": True,
+    "xnor._forward": False,  # words are not signals
 }
 
 
@@ -64,6 +66,8 @@ def call_everything(heads: int, channels: int, dtype: torch.dtype) -> None:
     attention.backward(graph, score, score, x, *kept, x, 0.2, 0.5, 3)
     attention_v2.forward(graph, x, x, x[0], 0.2, 0.5, 3)
     attention_v2.backward(graph, x, x, x[0], *kept, x, 0.2, 0.5, 3)
+    words = torch.ones(heads, channels, dtype=torch.int64)
+    xnor.xnor(words, words, 64 * channels)
 
 
 def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from edgenet.graph import Graph
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 #: objects that a processor can run, best first, by what torch says of it
 OBJECTS = {"AVX512": ("_v4", "_v3", "_base"), "AVX2": ("_v3", "_base")}
-_ABI = 3  # of the C functions, as native/order.cpp has it
+_ABI = 4  # of the C functions, as native/order.cpp has it
 _WIDE_FROM = 2**31  # nodes or edges from which indices are int64
 
 _P, _I, _L, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_uint32
@@ -40,6 +40,11 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgenet_attention_v2_backward": _ATTENTION_BACKWARD,
     "edgenet_sort": (_I, [_I, _L, _L, _L, _P, _P, _P, _P, _P]),
     "edgenet_abi": (_I, []),
+    "edgenet_xnor": (None, [_P, _I, _P, _P, _P, _L, _L, _L, _L]),
+    "edgenet_xnor_form": (_I, []),
+    "edgenet_pack_signs": (_I, [_P, _I, _I, _P, _P, _L, _L]),
+    "edgenet_pack_above": (None, [_P, _I, _P, _P, _P, _P, _L, _L]),
+    "edgenet_naive_product": (None, [_P, _P, _P, _L, _L, _L]),
 }  # fmt: skip
 
 
