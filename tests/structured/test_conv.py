@@ -89,8 +89,11 @@ def test_even_kernels_keep_the_size_as_torchs_do(mode):
     near(new(x), dense_of(conv, new)(x))
 
 
-@pytest.mark.parametrize("name", ["low_rank", "kronecker", "kronecker padded", "tensor_train", "block_term"])
-def test_families_of_factors_convolve_twice(name):
+OF_FACTORS = ("low_rank", "kronecker", "kronecker padded", "tensor_train", "block_term")
+
+
+@pytest.mark.parametrize("name", [name for name in KERNELS if "channels" in name or name in OF_FACTORS])
+def test_families_of_factors_and_of_channels_convolve_in_steps(name):
     matrix = KERNELS[name](torch.randn(6, 36))
     assert matrix.as_convs(9)
 
@@ -100,7 +103,7 @@ def test_a_cut_inside_of_the_kernel_is_no_pair_of_convolutions():
 
 
 @pytest.mark.parametrize("options", [{}, {"padding": "same", "padding_mode": "reflect"}, {"stride": 3, "dilation": 2}])
-@pytest.mark.parametrize("name", ["low_rank", "kronecker", "block_circulant", "csr"])
+@pytest.mark.parametrize("name", ["low_rank", "kronecker", "block_circulant", "block_circulant of channels", "csr"])
 def test_one_axis_is_like_two(name, options):
     conv = nn.Conv1d(4, 6, 9, **options)
     check_both_ways(conv, structured_conv(conv, KERNELS[name](conv.weight.detach().flatten(1))), torch.randn(2, 4, 23))
@@ -154,7 +157,7 @@ def test_groups_may_lack_images(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["low_rank", "kronecker", "tensor_train"])
+@pytest.mark.parametrize("name", ["low_rank", "kronecker", "tensor_train", "block_circulant of channels"])
 def test_dtypes_stay(name, dtype):
     conv = nn.Conv2d(4, 6, 3)
     new = structured_conv(conv, KERNELS[name](conv.weight.detach().flatten(1)))
@@ -188,7 +191,7 @@ def test_a_convolution_can_be_copied_saved_and_loaded():
 
 
 def test_what_is_kept_follows_the_numbers():
-    for name in ("low_rank", "kronecker", "csr"):
+    for name in ("low_rank", "kronecker", "csr", "block_circulant of channels"):
         new = StructuredConv2d(KERNELS[name](torch.randn(6, 36)), 3).eval()
         x = torch.randn(1, 4, 6, 6)
         with torch.no_grad():
@@ -229,7 +232,7 @@ class Doubled(nn.Module):
         return 2 * self.inside(x)
 
 
-@pytest.mark.parametrize("name", ["low_rank", "tensor_train"])
+@pytest.mark.parametrize("name", ["low_rank", "tensor_train", "block_circulant of channels"])
 def test_a_convolution_compiles_whole(name):
     new = StructuredConv2d(KERNELS[name](torch.randn(6, 36)), 3, padding=1)
     compiled = torch.compile(new, backend="aot_eager", fullgraph=True)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgenet import kept
 from edgenet.bench.speed.packed_case import Case
+from edgenet.shortcuts import kept
 from edgenet.structured import StructuredConv2d, StructuredMatrix, family
 from edgenet.structured.bridge import attach_
 
