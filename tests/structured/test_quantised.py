@@ -59,6 +59,17 @@ def test_three_bits_are_seven_levels_and_with_half_a_step_eight():
         assert len(halves.unique()) == 2**bits and (halves != 0).all()
 
 
+def test_one_bit_half_a_step_off_zero_is_a_sign_and_a_scale():
+    weight = torch.randn(3, 50)
+    matrix = Uniform(Dense(weight), 1, per="row", half_step=True)
+    ((codes, scale),) = matrix.encoded()
+    assert matrix.levels(0).tolist() == [-1, 1] and codes.unique().tolist() == [0, 1]
+    exactly(matrix.to_dense(), scale * torch.where(weight >= 0, 1.0, -1.0))
+    best = (weight - weight.abs().mean(1, keepdim=True) * weight.sign()).norm()
+    assert best <= (weight - matrix.to_dense()).norm() < 1.02 * best  # of eight scales, where the mean is the best
+    assert matrix.bits() == 8 * 19 + 3 * 64
+
+
 def test_few_bits_cut_the_largest_number_off_where_that_is_nearer():
     weight = torch.randn(1, 2000)
     most = weight.abs().max()
