@@ -3,20 +3,26 @@
 from edgenet.ops.backend import available, explain, use
 from edgenet.ops.kernels.attention import attention, edge_scores
 from edgenet.ops.kernels.attention_v2 import attention_v2
+from edgenet.ops.kernels.codes_linear import codes_linear
 from edgenet.ops.kernels.sddmm import sddmm
 from edgenet.ops.kernels.segment_softmax import segment_softmax
+from edgenet.ops.kernels.shift_linear import shift_linear
 from edgenet.ops.kernels.spmm import spmm
+from edgenet.ops.kernels.unified_linear import unified_linear
 from edgenet.ops.product import linear
 
 __all__ = [
     "attention",
     "attention_v2",
     "available",
+    "codes_linear",
     "edge_scores",
     "explain",
     "linear",
     "sddmm",
     "segment_softmax",
+    "shift_linear",
     "spmm",
+    "unified_linear",
     "use",
 ]

@@ -38,6 +38,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgenet_attention_backward": _ATTENTION_BACKWARD,
     "edgenet_attention_v2": _ATTENTION,
     "edgenet_attention_v2_backward": _ATTENTION_BACKWARD,
+    "edgenet_codes_linear": (None, [_P, _P, _L, _I, _I, _P, _P, _I, _P, _L, _L, _L, _P]),
+    "edgenet_unified_linear": (None, [_P, _P, _P, _L, _P, _L, _L, _L, _P]),
     "edgenet_sort": (_I, [_I, _L, _L, _L, _P, _P, _P, _P, _P]),
     "edgenet_abi": (_I, []),
 }  # fmt: skip
