@@ -71,6 +71,12 @@ def library() -> ctypes.CDLL | None:
 
 
 @cache
+def vectorised() -> bool:
+    """Whether the kernels were built for the vectors of this processor, and not for any processor."""
+    return library() is not None and not path().name.startswith("_base")
+
+
+@cache
 def threads() -> int | None:
     """Address of torch's parallel loop; None where this torch has none, and the kernels run on one thread."""
     try:
