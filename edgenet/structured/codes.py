@@ -95,7 +95,7 @@ class Coded(StructuredMatrix):
             return False
         if not (x.is_cpu and self.codes_0.is_cpu and x.dtype == scale.dtype == torch.float32 and backend.eager()):
             return False
-        if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad) or torch.is_autocast_enabled("cpu"):
+        if (torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)) or torch.is_autocast_enabled("cpu"):
             return False
         if scale.numel() not in (1, m) or not plain(make):  # a family of somebody else may decode in its own way
             return False

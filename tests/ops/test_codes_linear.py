@@ -11,6 +11,7 @@ from edgenet.ops import backend, native
 from edgenet.ops.kernels.codes_linear.native import suits
 from edgenet.ops.kernels.codes_linear.packing import to_bytes
 
+
 def near(got, want):
     """To the rounding of float32 sums: ``want`` is in float64."""
     oracles.assert_near(got, want.to(got.dtype))

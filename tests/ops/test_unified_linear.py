@@ -11,6 +11,7 @@ from edgenet.ops import native
 from edgenet.ops.kernels.codes_linear.packing import to_bytes
 from edgenet.ops.kernels.unified_linear.native import suits
 
+
 def near(got, want):
     """To the rounding of float32 sums: ``want`` is in float64."""
     oracles.assert_near(got, want.to(got.dtype))
@@ -34,7 +35,9 @@ def problem(block, shape, batch=3, dtype=torch.float32):
 
 
 @compiled
-@pytest.mark.parametrize("width, n", [(16, 16), (16, 64), (16, 200), (16, 33), (32, 300), (48, 130), (64, 128), (16, 5)])
+@pytest.mark.parametrize(
+    "width, n", [(16, 16), (16, 64), (16, 200), (16, 33), (32, 300), (48, 130), (64, 128), (16, 5)]
+)
 def test_every_object_multiplies_by_the_blocks(each_object, width, n):  # noqa: F811
     for batch in (1, 2, 3, 4, 6):
         arguments, weight = problem((1, width), (5, n), batch)

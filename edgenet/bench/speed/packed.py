@@ -48,8 +48,10 @@ def _measured(case: Case, rounds: int) -> dict[str, Any]:
 
 def parts(malloc: str = "default") -> list[str]:
     """The section's Markdown: how it was measured, and a table for every module of cases."""
-    measured = list(zip(wanted := jobs(malloc), worker.all_measured(wanted), strict=True))
-    return [_method([result for _, result in measured if "failed" not in result], malloc), *map(_table, *zip(*measured))]
+    wanted = jobs(malloc)
+    results = worker.all_measured(wanted)
+    method = _method([result for result in results if "failed" not in result], malloc)
+    return [method, *(_table(job, result) for job, result in zip(wanted, results, strict=True))]
 
 
 def _method(results: list[dict[str, Any]], malloc: str) -> str:
@@ -57,13 +59,14 @@ def _method(results: list[dict[str, Any]], malloc: str) -> str:
     loads = [load for result in results for load in result["load"] if load is not None]
     busy = f", load average {min(loads):.1f} to {max(loads):.1f}" if loads else ""
     settings = " ".join(f"{name}={value}" for name, value in MALLOC[malloc].items())
+    allocator = f"`{settings}`" if settings else "nothing set"
     return (
         f"Measured on {report.processor()} ({os.cpu_count()} cores{busy}); {'; '.join(facts)}. One thread; processor "
         f"time of the process, the ways of a row in turn, one warm-up, then up to {ROUNDS} rounds of at least "
-        f"{1000 * timing.SHORTEST:.0f} ms each; the least is shown. Allocator: {f'`{settings}`' if settings else 'nothing set'}. "
+        f"{1000 * timing.SHORTEST:.0f} ms each; the least is shown. Allocator: {allocator}. "
         f"*Ratio*: the time of the first baseline over ours, and in brackets of the fastest one. *Error*: root mean "
         f"square of the difference from the same product made in another way, over the root mean square of that."
-    )  # fmt: skip
+    )
 
 
 def _table(job: Job, result: dict[str, Any]) -> str:
