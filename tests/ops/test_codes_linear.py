@@ -3,7 +3,7 @@
 import oracles
 import pytest
 import torch
-from ops.test_native import OBJECTS, each_object  # noqa: F401
+from ops.test_native import each_object  # noqa: F401
 
 from edgenet import ops
 from edgenet.errors import BackendError, RankError, ShapeError
@@ -94,11 +94,11 @@ def test_signals_of_any_axes_and_a_bias():
 def test_nan_and_infinity_stay_in_their_signal_and_sums_keep_the_range_of_the_decoded_matrix():
     x, code = torch.ones(2, 40).float(), torch.full((3, 40), 15)
     x[0, 39] = torch.nan
-    y = ops.codes_linear(x, to_bytes(code, 4), 4, torch.arange(16) / 15, torch.tensor(1e-30), 3)
+    y = ops.codes_linear(x, to_bytes(code, 4), 4, torch.arange(16) / 15, torch.tensor(1e-30).float(), 3)
     assert y[0].isnan().all() and y[1].isfinite().all()
-    huge = torch.full((1, 40), 1e38)
-    y = ops.codes_linear(huge, to_bytes(code, 4), 4, torch.arange(16) / 15, torch.tensor(1e-30), 3)
-    torch.testing.assert_close(y, torch.full((1, 3), 4e9))
+    huge = torch.full((1, 40), 1e38).float()
+    y = ops.codes_linear(huge, to_bytes(code, 4), 4, torch.arange(16) / 15, torch.tensor(1e-30).float(), 3)
+    torch.testing.assert_close(y, torch.full((1, 3), 4e9).float())
 
 
 @compiled

@@ -3,7 +3,7 @@
 import oracles
 import pytest
 import torch
-from ops.test_native import OBJECTS, each_object  # noqa: F401
+from ops.test_native import each_object  # noqa: F401
 
 from edgenet import ops
 from edgenet.errors import BackendError, ShapeError
