@@ -3,9 +3,12 @@
 from edgenet.ops.backend import available, explain, use
 from edgenet.ops.kernels.attention import attention, edge_scores
 from edgenet.ops.kernels.attention_v2 import attention_v2
+from edgenet.ops.kernels.codes_linear import codes_linear
 from edgenet.ops.kernels.sddmm import sddmm
 from edgenet.ops.kernels.segment_softmax import segment_softmax
+from edgenet.ops.kernels.shift_linear import shift_linear
 from edgenet.ops.kernels.spmm import spmm
+from edgenet.ops.kernels.unified_linear import unified_linear
 from edgenet.ops.kernels.xnor import pack_above, pack_signs, unpack_signs, xnor
 from edgenet.ops.product import linear
 
@@ -13,6 +16,7 @@ __all__ = [
     "attention",
     "attention_v2",
     "available",
+    "codes_linear",
     "edge_scores",
     "explain",
     "linear",
@@ -20,7 +24,9 @@ __all__ = [
     "pack_signs",
     "sddmm",
     "segment_softmax",
+    "shift_linear",
     "spmm",
+    "unified_linear",
     "unpack_signs",
     "use",
     "xnor",

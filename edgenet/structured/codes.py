@@ -8,16 +8,23 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from edgenet import ops
 from edgenet.errors import PlanError, ShapeError
-from edgenet.shortcuts import untouched
+from edgenet.ops import backend, native
+from edgenet.ops.kernels.codes_linear.packing import from_bytes, to_bytes
+from edgenet.shortcuts import plain, untouched
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.convs import Steps, relayed
+from edgenet.structured.dense import Dense
 from edgenet.structured.families import STRUCTURES, family, name_of
 from edgenet.structured.inference_cache import InferenceCache
 from edgenet.structured.packed_buffers import restored_buffers, stored_buffers
 from edgenet.structured.parameters import own_copy, parameter
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.substituted import substituted
+
+_FEW = 8  # signals up to which the kernel is the fastest way, in 1 to 8 bits
+_LARGE = 1 << 17  # codes from which it is
 
 Quantised = Any  # the class of that name, whose file imports this one
 
@@ -26,7 +33,8 @@ class Coded(StructuredMatrix):
     """A quantised matrix at rest: codes, packed bit after bit, and the scales, which go on training.
 
     Every number of the structure is level[code] * scale. A multiplication decodes first; in ``eval`` mode the decoded
-    numbers are kept.
+    numbers are kept. A few signals, multiplied by a large dense matrix without gradients, read the codes themselves
+    (``edgenet.ops.codes_linear``); sums then come in another order.
 
     Args:
         make: the quantised matrix, whose codes these are. Nothing is kept of its latents.
@@ -74,7 +82,32 @@ class Coded(StructuredMatrix):
         return found
 
     def matmul(self, x: Tensor) -> Tensor:
-        return self.decoded()(x)
+        return self._by_kernel(x) if self._is_for_kernel(x) else self.decoded()(x)
+
+    def _is_for_kernel(self, x: Tensor) -> bool:
+        """Whether the codes multiply as they are stored: faster than comparing them with those that were decoded, and
+        reading 4 bytes a number. For a few signals in ``eval`` mode, by a dense matrix, without gradients."""
+        make = self._make[0]
+        if self.training or type(make.base) is not Dense or len(make.names) != 1 or make.widths[0] > 8:
+            return False
+        (m, n), scale = make.shape, self.scale_0
+        if x.dim() == 0 or x.shape[-1] != n or m * n < _LARGE or not 0 < x.numel() <= _FEW * n:
+            return False
+        if not (x.is_cpu and self.codes_0.is_cpu and x.dtype == scale.dtype == torch.float32 and backend.eager()):
+            return False
+        if (torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)) or torch.is_autocast_enabled("cpu"):
+            return False
+        if scale.numel() not in (1, m) or not plain(make):  # a family of somebody else may decode in its own way
+            return False
+        kernels = backend.kernels("codes_linear", x)
+        return kernels is not None and native.vectorised() and kernels.suits(x, make.widths[0], self._levels(), scale)
+
+    def _by_kernel(self, x: Tensor) -> Tensor:
+        make = self._make[0]
+        return ops.codes_linear(x, self.codes_0, make.widths[0], self._levels(), self.scale_0, make.shape[0])
+
+    def _levels(self) -> Tensor:
+        return self.cache.get(self, "levels", (), lambda: self._make[0].levels(0))
 
     def to_dense(self) -> Tensor:
         return read(self.decoded())
@@ -158,29 +191,3 @@ def _as_parameters(base: StructuredMatrix, names: tuple[str, ...]) -> None:
             for other in [other for other in table if other.startswith(f"{last}_")]:
                 del table[other]
         owner._parameters[last] = value
-
-
-def to_bytes(codes: Tensor, width: int) -> Tensor:
-    """Codes of so many bits, one after the other, the lowest bit first: uint8, 8 bits a byte; the last is filled up
-    with zeros."""
-    codes = codes.reshape(-1).to(torch.uint8 if width <= 8 else torch.int32)  # a bit takes a byte on the way
-    if width == 8:
-        return codes
-    bits = torch.stack([((codes >> place) & 1).to(torch.uint8) for place in range(width)], 1).reshape(-1)
-    bits = torch.nn.functional.pad(bits, (0, -len(bits) % 8)).view(-1, 8)
-    stored = bits[:, 0]
-    for place in range(1, 8):
-        stored = stored | (bits[:, place] << place)
-    return stored.contiguous()
-
-
-def from_bytes(stored: Tensor, width: int, count: int) -> Tensor:
-    """The (count,) codes that ``to_bytes`` has stored, int64."""
-    if width == 8:
-        return stored.long()
-    bits = torch.stack([(stored >> place) & 1 for place in range(8)], 1).reshape(-1)
-    bits = bits[: count * width].view(count, width)
-    codes = bits[:, 0].to(torch.uint8 if width <= 8 else torch.int32)
-    for place in range(1, width):
-        codes = codes | (bits[:, place].to(codes.dtype) << place)
-    return codes.long()

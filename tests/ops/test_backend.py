@@ -56,7 +56,7 @@ def test_every_op_has_its_definition_first(op):
 
 
 def test_an_unknown_op_is_refused_with_the_known_ones():
-    with pytest.raises(BackendError, match=r"'spmv'.*attention, attention_v2, sddmm, segment_softmax, spmm"):
+    with pytest.raises(BackendError, match=r"'spmv'.*attention, attention_v2, codes_linear, sddmm"):
         ops.available("spmv")
 
 
@@ -177,7 +177,11 @@ def toy(ran):
     return lambda op: lambda *arguments: (ran.append(op), backend._IMPLEMENTATIONS[op]["reference"](*arguments))[1]
 
 
+LEVELS = torch.tensor([-1.0, -0.25, 0.5, 1.0])
+
+
 def calls(graph):
+    codes, flat = torch.arange(9, dtype=torch.uint8), torch.randn(5, 6)
     weight, x, score = (
         torch.randn(graph.num_edges, 2),
         torch.randn(graph.num_nodes, 2, 3),
@@ -189,6 +193,8 @@ def calls(graph):
         "segment_softmax": lambda s=weight: ops.segment_softmax(s, graph),
         "attention": lambda s=score, t=score, x=x: ops.attention(graph, s, t, x),
         "attention_v2": lambda x=x, u=x - 1, a=x[0]: ops.attention_v2(graph, x, u, a),
+        "codes_linear": lambda y=flat, s=flat[0]: ops.codes_linear(y, codes, 2, LEVELS, s, 6),
+        "unified_linear": lambda y=flat, s=flat[0, :2]: ops.unified_linear(y, s, codes[:3], (2, 6), (4, 6)),
     }
 
 

@@ -22,9 +22,13 @@ from edgenet.graph import Graph
 from edgenet.ops import triton_launch, triton_rows
 from edgenet.ops.kernels.attention import triton as attention
 from edgenet.ops.kernels.attention_v2 import triton as attention_v2
+from edgenet.ops.kernels.codes_linear import triton as codes_linear
+from edgenet.ops.kernels.codes_linear.packing import to_bytes
 from edgenet.ops.kernels.sddmm import triton as sddmm
 from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
+from edgenet.ops.kernels.unified_linear import triton as unified_linear
+from edgenet.ops.kernels.unified_linear.reference import unified_linear as definition_of_unified
 from edgenet.ops.kernels.xnor import reference as xnor_reference
 from edgenet.ops.kernels.xnor import triton as xnor
 from edgenet.testing import GRAPHS, random_graph
@@ -439,3 +443,29 @@ def test_products_of_packed_signs_are_the_definition(m, n, words, k):
             rows[:, -1] &= (1 << (k - 64 * (words - 1))) - 1
     dots = xnor.xnor(a.to(DEVICE), w.to(DEVICE), k)
     assert torch.equal(dots.cpu(), xnor_reference.xnor(a, w, k))
+
+
+# ---------------------------------------------------------------- matrices of few bits
+@runs
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_codes_multiply_as_the_decoded_matrix(bits, dtype):
+    for rows, columns, by_row in ((11, 37, True), (8, 128, False), (3, 260, True)):
+        code, levels = torch.randint(0, 1 << bits, (rows, columns)), torch.randn(1 << bits)
+        scale, x = torch.randn(rows if by_row else 1).to(dtype), torch.randn(2, columns).to(dtype)
+        tensors = (t.to(DEVICE) for t in (x, to_bytes(code, bits), levels, scale))
+        x, codes, levels, scale = tensors
+        y = codes_linear.forward(x, codes, bits, levels, scale, rows)
+        weight = levels.to(dtype).double().cpu()[code] * scale.double().cpu().view(-1, 1)
+        assert y.dtype == dtype
+        oracles.assert_near(y.double().cpu(), x.double().cpu() @ weight.mT, tolerance=TOLERANCE[dtype])
+
+
+@runs
+@pytest.mark.parametrize("block", [(1, 16), (4, 4), (16, 1), (3, 5)])
+def test_blocks_of_one_magnitude_multiply_as_the_matrix(block):
+    across, down = -(-37 // block[1]), -(-11 // block[0])
+    size, positive = torch.randn(down * across), torch.rand(down * across, block[0] * block[1]) < 0.5
+    x, signs = torch.randn(2, 37), to_bytes(positive, 1)
+    y = unified_linear.forward(*(t.to(DEVICE) for t in (x, size, signs)), block, (11, 37))
+    oracles.assert_near(y.cpu(), definition_of_unified(x, size, signs, block, (11, 37)))

@@ -22,12 +22,17 @@ from edgenet.graph import Graph
 from edgenet.ops import triton_attention, triton_launch, triton_row_dots, triton_rows
 from edgenet.ops.kernels.attention import triton as attention
 from edgenet.ops.kernels.attention_v2 import triton as attention_v2
+from edgenet.ops.kernels.codes_linear import triton as codes_linear
 from edgenet.ops.kernels.sddmm import triton as sddmm
 from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
+from edgenet.ops.kernels.unified_linear import triton as unified_linear
 from edgenet.ops.kernels.xnor import triton as xnor
 
-MODULES = (triton_rows, triton_row_dots, triton_attention, spmm, sddmm, segment_softmax, attention_v2, xnor)
+MODULES = (
+    triton_rows, triton_row_dots, triton_attention, spmm, sddmm, segment_softmax, attention_v2, codes_linear,
+    unified_linear, xnor,
+)  # fmt: skip
 SHAPES = ((8, 8), (4, 64))  # heads, channels
 ROWS_READ = {  # kernel -> whether it reads rows of signals
     "spmm._forward": True,
@@ -47,6 +52,8 @@ ROWS_READ = {  # kernel -> whether it reads rows of signals
     "triton_rows._merge_softmax": True,
     "triton_row_dots._row_dots": True,
     "xnor._forward": False,  # words are not signals
+    "codes_linear._forward": False,
+    "unified_linear._forward": False,
 }
 
 
@@ -68,6 +75,9 @@ def call_everything(heads: int, channels: int, dtype: torch.dtype) -> None:
     attention_v2.backward(graph, x, x, x[0], *kept, x, 0.2, 0.5, 3)
     words = torch.ones(heads, channels, dtype=torch.int64)
     xnor.xnor(words, words, 64 * channels)
+    flat, codes = x.flatten(1), torch.zeros(channels * heads * 8 * 5 // 8, dtype=torch.uint8)
+    codes_linear.forward(flat, codes, 5, torch.ones(32), x.new_ones(8), 8)
+    unified_linear.forward(flat, x.new_ones(8), codes[: len(codes) // 5], (1, channels * heads), (8, channels * heads))
 
 
 def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any]) -> Any:

@@ -38,6 +38,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgenet_attention_backward": _ATTENTION_BACKWARD,
     "edgenet_attention_v2": _ATTENTION,
     "edgenet_attention_v2_backward": _ATTENTION_BACKWARD,
+    "edgenet_codes_linear": (None, [_P, _P, _L, _I, _I, _P, _P, _I, _P, _L, _L, _L, _P]),
+    "edgenet_unified_linear": (None, [_P, _P, _P, _L, _P, _L, _L, _L, _P]),
     "edgenet_sort": (_I, [_I, _L, _L, _L, _P, _P, _P, _P, _P]),
     "edgenet_abi": (_I, []),
     "edgenet_xnor": (None, [_P, _I, _P, _P, _P, _L, _L, _L, _L]),
@@ -71,6 +73,12 @@ def library() -> ctypes.CDLL | None:
     except (OSError, AttributeError):  # built for another machine, or by another version of the library
         return None
     return loaded if loaded.edgenet_abi() == _ABI else None
+
+
+@cache
+def vectorised() -> bool:
+    """Whether the kernels were built for the vectors of this processor, and not for any processor."""
+    return library() is not None and not path().name.startswith("_base")
 
 
 @cache
