@@ -273,7 +273,8 @@ def nearest_scale(
     for scale in scales:
         scale = scale.to(latent.dtype)
         share = over(scale, most).to(number.dtype)
-        error = rounded(number / share.clamp_min(1e-30)).mul_(share).sub_(number).square_().sum(axes, keepdim=True)
+        lost = rounded(number / share.clamp_min(1e-30)).mul_(share).sub_(number)
+        error = lost.mul_(lost).sum(axes, keepdim=True)
         if least is None:
             least = error
         else:

@@ -69,7 +69,7 @@ class Uniform(Quantised):
                 number = number.sub_(0.5).round_().add_(0.5)
             else:
                 number = number.round_()
-            return number.clamp_(-last, last)
+            return number.clamp(-last, last)  # in place torch has no rule for vmap
 
         def rounded(number: Tensor) -> Tensor:
             return steps(number).div_(last)

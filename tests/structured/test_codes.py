@@ -127,7 +127,7 @@ def test_what_changes_in_place_is_seen(ran):
 
 
 def test_copies_and_loaded_states_multiply_alike(ran):
-    matrix, other, x = packed(), packed(), torch.randn(2, N).float()
+    matrix, other, x = packed("eight bits"), packed("eight bits"), torch.randn(2, N).float()
     with torch.no_grad():
         y, _ = matrix(x), other(x)
         assert torch.equal(copy.deepcopy(matrix)(x), y)
