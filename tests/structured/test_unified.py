@@ -41,20 +41,21 @@ def best_of_all(unify, prune, counts):
     return least
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_keep_unify_and_prune_are_chosen_together_at_the_least_cost(seed):
+@pytest.mark.parametrize("block", [(2, 2), (2, 4)], ids=["whole", "ragged"])
+@pytest.mark.parametrize("seed", range(30))
+def test_keep_unify_and_prune_are_chosen_together_at_the_least_cost(seed, block):
     torch.manual_seed(seed)
     weight = torch.randn(6, 6) * torch.rand(6, 1).exp()  # sizes that differ by block
     if seed % 3 == 0:
         weight = weight.round()  # equal costs
-    costs = Costs.of(weight, (2, 2))
+    costs = Costs.of(weight, block)
     for ratio, prune in ((0.4, 0.2), (0.8, 0.3), (0.7, 0.7), (1.0, 0.4), (0.5, 0.0), (0.9, 0.6)):
-        counts = Counts.of(9, ratio, prune)
+        counts = Counts.of(len(costs.unify), ratio, prune)
         kinds = costs.choice(counts)
         assert [int((kinds == kind).sum()) for kind in (KEEP, UNIFY, PRUNE)] == [*vars(counts).values()]
         best = best_of_all(costs.unify.tolist(), costs.prune.tolist(), counts)
         assert costs.total(kinds) == pytest.approx(best, abs=1e-12)
-        dense = Unified.from_dense(weight, (2, 2), ratio, prune).to_dense().detach()
+        dense = Unified.from_dense(weight, block, ratio, prune).to_dense().detach()
         assert float((dense - weight).square().sum()) == pytest.approx(best, abs=1e-12)
 
 
