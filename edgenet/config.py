@@ -61,9 +61,10 @@ class ModelTable:
 
 @dataclass(frozen=True)
 class OptimizerTable:
-    """``[optimizer]``: ``decay_on = "first"`` decays the weights of the first layer alone, as Kipf and Welling do."""
+    """``[optimizer]``: ``decay_on = "first"`` decays the weights of the first layer alone, as Kipf and Welling do;
+    "shift_adamax" is ``edgenet.train.ShiftAdaMax``."""
 
-    name: str = _choice("adam", "adamw", "sgd", default="adam")
+    name: str = _choice("adam", "adamw", "sgd", "radam", "adamax", "shift_adamax", default="adam")
     lr: float = _wanted("a positive number", lambda value: 0 < value < math.inf, 0.005)
     weight_decay: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 0.0)
     decay_on: str = _choice("all", "first", default="all")

@@ -1,6 +1,7 @@
 """Compression of any model: structured matrices in its slots, plans, reports, training callbacks and search."""
 
 from edgenet.compress.admm import ADMM
+from edgenet.compress.binary_recipe import BinaryRecipe
 from edgenet.compress.budget import Budget
 from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.compress import compress_, decompress_
@@ -15,11 +16,13 @@ from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
 from edgenet.compress.proximal import GroupRow
+from edgenet.compress.rates import regroup_
 from edgenet.compress.recalibrate import recalibrate_
 from edgenet.compress.refit import refit_
 from edgenet.compress.reports import Report, Row
 from edgenet.compress.schedules import Anneal, cubic_density
 from edgenet.compress.searching import Point, SearchResult, search
+from edgenet.compress.shift_recipe import ShiftRecipe
 from edgenet.compress.sizes import report, stored
 from edgenet.compress.slot import Slot, replace
 
@@ -27,6 +30,7 @@ __all__ = [
     "ADMM",
     "CALLBACKS",
     "Anneal",
+    "BinaryRecipe",
     "Budget",
     "Callback",
     "Compress",
@@ -40,6 +44,7 @@ __all__ = [
     "Report",
     "Row",
     "SearchResult",
+    "ShiftRecipe",
     "Slot",
     "Training",
     "compress_",
@@ -50,6 +55,7 @@ __all__ = [
     "pool_",
     "recalibrate_",
     "refit_",
+    "regroup_",
     "replace",
     "report",
     "search",

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgenet.compress.rates import Rates, regroup_
 from edgenet.errors import CheckpointError, ConfigError
 
 
@@ -30,6 +31,12 @@ class Callback:
 
     def on_start(self, training: Training) -> None:
         """Before the optimizer is made: ``training.optimizer`` is None, and the model may be changed."""
+
+    def rates(self, training: Training) -> Rates:
+        """Parameters that learn at rates of their own: groups with ``params``, and ``lr`` or ``times``, as for
+        ``regroup_``. Asked for whenever an optimizer has been made, before its scheduler is. Must draw no random
+        numbers."""
+        return ()
 
     def on_optimizer(self, training: Training) -> None:
         """When an optimizer has been made: at the start, after ``renew_optimizer()``, and when a training is resumed.
@@ -58,7 +65,8 @@ class Callback:
 
 
 HOOKS = (
-    "on_start", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch", "settled",
+    "on_start", "rates", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch",
+    "settled",
 )  # fmt: skip
 
 
@@ -141,6 +149,15 @@ class Training:
         if self.read is not None:
             return self.read(model, batch)
         return model(*batch[:-1]) if isinstance(batch, tuple | list) else model(batch)
+
+    def regroup_(self, optimizer: torch.optim.Optimizer) -> None:
+        """Give parameters the rates that callbacks want for them. ``edgenet.fit`` does this; a loop of one's own calls
+        it for every optimizer that it makes, before it makes a scheduler.
+
+        Raises:
+            ConfigError: if two callbacks want rates for one parameter.
+        """
+        regroup_(optimizer, [group for groups in self.call("rates") for group in groups])
 
     def renew_optimizer(self) -> None:
         """To be called by whoever has put new parameters into the model.

@@ -10,12 +10,14 @@ from typing import Any
 from torch import nn
 
 from edgenet.compress.admm import ADMM
+from edgenet.compress.binary_recipe import BinaryRecipe
 from edgenet.compress.callbacks import Callback
 from edgenet.compress.compress_rule import Compress
 from edgenet.compress.distill_rule import Distill
 from edgenet.compress.group_lasso import GroupLasso
 from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.schedules import Anneal
+from edgenet.compress.shift_recipe import ShiftRecipe
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
@@ -23,10 +25,12 @@ from edgenet.text import did_you_mean
 CALLBACKS: dict[str, type[Callback]] = {
     "admm": ADMM,
     "anneal": Anneal,
+    "binary_recipe": BinaryRecipe,
     "compress": Compress,
     "distill": Distill,
     "group_lasso": GroupLasso,
     "l1_inf": L1Inf,
+    "shift_recipe": ShiftRecipe,
 }
 
 

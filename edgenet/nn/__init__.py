@@ -2,8 +2,23 @@
 
 from edgenet.nn import lift, specializations, taps
 from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.fixed_point_activation import FixedPointActivation
 from edgenet.nn.parallel import Parallel
+from edgenet.nn.shift_norm import ShiftBatchNorm1d, ShiftBatchNorm2d
+from edgenet.nn.sign import Sign
 from edgenet.nn.specializations import SPECIALIZATIONS
 from edgenet.nn.spectral import SpectralConv
 
-__all__ = ["SPECIALIZATIONS", "EdgeNetConv", "Parallel", "SpectralConv", "lift", "specializations", "taps"]
+__all__ = [
+    "SPECIALIZATIONS",
+    "EdgeNetConv",
+    "FixedPointActivation",
+    "Parallel",
+    "ShiftBatchNorm1d",
+    "ShiftBatchNorm2d",
+    "Sign",
+    "SpectralConv",
+    "lift",
+    "specializations",
+    "taps",
+]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.families import Structure
-from edgenet.structured.quantised import Quantised, largest, over, straight
+from edgenet.structured.quantised import Quantised, largest, straight
 
 
 class Binary(Quantised):
@@ -63,10 +63,7 @@ class Binary(Quantised):
         return (latent.detach() >= 0).long(), self._alpha(latent.detach())
 
     def value(self, k: int, latent: Tensor, beside: Tensor | None = None) -> Tensor:
-        sign = torch.where(latent.detach() >= 0, 1.0, -1.0).to(latent.dtype)
-        if self.stochastic and self.training:
-            chance = (latent.detach() + 1) / 2
-            sign = torch.where(torch.rand_like(chance) < chance, 1.0, -1.0).to(latent.dtype)
+        sign = signs(latent.detach(), drawn=self.stochastic and self.training)
         return straight(sign, latent.clamp(-1, 1) if self.gate else latent) * self._alpha(latent)
 
     def _alpha(self, latent: Tensor) -> Tensor:
@@ -85,14 +82,22 @@ class Binary(Quantised):
 
     @torch.no_grad()
     def draw_(self, std: float) -> None:
-        """Latents of that variance; without a scale from -1 to 1, whatever ``std`` is."""
+        """Latents of that variance; without a scale uniform from -1 to 1, whatever ``std`` is."""
         super().draw_(std)
         if self.per == "none":
             for latent in self.latents():
-                latent.copy_(over(latent, largest(latent, self.axes(latent))))
+                latent.uniform_(-1, 1)
 
     @torch.no_grad()
     def clip_(self) -> None:
         """To [-1, 1]."""
         for latent in self.latents():
             latent.clamp_(-1, 1)
+
+
+def signs(x: Tensor, drawn: bool = False) -> Tensor:
+    """+1 where x >= 0, -0 too, else -1; or drawn, +1 with the probability clip((x + 1) / 2, 0, 1). In the dtype of x,
+    without a gradient."""
+    x = x.detach()
+    up = torch.rand_like(x) < (x + 1) / 2 if drawn else x >= 0
+    return torch.where(up, 1.0, -1.0).to(x.dtype)

@@ -28,6 +28,13 @@ def two_to(k: Tensor) -> Tensor:
     return ((k.long().clamp(-1022, 1023) + 1023) << 52).view(torch.float64)
 
 
+def power_of_two(x: Tensor) -> Tensor:
+    """AP2(x) = sign(x) 2^round(log2 |x|), the nearest power of two by ratio, in float64; 0 of 0. Without a gradient.
+    Courbariaux et al. 2016."""
+    wide = x.detach().double()
+    return two_to(round_log2(wide.abs())) * wide.sign()
+
+
 def most_exponent(dtype: torch.dtype) -> int:
     """The largest k for which a dtype has 2^k."""
     return math.frexp(torch.finfo(dtype).max)[1] - 1

@@ -12,6 +12,7 @@ from edgenet.train.metrics import METRICS, Metric, Tally
 from edgenet.train.optimizers import OPTIMIZERS
 from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.seeds import read_run_model, run_seeds
+from edgenet.train.shift_ada_max import ShiftAdaMax
 from edgenet.train.task import Score, Task
 from edgenet.train.training import DivergenceError, Fitting
 from edgenet.train.tuning import Latest, fine_tune
@@ -33,6 +34,7 @@ __all__ = [
     "RunResult",
     "Score",
     "SeedResult",
+    "ShiftAdaMax",
     "Tally",
     "Task",
     "TensorBoard",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.text import did_you_mean
-from edgenet.train.shapes import aligned, classes
+from edgenet.train.shapes import aligned, classes, names_classes
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -34,6 +34,28 @@ def _yes_or_no(scores: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(scores, target.to(scores.dtype))
 
 
+def _squared_hinge(scores: Tensor, target: Tensor) -> Tensor:
+    """mean of max(0, 1 - t y)^2 over rows and classes, with t = 1 for the class of a row and -1 for the others
+    (Courbariaux et al. 2016). Truths, and numbers that are -1 or 1, are the t themselves, one for every score."""
+    if names_classes(target):
+        scores, target = classes(scores, target)
+        if target.numel() and not 0 <= int(target.min()) <= int(target.max()) < scores.shape[-1]:
+            raise ShapeError(
+                f"the model gives {scores.shape[-1]} scores a row, for classes 0 to {scores.shape[-1] - 1}, and the "
+                f"targets are {int(target.min())} to {int(target.max())}. Rows without a class belong in no mask."
+            )
+        sides = 2 * F.one_hot(target.long(), scores.shape[-1]).to(scores.dtype) - 1
+    else:
+        scores, target = aligned(scores, target)
+        sides = 2 * target.to(scores.dtype) - 1 if target.dtype == torch.bool else target.to(scores.dtype)
+        if not bool((sides.abs() == 1).all()):
+            raise ShapeError(
+                "squared_hinge wants targets of -1 and 1, truths, or whole numbers of classes; of zeros and ones make "
+                "truths: target.bool()."
+            )
+    return (1 - sides * scores).clamp_min(0).square().mean()
+
+
 def _of_values(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     def of(scores: Tensor, target: Tensor) -> Tensor:
         scores, target = aligned(scores, target)
@@ -52,6 +74,7 @@ LOSSES: dict[str, Loss] = {
     "smooth_l1": _of_values(F.smooth_l1_loss),
     "mse": _of_values(F.mse_loss),
     "l1": _of_values(F.l1_loss),
+    "squared_hinge": _squared_hinge,
 }
 
 

@@ -13,12 +13,22 @@ from torch.optim import lr_scheduler
 
 from edgenet.config import OptimizerTable, SchedulerTable
 from edgenet.errors import ConfigError
+from edgenet.train.shift_ada_max import ShiftAdaMax
 
 Optimizer = torch.optim.Optimizer
 MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
 MakeScheduler = Callable[[Optimizer], Any]
 
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+#: The optimizers, by name. torch has fused steps for the first three.
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "radam": torch.optim.RAdam,
+    "adamax": torch.optim.Adamax,
+    "shift_adamax": ShiftAdaMax,
+}
+_FUSED = ("adam", "adamw", "sgd")
 
 
 def optimizer_of(
@@ -65,7 +75,8 @@ def optimizer_of(
         groups = [group for group in groups if group["params"]]
     # one kernel for all numbers instead of a dozen for each tensor: as long as a layer, where tensors are small
     fused = not scaled and all(p.device.type == "cpu" and p.is_floating_point() for p in parameters)
-    return OPTIMIZERS[table.name](groups, lr=table.lr, weight_decay=table.weight_decay, fused=fused or None, **momentum)
+    extra = {**momentum, **({"fused": fused or None} if table.name in _FUSED else {})}
+    return OPTIMIZERS[table.name](groups, lr=table.lr, weight_decay=table.weight_decay, **extra)
 
 
 def check_maker(make: Any) -> None:
@@ -144,14 +155,47 @@ def share(table: SchedulerTable, done: int, epochs: int) -> float:
 
 
 def kept(old: Optimizer, new: Optimizer) -> None:
-    """Hand over what an optimizer knows of the parameters that the new one has too, and its current rates."""
+    """Hand over what an optimizer knows of the parameters that the new one has too, and its current rates.
+
+    A group goes on as the one that its parameters were in; a group of new parameters alone as the one in its place.
+    Where they began at another rate, or there are more groups now or fewer, it has the share of its own first rate that
+    a schedule has come to.
+    """
     own = {id(p) for group in new.param_groups for p in group["params"]}
     for p, state in old.state.items():
         if id(p) in own:
             new.state[p] = state
-    if len(old.param_groups) == len(new.param_groups):
-        for before, now in zip(old.param_groups, new.param_groups, strict=True):
+    place = {id(p): group for group in old.param_groups for p in group["params"]}
+    alike = len(old.param_groups) == len(new.param_groups)
+    for number, now in enumerate(new.param_groups):
+        known = next((place[id(p)] for p in now["params"] if id(p) in place), None)
+        before = known or old.param_groups[number if alike else 0]
+        if (known or alike) and before["initial_lr"] == now["initial_lr"]:
             now.update({key: value for key, value in before.items() if key != "params"})
+        elif before["initial_lr"]:
+            now["lr"] = now["initial_lr"] * (before["lr"] / before["initial_lr"])
+
+
+#: what the states of torch's schedulers have for every group
+_PER_GROUP = ("base_lrs", "min_lrs", "max_lrs", "base_momentums", "max_momentums", "lr_lambdas")
+
+
+def carry(old: Any, new: Any, before: Optimizer, now: Optimizer) -> None:
+    """Let a scheduler go on where the one before it was, also where the optimizer's groups are others now."""
+    state = old.state_dict()
+    if [group["initial_lr"] for group in before.param_groups] != [group["initial_lr"] for group in now.param_groups]:
+        state = _for_groups(state, new.state_dict(), [group["lr"] for group in now.param_groups])
+    new.load_state_dict(state)
+
+
+def _for_groups(state: dict[str, Any], made: dict[str, Any], rates: list[Any]) -> dict[str, Any]:
+    own = {name: made[name] for name in _PER_GROUP if name in made}
+    if "_last_lr" in state:
+        own["_last_lr"] = rates
+    if "_schedulers" in state:  # of a scheduler of schedulers
+        inner = zip(state["_schedulers"], made["_schedulers"], strict=True)
+        own["_schedulers"] = [_for_groups(*both, rates) for both in inner]
+    return {**state, **own}
 
 
 def check_held(model: nn.Module, optimizer: Optimizer) -> None:

@@ -19,6 +19,7 @@ from edgenet.train.optimizers import (
     MakeOptimizer,
     MakeScheduler,
     Optimizer,
+    carry,
     check_held,
     check_maker,
     kept,
@@ -100,9 +101,9 @@ class Fitting(Training):
             return  # it will be made
         optimizer, scheduler = self.optimizer, self.scheduler
         self.optimizer, self.scheduler = self._made()
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(scheduler.state_dict())
         kept(optimizer, self.optimizer)
+        if self.scheduler is not None:
+            carry(scheduler, self.scheduler, optimizer, self.optimizer)
         if self.best.epoch and not self.best.fits(self.model):
             self.best = Best()
         self.call("on_optimizer")
@@ -111,6 +112,9 @@ class Fitting(Training):
         settings = self.settings
         scaled = settings.training.precision == "float16"
         optimizer = optimizer_of(self.model, settings.optimizer, self.make_optimizer, scaled)
+        self.regroup_(optimizer)
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])  # as schedulers do; by it rates are told that have changed
         return optimizer, scheduler_of(optimizer, settings.scheduler, settings.training.epochs, self.make_scheduler)
 
     # ---------------------------------------------------------------- what went wrong
