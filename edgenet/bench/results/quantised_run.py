@@ -34,6 +34,7 @@ class Row:
         net: a name in the problem's networks.
         options: of the network.
         settings: tables of ``fit`` beside those of the problem.
+        loss: a name, where it is not that of the task.
         rounded: a plan for the trained network of the row ``of``, which is put in without any training.
         of: see ``rounded``.
     """
@@ -43,6 +44,7 @@ class Row:
     net: str
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    loss: str | None = None
     rounded: Mapping[str, Any] | None = None
     of: Row | None = None
 
@@ -105,7 +107,7 @@ def _trained(problem: Problem, row: Row, seed: int) -> tuple[nn.Module, dict[str
     """A network from its first numbers on."""
     torch.manual_seed(seed)
     model = problem.make[row.net](**row.options)
-    found = fit(model, problem.task, tables(problem, row), seed=seed, progress=False)
+    found = fit(model, problem.task, tables(problem, row), loss=row.loss, seed=seed, progress=False)
     last = {name: value for name, value in found.history[-1].items() if "residual" in name}
     return found.model, {"best_epoch": found.best_epoch, "epochs": found.epochs, "val_trained": found.val, **last}
 

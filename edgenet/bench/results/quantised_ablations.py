@@ -1,0 +1,83 @@
+"""What decides whether each format trains: settings tried on the validation images, of which the tables use the first.
+
+A row's name begins with its question. All of them train as the rows of the tables do, for as many epochs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgenet.bench.results.quantised_mnist import (
+    RHO,
+    UNIFY_AT,
+    WEIGHTS,
+    binary,
+    everywhere,
+    powers,
+    structured,
+    unified,
+)
+from edgenet.bench.results.quantised_run import Row
+
+SIGNS = {"activation": "sign"}
+
+
+def questions(net: str) -> dict[str, list[Row]]:
+    """{what is asked: its answers}, the one that the tables use first."""
+
+    def row(text: str, settings: dict[str, Any], options: dict[str, Any] | None = None, loss: str | None = None) -> Row:
+        return Row("tried", text, net, options or {}, settings, loss=loss)
+
+    def ps(text: str, **rates: float) -> Row:
+        return row(f"PS 4, {text}", powers(net, 4, "sign_shift", rates=rates))
+
+    adam = {**powers(net, 4, "sign_shift"), "optimizer": {"name": "adam"}}
+    absolute = unified(net, [1, 16], 0.01)
+    absolute["callback"][0] |= {"relative": False}
+    return {
+        "BNN": [
+            row("BNN", binary(net), SIGNS),
+            row("BNN, no gate in the activations", binary(net), {"activation": "sign without gate"}),
+            row("BNN, no gate and no clipping of latents", binary_ungated(net), SIGNS),
+            row("BNN, latents at the rate of all", binary(net, rate=1.0), SIGNS),
+            row("BNN, latents drawn from [-1, 1]", binary(net, start="uniform"), SIGNS),
+            row("BNN, squared hinge", binary(net), SIGNS, "squared_hinge"),
+        ],
+        "DeepShift-Q, 3 bits": [
+            row("Q 3, scale 2^k a layer", powers(net, 3)),
+            row("Q 3, scale 2^k a row", powers(net, 3, per="row")),
+            row("Q 3, no scale", powers(net, 3, per="none")),
+        ],
+        "DeepShift-PS, 4 bits": [
+            ps("shifts 0.05, signs 0.02"),
+            ps("shifts 0.01, signs 0.02", shift=0.01),
+            ps("shifts 0.2, signs 0.02", shift=0.2),
+            ps("shifts 0.05, signs 0.005", sign=0.005),
+            ps("shifts 0.05, signs 0.1", sign=0.1),
+            row("PS 4, Adam for RAdam", adam),
+        ],
+        "unified blocks, at once": [
+            row(f"unified {text}", unified(net, block))
+            for text, block in (
+                ("1 x 16", [1, 16]),
+                ("16 x 1", [16, 1]),
+                ("4 x 4", [4, 4]),
+                ("auto", "auto"),
+            )
+        ],
+        "ADMM to 1 x 16": [
+            row(f"rho {RHO}, relative", unified(net, [1, 16], RHO)),
+            *(row(f"rho {rho}, relative", unified(net, [1, 16], rho)) for rho in (RHO / 10, RHO * 10)),
+            row("rho 0.01, absolute", absolute),
+        ],
+        "Kronecker, 10x, 4 bits": [
+            row("dense until epoch 5", structured(net, "kronecker", 4)),
+            row("structured from the start", structured(net, "kronecker", 4, epoch=0)),
+        ],
+    }
+
+
+def binary_ungated(net: str) -> dict[str, Any]:
+    """Latents that go where they like."""
+    spec = {"structure": "dense", "quantiser": "binary", "per": "none", "gate": False}
+    return {**everywhere(net, spec), "callback": [{"kind": "binary_recipe", "clip": False}]}
