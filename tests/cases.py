@@ -83,6 +83,7 @@ def _rounded(name: str, m: int, n: int, options: dict) -> StructureCase:
 _KRONECKER = {"structure": "kronecker", "factor": (2, 3), "terms": 2}
 _TRAIN = {"structure": "tensor_train", "rank": 2}
 _TERMS = {"structure": "block_term", "blocks": 2, "rank": 2}
+_UNIFIED = {"structure": "unified", "block": (1, 4), "ratio": 0.7, "prune": 0.2}
 _DOPED = {"structure": "doped", "base": {"structure": "low_rank", "rank": 1}, "density": 0.2}
 
 STRUCTURE_CASES: list[StructureCase] = [
@@ -132,6 +133,11 @@ STRUCTURE_CASES: list[StructureCase] = [
           {"parts": 2, "base": {"structure": "tensor_train", "rank": 2}}),
     _full("stacked kinds", 8, 6, {"base": [{"structure": "dense"}, {"structure": "csr", "density": 1.0}]},
           {"base": [{"structure": "sparse", "density": 0.4}, {"structure": "block_circulant", "block": 3}]}),
+    _full("unified", 7, 11, {"block": (1, 1)}, {"block": (1, 4), "ratio": 0.7, "prune": 0.2}),
+    _full("unified columns", 12, 5, {"block": (1, 1)}, {"block": (4, 1), "ratio": 0.6}),
+    _full("unified ragged", 5, 13, {"block": (1, 1)}, {"block": (2, 3)}),
+    _full("unified pruned", 13, 2, {"block": (1, 1)}, {"block": (3, 2), "ratio": 0.5, "prune": 0.5}),
+    _full("unified all restricted", 1, 13, {"entries": 1}, {"block": (1, 3), "prune": 0.4}),
     _unitary(1), _unitary(3), _unitary(5),
     _full("hashed", 5, 7, {"parameters": 73}, {"parameters": 30}),
     _full("hashed tall", 13, 1, {"parameters": 33}, {"parameters": 9}),
@@ -145,6 +151,7 @@ STRUCTURE_CASES: list[StructureCase] = [
     _rounded("uniform block_circulant", 7, 11, {"base": {"structure": "block_circulant", "block": 3}, "bits": 4}),
     _rounded("uniform csr", 7, 11, {"base": {"structure": "csr", "density": 0.5}, "bits": 4}),
     _rounded("uniform doped", 7, 11, {"base": _DOPED, "bits": 6}),
+    _rounded("uniform unified", 7, 11, {"base": _UNIFIED, "bits": 8}),
     _rounded("fixed_point", 7, 11, {}),
     _rounded("fixed_point block_term", 7, 11, {"base": _TERMS, "bits": 10}),
     _rounded("power_of_two", 7, 11, {"bits": 4}),
@@ -157,6 +164,7 @@ STRUCTURE_CASES: list[StructureCase] = [
     _rounded("binary low_rank", 7, 11, {"base": {"structure": "low_rank", "rank": 4}}),
     _rounded("coded", 7, 11, {"bits": 3}),
     _rounded("coded kronecker", 5, 7, {"base": _KRONECKER, "bits": [8, 3]}),
+    _rounded("coded unified", 7, 11, {"base": _UNIFIED, "bits": 8}),
     _rounded("coded doped", 7, 11, {"base": _DOPED, "quantiser": "power_of_two", "form": "sign_shift"}),
     _rounded("coded tensor_train", 7, 11, {"base": _TRAIN, "quantiser": "binary"}),
 ]  # fmt: skip

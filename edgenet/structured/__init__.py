@@ -25,6 +25,7 @@ from edgenet.structured.sparse import Sparse
 from edgenet.structured.sparse_signal import SparseSignal, sparse_features
 from edgenet.structured.stacked import Stacked, in_parts
 from edgenet.structured.tensor_train import TensorTrain
+from edgenet.structured.unified import Unified
 from edgenet.structured.uniform import Uniform
 from edgenet.structured.unitary import Unitary
 
@@ -48,6 +49,7 @@ STRUCTURES.update(
         "binary": Binary,
         "coded": Coded,
         "stacked": Stacked,
+        "unified": Unified,
     }
 )
 
@@ -79,6 +81,7 @@ __all__ = [
     "StructuredLinear",
     "StructuredMatrix",
     "TensorTrain",
+    "Unified",
     "Uniform",
     "Unitary",
     "checked",

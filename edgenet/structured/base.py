@@ -26,6 +26,9 @@ class StructuredMatrix(nn.Module, ABC):
     iterates: ClassVar[bool] = False
     #: whether parameters are rounded before they multiply, so that a small step may change nothing
     rounds: ClassVar[bool] = False
+    #: whether each entry takes a bit beside the parameters, so that these alone say too little of its size: a search
+    #: for fewer parameters then waits to be asked
+    signs_beside: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ MAKE = {
     "csr": {"density": 0.5},
     "doped": {"base": {"structure": "low_rank", "rank": 1}, "density": 0.2},
     "stacked": {"base": {"structure": "low_rank", "rank": 2}},
+    "unified": {"block": (1, 2), "ratio": 0.6, "prune": 0.2},
     "uniform": {"bits": 4, "per": "row"},
     "fixed_point": {"base": {"structure": "low_rank", "rank": 2}},
     "power_of_two": {"form": "sign_shift"},

@@ -51,8 +51,9 @@ def search(
         budget: how large the result may be.
         max_drop: how much lower ``evaluate`` may be; the smallest model of the Pareto list that keeps to it is chosen.
         families: names in ``STRUCTURES``. Default: all that have a ladder, but for those whose fit iterates
-            (``iterates``: block-term, doped) in slots of more than 65,536 entries, where every size takes seconds: name
-            them there.
+            (``iterates``: block-term, doped) in slots of more than 65,536 entries, where every size takes seconds, and
+            for those that store signs beside their parameters (``signs_beside``: unified) where parameters are counted:
+            name them there.
         pattern: of slots to compress, for ``re.match``.
         inputs: arguments of the model, to measure sensitivity where there is no ``evaluate``.
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest

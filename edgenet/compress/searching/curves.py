@@ -50,7 +50,7 @@ class Curves:
     Args:
         slots: dense ones, by name.
         families: names in ``STRUCTURES``; None for all that have sizes to try, of which those whose fit iterates are
-            left out in large slots.
+            left out in large slots, and those with signs beside their parameters where parameters are counted.
         unit: of costs: "parameters", "bytes" or "latency".
         rows: of a batch, for latencies.
         seed: of torch's random numbers in every fit.
@@ -106,6 +106,8 @@ class Curves:
         found = []
         for name in self.families:
             if family(name).iterates and not self.by_name and math.prod(slot.shape) > _LARGE:
+                continue
+            if family(name).signs_beside and not self.by_name and self.unit == "parameters":
                 continue
             for options in family(name).ladder(_part(slot)):
                 found += self._tried(slot.name, {"structure": name, **options})

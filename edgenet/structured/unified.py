@@ -1,0 +1,368 @@
+"""Unified: blocks whose entries share one magnitude, each entry with a sign of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from edgenet import ops
+from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.structured.base import StructuredMatrix, row_numbers
+from edgenet.structured.block_choice import (
+    KEEP,
+    PRUNE,
+    UNIFY,
+    Block,
+    Costs,
+    Counts,
+    best_form,
+    forms,
+    is_block,
+    tiled,
+    untiled,
+)
+from edgenet.structured.codes import from_bytes, to_bytes
+from edgenet.structured.given import checked, clipped, is_whole
+from edgenet.structured.parameters import own_copy, parameter, replace_
+
+_ENTRIES = 16
+
+
+class Unified(StructuredMatrix):
+    """W in blocks of (rows, columns). In a unified block W[i, j] = sign[i, j] |magnitude|, one magnitude for the block;
+    a pruned block is zero; a kept one has numbers of its own (Lin et al. 2021, arXiv 2106.08301).
+
+    Magnitudes and the numbers of kept blocks train. Signs and the kinds of the blocks are fixed, and stored in bits:
+    at ratio 1 a block of K entries takes K bits and one number. |m| has the gradient 1 at 0, so that a block whose
+    magnitude is 0 may come back. The last blocks reach over the edge of a matrix that they do not divide.
+
+    A product builds W, which takes less memory to read than to multiply; in ``eval`` mode W is kept.
+
+    Several US patents concern weight unification: see docs/structures.md.
+
+    Args:
+        magnitudes: (unified,), in the order of the blocks, block row after block row.
+        signs: (unified, rows * columns) of bool, True for +1.
+        free: (kept, rows * columns), the numbers of kept blocks.
+        kinds: (blocks,) whole numbers: ``KEEP``, ``UNIFY`` or ``PRUNE`` of ``block_choice``.
+        shape: (m, n).
+        block: (rows, columns), at most (m, n).
+
+    Raises:
+        ShapeError: if these do not fit one another.
+    """
+
+    signs_beside = True
+    magnitudes: Tensor
+    free: Tensor
+    signs: Tensor
+    kinds: Tensor
+
+    def __init__(
+        self, magnitudes: Tensor, signs: Tensor, free: Tensor, kinds: Tensor, shape: tuple[int, int], block: Block
+    ) -> None:
+        super().__init__()
+        self._shape, self.block = (int(shape[0]), int(shape[1])), (int(block[0]), int(block[1]))
+        self.counts = Counts(len(free), len(magnitudes), len(kinds) - len(free) - len(magnitudes))
+        size = math.prod(self.block)
+        wanted = [
+            (self.counts.unified,),
+            (self.counts.unified, size),
+            (self.counts.kept, size),
+            (math.prod(self._grid),),
+        ]
+        got = [tuple(t.shape) for t in (magnitudes, signs, free, kinds)]
+        if got != wanted or signs.dtype != torch.bool or self.counts.kinds in ([], [PRUNE]):
+            raise ShapeError(
+                f"a unified matrix of shape {self._shape} in blocks of {self.block} has magnitudes, signs of bool, "
+                f"free numbers and kinds of shapes {wanted}, and numbers in some block; got {got}, signs of "
+                f"{signs.dtype}."
+            )
+        codes = kinds.long()
+        problem = self._miscounted(codes)
+        if problem:
+            raise ShapeError(problem)
+        self.register_parameter("magnitudes", parameter(magnitudes) if len(magnitudes) else None)
+        self.register_parameter("free", parameter(free) if len(free) else None)
+        self.register_buffer("signs", to_bytes(signs, 1))
+        self.register_buffer("kinds", self._coded(codes))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Blocks one below the other, and side by side."""
+        (m, n), (rows, columns) = self._shape, self.block
+        return -(-m // rows), -(-n // columns)
+
+    # ---------------------------------------------------------------- kinds and signs
+    @property
+    def _width(self) -> int:
+        """Bits of the kind of a block: none where all are of one."""
+        return len(self.counts.kinds) - 1
+
+    def _coded(self, kinds: Tensor) -> Tensor:
+        """Kinds in bits: the place of each among those that there are."""
+        if self._width == 0:
+            return torch.zeros(0, dtype=torch.uint8, device=kinds.device)
+        place = torch.zeros_like(kinds)
+        for kind in self.counts.kinds[1:]:
+            place += kinds >= kind
+        return to_bytes(place, self._width)
+
+    def _miscounted(self, kinds: Tensor) -> str | None:
+        """What is wrong with kinds of blocks, if anything is."""
+        if kinds.is_meta:
+            return None
+        wanted = {KEEP: self.counts.kept, UNIFY: self.counts.unified, PRUNE: self.counts.pruned}
+        got = {kind: int((kinds == kind).sum()) for kind in wanted}
+        if got == wanted:
+            return None
+        return (
+            f"blocks that are kept, unified and pruned are {[*wanted.values()]}, and the kinds name {[*got.values()]}."
+        )
+
+    def block_kinds(self) -> Tensor:
+        """(blocks,) int64: the kind of every block, as the constructor takes them."""
+        return self._decoded(self.kinds)
+
+    def _decoded(self, stored: Tensor) -> Tensor:
+        names = torch.tensor([*self.counts.kinds, -1, -1], device=stored.device)  # three bits of two name no kind
+        blocks = math.prod(self._grid)
+        return names[from_bytes(stored, self._width, blocks) if self._width else stored.new_zeros(blocks).long()]
+
+    def _order(self) -> Tensor:
+        """(blocks,) the blocks that are kept, then those that are unified, then those that are pruned."""
+        # of the stored places, so that any bytes whatever name each block once
+        blocks = math.prod(self._grid)
+        return from_bytes(self.kinds, self._width, blocks).argsort(stable=True)
+
+    def _is_positive(self) -> Tensor:
+        """(unified, entries) of bool."""
+        size = math.prod(self.block)
+        return from_bytes(self.signs, 1, self.counts.unified * size).view(-1, size) > 0
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        for name in ("signs", "kinds"):
+            stored = state_dict.get(prefix + name)
+            if stored is None or stored.shape != getattr(self, name).shape:
+                continue  # which torch reports
+            problem = None
+            if stored.dtype != torch.uint8:
+                problem = f"bits are stored in bytes, torch.uint8, got {stored.dtype}."
+            elif name == "kinds" and not stored.is_meta:
+                problem = self._miscounted(self._decoded(stored))
+            if problem:
+                args[-1].append(f"{prefix}{name}: {problem}")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    # ---------------------------------------------------------------- multiplying and reading
+    def matmul(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != self._shape[1]:
+            raise ShapeError(f"a {self._shape} matrix multiplies rows of {self._shape[1]} numbers, got {(*x.shape,)}.")
+        tensors = (*self.parameters(), self.signs, self.kinds)
+        return ops.linear(x, self.cache.get(self, "dense", tensors, self.to_dense))
+
+    def to_dense(self) -> Tensor:
+        return untiled(self._blocks(), self.block, self._shape)
+
+    def _blocks(self) -> Tensor:
+        """(blocks, entries)."""
+        kept, unified = self.counts.kept, self.counts.unified
+        shared = None
+        if unified:
+            size = _size(self.magnitudes)[:, None]
+            shared = torch.where(self._is_positive(), size, -size)
+        if self._width == 0:
+            return self.free if shared is None else shared
+        like = self.free if shared is None else shared
+        blocks, order = like.new_zeros(math.prod(self._grid), math.prod(self.block)), self._order()
+        if shared is not None:
+            blocks = blocks.index_copy(0, order[kept : kept + unified], shared)
+        return blocks.index_copy(0, order[:kept], self.free) if kept else blocks
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Only the blocks in which these rows are."""
+        index = row_numbers(index, self._shape[0])
+        (rows, columns), wide = self.block, self._grid[1]
+        column = torch.arange(self._shape[1], device=index.device)
+        block = (index // rows)[:, None] * wide + column // columns  # (I, n)
+        entry = (index % rows)[:, None] * columns + column % columns
+        place = block
+        if self._width:
+            place = torch.empty_like(order := self._order()).index_copy(0, order, torch.arange(len(order)).to(order))[
+                block
+            ]
+        kept, unified = self.counts.kept, self.counts.unified
+        y = None
+        if unified:
+            own = (place - kept).clamp(0, unified - 1)
+            bit = own * (rows * columns) + entry
+            positive = (self.signs[bit >> 3] >> (bit & 7).to(torch.uint8)) & 1
+            size = _size(self.magnitudes)[own]
+            y = torch.where(positive > 0, size, -size)
+            y = torch.where(place < kept + unified, y, 0) if self.counts.pruned else y
+        if kept:
+            own_numbers = self.free[place.clamp_max(kept - 1), entry]
+            y = torch.where(place < kept, own_numbers, own_numbers.new_zeros(()) if y is None else y)
+        assert y is not None  # a matrix has numbers in some block
+        return y
+
+    # ---------------------------------------------------------------- making
+    @classmethod
+    def from_dense(
+        cls,
+        weight: Tensor,
+        block: Sequence[int] | str = "auto",
+        ratio: float = 1.0,
+        prune: float = 0.0,
+        entries: int = _ENTRIES,
+    ) -> Self:
+        """The nearest matrix with so many blocks unified and pruned: those at which least is lost together. The
+        magnitude of a block is mean |w|; sign(0) = +1.
+
+        Args:
+            weight: (m, n), real.
+            block: (rows, columns), at most (m, n); or "auto" for the best of a piece of a row, a piece of a column and
+                the squarest block. Where inputs are unrelated features, pieces of columns lose least.
+            ratio: the share of blocks whose entries share a magnitude, in (0, 1], rounded up to whole blocks.
+            prune: the share of blocks whose magnitude is 0, which are part of ``ratio``, in [0, 1).
+            entries: of the blocks that "auto" chooses from.
+
+        Raises:
+            RankError: if an option is out of its range.
+        """
+        weight = _real(checked(weight))
+        block = _block(weight.shape, block, entries, ratio, prune, weight)
+        costs = Costs.of(weight, block)
+        counts = Counts.of(len(costs.unify), ratio, prune)
+        kinds = costs.choice(counts)
+        blocks = tiled(weight, block)
+        unified = kinds == UNIFY
+        magnitudes = costs.magnitude[unified].to(weight.dtype)
+        return cls(magnitudes, blocks[unified] >= 0, blocks[kinds == KEEP], kinds, weight.shape, block)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        m, n = config["shape"]
+        ratio, prune = config.get("ratio", 1.0), config.get("prune", 0.0)
+        rows, columns = _block((m, n), config.get("block", "auto"), config.get("entries", _ENTRIES), ratio, prune)
+        counts = Counts.of(-(-m // rows) * -(-n // columns), ratio, prune)
+        kinds = torch.cat(
+            [torch.full((number,), kind) for kind, number in enumerate((counts.kept, counts.unified, counts.pruned))]
+        )
+        signs = torch.ones(counts.unified, rows * columns, dtype=torch.bool)
+        return cls(
+            torch.zeros(counts.unified), signs, torch.zeros(counts.kept, rows * columns), kinds, (m, n), (rows, columns)
+        )
+
+    def config(self) -> dict[str, Any]:
+        blocks = math.prod(self._grid)
+        restricted = self.counts.unified + self.counts.pruned
+        shares = {"ratio": restricted / blocks, "prune": self.counts.pruned / blocks}
+        return {"shape": list(self._shape), "block": list(self.block), **shares}
+
+    @torch.no_grad()
+    def draw_(self, std: float) -> None:
+        """Normal numbers, and their magnitudes with signs drawn anew, in blocks drawn anew; of a variance that makes up
+        for the blocks that are pruned."""
+        blocks = math.prod(self._grid)
+        std *= math.sqrt(blocks / (blocks - self.counts.pruned))
+        if self.free is not None:
+            self.free.normal_(0, std)
+        if self.magnitudes is not None:
+            self.magnitudes.normal_(0, std).abs_()
+            self.signs.copy_(to_bytes(torch.rand(self._is_positive().shape, device=self.signs.device) < 0.5, 1))
+        if self._width:
+            kinds = self.block_kinds().sort().values  # whatever the order was
+            self.kinds.copy_(self._coded(kinds[torch.randperm(blocks, device=kinds.device)]))
+
+    @classmethod
+    def ladder(cls, shape: tuple[int, int]) -> list[dict[str, Any]]:
+        return [{"entries": size} for size in (64, 32, 16, 8, 4, 2) if size <= max(shape)]
+
+    @torch.no_grad()
+    def keep_(self, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+        """Where whole blocks are left: single rows of blocks that are one row high, say."""
+        places = []
+        for index, size, block in zip((rows, columns), self._shape, self.block, strict=True):
+            index = torch.arange(size) if index is None else torch.arange(size)[index.cpu()]
+            places.append((self._whole(index, size, block), len(index)))
+        (down, m), (across, n) = places
+        self._left_over(m, n)
+        which = torch.arange(math.prod(self._grid)).view(self._grid)[down][:, across].flatten().to(self.kinds.device)
+        kinds = self.block_kinds()
+        numbers = torch.empty_like(kinds)  # of every block among its kind
+        for kind in self.counts.kinds:
+            numbers[kinds == kind] = torch.arange(int((kinds == kind).sum()), device=kinds.device)
+        kept, unified = (numbers[which[kinds[which] == kind]] for kind in (KEEP, UNIFY))
+        if len(kept) + len(unified) == 0:
+            raise PlanError("of a Unified matrix only pruned blocks would be left, and a zero matrix has no numbers.")
+        positive = self._is_positive()[unified]
+        left = {"free": kept, "magnitudes": unified}
+        own = {name: getattr(self, name)[index] for name, index in left.items() if self._parameters[name] is not None}
+        replace_(self, **own)
+        for name, index in left.items():
+            if len(index) == 0:
+                self.register_parameter(name, None)
+        self.counts = Counts(len(kept), len(unified), len(which) - len(kept) - len(unified))
+        self._shape = (m, n)
+        self.signs, self.kinds = own_copy(to_bytes(positive, 1)), own_copy(self._coded(kinds[which]))
+
+    def _whole(self, index: Tensor, size: int, block: int) -> Tensor:
+        """The blocks that an index of rows or columns takes, whole and in order."""
+        if block == 1:
+            return index
+        blocks = index[index % block == 0] // block
+        every = (blocks[:, None] * block + torch.arange(block)).flatten()
+        ragged = size % block and bool((blocks[:-1] == size // block).any())  # which only the last may be
+        if ragged or len(index) < block or not torch.equal(every[every < size], index):
+            raise PlanError(
+                f"of a Unified matrix in blocks of {self.block} whole blocks can be kept, in their order, and not parts "
+                f"of them: remove first and compress then, or call edgenet.compress.decompress_."
+            )
+        return blocks
+
+
+def _size(magnitudes: Tensor) -> Tensor:
+    """|m|, with the gradient 1 at 0, where that of torch's abs is 0 for ever."""
+    return torch.where(magnitudes < 0, -magnitudes, magnitudes)
+
+
+def _real(weight: Tensor) -> Tensor:
+    if weight.is_complex():
+        raise ShapeError(
+            f"the blocks of a unified matrix share a magnitude with signs, got a weight of {weight.dtype}."
+        )
+    return weight
+
+
+def _block(
+    shape: Sequence[int],
+    block: Sequence[int] | str,
+    entries: int,
+    ratio: float,
+    prune: float,
+    weight: Tensor | None = None,
+) -> Block:
+    """The block that options name, cut to the matrix; "auto" by a weight, where there is one."""
+    m, n = shape
+    if block == "auto":
+        if not is_whole(entries) or entries < 1:
+            raise RankError(f"entries of a unified block are a whole number from 1, got {entries!r}.")
+        found = forms((m, n), int(entries))
+        return found[0] if weight is None else best_form(weight, found, ratio, prune)
+    if not is_block(block):
+        raise RankError(f"a unified block is (rows, columns), two whole numbers from 1, or 'auto', got {block!r}.")
+    what = ("the rows of a unified block", "the columns of a unified block")
+    rows, columns = (
+        clipped(int(size), max(1, most), name) for size, most, name in zip(block, (m, n), what, strict=True)
+    )
+    return rows, columns
