@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +10,10 @@ import torch
 from torch import nn
 
 from edgenet.compress.arguments import number
-from edgenet.compress.callbacks import Training
 from edgenet.compress.rates import Rates
-from edgenet.compress.recipe import Recipe
+from edgenet.compress.recipe import Recipe, uniform_
 from edgenet.errors import PlanError
 from edgenet.structured import Binary, StructuredConv
-
-STARTS = ("stretch", "uniform", "keep")
 
 
 class BinaryRecipe(Recipe):
@@ -26,8 +22,8 @@ class BinaryRecipe(Recipe):
 
     A latent changes its sign after a way of its own size, so the rate has to fit that size. Without a scale
     (``per="none"``) latents fill [-1, 1] whatever the layer, and "glorot" multiplies the optimizer's rate by
-    1 / sqrt(1.5 / (fan in + fan out)), which for a convolution counts the places of the kernel: 25 for a layer of 784 to
-    128. Latents of matrices with a scale, which follows them, have the size of weights and keep the optimizer's rate.
+    1 / sqrt(1.5 / (fan in + fan out)), 25 for a layer of 784 to 128; a convolution counts the places of its kernel.
+    Latents of matrices with a scale, which follows them, have the size of weights and keep the optimizer's rate.
     The optimizer may be any that scales its steps, Adam say; with plain SGD little is learned.
 
     Batch norms before the signs of activations, ``edgenet.nn.Sign``, and loss="squared_hinge" or the cross-entropy
@@ -46,42 +42,24 @@ class BinaryRecipe(Recipe):
     """
 
     family = Binary
+    starts = ("stretch", "uniform", "keep")
 
     def __init__(
         self, rate: str | float = "glorot", start: str = "stretch", clip: bool = True, pattern: str = ".*"
     ) -> None:
-        super().__init__(clip, pattern)
+        super().__init__(start, clip, pattern)
         if isinstance(rate, str) and rate != "glorot":
             raise PlanError(f"BinaryRecipe: rate is 'glorot' or a factor of the optimizer's rate, got {rate!r}.")
         self.rate = rate if isinstance(rate, str) else number("BinaryRecipe", "rate", rate, above=True)
-        if start not in STARTS:
-            raise PlanError(f"BinaryRecipe: start is one of {', '.join(STARTS)}, got {start!r}.")
-        self.start = start
-        self._seed = 0  # of "uniform": matrices may come when nobody may draw
-
-    def on_start(self, training: Training) -> None:
-        if self.start == "uniform":
-            self._seed = int(torch.randint(2**31, ()))
-        super().on_start(training)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seed": self._seed}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict()``."""
-        self._seed = int(state["seed"])
 
     @torch.no_grad()
-    def begin_(self, path: str, matrix: Any) -> None:
-        if matrix.per != "none" or self.start == "keep":
+    def begin_(self, matrix: Any, random: torch.Generator) -> None:
+        if matrix.per != "none":
             return
-        # by its path, so that the order in which matrices come does not count
-        random = torch.Generator().manual_seed(self._seed + zlib.crc32(path.encode()))
         for latent in matrix.latents():
             if self.start == "uniform":
-                drawn = torch.rand(latent.shape, generator=random, dtype=torch.float64)
-                latent.copy_(2 * drawn - 1)
-            elif latent.numel():
+                uniform_(latent, -1, 1, random)
+            elif self.start == "stretch" and latent.numel():
                 most = latent.abs().max()
                 latent.div_(torch.where(most > 0, most, 1))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import zlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from edgenet.compress.arguments import flag
 from edgenet.compress.callbacks import Callback, Training
@@ -21,23 +23,30 @@ class Recipe(Callback):
     their latents.
 
     Args:
+        start: how latents start, one of ``starts``. What is drawn is drawn for every matrix by the training's seed and
+            its path, whenever it comes.
         clip: call ``clip_`` of each after every step of the optimizer.
         pattern: of the paths of the matrices (``fc.weight``), for ``re.match``; a tied one has several.
 
     Raises:
-        PlanError: if the pattern is no regular expression; in ``on_start``, if no matrix matches and no other callback
-            has yet to put structures in; in ``after_step``, if there is none and no other callback is going to.
+        PlanError: if an argument is out of range, or the pattern no regular expression; in ``on_start``, if no matrix
+            matches and no other callback has yet to put structures in; in ``after_step``, if there is none and no other
+            callback is going to.
     """
 
     family: ClassVar[type[Quantised]]
+    starts: ClassVar[tuple[str, ...]]
 
-    def __init__(self, clip: bool = True, pattern: str = ".*") -> None:
+    def __init__(self, start: str, clip: bool = True, pattern: str = ".*") -> None:
         self.kind = type(self).__name__
+        if start not in self.starts:
+            raise PlanError(f"{self.kind}: start is one of {', '.join(self.starts)}, got {start!r}.")
         try:
             re.compile(pattern)
         except (re.error, TypeError) as error:
             raise PlanError(f"{self.kind}: the pattern {pattern!r} is no regular expression: {error}.") from error
-        self.clip, self.pattern = flag(self.kind, "clip", clip), pattern
+        self.start, self.clip, self.pattern = start, flag(self.kind, "clip", clip), pattern
+        self._seed = 0  # of what is drawn
         self._begun: dict[int, Any] = {}  # by identity: the matrices that are looked after
         self._asked: set[int] = set()  # those whose rates the optimizer has
 
@@ -45,12 +54,14 @@ class Recipe(Callback):
     def of(self, model: nn.Module, matrices: Mapping[int, Any]) -> Rates:
         """The rates of matrices, by their identities."""
 
-    def begin_(self, path: str, matrix: Any) -> None:
-        """Called once for every matrix, before it is trained; draws no random numbers of torch's own generator."""
+    def begin_(self, matrix: Any, random: torch.Generator) -> None:
+        """Called once for every matrix, before it is trained; draws from ``random`` alone."""
 
     # ---------------------------------------------------------------- hooks
     def on_start(self, training: Training) -> None:
         self._begun, self._asked = {}, set()
+        if self.start == "uniform":
+            self._seed = int(torch.randint(2**31, ()))
         if self._all_there(training):
             self._matched(training.model)
         self._begin(training)
@@ -75,6 +86,13 @@ class Recipe(Callback):
             for matrix in self._begun.values():
                 matrix.clip_()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"seed": self._seed}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict()``."""
+        self._seed = int(state["seed"])
+
     # ---------------------------------------------------------------- finding
     def _all_there(self, training: Training) -> bool:
         """Whether no other callback is to put structures in."""
@@ -90,7 +108,8 @@ class Recipe(Callback):
                         f"{self.kind}: latents of {path} are computed of other tensors (pruned, normalised, "
                         f"parametrised), and cannot be set. Make them final first, or leave the matrix out by pattern."
                     )
-                self.begin_(path, matrix)
+                # whenever it comes: there, nobody may draw from the training's own numbers
+                self.begin_(matrix, torch.Generator().manual_seed(self._seed + zlib.crc32(path.encode())))
         self._begun = {identity: matrix for identity, (_, matrix) in found.items()}  # not what has been taken out
 
     def _matched(self, model: nn.Module) -> None:
@@ -107,3 +126,8 @@ class Recipe(Callback):
         """The matrices that match, each once, with one of their paths."""
         paths = model.named_modules(remove_duplicate=False)
         return {id(m): (path, m) for path, m in paths if isinstance(m, self.family) and re.match(self.pattern, path)}
+
+
+def uniform_(tensor: Tensor, low: float, high: float, random: torch.Generator) -> None:
+    """Fill a tensor, on whatever device, with numbers from ``low`` to ``high``."""
+    tensor.copy_(low + (high - low) * torch.rand(tensor.shape, generator=random, dtype=torch.float64))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgenet.compress.arguments import number
 from edgenet.compress.callbacks import Training
 from edgenet.compress.rates import Rates
-from edgenet.compress.recipe import Recipe
+from edgenet.compress.recipe import Recipe, uniform_
 from edgenet.structured import PowerOfTwo
 
 
@@ -29,6 +29,9 @@ class ShiftRecipe(Recipe):
         sign: learning rate of the latents of signs.
         decay: adds decay / 2 times the sum of squares of the rounded weights to the loss, of all forms: a decay of the
             shifts themselves would draw weights to 1. The optimizer's own weight decay leaves these matrices alone.
+        start: of signs and shifts, when their matrix is found. "keep": as the matrix has them, that is the rounded
+            weights, of which small ones have the sign 0. "uniform": drawn anew as the authors do without a trained
+            network, shifts from their range and signs from [-1, 1], so that half of them are 0.
         clip: call ``clip_`` of the matrices after every step.
         pattern: of the paths of the matrices (``fc.weight``), for ``re.match``; a tied one has several.
 
@@ -37,14 +40,29 @@ class ShiftRecipe(Recipe):
     """
 
     family = PowerOfTwo
+    starts = ("keep", "uniform")
 
     def __init__(
-        self, shift: float = 0.05, sign: float = 0.02, decay: float = 0.0, clip: bool = True, pattern: str = ".*"
+        self,
+        shift: float = 0.1,
+        sign: float = 0.05,
+        decay: float = 0.0,
+        start: str = "keep",
+        clip: bool = True,
+        pattern: str = ".*",
     ) -> None:
-        super().__init__(clip, pattern)
+        super().__init__(start, clip, pattern)
         self.shift = number("ShiftRecipe", "shift", shift, above=True)
         self.sign = number("ShiftRecipe", "sign", sign, above=True)
         self.decay = number("ShiftRecipe", "decay", decay)
+
+    @torch.no_grad()
+    def begin_(self, matrix: Any, random: torch.Generator) -> None:
+        if self.start != "uniform" or matrix.form != "sign_shift":
+            return
+        for k, (sign, shift) in enumerate(zip(matrix.latents(), matrix.beside(), strict=True)):
+            uniform_(sign, -1, 1, random)
+            uniform_(shift, matrix.lowest(k), 0, random)
 
     def of(self, model: nn.Module, matrices: Mapping[int, Any]) -> Rates:
         pairs = [matrix for matrix in matrices.values() if matrix.form == "sign_shift"]

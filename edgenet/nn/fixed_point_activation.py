@@ -16,8 +16,8 @@ class FixedPointActivation(nn.Module):
     The gradient passes straight through where x lies between the least and the largest y, and is 0 where it saturates.
     NaN stays NaN.
 
-    "nearest" rounds half to even, as ``FixedPoint`` does for weights. "floor" rounds down, as the code of DeepShift does
-    (Elhoushi et al. 2021); theirs ends at 2^(bits - 1 - f) - 1 above, which leaves out the last whole step.
+    "nearest" rounds half to even, as ``FixedPoint`` does for weights. "floor" rounds down, as the code of DeepShift
+    (Elhoushi et al. 2021); theirs ends at 2^(bits - 1 - f) - 1 above, which leaves out the last fractions.
 
     Args:
         bits: 2 to 32, the sign's among them.

@@ -27,6 +27,7 @@ class Steps(Training):
             self.optimizer = self.make([p for p in self.model.parameters() if p.requires_grad])
         if self.optimizer is not None:
             held = {p for group in self.optimizer.param_groups for p in group["params"]}
+            self.regroup_(self.optimizer)
             self.optimizer.state.update({p: state for p, state in dict(known).items() if p in held})
             self.call("on_optimizer")
 

@@ -6,8 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from edgenet.compress import ADMM, CALLBACKS, Anneal, Callback, Compress, Distill, GroupLasso, L1Inf, make_callbacks
+from edgenet.compress import (
+    ADMM,
+    CALLBACKS,
+    Anneal,
+    BinaryRecipe,
+    Callback,
+    Compress,
+    Distill,
+    GroupLasso,
+    L1Inf,
+    ShiftRecipe,
+    make_callbacks,
+)
 from edgenet.errors import ConfigError, PlanError, RankError
+from edgenet.structured import Binary, PowerOfTwo, StructuredLinear
 
 from compress.steps import Steps  # isort: skip
 
@@ -49,11 +62,22 @@ start = 3
 kind = "distill"
 teacher = "runs/large"
 weight = 0.5
+
+[[callback]]
+kind = "binary_recipe"
+rate = 2.0
+
+[[callback]]
+kind = "shift_recipe"
+shift = 0.1
 """
 
 
 def net():
-    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6), nn.Linear(6, 4))
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 6), nn.Linear(6, 4),
+        StructuredLinear(Binary.random((4, 4))), StructuredLinear(PowerOfTwo.random((4, 4), form="sign_shift")),
+    )  # fmt: skip
 
 
 def test_every_rule_can_be_written_in_toml():
@@ -64,7 +88,8 @@ def test_every_rule_can_be_written_in_toml():
         return net()
 
     made = make_callbacks(tables["callback"], {"plan": {"0": tables["compress"]["plan"]["0"]}}, read_model)
-    assert [type(rule) for rule in made] == [Compress, ADMM, Anneal, GroupLasso, L1Inf, Distill]
+    known = [Compress, ADMM, Anneal, GroupLasso, L1Inf, Distill, BinaryRecipe, ShiftRecipe]
+    assert [type(rule) for rule in made] == known
     assert {type(rule) for rule in made} == set(CALLBACKS.values()) and read == ["runs/large"]
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2)]
     training = Steps(net(), lambda p: torch.optim.SGD(p, lr=0.01), made)
@@ -94,7 +119,7 @@ def test_a_folder_stays_a_folder_where_nobody_reads_it():
     "table, error, says",
     [
         ({"kind": "aneal"}, ConfigError, r"\[\[callback\]\] number 1: no rule is called 'aneal'; .*'anneal'"),
-        ({"kind": 3}, ConfigError, "no rule is called 3; there are admm, anneal, compress, distill"),
+        ({"kind": 3}, ConfigError, "no rule is called 3; there are admm, anneal, binary_recipe, compress, distill"),
         ({}, ConfigError, "number 1 lacks its kind, one of admm, anneal"),
         (
             {"kind": "admm", "plan": {}, "rh": 1},
@@ -120,6 +145,14 @@ def test_a_folder_stays_a_folder_where_nobody_reads_it():
         ),
         ({"kind": "l1_inf", "groups": {"0": "rows"}, "penalty": 1, "by_size": "yes"}, PlanError, "by_size is true"),
         ({"kind": "distill", "teacher": "a", "rows": 1, "weight": True}, PlanError, "weight is a number"),
+        ({"kind": "binary_recipe", "rate": "xavier"}, PlanError, "rate is 'glorot' or a factor of .*, got 'xavier'"),
+        ({"kind": "binary_recipe", "rate": 0}, PlanError, "BinaryRecipe: rate is a number, above 0, got 0"),
+        ({"kind": "binary_recipe", "start": "zero"}, PlanError, "start is one of stretch, uniform, keep, got 'zero'"),
+        ({"kind": "binary_recipe", "clip": 1}, PlanError, "BinaryRecipe: clip is true or false, got 1"),
+        ({"kind": "shift_recipe", "shift": 0}, PlanError, "ShiftRecipe: shift is a number, above 0, got 0"),
+        ({"kind": "shift_recipe", "decay": -1}, PlanError, "ShiftRecipe: decay is a number, at least 0, got -1"),
+        ({"kind": "shift_recipe", "start": "stretch"}, PlanError, "start is one of keep, uniform, got 'stretch'"),
+        ({"kind": "shift_recipe", "pattern": "("}, PlanError, "ShiftRecipe: the pattern '\\(' is no regular"),
         ({"kind": "compress", "plan": {"0": "dense"}, "epoch": "3"}, PlanError, "epoch is a whole number"),
     ],
     ids=lambda value: str(value)[:40],

@@ -81,8 +81,24 @@ def compressed_and_annealed(**options):
     return ruled({"compress": {"plan": plan, "epoch": 4}, "callback": [rule]}, **options)
 
 
+def binary_by_a_recipe(**options):
+    """Signs that come before the fourth epoch, with latents drawn anew, and rates that fall."""
+    plan = {r"convs\.\d\.lift.*": {"structure": "dense", "quantiser": "binary", "per": "none"}}
+    rules = {"compress": {"plan": plan, "epoch": 4}, "callback": [{"kind": "binary_recipe", "start": "uniform"}]}
+    return ruled({**rules, "scheduler": {"name": "exponential", "factor": 0.9}}, **options)
+
+
+def powers_of_two_by_a_recipe(**options):
+    """Signs and shifts with rates of their own, from the start."""
+    plan = {r"convs\.\d\.lift.*": {"structure": "dense", "quantiser": "power_of_two", "form": "sign_shift"}}
+    rule = {"kind": "shift_recipe", "start": "uniform", "decay": 0.01}
+    tables = {"compress": {"plan": plan}, "callback": [rule], "scheduler": {"name": "cosine"}}
+    return ruled({**tables, "optimizer": {"name": "radam"}}, **options)
+
+
 CASES = [
     own_layers, loader_of_molecules, list_of_graphs, windows, shuffled_windows, admm, compressed_and_annealed,
+    binary_by_a_recipe, powers_of_two_by_a_recipe,
 ]  # fmt: skip
 
 

@@ -166,7 +166,13 @@ def test_decay_on_the_first_layer_leaves_the_others_alone():
     assert groups.count == 4
 
 
-@pytest.mark.parametrize("name, kind", [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD"), ("radam", "RAdam"), ("adamax", "Adamax"),
+        ("shift_adamax", "ShiftAdaMax"),
+    ],
+)  # fmt: skip
 def test_the_optimizer_is_the_one_that_was_asked_for(name, kind):
     class Look(Callback):
         def on_optimizer(self, training):
