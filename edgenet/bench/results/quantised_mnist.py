@@ -16,6 +16,8 @@ from edgenet.train import Task
 EPOCHS = {"mlp": 25, "conv": 15}
 #: of the networks' layers, for plans
 WEIGHTS = {"mlp": r"(first|second|head)\.", "conv": r"(conv_\d|wide|head)\."}
+#: those that have blocks of 16: not the first convolution, of nine numbers a channel, nor the ten rows of the last layer
+LARGE = {"mlp": r"(first|second)\.", "conv": r"(conv_[23]|wide)\."}
 #: the epoch before which structures are put into a network that was dense until then; 0: they are there from the start
 START = 5
 _MLP = {"in_modes": [7, 8, 14], "out_modes": [8, 8, 8]}, {"in_modes": [8, 8, 8], "out_modes": [8, 8, 8]}
@@ -104,9 +106,9 @@ def unified(net: str, block: Any, rho: float | None = None) -> dict[str, Any]:
     """One magnitude a block, put in at once or where ADMM has led; with equal epochs."""
     spec = {"structure": "unified", "block": block, "ratio": 1.0}
     if rho is None:
-        return everywhere(net, spec, UNIFY_AT[net])
+        return {"compress": {"plan": {LARGE[net]: spec}, "epoch": UNIFY_AT[net]}}
     pull = {"rho": rho, "relative": True, "every": 20, "grow": 3, "grow_every": 3, "until": UNIFY_AT[net] - 1}
-    return {"callback": [{"kind": "admm", "plan": {WEIGHTS[net]: spec}, **pull}]}
+    return {"callback": [{"kind": "admm", "plan": {LARGE[net]: spec}, **pull}]}
 
 
 #: the epoch before which blocks are unified
