@@ -25,6 +25,7 @@ from edgenet.compress.searching import Point, SearchResult, search
 from edgenet.compress.shift_recipe import ShiftRecipe
 from edgenet.compress.sizes import report, stored
 from edgenet.compress.slot import Slot, replace
+from edgenet.compress.unify_rule import Unify
 
 __all__ = [
     "ADMM",
@@ -47,6 +48,7 @@ __all__ = [
     "ShiftRecipe",
     "Slot",
     "Training",
+    "Unify",
     "compress_",
     "cubic_density",
     "decompress_",

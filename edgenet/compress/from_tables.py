@@ -18,6 +18,7 @@ from edgenet.compress.group_lasso import GroupLasso
 from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.schedules import Anneal
 from edgenet.compress.shift_recipe import ShiftRecipe
+from edgenet.compress.unify_rule import Unify
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
@@ -31,6 +32,7 @@ CALLBACKS: dict[str, type[Callback]] = {
     "group_lasso": GroupLasso,
     "l1_inf": L1Inf,
     "shift_recipe": ShiftRecipe,
+    "unify": Unify,
 }
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet.errors import RankError
-from edgenet.structured.given import is_whole
+from edgenet.structured.given import clipped, is_whole
 from edgenet.structured.svd import double
 
 #: What a block is: its own numbers, one magnitude with signs, or zero. Blocks are stored in this order.
 KEEP, UNIFY, PRUNE = range(3)
 
 Block = tuple[int, int]
+
+ENTRIES = 16  # of a block, where nobody says
 
 
 @dataclass(frozen=True)
@@ -151,17 +154,33 @@ def forms(shape: tuple[int, int], entries: int) -> list[Block]:
     return sorted(block for block in cut if math.prod(block) == most)
 
 
-def best_form(weight: Tensor, found: list[Block], ratio: float, prune: float) -> Block:
-    """Of these blocks those at which the matrix loses least, the first of equal ones."""
+def block_of(
+    shape: Sequence[int],
+    block: Sequence[int] | str,
+    entries: int,
+    ratio: float,
+    prune: float,
+    weight: Tensor | None = None,
+) -> Block:
+    """The block that options name, cut to the matrix. "auto" is the one of ``forms`` at which a weight loses least, the
+    first of equal ones; without a weight the first.
 
-    def cost(block: Block) -> float:
-        costs = Costs.of(weight, block)
-        return costs.total(costs.choice(Counts.of(len(costs.unify), ratio, prune)))
+    Raises:
+        RankError: if they name none.
+    """
+    m, n = shape
+    if block == "auto":
+        if not is_whole(entries) or entries < 1:
+            raise RankError(f"entries of a unified block are a whole number from 1, got {entries!r}.")
+        found = forms((m, n), int(entries))
 
-    return min(found, key=cost) if len(found) > 1 else found[0]
+        def cost(form: Block) -> float:
+            costs = Costs.of(cast(Tensor, weight), form)
+            return costs.total(costs.choice(Counts.of(len(costs.unify), ratio, prune)))
 
-
-def is_block(block: Any) -> bool:
-    """Whether it is two whole numbers from 1."""
-    whole = isinstance(block, list | tuple) and all(map(is_whole, block))
-    return whole and len(block) == 2 and min(block) >= 1
+        return found[0] if weight is None or len(found) == 1 else min(found, key=cost)
+    if not isinstance(block, list | tuple) or len(block) != 2 or not all(is_whole(k) and k >= 1 for k in block):
+        raise RankError(f"a unified block is (rows, columns), two whole numbers from 1, or 'auto', got {block!r}.")
+    what = ("the rows of a unified block", "the columns of a unified block")
+    sizes = [clipped(int(size), max(1, most), name) for size, most, name in zip(block, shape, what, strict=True)]
+    return sizes[0], sizes[1]

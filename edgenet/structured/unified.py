@@ -10,26 +10,23 @@ import torch
 from torch import Tensor
 
 from edgenet import ops
-from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.errors import PlanError, ShapeError
 from edgenet.structured.base import StructuredMatrix, row_numbers
 from edgenet.structured.block_choice import (
+    ENTRIES,
     KEEP,
     PRUNE,
     UNIFY,
     Block,
     Costs,
     Counts,
-    best_form,
-    forms,
-    is_block,
+    block_of,
     tiled,
     untiled,
 )
 from edgenet.structured.codes import from_bytes, to_bytes
-from edgenet.structured.given import checked, clipped, is_whole
+from edgenet.structured.given import checked
 from edgenet.structured.parameters import own_copy, parameter, replace_
-
-_ENTRIES = 16
 
 
 class Unified(StructuredMatrix):
@@ -223,7 +220,7 @@ class Unified(StructuredMatrix):
         block: Sequence[int] | str = "auto",
         ratio: float = 1.0,
         prune: float = 0.0,
-        entries: int = _ENTRIES,
+        entries: int = ENTRIES,
     ) -> Self:
         """The nearest matrix with so many blocks unified and pruned: those at which least is lost together. The
         magnitude of a block is mean |w|; sign(0) = +1.
@@ -239,8 +236,10 @@ class Unified(StructuredMatrix):
         Raises:
             RankError: if an option is out of its range.
         """
-        weight = _real(checked(weight))
-        block = _block(weight.shape, block, entries, ratio, prune, weight)
+        weight = checked(weight)
+        if weight.is_complex():
+            raise ShapeError(f"entries of a unified block have signs, and a weight of {weight.dtype} has none.")
+        block = block_of(weight.shape, block, entries, ratio, prune, weight)
         costs = Costs.of(weight, block)
         counts = Counts.of(len(costs.unify), ratio, prune)
         kinds = costs.choice(counts)
@@ -253,7 +252,7 @@ class Unified(StructuredMatrix):
     def from_config(cls, config: dict[str, Any]) -> Self:
         m, n = config["shape"]
         ratio, prune = config.get("ratio", 1.0), config.get("prune", 0.0)
-        rows, columns = _block((m, n), config.get("block", "auto"), config.get("entries", _ENTRIES), ratio, prune)
+        rows, columns = block_of((m, n), config.get("block", "auto"), config.get("entries", ENTRIES), ratio, prune)
         counts = Counts.of(-(-m // rows) * -(-n // columns), ratio, prune)
         kinds = torch.cat(
             [torch.full((number,), kind) for kind, number in enumerate((counts.kept, counts.unified, counts.pruned))]
@@ -325,8 +324,8 @@ class Unified(StructuredMatrix):
         ragged = size % block and bool((blocks[:-1] == size // block).any())  # which only the last may be
         if ragged or len(index) < block or not torch.equal(every[every < size], index):
             raise PlanError(
-                f"of a Unified matrix in blocks of {self.block} whole blocks can be kept, in their order, and not parts "
-                f"of them: remove first and compress then, or call edgenet.compress.decompress_."
+                f"of a Unified matrix in blocks of {self.block} whole blocks can be kept, in their order: remove first "
+                f"and compress then, or call edgenet.compress.decompress_."
             )
         return blocks
 
@@ -342,27 +341,3 @@ def _real(weight: Tensor) -> Tensor:
             f"the blocks of a unified matrix share a magnitude with signs, got a weight of {weight.dtype}."
         )
     return weight
-
-
-def _block(
-    shape: Sequence[int],
-    block: Sequence[int] | str,
-    entries: int,
-    ratio: float,
-    prune: float,
-    weight: Tensor | None = None,
-) -> Block:
-    """The block that options name, cut to the matrix; "auto" by a weight, where there is one."""
-    m, n = shape
-    if block == "auto":
-        if not is_whole(entries) or entries < 1:
-            raise RankError(f"entries of a unified block are a whole number from 1, got {entries!r}.")
-        found = forms((m, n), int(entries))
-        return found[0] if weight is None else best_form(weight, found, ratio, prune)
-    if not is_block(block):
-        raise RankError(f"a unified block is (rows, columns), two whole numbers from 1, or 'auto', got {block!r}.")
-    what = ("the rows of a unified block", "the columns of a unified block")
-    rows, columns = (
-        clipped(int(size), max(1, most), name) for size, most, name in zip(block, (m, n), what, strict=True)
-    )
-    return rows, columns
