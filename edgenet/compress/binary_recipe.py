@@ -24,7 +24,7 @@ class BinaryRecipe(Recipe):
     (``per="none"``) latents fill [-1, 1] whatever the layer, and "glorot" multiplies the optimizer's rate by
     1 / sqrt(1.5 / (fan in + fan out)), 25 for a layer of 784 to 128; a convolution counts the places of its kernel.
     Latents of matrices with a scale, which follows them, have the size of weights and keep the optimizer's rate.
-    The optimizer may be any that scales its steps, Adam say; with plain SGD little is learned.
+    These rates suit optimizers that scale their steps, as Adam does. Plain SGD wants an ``lr`` of 1 or more with them.
 
     Batch norms before the signs of activations, ``edgenet.nn.Sign``, and loss="squared_hinge" or the cross-entropy
     complete the recipe. Latents that are clipped, and their rates, are in the checkpoints of ``edgenet.fit``.

@@ -32,7 +32,7 @@ class Callback:
     def on_start(self, training: Training) -> None:
         """Before the optimizer is made: ``training.optimizer`` is None, and the model may be changed."""
 
-    def rates(self, training: Training) -> Rates:
+    def rates(self, training: Training) -> Rates | None:
         """Parameters that learn at rates of their own: groups with ``params``, and ``lr`` or ``times``, as for
         ``regroup_``. Asked for whenever an optimizer has been made, before its scheduler is. Must draw no random
         numbers."""
@@ -157,7 +157,7 @@ class Training:
         Raises:
             ConfigError: if two callbacks want rates for one parameter.
         """
-        regroup_(optimizer, [group for groups in self.call("rates") for group in groups])
+        regroup_(optimizer, [group for groups in self.call("rates") for group in groups or ()])
 
     def renew_optimizer(self) -> None:
         """To be called by whoever has put new parameters into the model.

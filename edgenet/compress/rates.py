@@ -38,6 +38,8 @@ def regroup_(optimizer: torch.optim.Optimizer, wanted: Rates) -> None:
                     f"two rules want rates of their own for one parameter of shape {tuple(p.shape)}: let their "
                     f"patterns part the matrices."
                 )
+    if not place:
+        return
     groups = list(optimizer.param_groups)
     optimizer.param_groups.clear()
     for group in groups:

@@ -20,9 +20,10 @@ class ShiftRecipe(Recipe):
     brought back into their ranges after every step, and decay on the weights that they stand for.
 
     A shift is a logarithm, and nothing changes before it has gone half a step: the rates of weights, 0.01 or less, do
-    not get there in a short training. With few steps take more, 0.1 to 0.2 for shifts in 200 steps; to tune a trained
-    network that was converted, 0.001. Schedules of the optimizer scale these rates along. Of the form "latent" the
-    latents keep the optimizer's rate. The authors use RAdam with signs and shifts: optimizer="radam".
+    not get there in a short training. The defaults are for some hundred steps of Adam; 0.2 and 0.1 are as good. To tune
+    a trained network that was converted take less. Schedules of the optimizer scale these rates along. Of the form
+    "latent" the latents keep the optimizer's rate. The authors use RAdam with signs and shifts, optimizer="radam",
+    which takes more steps to come as far as Adam.
 
     Args:
         shift: learning rate of shifts.

@@ -64,6 +64,9 @@ def test_a_dtype_that_has_not_the_numbers_is_told_so():
         layer = FixedPointActivation(bits, 4)
         ends = layer(torch.tensor([-6e4, 6e4, 0.5] if bits < 25 else [-1e30, 1e30, 0.5], dtype=dtype)).tolist()
         assert ends == [*layer.limits, 0.5]
+        if bits < 32:
+            with pytest.raises(ShapeError, match=f"{bits + 1} bits"):
+                FixedPointActivation(bits + 1, 4)(torch.zeros(1, dtype=dtype))
 
 
 def test_it_is_saved_and_read_back(tmp_path):

@@ -50,7 +50,7 @@ def test_a_toml_file_becomes_a_configuration(tmp_path):
         ({"optimizer.lr": 0}, ["optimizer.lr is a positive number"]),
         ({"optimizer.lr": float("nan")}, ["optimizer.lr is a number, got nan"]),
         ({"optimizer.lr": float("inf")}, ["optimizer.lr is a positive number"]),
-        ({"optimizer.name": "lion"}, ["one of adam, adamw, sgd, got 'lion'"]),
+        ({"optimizer.name": "lion"}, ["one of adam, adamw, sgd, radam, adamax, shift_adamax, got 'lion'"]),
         ({"optimizer.weight_decay": -1.0}, ["optimizer.weight_decay is a number, 0 or more"]),
         ({"model.dropout": 1}, ["model.dropout is a probability in [0, 1)"]),
         ({"model.hidden_channels": 0}, ["model.hidden_channels is at least 1"]),

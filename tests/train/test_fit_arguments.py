@@ -340,14 +340,15 @@ def test_hooks_come_in_the_promised_order():
         def note(self, name, training):
             self.notes.append(f"{name} {training.epoch}.{training.step}")
 
-    for name in ("on_start", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch"):
+    begin = ("on_start", "rates", "on_optimizer", "before_epoch")
+    for name in (*begin, "penalty", "after_backward", "after_step", "after_epoch"):
         setattr(Notes, name, lambda self, training, name=name: self.note(name, training))
     notes = Notes()
     trained(epochs=2, batch_size=16, callbacks=[notes])
     hooks = ("penalty", "after_backward", "after_step")
     steps = lambda epoch, *steps: [f"{hook} {epoch}.{step}" for step in steps for hook in hooks]  # noqa: E731
     assert notes.notes == [
-        "on_start 0.0", "on_optimizer 0.0",
+        "on_start 0.0", "rates 0.0", "on_optimizer 0.0",
         "before_epoch 1.0", *steps(1, 1, 2), "after_epoch 1.2",
         "before_epoch 2.2", *steps(2, 3, 4), "after_epoch 2.4",
     ]  # fmt: skip

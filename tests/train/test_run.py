@@ -422,7 +422,7 @@ def test_test_scores_that_are_not_finite_are_no_result():
         fit(data, config("gcnn"))
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "radam", "adamax", "shift_adamax"])
 def test_a_step_too_large_for_its_dtype_is_a_divergence(name):
     with pytest.raises(DivergenceError, match=r"epoch 1.*optimizer\.lr=1e\+37, it is 1e\+38"):
         fit(nodes(), config(optimizer__name=name, optimizer__lr=1e38))
