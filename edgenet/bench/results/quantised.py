@@ -12,7 +12,7 @@ from edgenet.bench.harness import page, report
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean, markdown_table
 
-#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root, picture)`` measures it)
+#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it)
 PARTS = {
     "mnist": ("Digits", "edgenet.bench.results.quantised_digits"),
     "cora": ("Cora", "edgenet.bench.results.quantised_cora"),
@@ -40,7 +40,10 @@ def run(
     for name in chosen:
         heading, module = PARTS[name]
         made = import_module(module)
-        found = made.parts() if name == "speed" else made.parts(seeds, runs, processes, data_root, out)
+        if name == "speed":
+            found = made.parts()
+        else:  # the picture of the digits stands beside the page
+            found = made.parts(seeds, runs, processes, data_root, **({"page": out} if name == "mnist" else {}))
         head = [f"## {heading}", f"```\n{report.command()}\n```", report.machine()]
         page.write_section(out, TITLE, name, [*head, *found])
 
@@ -48,17 +51,14 @@ def run(
 def published() -> list[str]:
     """What others report on data that are not here."""
     return [
-        "Quantisers are structures that hold structures: signs, powers of two, integers and fixed-point numbers stand in "
-        "the place of the numbers of any matrix, a dense one or one in factors. How they are written and trained: "
+        "Quantisers are structures that hold structures: signs, powers of two, integers and fixed-point numbers stand "
+        "in the place of the numbers of any matrix, a dense one or one in factors. How they are written and trained: "
         "[structures](../structures.md#quantisers) and [compression](../compression.md).",
         "What the papers report on CIFAR-10, SVHN and ImageNet is not reproducible here, for want of these data. "
         "Their numbers are quoted; the sections below measure the same formats on what is here.",
         markdown_table(
             ("method", "data and network", "float", "published", "here"),
-            [
-                (method, data, whole, small, "not measured: no data")
-                for method, data, whole, small in _PUBLISHED
-            ],
+            [(method, data, whole, small, "not measured: no data") for method, data, whole, small in _PUBLISHED],
             right=(2, 3),
         ),
     ]

@@ -7,26 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenet.bench.results.quantised_mnist import (
-    RHO,
-    UNIFY_AT,
-    WEIGHTS,
-    binary,
-    everywhere,
-    powers,
-    structured,
-    unified,
-)
+from edgenet.bench.results.quantised_mnist import RHO, SIGNS, binary, powers, structured, unified
 from edgenet.bench.results.quantised_run import Row
-
-SIGNS = {"activation": "sign"}
 
 
 def questions(net: str) -> dict[str, list[Row]]:
     """{what is asked: its answers}, the one that the tables use first."""
 
-    def row(text: str, settings: dict[str, Any], options: dict[str, Any] | None = None, loss: str | None = None) -> Row:
-        return Row("tried", text, net, options or {}, settings, loss=loss)
+    def row(text: str, settings: dict[str, Any]) -> Row:
+        return Row("tried", text, net, settings=settings)
+
+    def bnn(
+        text: str, options: dict[str, Any] = SIGNS, restated: bool = True, loss: str | None = None, **rule: Any
+    ) -> Row:
+        return Row("tried", f"BNN{text}", net, options, binary(net, **rule), restated=restated, loss=loss)
 
     def ps(text: str, **rates: float) -> Row:
         return row(f"PS 4, {text}", powers(net, 4, "sign_shift", rates=rates))
@@ -36,12 +30,13 @@ def questions(net: str) -> dict[str, list[Row]]:
     absolute["callback"][0] |= {"relative": False}
     return {
         "BNN": [
-            row("BNN", binary(net), SIGNS),
-            row("BNN, no gate in the activations", binary(net), {"activation": "sign without gate"}),
-            row("BNN, no gate and no clipping of latents", binary_ungated(net), SIGNS),
-            row("BNN, latents at the rate of all", binary(net, rate=1.0), SIGNS),
-            row("BNN, latents drawn from [-1, 1]", binary(net, start="uniform"), SIGNS),
-            row("BNN, squared hinge", binary(net), SIGNS, "squared_hinge"),
+            bnn(""),
+            bnn(", no gate in the activations", {"activation": "sign without gate"}),
+            Row("tried", "BNN, no gate, no clipping of latents", net, SIGNS, binary_ungated(net), restated=True),
+            bnn(", latents at the rate of all", rate=1.0),
+            bnn(", latents drawn from [-1, 1]", start="uniform"),
+            bnn(", squared hinge", loss="squared_hinge"),
+            bnn(", statistics of batch norms as they run", restated=False),
         ],
         "DeepShift-Q, 3 bits": [
             row("Q 3, scale 2^k a layer", powers(net, 3)),
@@ -79,5 +74,8 @@ def questions(net: str) -> dict[str, list[Row]]:
 
 def binary_ungated(net: str) -> dict[str, Any]:
     """Latents that go where they like."""
-    spec = {"structure": "dense", "quantiser": "binary", "per": "none", "gate": False}
-    return {**everywhere(net, spec), "callback": [{"kind": "binary_recipe", "clip": False}]}
+    settings = binary(net, clip=False)
+    settings["compress"]["plan"] = {
+        pattern: {**spec, "gate": False} for pattern, spec in settings["compress"]["plan"].items()
+    }
+    return settings

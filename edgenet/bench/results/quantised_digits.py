@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from edgenet import plots
@@ -17,13 +15,14 @@ from edgenet.bench.results.quantised_mnist import DEMANDS, EPOCHS, UNIFY_AT, dig
 from edgenet.bench.results.quantised_run import Row, measured
 from edgenet.text import markdown_table
 
+SHORT = {"mlp": "perceptron", "conv": "convolutional"}
 TITLES = {
-    "mlp": "a perceptron, 784-512-512-10",
-    "conv": "a convolutional network: three 3 x 3 layers of 16, 32 and 64 channels, two linear ones",
+    "mlp": "Perceptron, 784-512-512-10",
+    "conv": "Convolutional network: three 3 x 3 layers of 16, 32 and 64 channels, two linear ones",
 }
 
 
-def parts(seeds: int, runs: Path, processes: int, data_root: Path | None, out: Path) -> list[str]:
+def parts(seeds: int, runs: Path, processes: int, data_root: Path | None, page: Path) -> list[str]:
     """Train what is not trained yet, and write it down; the picture stands beside the page."""
     chosen = {net: rows(net) for net in TITLES}
     tried = {net: questions(net) for net in TITLES}
@@ -34,13 +33,13 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None, out: P
     results = dict(zip(((row.file, seed) for row, seed in work), run_all(jobs, processes, measured), strict=True))
     found = {net: [[results[row.file, seed] for seed in range(seeds)] for row in chosen[net]] for net in TITLES}
     picture = plots.byte_curves(
-        {TITLES[net].split(":")[0]: tables.curves(chosen[net], found[net]) for net in TITLES},
-        out.with_name(f"{out.stem}_digits.png"),
+        {SHORT[net]: tables.curves(chosen[net], found[net]) for net in TITLES},
+        page.with_name(f"{page.stem}_digits.png"),
         "test accuracy",
     )
     text = [_introduction(seeds), f"![Accuracy against bytes]({picture.name})"]
     for net, title in TITLES.items():
-        text += [f"### {title[0].upper()}{title[1:]}", tables.table(chosen[net], found[net])]
+        text += [f"### {title}", tables.table(chosen[net], found[net])]
     return [
         *text,
         tables.checks([*found["mlp"], *found["conv"]]),
@@ -49,9 +48,9 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None, out: P
         "Points of test accuracy against the float network, over the same seeds, and how many may be lost.",
         tables.asked(*_demands(chosen, found)),
         "### What decides whether each trains",
-        f"Validation accuracy of one seed, of as many epochs as in the tables; one image is 0.1 points, and the "
-        f"standard error of 98 percent of 1,000 images is 0.4. The first answer to each question is what the tables "
-        f"use. ADMM's *residual*: the largest ||W - Z|| / ||W|| of a layer when the blocks are put in.",
+        "Validation accuracy of one seed, of as many epochs as in the tables; one image is 0.1 points, and the "
+        "standard error of 98 percent of 1,000 images is 0.4. The first answer to each question is what the tables "
+        "use. ADMM's *residual*: the largest ||W - Z|| / ||W|| of a layer when the blocks are put in.",
         _decisions(tried, results),
         _settings(chosen),
         *report.measured_elsewhere(list(results.values())),
@@ -77,7 +76,9 @@ _NOTES = (
     f"few parameters. *Rounded only*: the trained float network, with new statistics for its batch norms. *Unified*: "
     f"all blocks, put in before epoch {UNIFY_AT['mlp']} of the perceptron and {UNIFY_AT['conv']} of the convolutional "
     "network: of the nearest magnitudes at once, or after ADMM has pulled the weights there. Signs of unified weights "
-    "take a bit each. *Binary*: the BNN has signs for activations, too, and no scale."
+    "take a bit each. *Binary*: the BNN has signs for activations, too, and no scale; before an epoch is scored the "
+    "statistics of its batch norms are estimated anew on training images, as small errors in them move whole maps of "
+    "signs."
 )
 
 
@@ -87,19 +88,20 @@ def _demands(chosen: dict[str, list[Row]], found: dict[str, Any]) -> tuple[Any, 
         by_name = {row.name: (row, one) for row, one in zip(chosen[net], found[net], strict=True)}
         for name, points in wanted:
             row, one = by_name[name]
-            demands.append((row.file, f"{TITLES[net].split(',')[0].split(':')[0]}: {row.group} {name}".replace("_", " "), points))
+            demands.append((row.file, f"{SHORT[net]}: {row.group} {name}".replace("_", " "), points))
             results[row.file], wholes[row.file] = one, found[net][0]
     return demands, results, wholes
 
 
 def _decisions(tried: dict[str, dict[str, list[Row]]], results: dict[tuple[str, int], Any]) -> str:
     lines = []
-    for question, answers in tried["mlp"].items():
-        for number, row in enumerate(answers):
-            both = [results[tried[net][question][number].file, 0] for net in TITLES]
-            residuals = [f"{one['residual']:.2f}" if "residual" in one else "" for one in both]
-            lines.append((question if number == 0 else "", row.name, *(f"{100 * one['val']:.1f}" for one in both), " and ".join(filter(None, residuals))))  # fmt: skip
-    return markdown_table(("question", "setting", "perceptron", "convolutional", "residual"), lines, right=(2, 3, 4))
+    for question in tried["mlp"]:
+        for number, pair in enumerate(zip(*(tried[net][question] for net in SHORT), strict=True)):
+            both = [results[row.file, 0] for row in pair]
+            residuals = " and ".join(f"{one['residual']:.2f}" for one in both if "residual" in one)
+            scores = [f"{100 * one['val']:.1f}" for one in both]
+            lines.append((question if number == 0 else "", pair[0].name, *scores, residuals))
+    return markdown_table(("question", "setting", *SHORT.values(), "residual"), lines, right=(2, 3, 4))
 
 
 def _settings(chosen: dict[str, list[Row]]) -> str:

@@ -16,10 +16,12 @@ from edgenet.train import Task
 EPOCHS = {"mlp": 25, "conv": 15}
 #: of the networks' layers, for plans
 WEIGHTS = {"mlp": r"(first|second|head)\.", "conv": r"(conv_\d|wide|head)\."}
-#: those that have blocks of 16: not the first convolution, of nine numbers a channel, nor the ten rows of the last layer
+#: those that have blocks of 16: not the first convolution, nine numbers a channel, nor the ten rows of the last layer
 LARGE = {"mlp": r"(first|second)\.", "conv": r"(conv_[23]|wide)\."}
 #: the epoch before which structures are put into a network that was dense until then; 0: they are there from the start
 START = 5
+#: of a network whose activations are signs
+SIGNS = {"activation": "sign"}
 _MLP = {"in_modes": [7, 8, 14], "out_modes": [8, 8, 8]}, {"in_modes": [8, 8, 8], "out_modes": [8, 8, 8]}
 _CONV = (
     {"in_modes": [4, 4, 9], "out_modes": [8, 4, 1]},  # the nine places of a kernel stay apart from the channels
@@ -70,14 +72,14 @@ def digits(data_root: Path | None) -> Problem:
     """The problem: 4,000 images to train on, 1,000 to choose by, 10,000 for the last word."""
     data = mnist(data_root)
     common = {"scheduler": {"name": "cosine"}, "optimizer": {"lr": 0.003}}
-    x = data.train.tensors[0][:1000]
+    x = data.train.tensors[0][:2000]
     return Problem(
         "mnist",
         Task(data.train, data.val, name="mnist"),
         Task(data.train, data.val, data.test, name="mnist"),
         NETS,
         {net: {**common, "training": {"epochs": epochs}} for net, epochs in EPOCHS.items()},
-        lambda: list(torch.split(x, 250)),
+        lambda: list(torch.split(x, 500)),
     )
 
 
@@ -99,7 +101,8 @@ def powers(net: str, bits: int, form: str = "latent", **options: Any) -> dict[st
 def binary(net: str, per: str = "none", **recipe: Any) -> dict[str, Any]:
     """Signs in all layers, trained as binarised networks are."""
     spec = {"structure": "dense", "quantiser": "binary", "per": per}
-    return {**everywhere(net, spec), "callback": [{"kind": "binary_recipe", **recipe}]}
+    rate = {"optimizer": {"lr": 0.01}} if per == "none" else {}
+    return {**everywhere(net, spec), "callback": [{"kind": "binary_recipe", **recipe}], **rate}
 
 
 def unified(net: str, block: Any, rho: float | None = None) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def unified(net: str, block: Any, rho: float | None = None) -> dict[str, Any]:
     spec = {"structure": "unified", "block": block, "ratio": 1.0}
     if rho is None:
         return {"compress": {"plan": {LARGE[net]: spec}, "epoch": UNIFY_AT[net]}}
-    pull = {"rho": rho, "relative": True, "every": 20, "grow": 3, "grow_every": 3, "until": UNIFY_AT[net] - 1}
+    pull = {"rho": rho, "relative": True, "every": 20, "grow": 3, "grow_every": 2, "until": UNIFY_AT[net] - 1}
     return {"callback": [{"kind": "admm", "plan": {LARGE[net]: spec}, **pull}]}
 
 
@@ -132,7 +135,7 @@ def rows(net: str) -> list[Row]:
         *(Row("float", f"{times}x smaller layers", net, options) for times, options in SMALLER[net]),
         *(Row("uniform", f"{b} bits, rounded only", net, rounded=rounded[b], of=whole) for b in (8, 4)),
         Row("uniform", "4 bits, trained", net, settings=everywhere(net, rounded[4][WEIGHTS[net]])),
-        Row("binary", "weights and activations (BNN)", net, {"activation": "sign"}, binary(net)),
+        Row("binary", "weights and activations (BNN)", net, SIGNS, binary(net), restated=True),
         Row("binary", "weights alone, mean per row", net, settings=binary(net, "row")),
         *(Row("power_of_two", f"Q, {b} bits", net, settings=powers(net, b)) for b in (5, 4, 3)),
         *(Row("power_of_two", f"PS, {b} bits", net, settings=powers(net, b, "sign_shift")) for b in (5, 4, 3, 2)),
