@@ -284,3 +284,13 @@ def test_files_of_another_size_than_reported_are_told_of():
     assert "as `report` tells" in quantised_table.checks([[good]]) and "0.00 points" in quantised_table.checks([[good]])
     text = quantised_table.checks([[good, {**good, "bytes": 11, "val": 0.52, "val_trained": 0.5}]])
     assert "**not** as `report` tells them in 1 of 2 runs" in text and "2.00 points" in text
+
+
+def test_statistics_are_estimated_anew_at_the_end_of_every_epoch(monkeypatch):
+    steps = []
+    monkeypatch.setattr(quantised_run, "recalibrate_", lambda model, batches: steps.append(len(batches)))
+    problem = small()
+    rules = [quantised_run.Restated(problem.batches() * 3)]
+    torch.manual_seed(0)
+    quantised_run.fit(NETS["mlp"](width=4), problem.task, problem.settings["mlp"], rules, progress=False)
+    assert steps == [3, 3]  # two epochs of three steps
