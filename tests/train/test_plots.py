@@ -200,6 +200,6 @@ def test_byte_curves_draw_a_panel_a_network_and_one_colour_a_name(tmp_path, monk
     plots.byte_curves(panels, tmp_path / "bytes.png", lowest=91)
     few, many = drawn[0].axes
     assert [axes.get_title(loc="left") for axes in (few, many)] == ["small", "large"]
-    assert few.get_xscale() == "log" and small.lines[0].get_xdata().tolist() == [40, 400]
+    assert few.get_xscale() == "log" and few.lines[0].get_xdata().tolist() == [40, 400]
     assert few.lines[0].get_ydata().tolist() == [91, 97]
     assert few.lines[1].get_color() == many.lines[0].get_color() != few.lines[0].get_color()
