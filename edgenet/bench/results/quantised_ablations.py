@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenet.bench.results.quantised_mnist import RHO, SIGNS, binary, powers, structured, unified
+from edgenet.bench.results.quantised_mnist import PULLED, RHO, SIGNS, START, binary, powers, structured, unified
 from edgenet.bench.results.quantised_run import Row
 
 
@@ -50,15 +50,19 @@ def questions(net: str) -> dict[str, list[Row]]:
             ps("shifts 0.05, signs 0.005", sign=0.005),
             ps("shifts 0.05, signs 0.1", sign=0.1),
             row("PS 4, Adam for RAdam", adam),
+            row("PS 4, signs and shifts from the start", powers(net, 4, "sign_shift", epoch=0)),
         ],
         "unified blocks, at once": [
-            row(f"unified {text}", unified(net, block))
+            row(f"unified {text}, before epoch {START}", unified(net, block))
             for text, block in (
                 ("1 x 16", [1, 16]),
                 ("16 x 1", [16, 1]),
                 ("4 x 4", [4, 4]),
                 ("auto", "auto"),
             )
+        ]
+        + [
+            row("unified 1 x 16, as late as after ADMM", unified(net, [1, 16], epoch=PULLED[net] + 1)),
         ],
         "ADMM to 1 x 16": [
             row(f"rho {RHO}, relative", unified(net, [1, 16], RHO)),
@@ -66,8 +70,8 @@ def questions(net: str) -> dict[str, list[Row]]:
             row("rho 0.01, absolute", absolute),
         ],
         "Kronecker, 10x, 4 bits": [
-            row("dense until epoch 5", structured(net, "kronecker", 4)),
-            row("structured from the start", structured(net, "kronecker", 4, epoch=0)),
+            row(f"put in before epoch {START}", structured(net, "kronecker", 4)),
+            row("put in at the start", structured(net, "kronecker", 4, epoch=0)),
         ],
     }
 

@@ -11,7 +11,7 @@ from edgenet.bench.harness import report
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results import quantised_table as tables
 from edgenet.bench.results.quantised_ablations import questions
-from edgenet.bench.results.quantised_mnist import DEMANDS, EPOCHS, UNIFY_AT, digits, rows
+from edgenet.bench.results.quantised_mnist import DEMANDS, EPOCHS, LATE, PULLED, START, digits, rows
 from edgenet.bench.results.quantised_run import Row, measured
 from edgenet.text import markdown_table
 
@@ -68,17 +68,22 @@ def _introduction(seeds: int) -> str:
     )
 
 
-_NOTES = (
-    "*10x*: low rank, Kronecker, tensor-train, block-term and hashed matrices of 10 times fewer parameters in all, "
-    "put in before epoch 5 where the network was dense till then, and trained on; `hashed` has a pool for each layer. "
-    "*8 bits*, *4 bits*: the numbers of the same structures rounded, from then on. The last layer stays float there, "
-    "and of the convolutional network the first. *Smaller layers*: the float network with fewer channels, of about as "
-    f"few parameters. *Rounded only*: the trained float network, with new statistics for its batch norms. *Unified*: "
-    f"all blocks, put in before epoch {UNIFY_AT['mlp']} of the perceptron and {UNIFY_AT['conv']} of the convolutional "
-    "network: of the nearest magnitudes at once, or after ADMM has pulled the weights there. Signs of unified weights "
-    "take a bit each. *Binary*: the BNN has signs for activations, too, and no scale; before an epoch is scored the "
-    "statistics of its batch norms are estimated anew on training images, as small errors in them move whole maps of "
-    "signs."
+_NOTES = "\n".join(
+    (
+        "- *10x*: low rank, Kronecker, tensor-train, block-term and hashed matrices, of 10 times fewer parameters in all, "
+        f"put in before epoch {START}, and trained on; `hashed` has a pool for each layer. *8 bits*, *4 bits*: the "
+        "numbers of the same structures rounded, from then on. The last layer stays float there, and of the "
+        "convolutional network the first.",
+        "- *Smaller layers*: the float network with fewer channels, of about as few parameters.",
+        "- *Rounded only*: the trained float network, with new statistics for its batch norms.",
+        f"- *Unified*: all blocks, put in before epoch {START} at the nearest magnitudes; or when ADMM has pulled the "
+        f"weights there, for {PULLED['mlp']} epochs of the perceptron and {PULLED['conv']} of the convolutional network. "
+        "Layers without room for blocks of 16 stay float. Signs take a bit each.",
+        "- *Q* is trained so from the start; *PS* takes the place of dense weights half way, before epochs "
+        f"{LATE['mlp']} and {LATE['conv']}.",
+        "- *Binary*: the BNN has signs for activations, too, and no scale. Before an epoch is scored the statistics of "
+        "its batch norms are estimated anew on training images, as small errors in them turn whole maps of signs.",
+    )
 )
 
 

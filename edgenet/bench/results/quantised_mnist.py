@@ -20,6 +20,8 @@ WEIGHTS = {"mlp": r"(first|second|head)\.", "conv": r"(conv_\d|wide|head)\."}
 LARGE = {"mlp": r"(first|second)\.", "conv": r"(conv_[23]|wide)\."}
 #: the epoch before which structures are put into a network that was dense until then; 0: they are there from the start
 START = 5
+#: the same for signs and shifts, which keep the scale of the weights they are made of; and the last epoch of ADMM's pull
+LATE, PULLED = {"mlp": 13, "conv": 8}, {"mlp": 15, "conv": 9}
 #: of a network whose activations are signs
 SIGNS = {"activation": "sign"}
 _MLP = {"in_modes": [7, 8, 14], "out_modes": [8, 8, 8]}, {"in_modes": [8, 8, 8], "out_modes": [8, 8, 8]}
@@ -89,13 +91,16 @@ def everywhere(net: str, spec: dict[str, Any], epoch: int = 0) -> dict[str, Any]
     return {"compress": {"plan": {WEIGHTS[net]: spec}, "epoch": epoch}}
 
 
-def powers(net: str, bits: int, form: str = "latent", **options: Any) -> dict[str, Any]:
-    """Powers of two in all layers, trained as DeepShift is."""
+def powers(net: str, bits: int, form: str = "latent", epoch: int | None = None, **options: Any) -> dict[str, Any]:
+    """Powers of two in all layers, trained as DeepShift is: latents from the start, signs and shifts from half way."""
     spec = {"structure": "dense", "quantiser": "power_of_two", "bits": bits, "form": form}
     rates = {"shift": 0.05, "sign": 0.02, **options.pop("rates", {})}
-    recipe = {"callback": [{"kind": "shift_recipe", **(rates if form == "sign_shift" else {})}]}
-    optimizer = {"optimizer": {"name": "radam"}} if form == "sign_shift" else {}
-    return {**everywhere(net, {**spec, **options}), **recipe, **optimizer}
+    both = form == "sign_shift"
+    if epoch is None:
+        epoch = LATE[net] if both else 0
+    recipe = {"callback": [{"kind": "shift_recipe", **(rates if both else {})}]}
+    optimizer = {"optimizer": {"name": "radam"}} if both else {}
+    return {**everywhere(net, {**spec, **options}, epoch), **recipe, **optimizer}
 
 
 def binary(net: str, per: str = "none", **recipe: Any) -> dict[str, Any]:
@@ -105,17 +110,13 @@ def binary(net: str, per: str = "none", **recipe: Any) -> dict[str, Any]:
     return {**everywhere(net, spec), "callback": [{"kind": "binary_recipe", **recipe}], **rate}
 
 
-def unified(net: str, block: Any, rho: float | None = None) -> dict[str, Any]:
-    """One magnitude a block, put in at once or where ADMM has led; with equal epochs."""
+def unified(net: str, block: Any, rho: float | None = None, epoch: int = START) -> dict[str, Any]:
+    """One magnitude a block, put in at once or where ADMM has led."""
     spec = {"structure": "unified", "block": block, "ratio": 1.0}
     if rho is None:
-        return {"compress": {"plan": {LARGE[net]: spec}, "epoch": UNIFY_AT[net]}}
-    pull = {"rho": rho, "relative": True, "every": 20, "grow": 3, "grow_every": 2, "until": UNIFY_AT[net] - 1}
+        return {"compress": {"plan": {LARGE[net]: spec}, "epoch": epoch}}
+    pull = {"rho": rho, "relative": True, "every": 20, "grow": 3, "grow_every": 2, "until": PULLED[net]}
     return {"callback": [{"kind": "admm", "plan": {LARGE[net]: spec}, **pull}]}
-
-
-#: the epoch before which blocks are unified
-UNIFY_AT = {"mlp": 16, "conv": 10}
 
 
 def structured(net: str, family: str, bits: int | None = None, epoch: int = START) -> dict[str, Any]:
