@@ -68,18 +68,18 @@ def put(pattern: str, spec: dict[str, Any], *rules: dict[str, Any], epoch: int =
 def powers(bits: int, form: str = "latent") -> dict[str, Any]:
     """Powers of two, trained as DeepShift is, with decay on what multiplies and none on shifts.
 
-    Signs and shifts have no scale, which would keep the size of the first weights; but at 2 bits, of which nothing
-    remains without one, dense weights train first.
+    Signs and shifts have no scale, which would keep the size of the first weights; but up to 3 bits nothing remains of
+    these without one, and dense weights train first.
     """
     spec = {"structure": "dense", "quantiser": "power_of_two", "bits": bits, "form": form}
     if form == "latent":
         return put(LIFTS, spec)
     rule = {"kind": "shift_recipe", "shift": 0.1, "sign": 0.02, "decay": 5e-4}
-    scale, epoch = ("tensor", EPOCHS // 2) if bits == 2 else ("none", 0)
+    scale, epoch = ("tensor", EPOCHS // 2) if bits <= 3 else ("none", 0)
     return {**put(LIFTS, {**spec, "per": scale}, rule, epoch=epoch), "optimizer": {"name": "radam"}}
 
 
-def doped(ratio: int, bits: int | None = None) -> dict[str, Any]:
+def doped(ratio: int) -> dict[str, Any]:
     """A Kronecker product and the entries of a dopant, whose density falls until half of the epochs are over."""
     base = {"structure": "kronecker", "factor": [8, 36]}
     spec = {"structure": "doped", "base": base, "density": 1.0, "iterations": 1}

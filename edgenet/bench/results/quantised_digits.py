@@ -70,15 +70,15 @@ def _introduction(seeds: int) -> str:
 
 _NOTES = "\n".join(
     (
-        "- *10x*: low rank, Kronecker, tensor-train, block-term and hashed matrices, of 10 times fewer parameters in all, "
-        f"put in before epoch {START}, and trained on; `hashed` has a pool for each layer. *8 bits*, *4 bits*: the "
+        "- *10x*: low rank, Kronecker, tensor-train, block-term and hashed matrices, of 10 times fewer parameters "
+        f"in all, put in before epoch {START}, and trained on; `hashed` has a pool for each layer. *8 bits*, *4 bits*: the "
         "numbers of the same structures rounded, from then on. The last layer stays float there, and of the "
         "convolutional network the first.",
         "- *Smaller layers*: the float network with fewer channels, of about as few parameters.",
         "- *Rounded only*: the trained float network, with new statistics for its batch norms.",
         f"- *Unified*: all blocks, put in before epoch {START} at the nearest magnitudes; or when ADMM has pulled the "
-        f"weights there, for {PULLED['mlp']} epochs of the perceptron and {PULLED['conv']} of the convolutional network. "
-        "Layers without room for blocks of 16 stay float. Signs take a bit each.",
+        f"weights there, for {PULLED['mlp']} epochs of the perceptron and {PULLED['conv']} of the convolutional "
+        "network. Layers without room for blocks of 16 stay float. Signs take a bit each.",
         "- *Q* is trained so from the start; *PS* takes the place of dense weights half way, before epochs "
         f"{LATE['mlp']} and {LATE['conv']}.",
         "- *Binary*: the BNN has signs for activations, too, and no scale. Before an epoch is scored the statistics of "

@@ -20,7 +20,7 @@ WEIGHTS = {"mlp": r"(first|second|head)\.", "conv": r"(conv_\d|wide|head)\."}
 LARGE = {"mlp": r"(first|second)\.", "conv": r"(conv_[23]|wide)\."}
 #: the epoch before which structures are put into a network that was dense until then; 0: they are there from the start
 START = 5
-#: the same for signs and shifts, which keep the scale of the weights they are made of; and the last epoch of ADMM's pull
+#: the same for signs and shifts, which keep the scale of the weights they are made of; ADMM's last epoch of pulling
 LATE, PULLED = {"mlp": 13, "conv": 8}, {"mlp": 15, "conv": 9}
 #: of a network whose activations are signs
 SIGNS = {"activation": "sign"}

@@ -152,13 +152,14 @@ def stored(problem: Problem, row: Row, model: nn.Module, folder: Path) -> dict[s
     save_pretrained(model, folder)
     again = from_pretrained(folder, problem.make[row.net](**row.options))
     scores = problem.judged.evaluate(again, ("val", "test"))
+    said = sizes(model).total
     return {
         "val": scores["val"].metric,
         "val_loss": scores["val"].loss,
         "test": scores["test"].metric,
         "bytes": tensor_bytes(folder / TENSORS),
-        "reported": sizes(model).total.bytes,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "reported": said.bytes,
+        "parameters": said.parameters,
     }
 
 

@@ -66,10 +66,10 @@ def checks(found: Sequence[Results]) -> str:
     gaps = [abs(one["val"] - one["val_trained"]) for one in each if one["val_trained"] is not None]
     same = "as `report` tells them" if not sizes else f"**not** as `report` tells them in {sizes} of {len(each)} runs"
     return (
-        f"*Bytes* are those of all tensors in `model.safetensors`, statistics of batch norms included, {same}; the "
-        f"description beside them is left out. Every score is of the model that was read back from there. Against "
-        f"the network in training, the largest difference in validation accuracy was {100 * max(gaps, default=0):.2f} "
-        f"points."
+        "*Parameters* are the numbers that train, two for a sign and a shift. *Bytes* are those of all tensors in "
+        f"`model.safetensors`, statistics of batch norms included, {same}; the description beside them is left out. "
+        "Every score is of the model that was read back from there. Against the network in training, the largest "
+        f"difference in validation accuracy was {100 * max(gaps, default=0):.2f} points."
     )
 
 
