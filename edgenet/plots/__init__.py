@@ -3,6 +3,7 @@
 matplotlib is imported when the first picture is drawn, and draws into files only.
 """
 
+from edgenet.plots.bytes import byte_curves
 from edgenet.plots.compression import compression_picture
 from edgenet.plots.graph import draw_edge_weights, edge_weight_picture
 from edgenet.plots.layout import neighbourhood, node_layout
@@ -12,6 +13,7 @@ from edgenet.plots.weights import EdgeWeights, edge_weights
 
 __all__ = [
     "EdgeWeights",
+    "byte_curves",
     "compression_picture",
     "draw_curves",
     "draw_edge_weights",

@@ -185,3 +185,21 @@ def test_curves_of_quality_against_size_are_drawn(tmp_path):
     curves = {f"family {i}": [(4.0, 0.8 - i / 50), (1.0, 0.81), (16.0, 0.7)] for i in range(8)}
     assert is_png(plots.size_curves(curves, tmp_path / "sizes.png", baseline=0.81, title="Cora"))
     assert is_png(plots.size_curves({}, tmp_path / "none.png"))
+
+
+def test_byte_curves_draw_a_panel_a_network_and_one_colour_a_name(tmp_path, monkeypatch):
+    drawn = []
+
+    def noted(figure, path):
+        drawn.append(figure)
+        return path
+
+    monkeypatch.setattr("edgenet.plots.bytes.saved", noted)
+    small = {"float": [(400, 97.0), (40, 90.0)], "uniform": [(100, 96.0)]}
+    panels = {"small": small, "large": {"uniform": [(900, 98.0)]}}
+    plots.byte_curves(panels, tmp_path / "bytes.png", lowest=91)
+    few, many = drawn[0].axes
+    assert [axes.get_title(loc="left") for axes in (few, many)] == ["small", "large"]
+    assert few.get_xscale() == "log" and few.lines[0].get_xdata().tolist() == [40, 400]
+    assert few.lines[0].get_ydata().tolist() == [91, 97]
+    assert few.lines[1].get_color() == many.lines[0].get_color() != few.lines[0].get_color()

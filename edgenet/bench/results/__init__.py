@@ -16,6 +16,7 @@ PAGES = {
     "compressed_gat": ("the published GAT for Cora in every structured family", 5),
     "edge_tensor": ("a matrix on every edge of Cora, 304 million weights, trained in factors of every form", 5),
     "fit": ("one fit for models, data and losses of many kinds, each killed once and gone on with", 3),
+    "quantised": ("binary, power-of-two, unified and fixed-point weights: accuracy, bytes and speed", 3),
     "ppi": ("the GAT form beside PyG's GATConv, trained the same way", 2),
 }
 #: name: what it shows, and how many seeds it takes by default. Each writes one section of docs/results/estimators.md
@@ -43,6 +44,8 @@ def arguments(experiments: argparse._SubParsersAction) -> None:
         runs = "folder of the training runs, which go on where they were (default: runs/bench/NAME)"
         add("--runs", type=Path, help=runs)
         add("--processes", type=int, default=1, help="training runs at a time, one thread each")
+        if name == "quantised":
+            add("--parts", help="sections to measure, of mnist, cora, pretrained, speed (default: all)")
         add_common_arguments(parser)
 
 
@@ -61,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
         if number < 1:
             raise ConfigError(f"--{option} is at least 1, got {number}.")
     check_writable(out)
-    import_module(f"{__name__}.{name}").run(seeds, out, runs, options.processes, options.data_root)
+    more = {"parts": options.parts} if getattr(options, "parts", None) is not None else {}
+    import_module(f"{__name__}.{name}").run(seeds, out, runs, options.processes, options.data_root, **more)
     print(out.read_text(encoding="utf-8"))
     print(f"written: {out}")
     return 0

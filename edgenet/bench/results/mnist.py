@@ -1,0 +1,99 @@
+"""Handwritten digits, which benches of small image networks read: 5,000 training images of MNIST, and its test set."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from torch.utils.data import TensorDataset
+
+from edgenet.data.places import lacks_files, not_found, places, search
+from edgenet.errors import DataError
+
+IMAGES, LABELS, TRAINING = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "mnist_5k_train_subset.npz"
+SIDE = 28  # pixels
+TRAIN, TEST, HELD_OUT = 5_000, 10_000, 1_000  # images; those held out of the training set validate
+_HOW = (
+    f"take {IMAGES} and {LABELS} as LeCun et al. 1998 published them, save 5,000 of their training images as x (5000, "
+    f"28, 28) and y (5000,), uint8, into {TRAINING}, and name the folder by --data-root or $EDGENET_DATA."
+)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images (B, 1, 28, 28) from -1, the paper, to 1, float32, and their classes (B,), int64.
+
+    Attributes:
+        train, val: 4,000 and 1,000 of the 5,000 training images, in an order that does not change.
+        test: 10,000 others.
+    """
+
+    train: TensorDataset
+    val: TensorDataset
+    test: TensorDataset
+
+
+def mnist(data_root: Path | None = None) -> Digits:
+    """Read the images.
+
+    Raises:
+        DatasetNotFoundError: if the files are nowhere; with where they were looked for.
+        DataError: if they hold something else.
+    """
+    looked = search(places(data_root), ("mnist",), lacks_files([IMAGES, LABELS, TRAINING]))
+    if looked.found is None:
+        raise not_found("MNIST", TRAINING, looked.tried, _HOW)
+    x, y = _arrays(looked.found / TRAINING)
+    order = np.random.default_rng(0).permutation(TRAIN)
+    train, val = order[:-HELD_OUT], order[-HELD_OUT:]
+    shown, known = (_idx(looked.found / name, rest) for name, rest in ((IMAGES, (SIDE, SIDE)), (LABELS, ())))
+    return Digits(_pairs(x[train], y[train]), _pairs(x[val], y[val]), _pairs(shown, known))
+
+
+def _pairs(images: np.ndarray, labels: np.ndarray) -> TensorDataset:
+    scaled = torch.as_tensor(images.astype(np.float32))[:, None] / 127.5 - 1
+    return TensorDataset(scaled, torch.as_tensor(labels.astype(np.int64)))
+
+
+def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    wanted = {"x": (TRAIN, SIDE, SIDE), "y": (TRAIN,)}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in wanted if name in arrays}
+    except (ValueError, OSError) as error:
+        raise DataError(f"{file}: cannot be read: {error}. {_HOW}") from error
+    for name, shape in wanted.items():
+        if name not in found or found[name].shape != shape or found[name].dtype != np.uint8:
+            raise DataError(f"{file}: wants {name} of shape {shape}, uint8. {_HOW}")
+    return found["x"], _classes(file, found["y"])
+
+
+def _idx(file: Path, rest: tuple[int, ...]) -> np.ndarray:
+    """The array of an idx file: two zero bytes, 8 for uint8, the number of axes, their sizes, the numbers."""
+    shape = (TEST, *rest)
+    wanted = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
+    try:
+        with gzip.open(file) as content:
+            head, body = content.read(len(wanted)), _whole(content, int(np.prod(shape)))
+    except (OSError, EOFError) as error:
+        raise DataError(f"{file}: cannot be read: {error}. {_HOW}") from error
+    if head != wanted or body is None:
+        raise DataError(f"{file}: is no idx file of {' x '.join(map(str, shape))} bytes. {_HOW}")
+    array = np.frombuffer(body, np.uint8).reshape(shape)
+    return array if rest else _classes(file, array)
+
+
+def _whole(content: IO[bytes], size: int) -> bytes | None:
+    """So many bytes, if there are just as many; never more are read, whatever the file unpacks to."""
+    body = content.read(size + 1)
+    return body if len(body) == size else None
+
+
+def _classes(file: Path, labels: np.ndarray) -> np.ndarray:
+    if labels.max(initial=0) > 9:
+        raise DataError(f"{file}: has the class {labels.max()}, and digits are 0 to 9. {_HOW}")
+    return labels
