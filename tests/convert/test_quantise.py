@@ -206,7 +206,6 @@ def test_a_network_of_signs_computes_with_signs():
     assert not getattr(quantise(model, "bnn")[4], "padding_value", 0)
 
 
-@pytest.mark.skipif("padding_value" not in inspect.signature(StructuredConv2d).parameters, reason="pads with 0 alone")
 def test_convolutions_of_signs_pad_with_minus_one():
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.Flatten(), nn.Linear(288, 2)
@@ -360,7 +359,6 @@ def test_a_kronecker_matrix_of_a_linear_layer_is_rounded_factor_by_factor():
     assert type(small[3].weight.base) is Kronecker and set(small[3].weight.widths) == {4}
 
 
-@pytest.mark.skipif("unified" not in STRUCTURES, reason="there is no such family")
 def test_scales_are_of_bits():
     with pytest.raises(ConversionError, match="give bits too"):
         quantise(perceptron(), "unified", per="tensor")
