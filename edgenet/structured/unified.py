@@ -11,6 +11,7 @@ from torch import Tensor
 
 from edgenet import ops
 from edgenet.errors import PlanError, ShapeError
+from edgenet.ops import backend, native
 from edgenet.structured.base import StructuredMatrix, row_numbers
 from edgenet.structured.block_choice import (
     ENTRIES,
@@ -29,6 +30,9 @@ from edgenet.structured.codes import from_bytes, to_bytes
 from edgenet.structured.given import checked
 from edgenet.structured.parameters import own_copy, parameter, replace_
 
+_FEW = 8  # signals up to which the kernel is the fastest way
+_LARGE = 1 << 17  # entries from which it is
+
 
 class Unified(StructuredMatrix):
     """W in blocks of (rows, columns). In a unified block W[i, j] = sign[i, j] |magnitude|, one magnitude for the block;
@@ -38,7 +42,8 @@ class Unified(StructuredMatrix):
     at ratio 1 a block of K entries takes K bits and one number. |m| has the gradient 1 at 0, so that a block whose
     magnitude is 0 may come back. The last blocks reach over the edge of a matrix that they do not divide.
 
-    A product builds W, which takes less memory to read than to multiply; in ``eval`` mode W is kept.
+    A product builds W; in ``eval`` mode W is kept. There a few signals are multiplied by a large matrix straight from
+    its signs, if all blocks are unified, one row high and a multiple of 16 wide.
 
     Several US patents concern weight unification: see docs/structures.md.
 
@@ -150,8 +155,23 @@ class Unified(StructuredMatrix):
     def matmul(self, x: Tensor) -> Tensor:
         if x.shape[-1] != self._shape[1]:
             raise ShapeError(f"a {self._shape} matrix multiplies rows of {self._shape[1]} numbers, got {(*x.shape,)}.")
+        if self._is_for_kernel(x):
+            return ops.unified_linear(x, self.magnitudes, self.signs, self.block, self._shape)
         tensors = (*self.parameters(), *self.buffers())
         return ops.linear(x, self.cache.get(self, "dense", tensors, self.to_dense))
+
+    def _is_for_kernel(self, x: Tensor) -> bool:
+        """Whether signs multiply as they are stored, which for a few signals is faster than W: in ``eval`` mode, without
+        gradients, where every block is unified."""
+        m, n = self._shape
+        if self.training or self.counts.unified != math.prod(self._grid) or m * n < _LARGE:
+            return False
+        if not (x.is_cpu and self.signs.is_cpu and 0 < x.numel() <= _FEW * n and backend.eager()):
+            return False
+        if (torch.is_grad_enabled() and (x.requires_grad or self.magnitudes.requires_grad)) or not native.vectorised():
+            return False
+        kernels = None if torch.is_autocast_enabled("cpu") else backend.kernels("unified_linear", x)
+        return kernels is not None and kernels.suits(x, self.magnitudes, self.block)
 
     def to_dense(self) -> Tensor:
         return untiled(self._blocks(), self.block, self._shape)

@@ -1,7 +1,6 @@
 """Networks in weights of few bits, by one call."""
 
 import copy
-import inspect
 import math
 
 import pytest

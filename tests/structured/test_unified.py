@@ -8,10 +8,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from oracles import assert_near
 from torch import nn
 
+from edgenet import ops
 from edgenet.compress import Budget, compress_, report, search
 from edgenet.errors import PlanError, RankError, RankWarning, ShapeError
+from edgenet.ops import native
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import Coded, Stacked, Unified, Uniform
 from edgenet.structured.block_choice import KEEP, PRUNE, UNIFY, Costs, Counts, forms, tiled, untiled
@@ -273,3 +276,36 @@ def test_a_search_by_parameters_tries_it_when_it_is_named():
         net, budget=Budget(ratio=12), progress=False
     )  # a sign is no parameter, and takes a bit all the same
     assert all(spec["structure"] != "unified" for _, spec in others.plan.rules)
+
+
+@pytest.mark.skipif(not native.vectorised(), reason="no kernels for vectors on this machine")
+def test_a_few_signals_are_multiplied_by_signs_as_they_are_stored(monkeypatch):
+    matrix, calls = Unified.from_dense(torch.randn(300, 500), block=(1, 16)).eval(), []
+    known = ops.unified_linear
+    monkeypatch.setattr(ops, "unified_linear", lambda *given: calls.append(1) or known(*given))
+    x = torch.randn(2, 3, 500)
+
+    def product():
+        calls.clear()
+        return matrix(x), len(calls)
+
+    with torch.no_grad():
+        y, used = product()
+        assert used == 1 and y.shape == (2, 3, 300)
+        assert_near(y, x @ matrix.to_dense().mT, tolerance=1e-6)  # float32, summed in another order
+        matrix.magnitudes.neg_()  # |m| is what counts
+        exactly(product()[0], y)
+        matrix.magnitudes.mul_(2.0)
+        exactly(product()[0], 2 * y)  # nothing is kept that may grow old
+        assert matrix(torch.randn(9, 500)).shape == (9, 300) and len(calls) == 1
+        assert product()[1] == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            assert product()[0].dtype == torch.bfloat16 and not calls
+        matrix.train()
+        assert product()[1] == 0
+        matrix.eval()
+    assert product()[1] == 0 and product()[0].requires_grad
+    partly = Unified.from_dense(torch.randn(300, 500), block=(1, 16), ratio=0.5).eval()
+    with torch.no_grad():
+        partly(x)
+    assert not calls
