@@ -280,10 +280,10 @@ def test_a_search_by_parameters_tries_it_when_it_is_named():
 
 @pytest.mark.skipif(not native.vectorised(), reason="no kernels for vectors on this machine")
 def test_a_few_signals_are_multiplied_by_signs_as_they_are_stored(monkeypatch):
-    matrix, calls = Unified.from_dense(torch.randn(300, 500), block=(1, 16)).eval(), []
+    matrix, calls = Unified.from_dense(torch.randn(300, 500, dtype=torch.float32), block=(1, 16)).eval(), []
     known = ops.unified_linear
     monkeypatch.setattr(ops, "unified_linear", lambda *given: calls.append(1) or known(*given))
-    x = torch.randn(2, 3, 500)
+    x = torch.randn(2, 3, 500, dtype=torch.float32)
 
     def product():
         calls.clear()
@@ -297,7 +297,7 @@ def test_a_few_signals_are_multiplied_by_signs_as_they_are_stored(monkeypatch):
         exactly(product()[0], y)
         matrix.magnitudes.mul_(2.0)
         exactly(product()[0], 2 * y)  # nothing is kept that may grow old
-        assert matrix(torch.randn(9, 500)).shape == (9, 300) and len(calls) == 1
+        assert matrix(torch.randn(9, 500, dtype=torch.float32)).shape == (9, 300) and len(calls) == 1
         assert product()[1] == 1
         with torch.autocast("cpu", torch.bfloat16):
             assert product()[0].dtype == torch.bfloat16 and not calls
@@ -305,7 +305,7 @@ def test_a_few_signals_are_multiplied_by_signs_as_they_are_stored(monkeypatch):
         assert product()[1] == 0
         matrix.eval()
     assert product()[1] == 0 and product()[0].requires_grad
-    partly = Unified.from_dense(torch.randn(300, 500), block=(1, 16), ratio=0.5).eval()
+    partly = Unified.from_dense(torch.randn(300, 500, dtype=torch.float32), block=(1, 16), ratio=0.5).eval()
     with torch.no_grad():
         partly(x)
     assert not calls
