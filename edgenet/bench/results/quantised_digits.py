@@ -71,8 +71,8 @@ def _introduction(seeds: int) -> str:
 _NOTES = "\n".join(
     (
         "- *10x*: low rank, Kronecker, tensor-train, block-term and hashed matrices, of 10 times fewer parameters "
-        f"in all, put in before epoch {START}, and trained on; `hashed` has a pool for each layer. *8 bits*, *4 bits*: "
-        "the numbers of the same structures rounded, from then on. The last layer stays float there, and of the "
+        f"in all, put in before epoch {START}, and trained on; `hashed` has a pool a layer. *8 bits*, *4 bits*: the "
+        "numbers of the same structures rounded, from then on. The last layer stays float there, and of the "
         "convolutional network the first.",
         "- *Smaller layers*: the float network with fewer channels, of about as few parameters.",
         "- *Rounded only*: the trained float network, with new statistics for its batch norms.",
