@@ -11,7 +11,7 @@ from edgenet.bench.harness import report
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results import quantised_table as tables
 from edgenet.bench.results.quantised_ablations import questions
-from edgenet.bench.results.quantised_mnist import DEMANDS, EPOCHS, SHIFTS_AT, PULLED, START, digits, rows
+from edgenet.bench.results.quantised_mnist import DEMANDS, EPOCHS, PULLED, SHIFTS_AT, START, digits, rows
 from edgenet.bench.results.quantised_run import Row, measured
 from edgenet.text import markdown_table
 
