@@ -52,8 +52,8 @@ MAY_IMPORT = {
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} nn models compress pretrained data config checkpoint",
-    "bench": f"{LOW} nn models compress selection convert data config presets checkpoint plots train estimators "
-    "testing _version",
+    "bench": f"{LOW} nn models compress selection convert pretrained data config presets checkpoint plots train "
+    "estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
