@@ -38,9 +38,10 @@ TENTHS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
         "low_rank": {"first": {"rank": 27}, "second": {"rank": 24}},
         "kronecker": {"first": {"factor": [16, 28], "terms": 26}, "second": {"factor": [16, 16], "terms": 19}},
         "tensor_train": {"first": {"rank": 22, **_MLP[0]}, "second": {"rank": 18, **_MLP[1]}},
+        # one block: several are fitted in turns, for minutes at this size
         "block_term": {
-            "first": {"blocks": 8, "rank": 12, **_MLP[0]},
-            "second": {"blocks": 8, "rank": 10, **_MLP[1]},
+            "first": {"blocks": 1, "rank": 30, **_MLP[0]},
+            "second": {"blocks": 1, "rank": 26, **_MLP[1]},
         },
         "hashed": {"first": {"ratio": 11.1}, "second": {"ratio": 11.1}},
     },
