@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenet.bench.results.quantised_mnist import PULLED, RHO, SIGNS, START, binary, powers, structured, unified
+from edgenet.bench.results.quantised_mnist import EPOCHS, PULLED, RHO, SIGNS, START, binary, powers, structured, unified
 from edgenet.bench.results.quantised_run import Row
 
 
@@ -26,6 +26,7 @@ def questions(net: str) -> dict[str, list[Row]]:
         return row(f"PS 4, {text}", powers(net, 4, "sign_shift", rates=rates))
 
     adam = {**powers(net, 4, "sign_shift"), "optimizer": {"name": "adam"}}
+    half = EPOCHS[net] // 2 + 1
     absolute = unified(net, [1, 16], 0.01)
     absolute["callback"][0] |= {"relative": False}
     return {
@@ -50,7 +51,10 @@ def questions(net: str) -> dict[str, list[Row]]:
             ps("shifts 0.05, signs 0.005", sign=0.005),
             ps("shifts 0.05, signs 0.1", sign=0.1),
             row("PS 4, Adam for RAdam", adam),
-            row("PS 4, signs and shifts from the start", powers(net, 4, "sign_shift", epoch=0)),
+            row("PS 4, no scale, from the start", powers(net, 4, "sign_shift", epoch=0, per="none")),
+            row("PS 4, scale 2^k a layer, from the start", powers(net, 4, "sign_shift", epoch=0, per="tensor")),
+            row("PS 4, scale 2^k a layer, half way", powers(net, 4, "sign_shift", epoch=half, per="tensor")),
+            row("PS 4, gradients of signs times 2^p", powers(net, 4, "sign_shift", scaled_sign=True)),
         ],
         "unified blocks, at once": [
             row(f"unified {text}, before epoch {START}", unified(net, block))

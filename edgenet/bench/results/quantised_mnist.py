@@ -20,8 +20,10 @@ WEIGHTS = {"mlp": r"(first|second|head)\.", "conv": r"(conv_\d|wide|head)\."}
 LARGE = {"mlp": r"(first|second)\.", "conv": r"(conv_[23]|wide)\."}
 #: the epoch before which structures are put into a network that was dense until then; 0: they are there from the start
 START = 5
-#: the same for signs and shifts, which keep the scale of the weights they are made of; ADMM's last epoch of pulling
-LATE, PULLED = {"mlp": 13, "conv": 8}, {"mlp": 15, "conv": 9}
+#: the same for signs and shifts; their scale, if there is one, stays that of the weights they are made of
+SHIFTS_AT = {"mlp": 13, "conv": 0}
+#: the last epoch in which ADMM pulls
+PULLED = {"mlp": 15, "conv": 9}
 #: of a network whose activations are signs
 SIGNS = {"activation": "sign"}
 _MLP = {"in_modes": [7, 8, 14], "out_modes": [8, 8, 8]}, {"in_modes": [8, 8, 8], "out_modes": [8, 8, 8]}
@@ -36,9 +38,10 @@ TENTHS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
         "low_rank": {"first": {"rank": 27}, "second": {"rank": 24}},
         "kronecker": {"first": {"factor": [16, 28], "terms": 26}, "second": {"factor": [16, 16], "terms": 19}},
         "tensor_train": {"first": {"rank": 22, **_MLP[0]}, "second": {"rank": 18, **_MLP[1]}},
+        # one block: several are fitted in turns, for minutes at this size
         "block_term": {
-            "first": {"blocks": 8, "rank": 12, **_MLP[0]},
-            "second": {"blocks": 8, "rank": 10, **_MLP[1]},
+            "first": {"blocks": 1, "rank": 30, **_MLP[0]},
+            "second": {"blocks": 1, "rank": 26, **_MLP[1]},
         },
         "hashed": {"first": {"ratio": 11.1}, "second": {"ratio": 11.1}},
     },
@@ -92,15 +95,15 @@ def everywhere(net: str, spec: dict[str, Any], epoch: int = 0) -> dict[str, Any]
 
 
 def powers(net: str, bits: int, form: str = "latent", epoch: int | None = None, **options: Any) -> dict[str, Any]:
-    """Powers of two in all layers, trained as DeepShift is: latents from the start, signs and shifts from half way."""
+    """Powers of two in all layers, trained as DeepShift is."""
     spec = {"structure": "dense", "quantiser": "power_of_two", "bits": bits, "form": form}
     rates = {"shift": 0.05, "sign": 0.02, **options.pop("rates", {})}
-    both = form == "sign_shift"
-    if epoch is None:
-        epoch = LATE[net] if both else 0
-    recipe = {"callback": [{"kind": "shift_recipe", **(rates if both else {})}]}
-    optimizer = {"optimizer": {"name": "radam"}} if both else {}
-    return {**everywhere(net, {**spec, **options}, epoch), **recipe, **optimizer}
+    if form == "latent":
+        return {**everywhere(net, {**spec, **options}), "callback": [{"kind": "shift_recipe"}]}
+    if net == "conv" and bits > 3:  # of fewer bits without a scale all weights would begin as 0
+        spec["per"] = "none"
+    plan = everywhere(net, {**spec, **options}, SHIFTS_AT[net] if epoch is None else epoch)
+    return {**plan, "callback": [{"kind": "shift_recipe", **rates}], "optimizer": {"name": "radam"}}
 
 
 def binary(net: str, per: str = "none", **recipe: Any) -> dict[str, Any]:

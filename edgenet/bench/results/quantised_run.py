@@ -15,14 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgenet import fit
 from edgenet.bench.harness import report
 from edgenet.bench.harness.kept import kept
 from edgenet.compress import Callback, compress_, recalibrate_
 from edgenet.compress import report as sizes
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.pretrained.folder import TENSORS
-from edgenet.train import Task
+from edgenet.train import Task, fit
 
 RESIDUAL = "admm_residual"
 
