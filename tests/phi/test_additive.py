@@ -113,7 +113,7 @@ def test_the_soft_threshold_shortens_every_function_and_drops_the_short_ones():
     phi = drawn(Additive(1, 2, 5, edge_dim=3), *inputs)
     before = phi.explain(inputs[0], GRAPH, inputs[4]).values
     size = before.square().mean(1).sqrt()
-    amount = float(size.median())
+    amount = float(size.flatten().sort().values[12:14].mean())  # between the two in the middle, far from both
     assert phi.num_functions() == 2 * 13
     phi.soft_threshold_(amount)
     near(phi.explain(inputs[0], GRAPH, inputs[4]).values, before * (1 - amount / size).clamp(min=0).unsqueeze(1))

@@ -66,7 +66,8 @@ def check(matrix, case):
 
 def tensors(matrix):
     """(owner, name) of every parameter that has numbers, those of lists and pools included."""
-    return [(m, name) for m in matrix.modules() for name, p in list(m._parameters.items()) if p.numel()]
+    both = [(m, name, p) for m in matrix.modules() for name, p in list(m._parameters.items())]
+    return [(m, name) for m, name, p in both if p is not None and p.numel()]
 
 
 # --- untouched --------------------------------------------------------------------------------------------------------

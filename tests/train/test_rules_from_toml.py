@@ -143,7 +143,7 @@ def test_a_resumed_run_searches_no_second_time(tmp_path, monkeypatch):
 
 def test_the_file_of_the_documentation_is_a_run():
     page = (ROOT / "docs" / "compression.md").read_text(encoding="utf-8")
-    (text,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[[callback]]" in block]
+    (text,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "anneal" in block]
     config = RunConfig.from_dict(tomllib.loads(text))
     rules = make_callbacks(config.callback, config.compress)
     assert [type(rule) for rule in rules] == [Compress, Anneal, ADMM]

@@ -60,8 +60,9 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None, page: 
 def _introduction(seeds: int) -> str:
     return (
         f"MNIST, 4,000 images to train on, 1,000 to choose settings and the best epoch by, and the 10,000 test images "
-        f"for the tables alone; no test image chose anything. Both networks have a batch norm behind every weight; all "
-        f"rows of a table train for equal epochs ({EPOCHS['mlp']} and {EPOCHS['conv']}), by `edgenet.fit` with Adam, a cosine and the callbacks below. Test "
+        "for the tables alone; no test image chose anything. Both networks have a batch norm behind every weight; all "
+        "rows of a table train for equal epochs "
+        f"({EPOCHS['mlp']} and {EPOCHS['conv']}), by `edgenet.fit` with Adam, a cosine and the callbacks below. Test "
         f"accuracy in percent, mean ± sample standard deviation over {seeds} seeds (0 to {seeds - 1}); *difference*: "
         f"mean of the differences to the float network of the same seed."
     )
