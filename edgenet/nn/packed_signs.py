@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.errors import ConfigError, ShapeError
+from edgenet.structured.inference_cache import InferenceCache
 
 Ends = Sequence[Sequence[int]]  # of an axis of places: what is put before and after it
 
@@ -109,13 +110,12 @@ class PackedConv(nn.Module):
         self.places = math.prod(self.kernel_size)
         self.features = channels * self.places
         self.register_buffer("words", torch.zeros(rows, self.places * -(-channels // 64), dtype=torch.int64))
-        self._border: tuple[Any, Tensor] | None = None
+        self.cache = InferenceCache()
 
     def fill_(self, signs: Tensor) -> None:
         """Set the kernel: (n, channels * places) in torch's order, of which the entries from 0 up are +1."""
         by_place = signs.reshape(self.rows, self.channels, self.places).movedim(1, 2)
         self.words.copy_(ops.pack_signs(by_place).flatten(1))
-        self._border = None
 
     def forward(self, words: Tensor) -> Tensor:
         """(batch, *places, words) -> (batch, *places, n) int32.
@@ -156,15 +156,21 @@ class PackedConv(nn.Module):
 
     def _of_border(self, words: Tensor) -> Tensor:
         """(*positions, n) what padded zeros are more than padded -1: the sums of the signs that lie on the padding."""
-        key = words.shape[1:-1], words.device, self.words.data_ptr(), self.words._version
-        if self._border is None or self._border[0] != key:
+        places = words.shape[1:-1]
+
+        def compute() -> tuple[Sequence[int], Tensor]:
             by_place = self.words.unflatten(1, (self.places, -1))
             sums = ops.unpack_signs(by_place, self.channels, torch.float32).sum(-1)  # (n, places of the kernel)
             ends = [size for pair in reversed(self.padding) for size in pair]
-            outside = F.pad(sums.new_zeros(words.shape[1:-1]), ends, value=1.0)
+            outside = F.pad(sums.new_zeros(places), ends, value=1.0)
             windows = self._windows(outside[None, ..., None])[0]
-            self._border = key, (windows @ sums.mT).round().to(torch.int32)
-        return self._border[1]
+            return places, (windows @ sums.mT).round().to(torch.int32)
+
+        of, border = self.cache.get(self, "border", (self.words,), compute, in_training=True)
+        if of != places:  # one size at a time is kept
+            self.cache.clear()
+            _, border = self.cache.get(self, "border", (self.words,), compute, in_training=True)
+        return border
 
     def extra_repr(self) -> str:
         names = ("kernel_size", "stride", "padding", "dilation", "padding_value")

@@ -1,8 +1,6 @@
 // unified_linear: bits and a block's magnitude become numbers in registers, and are multiplied there.
+#include "../../native/intrinsics.h"
 #include "../../native/lines.h"
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 
 using namespace edgenet;
 
