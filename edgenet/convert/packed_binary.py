@@ -87,7 +87,8 @@ def _pack_(module: nn.Module, name: str, keep: frozenset[str]) -> int:
 
 def _flat(sequence: nn.Sequential, name: str, keep: frozenset[str]) -> Iterator[Layer]:
     """The layers of a sequence, and of sequences inside it."""
-    for key, layer in sequence.named_children():
+    for key, layer in sequence._modules.items():  # named_children tells of a layer that comes twice once
+        assert layer is not None  # which could not be called
         where = f"{name}.{key}".lstrip(".")
         if type(layer) is nn.Sequential and not hooked(layer) and where not in keep:
             yield from _flat(layer, where, keep)

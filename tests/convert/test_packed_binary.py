@@ -337,3 +337,12 @@ def test_inference_mode_fake_tensors_and_devices_without_memory_leave_nothing_be
         torch.testing.assert_close(pack_binary(model)(x), model(x))
     exported = torch.export.export(second[0], (x,)).module()
     torch.testing.assert_close(exported(x), second[1])
+
+
+def test_layers_that_come_twice_are_called_twice():
+    sign, square, block = Sign(), linear(20, 20), nn.Sequential(linear(20, 20), norm(20))
+    model = nn.Sequential(sign, square, sign, block, sign, square, sign, block, sign, linear(20, 5)).eval()
+    x = torch.randn(9, 20)
+    packed = pack_binary(model)
+    assert sum(type(m) is PackedLinear for m in packed) == 5
+    torch.testing.assert_close(packed(x), model(x))
