@@ -40,13 +40,16 @@ def pack_binary(model: nn.Module, keep: Sequence[str] = ()) -> nn.Module:
     of whole numbers (Hubara et al. 2016). Max pools are ORs of bits; biases, scales and dropout fold into the
     thresholds. What comes before the first Sign and after the last product is computed in numbers, as it was.
 
+    A packed sequence has other layers than before: if a model calls only a part of one, ``self.body[:2]``, name that
+    sequence in ``keep``.
+
     Signs are those of the model, to the bit where its weights are -1 and +1 (``per="none"``). With scales the model
     adds up rounded numbers: where a batch norm is within that rounding of 0, the exact sum here may decide otherwise.
 
     Args:
         model: a trained model. Weights are binary where every row of the matrix has one magnitude: ``Binary`` over a
             dense matrix, its packed form, or any other.
-        keep: layers that stay as they are, by their names in the model.
+        keep: layers and whole blocks that stay as they are, by their names in the model.
 
     Returns:
         The copy, in ``eval`` mode, for inference alone: packed layers have no parameters.

@@ -90,8 +90,8 @@ def eager() -> bool:
 
 
 def readable(*tensors: Tensor | None) -> bool:
-    """Whether the numbers of all of them stand in memory as torch tells where, so that kernels may follow pointers: none
-    is sparse, the negative of what is stored, or of a class that answers for torch's operations itself."""
+    """Whether the numbers of all of them stand in memory as torch tells, so that kernels may follow pointers: none is
+    sparse, the negative of what is stored, or of a class that answers for torch's operations itself."""
     for t in tensors:
         if t is not None and (type(t).__torch_dispatch__ is not _NOBODY or t.layout != torch.strided or t.is_neg()):
             return False

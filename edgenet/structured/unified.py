@@ -162,8 +162,8 @@ class Unified(StructuredMatrix):
         return ops.linear(x, self.cache.get(self, "dense", tensors, self.to_dense))
 
     def _is_for_kernel(self, x: Tensor) -> bool:
-        """Whether signs multiply as they are stored, which for a few signals is faster than W: in ``eval`` mode, without
-        gradients, where every block is unified."""
+        """Whether signs multiply as they are stored, which for a few signals is faster than W: in ``eval`` mode,
+        without gradients, where every block is unified."""
         m, n = self._shape
         if self.training or self.counts.unified != math.prod(self._grid) or m * n < _LARGE:
             return False

@@ -6,7 +6,7 @@ from torch.utils._pytree import tree_map
 
 from edgenet import ops
 from edgenet.ops import backend
-from edgenet.structured import Uniform, Unified
+from edgenet.structured import Unified, Uniform
 from edgenet.testing import GRAPHS
 
 
