@@ -21,6 +21,18 @@ from edgenet.structured.inference_cache import InferenceCache
 Ends = Sequence[Sequence[int]]  # of an axis of places: what is put before and after it
 
 
+class _OfBits(nn.Module):
+    """Its buffers are whole numbers, whose bits count; torch would cast what it loads into them."""
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        for name, own in self._buffers.items():
+            stored = state_dict.get(prefix + name)
+            if own is not None and stored is not None and stored.dtype != own.dtype:
+                args[-1].append(f"{prefix}{name}: these are bits of {own.dtype}, got {stored.dtype}.")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 class PackSigns(nn.Module):
     """Numbers to packed signs.
 
@@ -44,7 +56,7 @@ class PackSigns(nn.Module):
         return f"channels_first={self.channels_first}"
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(_OfBits):
     """Dots of packed signs with the rows of a matrix of signs.
 
     Args:
@@ -83,7 +95,7 @@ class PackedLinear(nn.Module):
         return f"{self.features} -> {self.rows}"
 
 
-class PackedConv(nn.Module):
+class PackedConv(_OfBits):
     """Dots of packed signs under a kernel of signs, at every position of an image.
 
     Args:
@@ -177,7 +189,7 @@ class PackedConv(nn.Module):
         return f"{self.channels} -> {self.rows}, " + ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-class Thresholds(nn.Module):
+class Thresholds(_OfBits):
     """Dots to packed signs: dot >= least, or the opposite where ``flip`` has a bit. A batch norm and a sign are that.
 
     Args:
@@ -201,7 +213,7 @@ class Thresholds(nn.Module):
         return str(self.rows)
 
 
-class FlipSigns(nn.Module):
+class FlipSigns(_OfBits):
     """The opposite signs in some channels.
 
     Args:

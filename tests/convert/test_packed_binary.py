@@ -346,3 +346,13 @@ def test_layers_that_come_twice_are_called_twice():
     packed = pack_binary(model)
     assert sum(type(m) is PackedLinear for m in packed) == 5
     torch.testing.assert_close(packed(x), model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int32])
+def test_bits_of_another_dtype_are_not_loaded(dtype):
+    packed = pack_binary(mlp().eval())
+    state = packed.state_dict()
+    for name in [name for name in state if name.endswith(("words", "least", "flip"))]:
+        if state[name].dtype != dtype:
+            with pytest.raises(RuntimeError, match=rf"{name}: these are bits"):
+                packed.load_state_dict({**state, name: state[name].to(dtype)})
