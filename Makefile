@@ -12,7 +12,8 @@ export MAX_JOBS
 
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
-KERNELS := setup.py $(wildcard edgenet/ops/native/*.cpp edgenet/ops/native/*.h edgenet/ops/kernels/*/*.cpp)
+KERNELS := setup.py $(wildcard edgenet/ops/native/*.cpp edgenet/ops/native/*.h edgenet/ops/kernels/*/*.cpp \
+              edgenet/ops/kernels/*/*.h)
 INPUTS  := pyproject.toml constraints.txt $(KERNELS)
 
 .DEFAULT_GOAL := help

@@ -40,13 +40,16 @@ def pack_binary(model: nn.Module, keep: Sequence[str] = ()) -> nn.Module:
     of whole numbers (Hubara et al. 2016). Max pools are ORs of bits; biases, scales and dropout fold into the
     thresholds. What comes before the first Sign and after the last product is computed in numbers, as it was.
 
+    A packed sequence has other layers than before: if a model calls only a part of one, ``self.body[:2]``, name that
+    sequence in ``keep``.
+
     Signs are those of the model, to the bit where its weights are -1 and +1 (``per="none"``). With scales the model
     adds up rounded numbers: where a batch norm is within that rounding of 0, the exact sum here may decide otherwise.
 
     Args:
         model: a trained model. Weights are binary where every row of the matrix has one magnitude: ``Binary`` over a
             dense matrix, its packed form, or any other.
-        keep: layers that stay as they are, by their names in the model.
+        keep: layers and whole blocks that stay as they are, by their names in the model.
 
     Returns:
         The copy, in ``eval`` mode, for inference alone: packed layers have no parameters.
@@ -70,9 +73,11 @@ def pack_binary(model: nn.Module, keep: Sequence[str] = ()) -> nn.Module:
 
 def _pack_(module: nn.Module, name: str, keep: frozenset[str]) -> int:
     """Pack what is inside, in place; how many layers that were."""
+    if name in keep:
+        return 0
     if type(module) is not nn.Sequential:
         return sum(_pack_(child, f"{name}.{key}".lstrip("."), keep) for key, child in module.named_children())
-    layers = list(_flat(module, name))
+    layers = list(_flat(module, name, keep))
     count = sum(_pack_(layer, where, keep) for where, layer in layers)
     packer = Packer(layers, keep)
     packer.run()
@@ -83,12 +88,13 @@ def _pack_(module: nn.Module, name: str, keep: frozenset[str]) -> int:
     return count + packer.count
 
 
-def _flat(sequence: nn.Sequential, name: str) -> Iterator[Layer]:
+def _flat(sequence: nn.Sequential, name: str, keep: frozenset[str]) -> Iterator[Layer]:
     """The layers of a sequence, and of sequences inside it."""
-    for key, layer in sequence.named_children():
+    for key, layer in sequence._modules.items():  # named_children tells of a layer that comes twice once
+        assert layer is not None  # which could not be called
         where = f"{name}.{key}".lstrip(".")
-        if type(layer) is nn.Sequential and not hooked(layer):
-            yield from _flat(layer, where)
+        if type(layer) is nn.Sequential and not hooked(layer) and where not in keep:
+            yield from _flat(layer, where, keep)
         else:
             yield where, layer
 
@@ -131,7 +137,7 @@ class Packer:
                 self.new.append(self.layers[at][1])
                 at += 1
             else:  # pools and flattening commute with the Sign, and packing does its work
-                self.new += [layer for _, layer in self.layers[at + 1 : first] if not isinstance(layer, _NOTHING)]
+                self.new += [layer for _, layer in self.layers[at + 1 : first] if type(layer) not in _NOTHING]
                 self.new.append(PackSigns(channels_first=self._axes(first) > 0))
                 at = self._chain(first)
 
@@ -148,7 +154,7 @@ class Packer:
         if type(self._layer(at)) is not Sign:
             return None
         at += 1
-        while _is_pool(self._layer(at)) or _is_flat(self._layer(at)) or isinstance(self._layer(at), _NOTHING):
+        while _is_pool(self._layer(at)) or _is_flat(self._layer(at)) or type(self._layer(at)) in _NOTHING:
             at += 1
         return at if self._is_binary(at) else None
 
@@ -175,7 +181,7 @@ class Packer:
                 later.append(layer)
             elif not behind_sign and not later and _is_between(layer):
                 between.append(layer)
-            elif not isinstance(layer, _NOTHING):
+            elif type(layer) not in _NOTHING:
                 break
             at += 1
         flat = any(map(_is_flat, later))

@@ -16,8 +16,21 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.errors import ConfigError, ShapeError
+from edgenet.structured.inference_cache import InferenceCache
 
 Ends = Sequence[Sequence[int]]  # of an axis of places: what is put before and after it
+
+
+class _OfBits(nn.Module):
+    """Its buffers are whole numbers, whose bits count; torch would cast what it loads into them."""
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        for name, own in self._buffers.items():
+            stored = state_dict.get(prefix + name)
+            if own is not None and stored is not None and stored.dtype != own.dtype:
+                args[-1].append(f"{prefix}{name}: these are bits of {own.dtype}, got {stored.dtype}.")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class PackSigns(nn.Module):
@@ -43,7 +56,7 @@ class PackSigns(nn.Module):
         return f"channels_first={self.channels_first}"
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(_OfBits):
     """Dots of packed signs with the rows of a matrix of signs.
 
     Args:
@@ -82,7 +95,7 @@ class PackedLinear(nn.Module):
         return f"{self.features} -> {self.rows}"
 
 
-class PackedConv(nn.Module):
+class PackedConv(_OfBits):
     """Dots of packed signs under a kernel of signs, at every position of an image.
 
     Args:
@@ -109,13 +122,12 @@ class PackedConv(nn.Module):
         self.places = math.prod(self.kernel_size)
         self.features = channels * self.places
         self.register_buffer("words", torch.zeros(rows, self.places * -(-channels // 64), dtype=torch.int64))
-        self._border: tuple[Any, Tensor] | None = None
+        self.cache = InferenceCache()
 
     def fill_(self, signs: Tensor) -> None:
         """Set the kernel: (n, channels * places) in torch's order, of which the entries from 0 up are +1."""
         by_place = signs.reshape(self.rows, self.channels, self.places).movedim(1, 2)
         self.words.copy_(ops.pack_signs(by_place).flatten(1))
-        self._border = None
 
     def forward(self, words: Tensor) -> Tensor:
         """(batch, *places, words) -> (batch, *places, n) int32.
@@ -156,22 +168,28 @@ class PackedConv(nn.Module):
 
     def _of_border(self, words: Tensor) -> Tensor:
         """(*positions, n) what padded zeros are more than padded -1: the sums of the signs that lie on the padding."""
-        key = words.shape[1:-1], words.device, self.words.data_ptr(), self.words._version
-        if self._border is None or self._border[0] != key:
+        places = words.shape[1:-1]
+
+        def compute() -> tuple[Sequence[int], Tensor]:
             by_place = self.words.unflatten(1, (self.places, -1))
             sums = ops.unpack_signs(by_place, self.channels, torch.float32).sum(-1)  # (n, places of the kernel)
             ends = [size for pair in reversed(self.padding) for size in pair]
-            outside = F.pad(sums.new_zeros(words.shape[1:-1]), ends, value=1.0)
+            outside = F.pad(sums.new_zeros(places), ends, value=1.0)
             windows = self._windows(outside[None, ..., None])[0]
-            self._border = key, (windows @ sums.mT).round().to(torch.int32)
-        return self._border[1]
+            return places, (windows @ sums.mT).round().to(torch.int32)
+
+        of, border = self.cache.get(self, "border", (self.words,), compute, in_training=True)
+        if of != places:  # one size at a time is kept
+            self.cache.clear()
+            _, border = self.cache.get(self, "border", (self.words,), compute, in_training=True)
+        return border
 
     def extra_repr(self) -> str:
         names = ("kernel_size", "stride", "padding", "dilation", "padding_value")
         return f"{self.channels} -> {self.rows}, " + ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
-class Thresholds(nn.Module):
+class Thresholds(_OfBits):
     """Dots to packed signs: dot >= least, or the opposite where ``flip`` has a bit. A batch norm and a sign are that.
 
     Args:
@@ -195,7 +213,7 @@ class Thresholds(nn.Module):
         return str(self.rows)
 
 
-class FlipSigns(nn.Module):
+class FlipSigns(_OfBits):
     """The opposite signs in some channels.
 
     Args:

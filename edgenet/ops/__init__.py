@@ -4,6 +4,7 @@ from edgenet.ops.backend import available, explain, use
 from edgenet.ops.kernels.attention import attention, edge_scores
 from edgenet.ops.kernels.attention_v2 import attention_v2
 from edgenet.ops.kernels.codes_linear import codes_linear
+from edgenet.ops.kernels.codes_linear.int8 import int8_linear, int8_weight
 from edgenet.ops.kernels.sddmm import sddmm
 from edgenet.ops.kernels.segment_softmax import segment_softmax
 from edgenet.ops.kernels.shift_linear import shift_linear
@@ -19,6 +20,8 @@ __all__ = [
     "codes_linear",
     "edge_scores",
     "explain",
+    "int8_linear",
+    "int8_weight",
     "linear",
     "pack_above",
     "pack_signs",

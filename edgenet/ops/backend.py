@@ -29,6 +29,7 @@ _DTYPES = {
     "triton": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
 _DEVICE = {"native": "cpu", "triton": "cuda"}
+_NOBODY = torch._C._disabled_torch_dispatch_impl
 
 #: op name -> backend name -> function
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {}
@@ -88,6 +89,15 @@ def eager() -> bool:
     )
 
 
+def readable(*tensors: Tensor | None) -> bool:
+    """Whether the numbers of all of them stand in memory as torch tells, so that kernels may follow pointers: none is
+    sparse, the negative of what is stored, or of a class that answers for torch's operations itself."""
+    for t in tensors:
+        if t is not None and (type(t).__torch_dispatch__ is not _NOBODY or t.layout != torch.strided or t.is_neg()):
+            return False
+    return True
+
+
 def alike(op: str, graph: Graph | None, *tensors: Any, integers: torch.dtype | None = None) -> Any:
     """The tensors in one dtype: that of the floating or complex ones, so that small integers cannot overflow when they
     are summed. None is left out, and stays None.
@@ -126,14 +136,17 @@ def forward_mode() -> bool:
     return torch.autograd.forward_ad._current_level >= 0 and not torch.compiler.is_compiling()
 
 
-def kernels(op: str, tensor: Tensor, dtype: torch.dtype | None = None) -> ModuleType | None:
+def kernels(op: str, tensor: Tensor, *others: Tensor | None, dtype: torch.dtype | None = None) -> ModuleType | None:
     """The compiled or Triton form of ``op`` that runs now on tensors like this one; None if another backend does.
 
     Args:
         op: name of the folder of its forms.
         tensor: it will run on.
+        others: that it will read besides.
         dtype: in the place of the tensor's, for ops whose forms take all that are served where this one is.
     """
+    if not readable(tensor, *others):
+        return None
     return _kernels(op, _forced.get(), tensor.device.type, dtype or tensor.dtype)
 
 

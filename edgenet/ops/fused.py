@@ -45,7 +45,7 @@ class FusedAttention:
     ) -> Tensor:  # fmt: skip
         """y (N, H, C). ``shared``: the signal is (N, 1, C), the same for all heads."""
         eager = backend.eager()
-        kernels = backend.kernels(self.name, inputs[self.signal]) if eager else None
+        kernels = self.kernels(inputs) if eager else None
         if kernels is not None:
             if shared and not kernels.SHARES_SIGNAL:
                 inputs = self._unshared(inputs)
@@ -59,7 +59,7 @@ class FusedAttention:
 
     def kernels(self, inputs: Sequence[Tensor | None]) -> ModuleType | None:
         """The kernels that run on these tensors now."""
-        return backend.kernels(self.name, inputs[self.signal])
+        return backend.kernels(self.name, inputs[self.signal], *inputs)
 
     def _unshared(self, inputs: Inputs) -> Inputs:
         scores, receivers, x = inputs

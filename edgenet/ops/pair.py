@@ -90,7 +90,7 @@ SDDMM = Op(_sddmm, backend.definition("sddmm"), _keep_sddmm, _backward_sddmm, _b
 # ---------------------------------------------------------------- the short path
 def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
     """As ``edgenet.ops.spmm`` where H is the same in both, or 1 in ``x``."""
-    kernels = backend.kernels("spmm", x) if backend.eager() else None
+    kernels = backend.kernels("spmm", x, weight) if backend.eager() else None
     if weight is not None and weight.shape[1] != x.shape[1] and not (kernels and kernels.SHARES_SIGNAL):
         x = x.expand(-1, weight.shape[1], -1)
     if kernels is not None:
@@ -100,7 +100,7 @@ def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
 
 def sddmm(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     """As ``edgenet.ops.sddmm`` where a and b are alike in H and C."""
-    kernels = backend.kernels("sddmm", a) if backend.eager() else None
+    kernels = backend.kernels("sddmm", a, b) if backend.eager() else None
     if kernels is not None:
         return _Sddmm.apply(kernels, graph, a, b)
     return SDDMM(graph.source, graph.target, a, b)
@@ -120,7 +120,9 @@ class _Spmm(torch.autograd.Function):
     def backward(ctx, grad):
         weight, x, _ = ctx.saved_tensors
         graph, (_, _, needs_weight, needs_x) = ctx.graph, ctx.needs_input_grad
-        kernels = backend.kernels("spmm", x) if backend.eager() and not torch.is_grad_enabled() else None
+        kernels = None
+        if backend.eager() and not torch.is_grad_enabled():
+            kernels = backend.kernels("spmm", x, weight, grad)
         if kernels is not None:
             return None, None, *kernels.backward(graph, weight, x, grad, needs_weight, needs_x)
         grad_weight = sddmm(graph, grad, x.expand(-1, grad.shape[1], -1)) if needs_weight else None

@@ -97,9 +97,9 @@ class Coded(StructuredMatrix):
             return False
         if (torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad)) or torch.is_autocast_enabled("cpu"):
             return False
-        if scale.numel() not in (1, m) or not plain(make):  # a family of somebody else may decode in its own way
+        if scale.numel() not in (1, m) or not plain(self, make):  # a family of somebody else may decode in its own way
             return False
-        kernels = backend.kernels("codes_linear", x)
+        kernels = backend.kernels("codes_linear", x, self.codes_0, scale)
         return kernels is not None and native.vectorised() and kernels.suits(x, make.widths[0], self._levels(), scale)
 
     def _by_kernel(self, x: Tensor) -> Tensor:

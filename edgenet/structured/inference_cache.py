@@ -79,7 +79,7 @@ class InferenceCache:
             return compute()
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
             return compute()
-        if not backend.eager() or not all(t.is_cpu for t in tensors):
+        if not backend.eager() or not all(t.is_cpu for t in tensors) or not backend.readable(*tensors):
             return compute()
         entry = self._values.get(key)
         if entry is not None and len(entry[0]) == len(tensors):

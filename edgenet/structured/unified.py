@@ -12,6 +12,7 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import PlanError, ShapeError
 from edgenet.ops import backend, native
+from edgenet.shortcuts import untouched
 from edgenet.structured.base import StructuredMatrix, row_numbers
 from edgenet.structured.block_choice import (
     ENTRIES,
@@ -153,7 +154,7 @@ class Unified(StructuredMatrix):
 
     # ---------------------------------------------------------------- multiplying and reading
     def matmul(self, x: Tensor) -> Tensor:
-        if x.shape[-1] != self._shape[1]:
+        if x.dim() == 0 or x.shape[-1] != self._shape[1]:
             raise ShapeError(f"a {self._shape} matrix multiplies rows of {self._shape[1]} numbers, got {(*x.shape,)}.")
         if self._is_for_kernel(x):
             return ops.unified_linear(x, self.magnitudes, self.signs, self.block, self._shape)
@@ -170,7 +171,9 @@ class Unified(StructuredMatrix):
             return False
         if (torch.is_grad_enabled() and (x.requires_grad or self.magnitudes.requires_grad)) or not native.vectorised():
             return False
-        kernels = None if torch.is_autocast_enabled("cpu") else backend.kernels("unified_linear", x)
+        if torch.is_autocast_enabled("cpu") or not untouched(self):  # a class of somebody else may have other entries
+            return False
+        kernels = backend.kernels("unified_linear", x, self.magnitudes, self.signs)
         return kernels is not None and kernels.suits(x, self.magnitudes, self.block)
 
     def to_dense(self) -> Tensor:

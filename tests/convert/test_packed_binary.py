@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from edgenet import ops
 from edgenet.convert import pack_binary
@@ -272,3 +273,86 @@ def test_a_packed_network_is_compiled():
     with torch.no_grad():
         compiled = torch.compile(packed, backend="aot_eager", fullgraph=True)
         torch.testing.assert_close(compiled(x), packed(x))
+
+
+class Turned(nn.Identity):
+    def forward(self, x):
+        return -x
+
+
+class Noisy(nn.Dropout):
+    def forward(self, x):
+        return x + 30 * torch.arange(x.shape[1]).cos()
+
+
+@pytest.mark.parametrize("own", [Turned, Noisy])
+@pytest.mark.parametrize("place", [1, 3])
+def test_layers_of_ones_own_classes_are_called(own, place):
+    layers = [Sign(), linear(20, 70), norm(70), Sign(), linear(70, 5)]
+    model = nn.Sequential(*layers[:place], own(), *layers[place:]).eval()
+    x = torch.randn(50, 20)
+    torch.testing.assert_close(pack_binary(model)(x), model(x))
+
+
+def test_whole_blocks_are_kept():
+    block = nn.Sequential(linear(20, 20), norm(20), Sign(), linear(20, 20), Sign())
+    model = nn.Sequential(Sign(), linear(20, 20), Sign(), block, linear(20, 5)).eval()
+    x = torch.randn(9, 20)
+    packed = pack_binary(model, keep=["3"])
+    assert sum(type(m) is StructuredLinear for m in packed.modules()) == 3
+    torch.testing.assert_close(packed(x), model(x))
+    with pytest.raises(ConversionError, match="nothing to pack"):
+        pack_binary(nn.ModuleDict({"a": model}), keep=["a"])
+
+
+def padded_pair():
+    """Two convolutions that pad zeros, an image and what they give."""
+    models = [nn.Sequential(Sign(), conv(5, 7, padding=1)).eval() for _ in range(2)]
+    x = torch.randn(2, 5, 6, 4)
+    return [(pack_binary(model), model(x)) for model in models], x
+
+
+@pytest.mark.parametrize("through", ["data", "numpy"])
+def test_what_padding_adds_is_of_the_words_as_they_are_now(through):
+    ((packed, wanted), (other, new)), x = padded_pair()
+    torch.testing.assert_close(packed(x), wanted)
+    for own, given in zip(packed.buffers(), other.buffers(), strict=True):
+        if through == "data":
+            own.data.copy_(given)
+        else:
+            own.numpy()[...] = given.numpy()
+    torch.testing.assert_close(packed(x), new)
+    assert packed(x[..., :3]).shape == (2, 7, 6, 3)
+    torch.testing.assert_close(packed(x), new)
+
+
+def test_inference_mode_fake_tensors_and_devices_without_memory_leave_nothing_behind():
+    (first, second), x = padded_pair()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert first[0](mode.from_tensor(x)).shape == first[1].shape
+    torch.testing.assert_close(first[0](x), first[1])
+    assert copy.deepcopy(first[0]).to("meta")(x.to("meta")).shape == first[1].shape
+    with torch.inference_mode():
+        model = nn.Sequential(Sign(), conv(5, 7, padding=1)).eval()
+        torch.testing.assert_close(pack_binary(model)(x), model(x))
+    exported = torch.export.export(second[0], (x,)).module()
+    torch.testing.assert_close(exported(x), second[1])
+
+
+def test_layers_that_come_twice_are_called_twice():
+    sign, square, block = Sign(), linear(20, 20), nn.Sequential(linear(20, 20), norm(20))
+    model = nn.Sequential(sign, square, sign, block, sign, square, sign, block, sign, linear(20, 5)).eval()
+    x = torch.randn(9, 20)
+    packed = pack_binary(model)
+    assert sum(type(m) is PackedLinear for m in packed) == 5
+    torch.testing.assert_close(packed(x), model(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int32])
+def test_bits_of_another_dtype_are_not_loaded(dtype):
+    packed = pack_binary(mlp().eval())
+    state = packed.state_dict()
+    for name in [name for name in state if name.endswith(("words", "least", "flip"))]:
+        if state[name].dtype != dtype:
+            with pytest.raises(RuntimeError, match=rf"{name}: these are bits"):
+                packed.load_state_dict({**state, name: state[name].to(dtype)})

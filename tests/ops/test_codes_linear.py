@@ -18,8 +18,11 @@ def near(got, want):
 
 
 compiled = pytest.mark.skipif(native.library() is None, reason="no compiled kernels here")
-#: rows, columns: less than a vector, ragged, of rows that begin inside a byte, one number, more than a block
-SHAPES = ((3, 5), (7, 33), (5, 64), (3, 50), (40, 129), (1, 1), (2, 3), (9, 257), (6, 130))
+#: rows, columns: less than a vector, ragged, of rows that begin inside a byte, one number, more than a block, more than
+#: a tile of rows and columns of which two fill the first cache
+SHAPES = (
+    (3, 5), (7, 33), (5, 64), (3, 50), (40, 129), (1, 1), (2, 3), (9, 257), (6, 130), (70, 2100),
+)  # fmt: skip
 
 
 def problem(bits, rows, columns, batch=3, by_row=True, even=None, dtype=torch.float32):

@@ -61,3 +61,11 @@ def test_leading_axes_are_kept_and_rows_of_zeros_stay_zeros(form):
 def test_what_is_no_int8_product_is_refused(form, call, said):
     with pytest.raises(ShapeError, match=said):
         call(int8_weight(codes(3, 4), torch.ones(3)))
+
+
+def test_sums_that_no_int32_holds_are_exact_too():
+    k = 140_000
+    w, x = torch.full((2, k), 127, dtype=torch.int8), torch.full((1, k), 127.0)
+    w[1, ::2] = -128
+    y = int8_linear(x, int8_weight(w, torch.ones(1)))
+    assert torch.equal(y, (x.double() @ w.double().mT).float())

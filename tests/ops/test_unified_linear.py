@@ -36,7 +36,7 @@ def problem(block, shape, batch=3, dtype=torch.float32):
 
 @compiled
 @pytest.mark.parametrize(
-    "width, n", [(16, 16), (16, 64), (16, 200), (16, 33), (32, 300), (48, 130), (64, 128), (16, 5)]
+    "width, n", [(16, 16), (16, 64), (16, 200), (16, 33), (32, 300), (48, 130), (64, 128), (16, 5), (16, 2100)]
 )
 def test_every_object_multiplies_by_the_blocks(each_object, width, n):  # noqa: F811
     for batch in (1, 2, 3, 4, 6):

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgenet import ops
 from edgenet.bench.harness.floor import onednn_missing
 from edgenet.bench.speed.packed_case import Case
-from edgenet.structured import Kronecker, PowerOfTwo, StructuredMatrix, Uniform
+from edgenet.structured import Kronecker, PowerOfTwo, StructuredMatrix, Unified, Uniform
+from edgenet.structured.block_choice import UNIFY
 
 _WIDTH = 4096
 _GROUP = 128  # columns that share a scale in torch's int4 product
@@ -20,7 +20,7 @@ _NEAR = 1e-5  # float32 sums in another order
 
 
 def cases() -> list[Case]:
-    """4096 x 4096, through ``Coded`` in ``eval`` mode, as a network calls it; unified blocks by the op."""
+    """4096 x 4096, through ``Coded`` and ``Unified`` in ``eval`` mode, as a network calls them."""
     torch.manual_seed(0)
     weight = torch.randn(_WIDTH, _WIDTH) / 64
     kinds = {
@@ -89,16 +89,14 @@ def _coded(what: str, matrix: StructuredMatrix, x: Tensor, others: dict[str, Cal
 
 def _unified(x: Tensor, others: dict[str, Callable[[], Tensor]]) -> Case:
     size, positive = torch.rand(_WIDTH, _WIDTH // 16), torch.rand(_WIDTH, _WIDTH // 16, 16) < 0.5
-    places = torch.arange(8, dtype=torch.uint8)
-    signs = (positive.view(-1, 8).to(torch.uint8) << places).sum(1, dtype=torch.uint8)
+    kinds = torch.full((size.numel(),), UNIFY)
+    matrix = Unified(size.flatten(), positive.view(-1, 16), size.new_empty(0, 16), kinds, (_WIDTH, _WIDTH), (1, 16))
 
     def check() -> Tensor:
         wide = torch.where(positive, size[..., None], -size[..., None]).view(_WIDTH, _WIDTH)
         return x.double() @ wide.double().mT
 
-    shape = (_WIDTH, _WIDTH)
-    ours = _call(ops.unified_linear, x, size, signs, (1, 16), shape)
-    return Case("unified blocks of 1 x 16, 3 bits a number", len(x), ours, others, _NEAR, check)
+    return Case("unified blocks of 1 x 16, 3 bits a number", len(x), _call(matrix.eval(), x), others, _NEAR, check)
 
 
 def _kronecker(batch: int, weight: Tensor) -> Case:

@@ -56,9 +56,10 @@ def codes_linear(
         if tensor is not None and tensor.device != x.device:
             raise BackendError(f"codes_linear got signals on {x.device} and a tensor on {tensor.device}; move one.")
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, levels, scale))
-    if not learns and x.numel() and rows and backend.eager() and not torch.is_autocast_enabled(x.device.type):
-        kernels = backend.kernels("codes_linear", x)
-        if kernels is not None and kernels.suits(x, bits, levels, scale):
+    if not learns and x.numel() and rows and backend.eager():
+        kernels = backend.kernels("codes_linear", x, codes, scale)
+        fits = kernels is not None and kernels.suits(x, bits, levels, scale)
+        if kernels is not None and fits and not torch.is_autocast_enabled(x.device.type):
             y = kernels.forward(x.reshape(-1, columns), codes, bits, levels, scale, rows).view(*x.shape[:-1], rows)
             return y if bias is None else y + bias
     y = backend.choose("codes_linear")(x, codes, bits, levels, scale, rows)

@@ -14,6 +14,7 @@ from torch import Tensor
 from edgenet.errors import ShapeError
 
 _MOST = 127  # levels on either side of 0
+_LONGEST = 2**31 // 128**2  # rows whose sums of products an int32 holds, as oneDNN's do
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Int8Weight:
     Attributes:
         codes: (n, k) int8.
         scale: (n,) float32, of each row.
-        packed: the codes in the layout of oneDNN, where torch has its int8 product; else None.
+        packed: the codes in the layout of oneDNN, where torch has its int8 product and its sums are exact; else None.
     """
 
     codes: Tensor
@@ -53,7 +54,7 @@ def int8_weight(codes: Tensor, scale: Tensor) -> Int8Weight:
             f"and {tuple(scale.shape)}."
         )
     scale = scale.detach().to(torch.float32).reshape(-1).expand(codes.shape[0]).contiguous()
-    fits = codes.is_cpu and codes.numel() > 0 and has_vnni()
+    fits = codes.is_cpu and codes.numel() > 0 and codes.shape[1] < _LONGEST and has_vnni()
     codes = codes.contiguous()  # oneDNN looks at no strides
     packed = torch.ops.onednn.qlinear_prepack(codes, [1, codes.shape[1]]) if fits else None
     return Int8Weight(codes, scale, packed)

@@ -111,20 +111,12 @@ template <int BITS, class Value> void run(parallel_for pool, Job job) {
   Padded signals(job.x, job.batch, job.columns, LANES);
   job.x = signals.x, job.padded = signals.padded, job.words = BITS == 4 && job.columns % 2 == 0;
   for (int64_t b = 0; job.words && b < job.batch; b++) arrange_words(signals.x + b * job.padded, job.columns);
-  for_lines(pool, job.rows * job.columns * job.batch, job.rows, [&](int64_t low, int64_t high) {
-    for (int64_t row = low; row < high; row++) {
-      const Value value(job.level, job.scale[job.by_row ? row : 0]);
-      float sum[4];
-      for (int64_t b = 0; b < job.batch; b += 4) {
-        const float* x = job.x + b * job.padded;
-        const int64_t count = std::min<int64_t>(4, job.batch - b);
-        if (count == 4) row_sums<BITS, 4>(job, layout, value, row, x, sum);
-        else if (count == 3) row_sums<BITS, 3>(job, layout, value, row, x, sum);
-        else if (count == 2) row_sums<BITS, 2>(job, layout, value, row, x, sum);
-        else row_sums<BITS, 1>(job, layout, value, row, x, sum);
-        for (int64_t r = 0; r < count; r++) job.out[(b + r) * job.rows + row] = sum[r];
-      }
-    }
+  for_groups(pool, job.rows, job.batch, job.padded, [&](int64_t row, int64_t b, auto number) {
+    constexpr int R = decltype(number)::value;
+    const Value value(job.level, job.scale[job.by_row ? row : 0]);
+    float sum[R];
+    row_sums<BITS, R>(job, layout, value, row, job.x + b * job.padded, sum);
+    for (int r = 0; r < R; r++) job.out[(b + r) * job.rows + row] = sum[r];
   });
 }
 

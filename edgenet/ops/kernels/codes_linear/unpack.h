@@ -6,10 +6,8 @@
 //   Table    level * scale for every code, what a decoded matrix holds, to the last bit: up to 6 bits, of 64 levels,
 //            which repeat if fewer are codes, so that bits above a code choose nothing.
 #pragma once
+#include "../../native/intrinsics.h"
 #include "../../native/rows.h"
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 namespace edgenet {
 

@@ -50,8 +50,9 @@ def unified_linear(
         if tensor.device != x.device:
             raise BackendError(f"unified_linear got signals on {x.device} and a tensor on {tensor.device}; move one.")
     learns = torch.is_grad_enabled() and (x.requires_grad or magnitudes.requires_grad)
-    if not learns and x.numel() and m and backend.eager() and not torch.is_autocast_enabled(x.device.type):
-        kernels = backend.kernels("unified_linear", x)
-        if kernels is not None and kernels.suits(x, magnitudes, block):
+    if not learns and x.numel() and m and backend.eager():
+        kernels = backend.kernels("unified_linear", x, magnitudes, signs)
+        fits = kernels is not None and kernels.suits(x, magnitudes, block)
+        if kernels is not None and fits and not torch.is_autocast_enabled(x.device.type):
             return kernels.forward(x.reshape(-1, n), magnitudes, signs, block, shape).view(*x.shape[:-1], m)
     return backend.choose("unified_linear")(x, magnitudes, signs, block, shape)

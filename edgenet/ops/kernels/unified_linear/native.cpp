@@ -1,8 +1,6 @@
 // unified_linear: bits and a block's magnitude become numbers in registers, and are multiplied there.
+#include "../../native/intrinsics.h"
 #include "../../native/lines.h"
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 
 using namespace edgenet;
 
@@ -84,19 +82,11 @@ template <int R, bool NARROW> void row_sums(const Job& job, int64_t row, const f
 }
 
 template <bool NARROW> void run(parallel_for pool, const Job& job) {
-  for_lines(pool, job.rows * job.padded * job.batch, job.rows, [&](int64_t low, int64_t high) {
-    for (int64_t row = low; row < high; row++) {
-      float sum[4];
-      for (int64_t b = 0; b < job.batch; b += 4) {
-        const float* x = job.x + b * job.padded;
-        const int64_t count = std::min<int64_t>(4, job.batch - b);
-        if (count == 4) row_sums<4, NARROW>(job, row, x, sum);
-        else if (count == 3) row_sums<3, NARROW>(job, row, x, sum);
-        else if (count == 2) row_sums<2, NARROW>(job, row, x, sum);
-        else row_sums<1, NARROW>(job, row, x, sum);
-        for (int64_t r = 0; r < count; r++) job.out[(b + r) * job.rows + row] = sum[r];
-      }
-    }
+  for_groups(pool, job.rows, job.batch, job.padded, [&](int64_t row, int64_t b, auto number) {
+    constexpr int R = decltype(number)::value;
+    float sum[R];
+    row_sums<R, NARROW>(job, row, job.x + b * job.padded, sum);
+    for (int r = 0; r < R; r++) job.out[(b + r) * job.rows + row] = sum[r];
   });
 }
 

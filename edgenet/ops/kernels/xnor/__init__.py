@@ -31,7 +31,7 @@ def pack_signs(x: Tensor) -> Tensor:
     if x.dim() == 0 or x.is_complex():
         raise ShapeError(f"signs are packed along the last axis of real numbers, got {x.dtype} {tuple(x.shape)}.")
     x = x.detach()
-    return _of_rows(_signs if backend.eager() else _PACK_SIGNS, x)
+    return _of_rows(_signs if _directly(x) else _PACK_SIGNS, x)
 
 
 def unpack_signs(words: Tensor, k: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -74,7 +74,7 @@ def pack_above(dots: Tensor, least: Tensor, flip: Tensor) -> Tensor:
             f"{tuple(dots.shape)} on {dots.device}, {least.dtype} {tuple(least.shape)} on {least.device} and flip "
             f"{tuple(flip.shape)} on {flip.device}."
         )
-    call = _above if backend.eager() else _PACK_ABOVE
+    call = _above if _directly(dots, least, flip) else _PACK_ABOVE
     return _of_rows(lambda rows: call(rows, least, flip), dots)
 
 
@@ -99,7 +99,7 @@ def xnor(a: Tensor, w: Tensor, k: int) -> Tensor:
             f"xnor of {k} signs a row takes words (..., W) and (n, W) of int64 on one device, W at least "
             f"{-(-k // 64)}, got {a.dtype} {tuple(a.shape)} on {a.device} and {w.dtype} {tuple(w.shape)} on {w.device}."
         )
-    call = _products if backend.eager() else _XNOR
+    call = _products if _directly(a, w) else _XNOR
     return _of_rows(lambda rows: call(rows, w, k), a)
 
 
@@ -126,9 +126,14 @@ def _of_rows(call: Any, x: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------- the form that runs now
+def _directly(*tensors: Tensor) -> bool:
+    """Whether the form may be called past torch, which knows of no more than the registered ops."""
+    return backend.eager() and backend.readable(*tensors) and not tensors[0].is_meta
+
+
 def _form(tensor: Tensor) -> ModuleType:
     # words and numbers of all dtypes are served where float32 is
-    return backend.kernels("xnor", tensor, torch.float32) or reference
+    return backend.kernels("xnor", tensor, dtype=torch.float32) or reference
 
 
 def _signs(x: Tensor) -> Tensor:

@@ -3,18 +3,11 @@
 // Three forms, chosen at run time, since no level of x86-64 that objects are built for has VPOPCNTDQ: AVX-512 with it, AVX2,
 // and plain 64-bit words.
 #pragma once
+#include "../../native/intrinsics.h"
 #include "../../native/rows.h"
-#if defined(__x86_64__)
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"  // some intrinsics of GCC 12 begin with registers of any content
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#define EDGENET_X86 1
+#if EDGENET_X86
 #define EDGENET_AVX2 __attribute__((target("avx2")))
 #define EDGENET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq")))
-#else
-#define EDGENET_X86 0
 #endif
 
 namespace edgenet {
