@@ -125,6 +125,7 @@ class TrainingTable:
         stop_by: what improvement is. "metric": a better validation metric, or an equal one with a lower validation
             loss. "loss": a lower validation loss. "either": patience starts anew when the metric or the loss is the
             best so far, and the best epoch is that of "metric" (Velickovic et al. 2018).
+        loss: a name; left out: what the data are learned by, the cross-entropy of classes say.
         seeds: one training run for each.
         clip_norm: longest gradient, all parameters taken together; longer ones are scaled to it. 0: as they are.
         accumulate: batches whose gradients are averaged into one step.
@@ -140,6 +141,9 @@ class TrainingTable:
     batch_size: int = _at_least(1, 100)
     patience: int = _at_least(0, 0)
     stop_by: str = _choice("metric", "loss", "either", default="metric")
+    loss: str | None = _choice(
+        "cross_entropy", "binary_cross_entropy", "squared_hinge", "smooth_l1", "mse", "l1", default=None
+    )
     seeds: list[int] = field(
         default_factory=lambda: [0],
         metadata={

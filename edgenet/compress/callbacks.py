@@ -74,7 +74,8 @@ def listed(callbacks: Any) -> list[Any]:
     """Callbacks as a list, each looked at.
 
     Raises:
-        ConfigError: if they are no list of them, one is a class, or one has none of the hooks.
+        ConfigError: if they are no list of them, one is a class, or one has none of the hooks, or something else by the
+            name of a hook.
     """
     if isinstance(callbacks, str | Mapping) or not isinstance(callbacks, Iterable):
         raise ConfigError(f"callbacks are a list of objects with hooks, got {type(callbacks).__name__}: write [...].")
@@ -84,6 +85,13 @@ def listed(callbacks: Any) -> list[Any]:
             raise ConfigError(f"the callback {callback.__name__} is a class: hand in {callback.__name__}(...).")
         if not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
             raise ConfigError(f"a callback of type {type(callback).__name__} has none of the hooks {', '.join(HOOKS)}.")
+        for hook in HOOKS:
+            if hasattr(callback, hook) and not callable(getattr(callback, hook)):
+                kind = type(getattr(callback, hook)).__name__
+                raise ConfigError(
+                    f"{type(callback).__name__}.{hook} is a {kind}, and hooks of that name are called: give the "
+                    f"attribute another name."
+                )
     return found
 
 

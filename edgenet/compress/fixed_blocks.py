@@ -67,9 +67,10 @@ class FixedBlocks:
         return float((self.kinds != KEEP).double().mean())
 
     def fix(self, weight: Tensor, share: float) -> None:
-        """Have so large a share of ``counts`` fixed: beside those that are fixed the cheapest ones."""
-        pruned = math.floor(share * self.counts.pruned + 1e-9) - int((self.kinds == PRUNE).sum())
-        unified = math.ceil(share * self.counts.unified - 1e-9) - int((self.kinds == UNIFY).sum())
+        """Have so large a share of ``counts`` fixed: beside those that are fixed the cheapest ones. Where there are
+        more already, they stay."""
+        pruned = max(0, math.floor(share * self.counts.pruned + 1e-9) - int((self.kinds == PRUNE).sum()))
+        unified = max(0, math.ceil(share * self.counts.unified - 1e-9) - int((self.kinds == UNIFY).sum()))
         left = (self.kinds == KEEP).nonzero().flatten()
         costs = Costs.of(weight, self.block)
         costs = Costs(costs.magnitude[left], costs.unify[left], costs.prune[left])

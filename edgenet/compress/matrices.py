@@ -21,7 +21,7 @@ def checked_pattern(rule: str, pattern: str) -> str:
         PlanError: if it is no regular expression; ``rule`` says whose it is.
     """
     try:
-        re.compile(pattern)
+        re.match(pattern, "")  # of bytes it matches no path
     except (re.error, TypeError) as error:
         raise PlanError(f"{rule}: the pattern {pattern!r} is no regular expression: {error}.") from error
     return pattern

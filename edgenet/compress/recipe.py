@@ -20,7 +20,7 @@ from edgenet.structured.quantised import Quantised
 
 class Recipe(Callback):
     """Finds the matrices of one family of quantisers in a model, whoever put them in and whenever, and looks after
-    their latents.
+    their latents. Those that are frozen when the optimizer is made stay as they are.
 
     Args:
         start: how latents start, one of ``starts``. What is drawn is drawn for every matrix by the training's seed and
@@ -107,7 +107,8 @@ class Recipe(Callback):
     def _matched(self, model: nn.Module) -> None:
         if not self._found(model):
             name = self.family.__name__
-            known = [path for path, module in model.named_modules() if isinstance(module, self.family)]
+            every = [(path, module) for path, module in model.named_modules() if isinstance(module, self.family)]
+            known = [path if any(p.requires_grad for p in m.parameters()) else f"{path} (frozen)" for path, m in every]
             none = f"none: compress_ with a plan of them first, or put Compress before {self.kind}"
             raise PlanError(
                 f"{self.kind}: there is no {name} matrix whose path matches {self.pattern!r}; there are "
@@ -115,7 +116,9 @@ class Recipe(Callback):
             )
 
     def _found(self, model: nn.Module) -> dict[int, tuple[str, Any]]:
-        return matching_matrices(model, self.family, self.pattern)
+        """Those that train: of a frozen one a new start, or clipped latents, would change what it computes."""
+        found = matching_matrices(model, self.family, self.pattern)
+        return {key: both for key, both in found.items() if any(p.requires_grad for p in both[1].parameters())}
 
 
 def uniform_(tensor: Tensor, low: float, high: float, random: torch.Generator) -> None:

@@ -32,7 +32,8 @@ class Unify(Callback):
 
     What is cheapest is chosen anew among the blocks that are not fixed yet. A fixed block keeps its signs and moves by
     its magnitude alone: its gradient is averaged by sign, and after a step so are its entries, not below 0. A pruned
-    block stays 0. The optimizer keeps its moments until the structures come in.
+    block stays 0. The optimizer keeps its moments until the structures come in. A training may go on with other numbers
+    than it began with: blocks that are fixed stay so, and from the first of them on nothing is pulled.
 
     Several US patents concern selective weight unification: see docs/structures.md.
 
@@ -164,6 +165,8 @@ class Unify(Callback):
         for name in state["specs"]:
             if name not in self._slots:
                 raise CheckpointError(f"the state of Unify is of {name}, and the plan of {sorted(self._slots)}.")
+        if state["specs"]:
+            self._admm = self._pull()
         self._specs = dict(state["specs"])
         self._fixed = {}
         for name in self._specs:
@@ -173,7 +176,8 @@ class Unify(Callback):
 
     # ---------------------------------------------------------------- choosing
     def _pulls(self, training: Training) -> bool:
-        return 0 < training.epoch <= self.pull or (training.epoch == 0 and self.pull > 0)
+        """Never again once blocks are chosen, as where a training goes on with a longer pull."""
+        return not self._specs and self.pull >= max(1, training.epoch)
 
     def _find_slots(self, training: Training) -> None:
         found = slots(training.model)
@@ -211,7 +215,7 @@ class Unify(Callback):
             if self.together and any(part.counts.pruned for parts in self._fixed.values() for part in parts):
                 raise PlanError("Unify: pruned blocks cost all of themselves in every slot; prune without together.")
         steps = self.until - self.pull - 1
-        share = self.start + (1 - self.start) * (epoch - self.pull - 1) / steps if steps else 1.0
+        share = self.start + (1 - self.start) * max(0, epoch - self.pull - 1) / steps if steps else 1.0
         parts = [part for own in self._fixed.values() for part in own]
         pieces = [piece for name, own in self._fixed.items() for piece in _split(self._slots[name].weight(), own)]
         if self.together:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch_geometric.nn import MessagePassing
 
 from edgenet.convert.pyg import CONVERTERS, base_of, converted
@@ -65,8 +66,12 @@ def copied(model: nn.Module) -> nn.Module:
     """A deep copy.
 
     Raises:
-        ConversionError: if the model holds computed tensors, which pruning and the old ``weight_norm`` leave.
+        ConversionError: if the model holds computed tensors, which pruning and the old ``weight_norm`` leave, or
+            buffers without a size, as lazy batch norms do.
     """
+    lazy = [path for path, buffer in model.named_buffers() if is_lazy(buffer)]
+    if lazy:
+        raise ConversionError(f"the model cannot be copied: {', '.join(lazy)} have no size yet; run it once first.")
     try:
         return copy.deepcopy(model)
     except RuntimeError as error:

@@ -207,6 +207,8 @@ def _choose(found: Mapping[str, Slot], form: str, spec: Mapping[str, Any], keep:
 def _named(found: Mapping[str, Slot], layers: Sequence[str], keep: str | Sequence[str]) -> dict[str, str]:
     """What ``keep`` names, and why it stays."""
     reasons: dict[str, str] = {}
+    if not isinstance(keep, Sequence) or not all(isinstance(pattern, str) for pattern in keep):
+        raise ConversionError(f"keep is a pattern of slots, or several of them, got {keep!r}.")
     for pattern in [keep] if isinstance(keep, str) else keep:
         if pattern in ("first", "last"):
             named = layers[:1] if pattern == "first" else layers[-1:]

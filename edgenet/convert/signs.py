@@ -124,7 +124,7 @@ def _inside(model: nn.Module) -> Iterator[nn.Module]:
     while type(module) is nn.Sequential:
         tail: list[nn.Module] = []
         for child in reversed(module):
-            if any(True for p in child.parameters() if p.dim() > 1 or is_lazy(p)):
+            if any(is_lazy(p) or p.dim() > 1 for p in child.parameters()):
                 break
             tail.append(child)
         else:

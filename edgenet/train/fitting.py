@@ -53,7 +53,7 @@ def fit(
         settings: the tables of a configuration; their values can also be given by name, as ``changes``.
         callbacks: hooks, see ``edgenet.compress.Callback``; before those that the settings name.
         val, test: data to be judged by, see ``Task``.
-        loss: a name or a callable (scores, target) -> scalar, see ``Task``.
+        loss: a name or a callable (scores, target) -> scalar, see ``Task``; goes before that of the settings.
         metric: a name, a ``torchmetrics.Metric`` or a callable (scores, target) -> number, see ``Task``.
         optimizer: a name, or a function of the parameters that makes one.
         scheduler: a name, or a function of the optimizer that makes one; it steps once an epoch.
@@ -79,6 +79,7 @@ def fit(
     task = Task.of(task, **{name: value for name, value in given.items() if value is not None})
     own = own_makers(changes, optimizer, scheduler)
     settings = settings_of(settings, changes)
+    task = task.with_loss(settings.training.loss if loss is None else None)
     if seed is not None:
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")

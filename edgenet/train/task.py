@@ -98,6 +98,10 @@ class Task:
             task = cls(thing.train, thing.val, thing.test, **options)
         return task
 
+    def with_loss(self, name: str | None) -> Task:
+        """This, or a copy with the loss of that name; None: its own."""
+        return self if name is None or LOSSES[name] is self._loss else self._changed({"loss": name})
+
     def _changed(self, changes: dict[str, Any]) -> Task:
         """This, or a copy with other values."""
         if not changes:

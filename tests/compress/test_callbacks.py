@@ -270,6 +270,10 @@ class Nothing:
     def on_epoch_end(self, training): ...
 
 
+class Named(Callback):
+    rates = (0.1, 0.2)
+
+
 @pytest.mark.parametrize(
     "callbacks, says",
     [
@@ -277,8 +281,9 @@ class Nothing:
         (Vector(), "callbacks are a list of objects with hooks, got Vector"),
         (None, "got NoneType"),
         ([Nothing()], "Nothing has none of the hooks on_start,"),
+        ([Named()], r"Named\.rates is a tuple, and hooks of that name are called: give the attribute another name"),
     ],
-    ids=["a class", "no list", "None", "no hooks"],
+    ids=["a class", "no list", "None", "no hooks", "no hook"],
 )
 def test_what_is_no_callback_is_refused(callbacks, says):
     with pytest.raises(ConfigError, match=says):

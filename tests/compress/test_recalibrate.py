@@ -151,3 +151,13 @@ def test_a_reference_is_the_model_before():
         recalibrate_(model, [torch.full((2, 3, 8, 8), float("nan"))], reference=before)
     for one in (model, before):
         assert all(torch.equal(one.state_dict()[name], tensor) for name, tensor in was.items())
+
+
+def test_a_variance_that_compression_takes_away_is_none_and_not_below_it():
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    reference = copy.deepcopy(model)
+    with torch.no_grad():
+        model[0].weight.zero_()
+        reference[1].running_var.fill_(1e-3)
+    recalibrate_(model, [10 * torch.randn(20, 3)], reference=reference)
+    assert model[1].running_var.tolist() == [0.0] * 3

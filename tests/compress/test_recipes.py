@@ -186,12 +186,36 @@ def test_a_model_without_such_a_matrix_is_refused_unless_one_is_to_come():
         Steps(net(), SGD, [BinaryRecipe()])
     model = net()
     compress_(model, {"0": SHIFTS})
+    with pytest.raises(PlanError, match="ShiftRecipe: the pattern b'0' is no regular expression"):
+        ShiftRecipe(pattern=b"0")
     with pytest.raises(PlanError, match=r"ShiftRecipe: .* matches 'fc'; there are 0\.weight\."):
         Steps(model, SGD, [ShiftRecipe(pattern="fc")])
     training = Steps(net(), SGD, [ShiftRecipe(), Compress({"0": SIGNS}, epoch=2)])
     training.epochs(1, batches(), LOSS)
     with pytest.raises(PlanError, match="there is no PowerOfTwo matrix"):  # what came is something else
         training.epochs(1, batches(), LOSS)
+
+
+@pytest.mark.parametrize(
+    "spec, rule",
+    [
+        (SIGNS, lambda: BinaryRecipe(start="uniform")),
+        ({**SIGNS, "per": "row"}, BinaryRecipe),
+        (SHIFTS, lambda: ShiftRecipe(start="uniform")),
+    ],
+    ids=["drawn signs", "clipped signs", "drawn shifts"],
+)
+def test_frozen_matrices_stay_as_they_are(spec, rule):
+    model = net()
+    with torch.no_grad():
+        model[0].weight.mul_(10)
+    compress_(model, {".*": spec})
+    model[0].requires_grad_(False)
+    before, other = (model[k].weight.to_dense().detach().clone() for k in (0, 2))
+    Steps(model, SGD, [rule()]).epochs(1, batches(), LOSS)
+    assert torch.equal(model[0].weight.to_dense(), before) and not torch.equal(model[2].weight.to_dense(), other)
+    with pytest.raises(PlanError, match=r"there are 0\.weight \(frozen\), 2\.weight\."):
+        Steps(model, SGD, [type(rule())(pattern="0")])
 
 
 def test_latents_that_are_computed_of_others_are_refused():

@@ -297,6 +297,19 @@ def test_resumed_past_its_last_epoch_what_is_not_fixed_is_fixed_then(pull):
     assert vars(two.model[0].weight.counts) == {"kept": 8, "unified": 16, "pruned": 8}
 
 
+@pytest.mark.parametrize("pull", [0, 6])
+def test_resumed_with_a_slower_schedule_or_a_longer_pull_what_is_fixed_stays_and_no_more_is(pull):
+    one = Steps(fresh(), ADAM, [Unify(PLAN, until=5, start=0.6)])
+    one.epochs(3, batches(), LOSS)
+    rule = Unify(PLAN, until=20, pull=pull, start=0.05)
+    two = Steps(fresh(), ADAM, [rule], one.callback_states())
+    two.model.load_state_dict(one.model.state_dict())
+    two.epoch, fixed = one.epoch, kinds_of(one.model[0].weight.detach(), (2, 3))
+    two.epochs(1, batches(), LOSS)
+    assert torch.equal(kinds_of(two.model[0].weight.detach(), (2, 3)), fixed)
+    assert two.penalty() is None and rule.residuals() == {}
+
+
 def test_a_state_of_other_blocks_is_refused():
     one = Steps(fresh(), ADAM, [Unify(PLAN, until=3)])
     one.epochs(1, batches(), LOSS)

@@ -312,6 +312,10 @@ def hooked_activation() -> nn.Module:
     return model
 
 
+def lazy_layers():
+    return nn.Linear(3, 3), nn.ReLU(), nn.LazyLinear(3)
+
+
 @pytest.mark.parametrize(
     ("error", "text", "make", "form", "options"),
     [
@@ -328,6 +332,8 @@ def hooked_activation() -> nn.Module:
         (PlanError, "matches no slot", perceptron, "int8", {"keep": "nowhere"}),
         (PlanError, "matches no slot", perceptron, "int8", {"plan": {"nowhere": "keep"}}),
         (PlanError, "run the model once", lambda: nn.Sequential(nn.LazyLinear(3)), "int8", {}),
+        (PlanError, "run the model once", lambda: nn.Sequential(*lazy_layers(), *lazy_layers()), "bnn", {}),
+        (ConversionError, "keep is a pattern of slots, or several of them, got 3", perceptron, "int8", {"keep": 3}),
         (PlanError, "scale per", perceptron, "int8", {"per": "none"}),
         (RankError, "2 to 6 bits", perceptron, "deepshift_q", {"bits": 7}),
     ],
@@ -338,6 +344,11 @@ def test_errors_say_what_to_do(error, text, make, form, options):
     with pytest.raises(error, match=text):
         quantise(model, form, inplace=True, **options)
     assert list(model.modules()) == parts
+
+
+def test_a_model_whose_norms_have_no_size_cannot_be_copied():
+    with pytest.raises(ConversionError, match=r"0\.running_mean, 0\.running_var have no size yet; run it once"):
+        quantise(nn.Sequential(nn.LazyBatchNorm1d(), nn.Linear(3, 3)), "int8")
 
 
 def test_a_weight_that_is_not_finite_is_refused():

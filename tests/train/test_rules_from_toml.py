@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from edgenet.compress import ADMM, Anneal, Compress, make_callbacks, slots
 from edgenet.config import RunConfig, Settings
@@ -143,13 +144,17 @@ def test_a_resumed_run_searches_no_second_time(tmp_path, monkeypatch):
 
 def test_the_file_of_the_documentation_is_a_run():
     page = (ROOT / "docs" / "compression.md").read_text(encoding="utf-8")
-    (text,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "anneal" in block]
-    config = RunConfig.from_dict(tomllib.loads(text))
+    blocks = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[[callback]]" in block]
+    whole, pull = map(tomllib.loads, blocks)
+    config = RunConfig.from_dict(whole)
     rules = make_callbacks(config.callback, config.compress)
     assert [type(rule) for rule in rules] == [Compress, Anneal, ADMM]
     found = slots(NodeClassifier(1433, 7, layer="gat", hidden_channels=8, heads=8))
     assert list(rules[0].plan.assign(found)) == ["convs.0.lift.linear.weight"]
     assert list(rules[2].plan.assign(found)) == ["convs.1.lift.linear.weight"]
+    (admm,) = make_callbacks(Settings.from_dict(pull).callback)
+    image_model = nn.ModuleDict({"conv": nn.Conv2d(2, 3, 3), "last": nn.Linear(2, 2)})
+    assert admm.relative and list(admm.plan.assign(slots(image_model))) == ["conv.weight"]
 
 
 def test_the_recipe_of_the_documentation_is_a_training():

@@ -1,12 +1,16 @@
 """The squared hinge loss: one class against the others, number by number."""
 
+import copy
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from edgenet.errors import ShapeError
-from edgenet.train import LOSSES, fit
+from edgenet.config import Settings, TrainingTable
+from edgenet.errors import ConfigError, ShapeError
+from edgenet.train import LOSSES, Task, fit, run_seeds
 
 HINGE = LOSSES["squared_hinge"]
 
@@ -45,6 +49,31 @@ def test_a_training_by_name_learns():
     data = TensorDataset(x, x.argmax(1))
     result = fit(nn.Linear(3, 3), data, val=data, loss="squared_hinge", lr=0.05, epochs=30, progress=False)
     assert result.val > 0.9
+
+
+def test_settings_name_the_loss_for_fit_and_for_seeds_and_an_argument_goes_before_them():
+    torch.manual_seed(0)
+    x = torch.randn(20, 3)
+    data, settings = TensorDataset(x, x.argmax(1)), {"training": {"loss": "squared_hinge"}}
+    options = {"epochs": 1, "batch_size": 20, "lr": 1e-9, "progress": False}
+    model = nn.Linear(3, 3)
+    want = {name: LOSSES[name](model(x), x.argmax(1)).item() for name in ("squared_hinge", "cross_entropy")}
+
+    def got(result):
+        return pytest.approx(result.history[-1]["loss"], abs=1e-6)
+
+    assert want["squared_hinge"] == got(fit(model, data, settings, **options))
+    assert want["cross_entropy"] == got(fit(model, data, settings, loss="cross_entropy", **options))
+    seeds = run_seeds(lambda: copy.deepcopy(model), Task(data, loss="cross_entropy"), settings, **options)
+    assert [want["squared_hinge"]] == [pytest.approx(h[-1]["loss"], abs=1e-6) for h in seeds.histories.values()]
+
+
+def test_the_names_of_settings_are_names_of_losses():
+    (item,) = (item for item in fields(TrainingTable) if item.name == "loss")
+    named = {name for name in LOSSES if item.metadata["test"](name)}
+    assert named == set(LOSSES) - {"class", "multilabel", "value"}  # which are kinds of targets
+    with pytest.raises(ConfigError, match=r"training\.loss is one of cross_entropy, .*, got 'hinge'"):
+        Settings.from_dict({"training": {"loss": "hinge"}})
 
 
 @pytest.mark.parametrize(
