@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, ClassVar, Self
 
 import torch
@@ -212,6 +213,8 @@ class Quantised(StructuredMatrix):
         which are left, so that values may move by up to a step."""
         self._left_over(*(s if k is None else len(k) for s, k in zip(self.shape, (rows, columns), strict=True)))
         self.base.keep_(rows, columns)
+        left = [latent is not None for latent in self.latents()]  # of one kind of blocks, say, there may be none
+        self.names, self.widths = tuple(compress(self.names, left)), tuple(compress(self.widths, left))
 
     def _kept(self, tensors: Iterable[Tensor], rows: Tensor | None, columns: Tensor | None) -> list[Tensor]:
         """What would be left of other tensors that stood in the place of the latents."""

@@ -25,9 +25,11 @@ from edgenet.structured import (
     LowRank,
     PowerOfTwo,
     Stacked,
+    Unified,
     Uniform,
     structure,
 )
+from edgenet.structured.block_choice import KEEP, UNIFY
 from edgenet.structured.codes import from_bytes, to_bytes
 from edgenet.structured.families import project
 
@@ -327,6 +329,36 @@ def test_what_cannot_be_kept_leaves_signs_and_shifts_as_they_were():
         with pytest.raises((IndexError, PlanError)):
             matrix.keep_(rows)
     assert all(torch.equal(tensor, before[name]) for name, tensor in matrix.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Uniform, FixedPoint, PowerOfTwo, partial(PowerOfTwo, form="sign_shift"), partial(Binary, per="tensor")],
+    ids=["uniform", "fixed_point", "latent", "sign_shift", "binary"],
+)
+def test_where_no_block_of_a_kind_is_left_its_numbers_go(make):
+    kinds, signs = torch.tensor([UNIFY, KEEP] * 2), torch.rand(2, 4) > 0.5
+    unified = Unified(torch.rand(2), signs, torch.randn(2, 4), kinds, (4, 4), (1, 4))
+    for rows, name in ((torch.tensor([0, 2]), "magnitudes"), (torch.tensor([1, 3]), "free")):
+        matrix = make(copy.deepcopy(unified))
+        with torch.no_grad():
+            matrix.settle_()
+        before = matrix.to_dense().detach()
+        matrix.keep_(rows)
+        exactly(matrix.to_dense(), before[rows])
+        exactly(matrix.pack().to_dense(), matrix.to_dense())
+        assert matrix.names == (name,)
+        again = type(matrix).from_config(matrix.config())
+        again.load_state_dict(matrix.state_dict())
+        exactly(again.to_dense(), matrix.to_dense())
+
+
+def test_shifts_that_torch_computes_are_refused_before_anything_changes():
+    matrix = PowerOfTwo.from_dense(torch.randn(4, 3), form="sign_shift")
+    prune.random_unstructured(matrix.shifts, "0", 0.5)
+    with pytest.raises(PlanError, match="prune.remove"):
+        matrix.keep_(torch.tensor([0]))
+    assert matrix.shape == (4, 3)
 
 
 # --- packing ----------------------------------------------------------------------------------------------------------

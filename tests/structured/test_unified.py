@@ -16,7 +16,7 @@ from edgenet.compress import Budget, compress_, report, search
 from edgenet.errors import PlanError, RankError, RankWarning, ShapeError
 from edgenet.ops import native
 from edgenet.pretrained import from_pretrained, save_pretrained
-from edgenet.structured import Coded, Stacked, Unified, Uniform
+from edgenet.structured import Coded, Stacked, StructuredLinear, Unified, Uniform
 from edgenet.structured.block_choice import KEEP, PRUNE, UNIFY, Costs, Counts, forms, tiled, untiled
 
 
@@ -168,6 +168,12 @@ def test_bytes_that_name_other_blocks_are_refused(what):
     words = "torch.uint8, got torch.float64" if what == "dtype" else r"are \[3, 8, 5\], and the kinds name"
     with pytest.raises(RuntimeError, match=words):
         matrix.load_state_dict(state)
+    coded = Uniform(matrix, 4).pack()  # which holds the same bytes
+    before = {name: tensor.clone() for name, tensor in coded.state_dict().items()}
+    held = {f"held_{j}": state[name] for j, name in enumerate(("signs", "kinds"))}
+    with pytest.raises(RuntimeError, match=words):
+        coded.load_state_dict({**before, **held})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in coded.state_dict().items())
 
 
 # --- a part of it -----------------------------------------------------------------------------------------------------
@@ -183,6 +189,14 @@ def test_whole_blocks_are_kept_and_no_parts_of_them():
     for rows in ([0], [1, 0], [0, 1, 2], [4, 0, 1], [1, 2], []):  # the ragged block may only come last
         with pytest.raises(PlanError, match=r"whole blocks|a part must be left"):
             matrix.keep_(torch.tensor(rows, dtype=torch.long))
+
+
+def test_kept_blocks_may_be_left_alone_and_are_saved(tmp_path):
+    matrix = Unified(torch.rand(1), torch.ones(1, 4) > 0, torch.randn(1, 4), torch.tensor([UNIFY, KEEP]), (2, 4), (1, 4))
+    before = matrix.to_dense().detach()
+    matrix.keep_(torch.tensor([1]))
+    save_pretrained(nn.Sequential(StructuredLinear(matrix)), tmp_path)
+    exactly(from_pretrained(tmp_path)[0].weight.to_dense(), before[1:])
 
 
 def test_what_is_left_of_pruned_blocks_alone_is_no_matrix():
