@@ -144,7 +144,8 @@ class Unified(StructuredMatrix):
         """The same.
 
         Raises:
-            ShapeError: if they are no bits, or tell of other blocks. (Where torch compiles or traces, nothing is looked at.)
+            ShapeError: if they are no bits, or tell of other blocks. (Where torch compiles or traces, kinds are not
+                looked at.)
         """
         for name, bits in stored.items():
             if bits.dtype != torch.uint8:
@@ -175,8 +176,8 @@ class Unified(StructuredMatrix):
         return ops.linear(x, self.cache.get(self, "dense", tensors, self.to_dense))
 
     def _is_for_kernel(self, x: Tensor) -> bool:
-        """Whether signs multiply as they are stored, which for a few signals is faster than W: in ``eval`` mode, without
-        gradients, where every block is unified."""
+        """Whether signs multiply as they are stored, which for a few signals is faster than W: in ``eval`` mode,
+        without gradients, where every block is unified."""
         m, n = self._shape
         if self.training or self.counts.unified != math.prod(self._grid) or m * n < _LARGE:
             return False
