@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -71,7 +72,7 @@ class StructuredConv(nn.Module):
         self.padding_mode = padding_mode
         if padding_mode not in _MODES:
             raise ConfigError(f"padding_mode is one of {', '.join(_MODES)}, got {padding_mode!r}.")
-        if not isinstance(padding_value, int | float) or not abs(padding_value) < math.inf:
+        if not isinstance(padding_value, int | float) or not abs(padding_value) <= sys.float_info.max:
             raise ConfigError(f"padding_value is a finite number, got {padding_value!r}.")
         if padding_value and padding_mode != "zeros":
             raise ConfigError(
