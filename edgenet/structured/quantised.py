@@ -133,11 +133,12 @@ class Quantised(StructuredMatrix):
         Raises:
             ShapeError: if a latent is NaN or infinite.
         """
-        for name, tensor in self.named_parameters():
-            if not tensor.is_meta and not tensor.isfinite().all():
-                raise ShapeError(f"latents in {name} are NaN or infinite, and have no code: the training diverged.")
+        both = list(zip(self.latents(), self.beside(), strict=True))  # what weight norms make of parameters included
+        for name, latents in zip(self.names, both, strict=True):
+            if not all(t is None or t.is_meta or t.isfinite().all() for t in latents):
+                raise ShapeError(f"latents of {name} are NaN or infinite, and have no code: the training diverged.")
         with torch.no_grad():
-            return [self.encode(k, *both) for k, both in enumerate(zip(self.latents(), self.beside(), strict=True))]
+            return [self.encode(k, *latents) for k, latents in enumerate(both)]
 
     def effective(self) -> StructuredMatrix:
         """The base, with values in the place of latents."""

@@ -389,6 +389,13 @@ def test_latents_that_are_not_finite_have_no_code_and_show(make, bad):
         matrix.pack()
 
 
+def test_a_weight_norm_of_a_row_of_zeros_has_no_code():
+    matrix = Uniform(Dense(torch.tensor([[0.0, 0.0], [1.0, 2.0]])))
+    nn.utils.parametrizations.weight_norm(matrix.base, "weight")  # 0 / 0
+    with pytest.raises(ShapeError, match="NaN"):
+        matrix.pack()
+
+
 def test_a_pool_that_is_quantised_is_stored_in_codes():
     matrix = Uniform(Hashed.random((20, 30), parameters=100), 4)
     assert matrix.bits() < 100 * 8 and type(matrix.base) is Hashed
