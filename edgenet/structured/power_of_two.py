@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -159,6 +160,7 @@ class PowerOfTwo(Quantised):
         if self.form == "latent":
             return super().keep_(rows, columns)
         before = self.names
+        copy.deepcopy(self.base).keep_(rows, columns)  # which says what is wrong, before anything changes
         refuse_computed(self.shifts, *map(str, range(len(before))))
         shifts = self._kept(self.shifts(), rows, columns)
         scales = self._kept([getattr(self, f"scale_{k}") for k in range(len(before))], rows, columns)

@@ -353,12 +353,15 @@ def test_where_no_block_of_a_kind_is_left_its_numbers_go(make):
         exactly(again.to_dense(), matrix.to_dense())
 
 
-def test_shifts_that_torch_computes_are_refused_before_anything_changes():
+def test_signs_and_shifts_that_torch_computes_are_refused_before_anything_changes():
     matrix = PowerOfTwo.from_dense(torch.randn(4, 3), form="sign_shift")
     prune.random_unstructured(matrix.shifts, "0", 0.5)
-    with pytest.raises(PlanError, match=r"prune\.remove"):
-        matrix.keep_(torch.tensor([0]))
-    assert matrix.shape == (4, 3)
+    normed = PowerOfTwo.from_dense(torch.randn(4, 3), form="sign_shift")
+    nn.utils.parametrizations.weight_norm(normed.base, "weight")
+    for one in (matrix, normed):
+        with pytest.raises(PlanError, match=r"prune\.remove"):
+            one.keep_(torch.tensor([0]))
+        assert one.shape == (4, 3)
 
 
 # --- packing ----------------------------------------------------------------------------------------------------------
