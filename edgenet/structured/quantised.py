@@ -136,7 +136,7 @@ class Quantised(StructuredMatrix):
         both = list(zip(self.latents(), self.beside(), strict=True))  # what weight norms make of parameters included
         for name, latents in zip(self.names, both, strict=True):
             if not all(t is None or t.is_meta or t.isfinite().all() for t in latents):
-                raise ShapeError(f"latents in {name} are NaN or infinite, and have no code: the training diverged.")
+                raise ShapeError(f"latents in base.{name} are NaN or infinite, and have no code: the training diverged.")
         with torch.no_grad():
             return [self.encode(k, *latents) for k, latents in enumerate(both)]
 
