@@ -88,8 +88,8 @@ class Quantised(StructuredMatrix):
 
     @abstractmethod
     def levels(self, k: int) -> Tensor:
-        """(2^bits,) float64, at most 1 in magnitude: the level that every code of parameter k stands for. With a last
-        level of 1 a scale has the size of the largest number, and trains at the rates that numbers train at."""
+        """(2^bits,) float64: the level that every code of parameter k stands for, at most 1 in magnitude for those that
+        ``encode`` gives. With a last level of 1 a scale has the size of the largest number, and trains at the rates that numbers train at."""
 
     def decode(self, k: int, codes: Tensor, scale: Tensor) -> Tensor:
         """The values of codes."""
@@ -136,7 +136,9 @@ class Quantised(StructuredMatrix):
         both = list(zip(self.latents(), self.beside(), strict=True))  # what weight norms make of parameters included
         for name, latents in zip(self.names, both, strict=True):
             if not all(t is None or t.is_meta or t.isfinite().all() for t in latents):
-                raise ShapeError(f"latents in base.{name} are NaN or infinite, and have no code: the training diverged.")
+                raise ShapeError(
+                    f"latents in base.{name} are NaN or infinite, and have no code: the training diverged."
+                )
         with torch.no_grad():
             return [self.encode(k, *latents) for k, latents in enumerate(both)]
 
