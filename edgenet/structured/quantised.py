@@ -89,7 +89,8 @@ class Quantised(StructuredMatrix):
     @abstractmethod
     def levels(self, k: int) -> Tensor:
         """(2^bits,) float64: the level that every code of parameter k stands for, at most 1 in magnitude for those that
-        ``encode`` gives. With a last level of 1 a scale has the size of the largest number, and trains at the rates that numbers train at."""
+        ``encode`` gives. With a last level of 1 a scale has the size of the largest number, and trains at the rates
+        that numbers train at."""
 
     def decode(self, k: int, codes: Tensor, scale: Tensor) -> Tensor:
         """The values of codes."""
