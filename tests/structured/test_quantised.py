@@ -501,6 +501,7 @@ def test_a_plan_says_what_is_wrong():
         ({"structure": "dense", "bits": 8, "rank": 2}, "dense has no option 'rank'"),
         ({"structure": "kronecker", "factr": [8, 8], "bits": 8}, "kronecker has no option 'factr'"),
         ({"structure": "binary", "bits": 2}, "binary has no option 'bits'"),
+        ({"structure": "dense", "quantiser": "binary", "bits": 1}, "'binary' has codes of one width"),
     ]:
         with pytest.raises(PlanError, match=says) as raised:
             Plan.of({"0": spec})
