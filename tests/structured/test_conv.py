@@ -278,6 +278,9 @@ def test_the_counts_of_both_orders_by_hand():
     (convs,) = structure("kronecker", factors=[(2, 5), (3, 18)])(torch.randn(6, 90)).as_convs(9)
     assert convs.multiply_adds(True, 9, 4) == 5 * 3 * 18 + 3 * 2 * 5
     assert convs.multiply_adds(False, 9, 4) == 4 * 2 * (2 * 5) + 2 * 3 * 18
+    # 3 blocks of 4 channels to 2: 3 frequencies of 2 numbers; transforms of 4 positions, kernels, transforms of one
+    (spectra,) = structure("block_circulant", block=4, places=9)(torch.randn(8, 108)).as_convs(9)
+    assert spectra.multiply_adds(True, 9, 4) == 4 * 3 * 4 * 6 + 3 * (2 * 3) * (2 * 2) * 9 + 2 * 4 * 6
 
 
 @pytest.mark.parametrize(
