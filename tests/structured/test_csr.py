@@ -103,7 +103,9 @@ def test_a_file_that_points_outside_is_refused_and_nothing_is_loaded(spoil, dens
             matrix.load_state_dict({**state, "index": other}, assign=True)
 
 
-@pytest.mark.parametrize("make", [Csr.of, Sparse, lambda *both: Uniform(Csr.of(*both))], ids=["csr", "sparse", "uniform"])
+@pytest.mark.parametrize(
+    "make", [Csr.of, Sparse, lambda *both: Uniform(Csr.of(*both))], ids=["csr", "sparse", "uniform"]
+)
 def test_of_rows_without_entries_one_is_left_that_is_zero(make):
     weight = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
     matrix = make(weight, weight != 0)
