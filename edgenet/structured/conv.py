@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
@@ -16,6 +17,7 @@ from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.contraction import CHUNK_BYTES
 from edgenet.structured.convs import Convolve
+from edgenet.structured.given import is_whole
 from edgenet.structured.narrow import narrow
 from edgenet.structured.parameters import parameter
 from edgenet.structured.stacked import Stacked
@@ -67,10 +69,10 @@ class StructuredConv(nn.Module):
             for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
         )
         self.padding = padding if isinstance(padding, str) else _sizes("padding", padding, self.dims, 0)
-        self.groups, self.padding_mode = groups, padding_mode
+        self.padding_mode = padding_mode
         if padding_mode not in _MODES:
             raise ConfigError(f"padding_mode is one of {', '.join(_MODES)}, got {padding_mode!r}.")
-        if not isinstance(padding_value, int | float) or not math.isfinite(padding_value):
+        if not isinstance(padding_value, int | float) or not abs(padding_value) <= sys.float_info.max:
             raise ConfigError(f"padding_value is a finite number, got {padding_value!r}.")
         if padding_value and padding_mode != "zeros":
             raise ConfigError(
@@ -83,8 +85,9 @@ class StructuredConv(nn.Module):
         if padding == "same" and max(self.stride) > 1:
             raise ConfigError(f"padding='same' wants stride 1, got {self.stride}; give the padding as sizes.")
         m, n = weight.shape
-        if not isinstance(groups, int) or groups < 1 or m % groups:
+        if not is_whole(groups) or groups < 1 or m % groups:
             raise ConfigError(f"groups is a whole number from 1 that divides the {m} outputs, got {groups!r}.")
+        self.groups = int(groups)
         if n % self.places or n == 0:
             raise ShapeError(
                 f"a kernel of {self.kernel_size} has {self.places} places, and a matrix for it a multiple of so many "
@@ -301,10 +304,10 @@ def structured_conv(conv: nn.Conv1d | nn.Conv2d | StructuredConv, weight: Struct
 
 
 def _sizes(name: str, value: Sizes, dims: int, least: int) -> tuple[int, ...]:
-    sizes = (value,) * dims if isinstance(value, int) else tuple(value)
-    if len(sizes) != dims or not all(isinstance(size, int) and size >= least for size in sizes):
+    sizes = value if isinstance(value, tuple | list) else (value,) * dims
+    if len(sizes) != dims or not all(is_whole(size) and size >= least for size in sizes):
         raise ConfigError(f"{name} is a whole number from {least}, or {dims} of them, got {value!r}.")
-    return sizes
+    return tuple(map(int, sizes))
 
 
 def _rows(weight: Stacked) -> list[int]:

@@ -63,7 +63,7 @@ def written_out(spec: Mapping[str, Any]) -> dict[str, Any]:
     are. A family that has such an option itself keeps it.
 
     Raises:
-        PlanError: if the structure or the quantiser is none.
+        PlanError: if the structure or the quantiser is none, or the quantiser has no bits to choose.
     """
     given = [key for key in ("bits", "quantiser") if key in spec]
     if not given:
@@ -77,6 +77,8 @@ def written_out(spec: Mapping[str, Any]) -> dict[str, Any]:
     if family(name) not in [STRUCTURES[key] for key in quantisers]:
         raise PlanError(f"{name!r} is no quantiser; there are {', '.join(quantisers)}.{did_you_mean(name, quantisers)}")
     options = [key for key in inspect.signature(family(name).from_dense).parameters if key not in ("weight", "base")]
+    if "bits" in spec and "bits" not in options:
+        raise PlanError(f"{name!r} has codes of one width, and no option 'bits'; it has {', '.join(options)}.")
     own = {key: value for key, value in spec.items() if key in options}
     base = {key: value for key, value in spec.items() if key not in options and key != "quantiser"}
     return {"structure": name, "base": base, **own}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -13,7 +14,7 @@ from edgenet.errors import PlanError
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.exponents import most_exponent, round_log2, two_to
 from edgenet.structured.families import Structure
-from edgenet.structured.parameters import Factors, replace_
+from edgenet.structured.parameters import Factors, refuse_computed, replace_
 from edgenet.structured.quantised import Quantised, largest, nearest_scale, over, straight
 
 _FEW = 3  # bits up to which a smaller scale than that of the largest number is tried
@@ -158,11 +159,20 @@ class PowerOfTwo(Quantised):
         """Where the base can. Signs, shifts and their scales follow as they are; latents as of every quantiser."""
         if self.form == "latent":
             return super().keep_(rows, columns)
+        before = self.names
+        copy.deepcopy(self.base).keep_(rows, columns)  # which says what is wrong, before anything changes
+        refuse_computed(self.shifts, *map(str, range(len(before))))
         shifts = self._kept(self.shifts(), rows, columns)
-        scales = [getattr(self, f"scale_{k}") for k in range(len(self.names))]
-        scales = self._kept(scales, rows, columns)
+        scales = self._kept([getattr(self, f"scale_{k}") for k in range(len(before))], rows, columns)
         super().keep_(rows, columns)
-        replace_(self.shifts, **{str(k): shift for k, shift in enumerate(shifts)})
+        left = [before.index(name) for name in self.names]
+        replace_(self.shifts, **{str(k): shift for k, shift in zip(left, shifts, strict=True)})
+        if len(left) < len(before):
+            kept = [self.shifts[k] for k in left]
+            self.shifts = Factors(())
+            self.shifts.extend(kept)
+            for k in range(len(left), len(before)):
+                delattr(self, f"scale_{k}")
         for k, scale in enumerate(scales):
             most = largest(scale, self.axes(scale)).to(scale.dtype)
             setattr(self, f"scale_{k}", torch.where(most > 0, most, 1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, ClassVar, Self
 
 import torch
@@ -87,8 +88,9 @@ class Quantised(StructuredMatrix):
 
     @abstractmethod
     def levels(self, k: int) -> Tensor:
-        """(2^bits,) float64, at most 1 in magnitude: the level that every code of parameter k stands for. With a last
-        level of 1 a scale has the size of the largest number, and trains at the rates that numbers train at."""
+        """(2^bits,) float64: the level that every code of parameter k stands for, at most 1 in magnitude for those that
+        ``encode`` gives. With a last level of 1 a scale has the size of the largest number, and trains at the rates
+        that numbers train at."""
 
     def decode(self, k: int, codes: Tensor, scale: Tensor) -> Tensor:
         """The values of codes."""
@@ -132,11 +134,14 @@ class Quantised(StructuredMatrix):
         Raises:
             ShapeError: if a latent is NaN or infinite.
         """
-        for name, tensor in self.named_parameters():
-            if not tensor.is_meta and not tensor.isfinite().all():
-                raise ShapeError(f"latents in {name} are NaN or infinite, and have no code: the training diverged.")
+        both = list(zip(self.latents(), self.beside(), strict=True))  # what weight norms make of parameters included
+        for name, latents in zip(self.names, both, strict=True):
+            if not all(t is None or t.is_meta or t.isfinite().all() for t in latents):
+                raise ShapeError(
+                    f"latents in base.{name} are NaN or infinite, and have no code: the training diverged."
+                )
         with torch.no_grad():
-            return [self.encode(k, *both) for k, both in enumerate(zip(self.latents(), self.beside(), strict=True))]
+            return [self.encode(k, *latents) for k, latents in enumerate(both)]
 
     def effective(self) -> StructuredMatrix:
         """The base, with values in the place of latents."""
@@ -212,6 +217,8 @@ class Quantised(StructuredMatrix):
         which are left, so that values may move by up to a step."""
         self._left_over(*(s if k is None else len(k) for s, k in zip(self.shape, (rows, columns), strict=True)))
         self.base.keep_(rows, columns)
+        left = [latent is not None for latent in self.latents()]  # of one kind of blocks, say, there may be none
+        self.names, self.widths = tuple(compress(self.names, left)), tuple(compress(self.widths, left))
 
     def _kept(self, tensors: Iterable[Tensor], rows: Tensor | None, columns: Tensor | None) -> list[Tensor]:
         """What would be left of other tensors that stood in the place of the latents."""

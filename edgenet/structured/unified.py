@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -137,18 +137,33 @@ class Unified(StructuredMatrix):
         of_byte = (((torch.arange(256, device=device)[:, None] >> bit) & 1) * 2 - 1).to(dtype)
         return of_byte.index_select(0, self.signs.int()).view(-1)[: self.counts.unified * size].view(-1, size)
 
+    def packed_buffers(self) -> dict[str, Tensor]:
+        """Signs and kinds, which are packed already."""
+        return {"signs": self.signs, "kinds": self.kinds}
+
+    def unpacked_buffers(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same.
+
+        Raises:
+            ShapeError: if they are no bits, or tell of other blocks. (Where torch compiles or traces, kinds are not
+                looked at.)
+        """
+        for name, bits in stored.items():
+            if bits.dtype != torch.uint8:
+                raise ShapeError(f"{name}: bits are stored in bytes, torch.uint8, got {bits.dtype}.")
+        looks = backend.eager() and not stored["kinds"].is_meta
+        problem = self.counts.misfit(self._decoded(stored["kinds"])) if looks else None
+        if problem:
+            raise ShapeError(f"kinds: {problem}")
+        return dict(stored)
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        for name in ("signs", "kinds"):
-            stored = state_dict.get(prefix + name)
-            if stored is None or stored.shape != getattr(self, name).shape:
-                continue  # which torch reports
-            problem = None
-            if stored.dtype != torch.uint8:
-                problem = f"bits are stored in bytes, torch.uint8, got {stored.dtype}."
-            elif name == "kinds" and not stored.is_meta:
-                problem = self.counts.misfit(self._decoded(stored))
-            if problem:
-                args[-1].append(f"{prefix}{name}: {problem}")
+        stored = {name: state_dict.get(prefix + name) for name in self.packed_buffers()}
+        if all(t is not None and t.shape == getattr(self, name).shape for name, t in stored.items()):
+            try:
+                self.unpacked_buffers(stored)
+            except ShapeError as error:
+                args[-1].append(f"{prefix}{error}")
                 return
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -262,7 +277,9 @@ class Unified(StructuredMatrix):
         m, n = config["shape"]
         ratio, prune = config.get("ratio", 1.0), config.get("prune", 0.0)
         rows, columns = block_of((m, n), config.get("block", "auto"), config.get("entries", ENTRIES), ratio, prune)
-        counts = Counts.of(-(-m // rows) * -(-n // columns), ratio, prune)
+        blocks = -(-m // rows) * -(-n // columns)
+        # ``keep_`` may leave kept blocks alone
+        counts = Counts(blocks, 0, 0) if ratio == prune == 0 else Counts.of(blocks, ratio, prune)
         kinds = torch.cat(
             [torch.full((number,), kind) for kind, number in enumerate((counts.kept, counts.unified, counts.pruned))]
         )

@@ -2,7 +2,9 @@
 
 import copy
 import itertools
+import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -276,6 +278,9 @@ def test_the_counts_of_both_orders_by_hand():
     (convs,) = structure("kronecker", factors=[(2, 5), (3, 18)])(torch.randn(6, 90)).as_convs(9)
     assert convs.multiply_adds(True, 9, 4) == 5 * 3 * 18 + 3 * 2 * 5
     assert convs.multiply_adds(False, 9, 4) == 4 * 2 * (2 * 5) + 2 * 3 * 18
+    # 3 blocks of 4 channels to 2: 3 frequencies of 2 numbers; transforms of 4 positions, kernels, transforms of one
+    (spectra,) = structure("block_circulant", block=4, places=9)(torch.randn(8, 108)).as_convs(9)
+    assert spectra.multiply_adds(True, 9, 4) == 4 * 3 * 4 * 6 + 3 * (2 * 3) * (2 * 2) * 9 + 2 * 4 * 6
 
 
 @pytest.mark.parametrize(
@@ -288,6 +293,9 @@ def test_the_counts_of_both_orders_by_hand():
         ({"padding": "same", "stride": 2}, ConfigError, "stride 1"),
         ({"padding_mode": "mirror"}, ConfigError, "mirror"),
         ({"groups": 4}, ConfigError, "divides the 6 outputs"),
+        ({"groups": True}, ConfigError, "got True"),
+        ({"kernel_size": True}, ConfigError, "kernel_size is a whole number from 1, or 2 of them, got True"),
+        ({"stride": 1.5}, ConfigError, "got 1.5"),
         ({"kernel_size": (3, 3, 3)}, ConfigError, "kernel_size"),
         ({"bias": torch.zeros(5)}, ShapeError, "bias"),
     ],
@@ -295,6 +303,13 @@ def test_the_counts_of_both_orders_by_hand():
 def test_options_that_do_not_fit_are_refused(options, error, text):
     with pytest.raises(error, match=text):
         StructuredConv2d(Dense(torch.zeros(6, 36)), **{"kernel_size": 3, **options})
+
+
+def test_sizes_of_numpy_are_whole_numbers():
+    three, one = np.int64(3), np.int64(1)
+    conv = StructuredConv2d(Dense(torch.randn(6, 36)), three, one, (one, one), groups=one)
+    assert conv(torch.randn(2, 4, 5, 5)).shape == (2, 6, 5, 5)
+    json.dumps([conv.kernel_size, conv.stride, conv.padding, conv.groups])  # as a saved model writes them
 
 
 def test_matrices_that_are_not_one_a_group_are_refused():

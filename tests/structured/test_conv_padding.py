@@ -79,6 +79,7 @@ def test_the_number_stays_with_the_layer(tmp_path):
     [
         ({"padding_value": float("nan")}, "finite"),
         ({"padding_value": "one"}, "'one'"),
+        ({"padding_value": 10**400}, "finite"),
         ({"padding_value": 1, "padding_mode": "reflect"}, "reflect"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Csr: compressed sparse rows, with indices as narrow as they may be."""
+"""Csr: compressed sparse rows, and the packed index of their places."""
 
 import pytest
 import scipy.sparse
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgenet import ops
 from edgenet.errors import RankError, ShapeError
-from edgenet.structured import Csr, Uniform
+from edgenet.structured import Csr, Sparse, Uniform
 
 sizes = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 31])
 
@@ -101,6 +101,19 @@ def test_a_file_that_points_outside_is_refused_and_nothing_is_loaded(spoil, dens
     for other in (state["index"][:-1], state["index"].long()):
         with pytest.raises(RuntimeError, match="index"):
             matrix.load_state_dict({**state, "index": other}, assign=True)
+
+
+@pytest.mark.parametrize(
+    "make", [Csr.of, Sparse, lambda *both: Uniform(Csr.of(*both))], ids=["csr", "sparse", "uniform"]
+)
+def test_of_rows_without_entries_one_is_left_that_is_zero(make):
+    weight = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    matrix = make(weight, weight != 0)
+    matrix.keep_(torch.tensor([1]))
+    assert matrix.num_parameters() == 1 and matrix.to_dense().tolist() == [[0.0, 0.0]]
+    again = type(matrix).from_config(matrix.config())  # whose density is more than 0
+    again.load_state_dict(matrix.state_dict())
+    assert again.to_dense().tolist() == [[0.0, 0.0]]
 
 
 def test_bad_parts_are_refused():

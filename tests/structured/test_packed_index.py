@@ -82,6 +82,14 @@ def test_other_bytes_are_places_below_the_bound_or_refused(given, data):
         unpacked(stored.long(), len(numbers), bound)
 
 
+@pytest.mark.parametrize("bits", [1, 128])
+def test_more_places_than_there_are_numbers_are_refused(bits):
+    stored = packed(torch.tensor([1, 4]), 15)  # a bitmap of 15 places; the last bit of its bytes is of none
+    stored[bits // 128] |= bits
+    with pytest.raises(ShapeError, match="the index of 2 places has 3 of them"):
+        unpacked(stored, 2, 15)
+
+
 @pytest.mark.parametrize("numbers", [[3, 3], [3, 2], [-1, 4], [0, 9]])
 def test_what_does_not_ascend_below_the_bound_is_no_index(numbers):
     with pytest.raises(ShapeError, match="ascend from 0 to 8"):

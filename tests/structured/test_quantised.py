@@ -25,9 +25,11 @@ from edgenet.structured import (
     LowRank,
     PowerOfTwo,
     Stacked,
+    Unified,
     Uniform,
     structure,
 )
+from edgenet.structured.block_choice import KEEP, UNIFY
 from edgenet.structured.codes import from_bytes, to_bytes
 from edgenet.structured.families import project
 
@@ -329,6 +331,39 @@ def test_what_cannot_be_kept_leaves_signs_and_shifts_as_they_were():
     assert all(torch.equal(tensor, before[name]) for name, tensor in matrix.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "make",
+    [Uniform, FixedPoint, PowerOfTwo, partial(PowerOfTwo, form="sign_shift"), partial(Binary, per="tensor")],
+    ids=["uniform", "fixed_point", "latent", "sign_shift", "binary"],
+)
+def test_where_no_block_of_a_kind_is_left_its_numbers_go(make):
+    kinds, signs = torch.tensor([UNIFY, KEEP] * 2), torch.rand(2, 4) > 0.5
+    unified = Unified(torch.rand(2), signs, torch.randn(2, 4), kinds, (4, 4), (1, 4))
+    for rows, name in ((torch.tensor([0, 2]), "magnitudes"), (torch.tensor([1, 3]), "free")):
+        matrix = make(copy.deepcopy(unified))
+        with torch.no_grad():
+            matrix.settle_()
+        before = matrix.to_dense().detach()
+        matrix.keep_(rows)
+        exactly(matrix.to_dense(), before[rows])
+        exactly(matrix.pack().to_dense(), matrix.to_dense())
+        assert matrix.names == (name,)
+        again = type(matrix).from_config(matrix.config())
+        again.load_state_dict(matrix.state_dict())
+        exactly(again.to_dense(), matrix.to_dense())
+
+
+def test_signs_and_shifts_that_torch_computes_are_refused_before_anything_changes():
+    matrix = PowerOfTwo.from_dense(torch.randn(4, 3), form="sign_shift")
+    prune.random_unstructured(matrix.shifts, "0", 0.5)
+    normed = PowerOfTwo.from_dense(torch.randn(4, 3), form="sign_shift")
+    nn.utils.parametrizations.weight_norm(normed.base, "weight")
+    for one in (matrix, normed):
+        with pytest.raises(PlanError, match=r"prune\.remove"):
+            one.keep_(torch.tensor([0]))
+        assert one.shape == (4, 3)
+
+
 # --- packing ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("width", range(1, 17))
 def test_codes_come_back_from_their_bits(width):
@@ -354,6 +389,13 @@ def test_latents_that_are_not_finite_have_no_code_and_show(make, bad):
         matrix.base.weight[0, 0] = bad
     assert matrix.to_dense()[0, 0].isnan()
     with pytest.raises(ShapeError, match=r"base\.weight are NaN"):
+        matrix.pack()
+
+
+def test_a_weight_norm_of_a_row_of_zeros_has_no_code():
+    matrix = Uniform(Dense(torch.tensor([[0.0, 0.0], [1.0, 2.0]])))
+    nn.utils.parametrizations.weight_norm(matrix.base, "weight")  # 0 / 0
+    with pytest.raises(ShapeError, match="NaN"):
         matrix.pack()
 
 
@@ -459,6 +501,7 @@ def test_a_plan_says_what_is_wrong():
         ({"structure": "dense", "bits": 8, "rank": 2}, "dense has no option 'rank'"),
         ({"structure": "kronecker", "factr": [8, 8], "bits": 8}, "kronecker has no option 'factr'"),
         ({"structure": "binary", "bits": 2}, "binary has no option 'bits'"),
+        ({"structure": "dense", "quantiser": "binary", "bits": 1}, "'binary' has codes of one width"),
     ]:
         with pytest.raises(PlanError, match=says) as raised:
             Plan.of({"0": spec})
