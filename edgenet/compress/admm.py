@@ -24,14 +24,13 @@ class ADMM(Callback):
 
     For every slot of the plan, with the dense weight W, its structured neighbour Z and the sum U of what was missing::
 
-        W: trained as usual, on loss + rho / 2 ||W - Z + U||^2
+        W: trained as usual, on loss + rho / 2 ||W - Z + U||^2 / ||W_0||^2
         Z = project(W + U)              every so many steps
         U = U + W - Z
         rho = grow * rho, U = U / grow  every so many epochs
 
-    With ``relative`` the pull is rho / 2 ||W - Z + U||^2 / ||W_0||^2, W_0 the weight that a slot started with: the
-    same rho is then as strong in a small convolution before a batch norm as in a large linear map, whatever their
-    scale. U is the dual over rho, so that a larger rho comes with a smaller U (Boyd et al. 2011, section 3.4.1).
+    W_0 is the weight that a slot started with: the same rho is as strong in a small convolution before a batch norm as
+    in a large linear map, whatever their scale. Without ``relative`` the pull is rho / 2 ||W - Z + U||^2. U is the dual over rho, so that a larger rho comes with a smaller U (Boyd et al. 2011, section 3.4.1).
 
     Where W and Z have met, ``compress_(model, plan)`` with the same plan loses nothing. Families are no convex sets, so
     that no convergence is promised. ``residuals`` tells how far it has come, and the record of an epoch has the largest
@@ -47,12 +46,11 @@ class ADMM(Callback):
 
     Args:
         plan: as for ``compress_``; slots must be dense.
-        rho: strength of the pull, above 0. Too weak, and W and Z never meet; too strong, and W meets the nearest Z
+        rho: strength of the pull, above 0, of the order of the loss: from 0.1 to 10. Too weak, and W and Z never meet; too strong, and W meets the nearest Z
             instead of a good one.
         every: steps between two projections. W needs some to follow: with too few, U grows without end.
         until: the last epoch of the pull; before the next one the structures are put in. None: it pulls to the end.
-        relative: whether rho is relative to the size of each weight, as above. It is then of the order of the loss:
-            from 0.1 to 10.
+        relative: whether rho is relative to the size of each weight, as above.
         grow: what rho is multiplied by every ``grow_every`` epochs, at least 1.
         grow_every: epochs between two of these.
 
@@ -67,7 +65,7 @@ class ADMM(Callback):
         rho: float = 0.1,
         every: int = 20,
         until: int | None = None,
-        relative: bool = False,
+        relative: bool = True,
         grow: float = 1.0,
         grow_every: int = 8,
     ) -> None:

@@ -57,7 +57,7 @@ def test_admm_then_projecting_loses_less_than_projecting(spec):
     model, x, y = problem()
     direct, guided = deepcopy(model), deepcopy(model)
     optimize(direct, x, y, 400, [])  # as many steps
-    admm = ADMM({"0|2": spec}, rho=0.3, every=20)
+    admm = ADMM({"0|2": spec}, rho=0.3, every=20, relative=False)
     loop = Steps(guided, torch.optim.Adam(guided.parameters(), 0.01), [admm])
     far = admm.residuals()
     for _ in range(400):
@@ -74,7 +74,7 @@ def test_one_step_of_admm_by_hand():
     model = nn.Sequential(nn.Linear(2, 2, bias=False))
     with torch.no_grad():
         model[0].weight.copy_(torch.tensor([[4.0, 0.0], [0.0, 3.0]]))
-    admm = ADMM({"0": {"structure": "low_rank", "rank": 1}}, rho=0.5, every=2)
+    admm = ADMM({"0": {"structure": "low_rank", "rank": 1}}, rho=0.5, every=2, relative=False)
     loop = Steps(model, torch.optim.SGD(model.parameters(), 0.1), [admm])
     nothing = lambda: 0 * model[0].weight.sum()  # noqa: E731
     assert loop.step_on(nothing()) == pytest.approx(0.5 / 2 * 9)  # Z = diag(4, 0), U = 0

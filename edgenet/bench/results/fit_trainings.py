@@ -53,6 +53,7 @@ _RULES = r"""
 kind = "admm"
 until = {quarter}
 rho = 0.1
+relative = false
 [callback.plan]
 'convs\.0\.lift\..*' = {{ structure = "kronecker", factor = [8, 8], terms = 5 }}
 
