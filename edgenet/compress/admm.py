@@ -30,7 +30,8 @@ class ADMM(Callback):
         rho = grow * rho, U = U / grow  every so many epochs
 
     W_0 is the weight that a slot started with: the same rho is as strong in a small convolution before a batch norm as
-    in a large linear map, whatever their scale. Without ``relative`` the pull is rho / 2 ||W - Z + U||^2. U is the dual over rho, so that a larger rho comes with a smaller U (Boyd et al. 2011, section 3.4.1).
+    in a large linear map, whatever their scale. Without ``relative`` the pull is rho / 2 ||W - Z + U||^2. U is the dual
+    over rho, so that a larger rho comes with a smaller U (Boyd et al. 2011, section 3.4.1).
 
     Where W and Z have met, ``compress_(model, plan)`` with the same plan loses nothing. Families are no convex sets, so
     that no convergence is promised. ``residuals`` tells how far it has come, and the record of an epoch has the largest
@@ -46,8 +47,8 @@ class ADMM(Callback):
 
     Args:
         plan: as for ``compress_``; slots must be dense.
-        rho: strength of the pull, above 0, of the order of the loss: from 0.1 to 10. Too weak, and W and Z never meet; too strong, and W meets the nearest Z
-            instead of a good one.
+        rho: strength of the pull, above 0, of the order of the loss: from 0.1 to 10. Too weak, and W and Z never meet;
+            too strong, and W meets the nearest Z instead of a good one.
         every: steps between two projections. W needs some to follow: with too few, U grows without end.
         until: the last epoch of the pull; before the next one the structures are put in. None: it pulls to the end.
         relative: whether rho is relative to the size of each weight, as above.
