@@ -45,7 +45,7 @@ class FusedAttention:
     ) -> Tensor:  # fmt: skip
         """y (N, H, C). ``shared``: the signal is (N, 1, C), the same for all heads."""
         eager = backend.eager()
-        kernels = self.kernels(inputs) if eager else None
+        kernels = backend.kernels(self.name, inputs[self.signal], *inputs) if eager else None
         if kernels is not None:
             if shared and not kernels.SHARES_SIGNAL:
                 inputs = self._unshared(inputs)
