@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenet.bench.results.quantised_mnist import EPOCHS, PULLED, RHO, SIGNS, START, binary, powers, structured, unified
+from edgenet.bench.results.quantised_mnist import HINGE, PULLED, RHO, SIGNS, START, binary, powers, structured, unified
 from edgenet.bench.results.quantised_run import Row
 
 
@@ -18,25 +18,24 @@ def questions(net: str) -> dict[str, list[Row]]:
         return Row("tried", text, net, settings=settings)
 
     def bnn(
-        text: str, options: dict[str, Any] = SIGNS, restated: bool = True, loss: str | None = None, **rule: Any
+        text: str, options: dict[str, Any] = SIGNS, restated: bool = True, loss: str | None = HINGE, **rule: Any
     ) -> Row:
         return Row("tried", f"BNN{text}", net, options, binary(net, **rule), restated=restated, loss=loss)
 
     def ps(text: str, **rates: float) -> Row:
         return row(f"PS 4, {text}", powers(net, 4, "sign_shift", rates=rates))
 
-    adam = {**powers(net, 4, "sign_shift"), "optimizer": {"name": "adam"}}
-    half = EPOCHS[net] // 2 + 1
+    radam = {**powers(net, 4, "sign_shift"), "optimizer": {"name": "radam"}}
     absolute = unified(net, [1, 16], 0.01)
     absolute["callback"][0] |= {"relative": False}
     return {
         "BNN": [
             bnn(""),
             bnn(", no gate in the activations", {"activation": "sign without gate"}),
-            Row("tried", "BNN, no gate, no clipping of latents", net, SIGNS, binary_ungated(net), restated=True),
+            Row("tried", "BNN, no gate, no clipping of latents", net, SIGNS, binary_ungated(net), restated=True, loss=HINGE),
             bnn(", latents at the rate of all", rate=1.0),
             bnn(", latents drawn from [-1, 1]", start="uniform"),
-            bnn(", squared hinge", loss="squared_hinge"),
+            bnn(", cross-entropy", loss=None),
             bnn(", statistics of batch norms as they run", restated=False),
         ],
         "DeepShift-Q, 3 bits": [
@@ -45,15 +44,14 @@ def questions(net: str) -> dict[str, list[Row]]:
             row("Q 3, no scale", powers(net, 3, per="none")),
         ],
         "DeepShift-PS, 4 bits": [
-            ps("shifts 0.05, signs 0.02"),
-            ps("shifts 0.01, signs 0.02", shift=0.01),
-            ps("shifts 0.2, signs 0.02", shift=0.2),
-            ps("shifts 0.05, signs 0.005", sign=0.005),
-            ps("shifts 0.05, signs 0.1", sign=0.1),
-            row("PS 4, Adam for RAdam", adam),
+            ps("shifts 0.1, signs 0.05"),
+            ps("shifts 0.02, signs 0.05", shift=0.02),
+            ps("shifts 0.4, signs 0.05", shift=0.4),
+            ps("shifts 0.1, signs 0.01", sign=0.01),
+            ps("shifts 0.1, signs 0.2", sign=0.2),
+            row("PS 4, RAdam for Adam", radam),
             row("PS 4, no scale, from the start", powers(net, 4, "sign_shift", epoch=0, per="none")),
-            row("PS 4, scale 2^k a layer, from the start", powers(net, 4, "sign_shift", epoch=0, per="tensor")),
-            row("PS 4, scale 2^k a layer, half way", powers(net, 4, "sign_shift", epoch=half, per="tensor")),
+            row("PS 4, scale 2^k a layer, from the start", powers(net, 4, "sign_shift", epoch=0)),
             row("PS 4, gradients of signs times 2^p", powers(net, 4, "sign_shift", scaled_sign=True)),
         ],
         "unified blocks, at once": [

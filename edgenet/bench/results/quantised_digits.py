@@ -79,9 +79,9 @@ _NOTES = "\n".join(
         f"- *Unified*: all blocks, put in before epoch {START} at the nearest magnitudes; or when ADMM has pulled the "
         f"weights there, for {PULLED['mlp']} epochs of the perceptron and {PULLED['conv']} of the convolutional "
         "network. Layers without room for blocks of 16 stay float. Signs take a bit each.",
-        "- *Q* is trained so from the start; so is *PS* in the convolutional network, without a scale at 5 and 4 bits. "
-        f"In the perceptron *PS* takes the place of dense weights before epoch {SHIFTS_AT['mlp']}.",
-        "- *Binary*: the BNN has signs for activations, too, and no scale. Before an epoch is scored the statistics of "
+        "- *Q* is trained so from the start. *PS* takes the place of dense weights half way, before epoch "
+        f"{SHIFTS_AT['mlp']} and {SHIFTS_AT['conv']}.",
+        "- *Binary*: the BNN has signs for activations, too, no scale, and the squared hinge for a loss. Before an epoch is scored the statistics of "
         "its batch norms are estimated anew on training images, as small errors in them turn whole maps of signs.",
     )
 )

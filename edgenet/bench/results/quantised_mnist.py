@@ -21,10 +21,12 @@ LARGE = {"mlp": r"(first|second)\.", "conv": r"(conv_[23]|wide)\."}
 #: the epoch before which structures are put into a network that was dense until then; 0: they are there from the start
 START = 5
 #: the same for signs and shifts; their scale, if there is one, stays that of the weights they are made of
-SHIFTS_AT = {"mlp": 13, "conv": 0}
+SHIFTS_AT = {"mlp": 13, "conv": 8}
 #: the last epoch in which ADMM pulls
 PULLED = {"mlp": 15, "conv": 9}
 #: of a network whose activations are signs
+HINGE = "squared_hinge"
+#: its options
 SIGNS = {"activation": "sign"}
 _MLP = {"in_modes": [7, 8, 14], "out_modes": [8, 8, 8]}, {"in_modes": [8, 8, 8], "out_modes": [8, 8, 8]}
 _CONV = (
@@ -97,13 +99,11 @@ def everywhere(net: str, spec: dict[str, Any], epoch: int = 0) -> dict[str, Any]
 def powers(net: str, bits: int, form: str = "latent", epoch: int | None = None, **options: Any) -> dict[str, Any]:
     """Powers of two in all layers, trained as DeepShift is."""
     spec = {"structure": "dense", "quantiser": "power_of_two", "bits": bits, "form": form}
-    rates = {"shift": 0.05, "sign": 0.02, **options.pop("rates", {})}
+    rates = options.pop("rates", {})
     if form == "latent":
         return {**everywhere(net, {**spec, **options}), "callback": [{"kind": "shift_recipe"}]}
-    if net == "conv" and bits > 3:  # of fewer bits without a scale all weights would begin as 0
-        spec["per"] = "none"
     plan = everywhere(net, {**spec, **options}, SHIFTS_AT[net] if epoch is None else epoch)
-    return {**plan, "callback": [{"kind": "shift_recipe", **rates}], "optimizer": {"name": "radam"}}
+    return {**plan, "callback": [{"kind": "shift_recipe", "shift": 0.1, "sign": 0.05, **rates}]}
 
 
 def binary(net: str, per: str = "none", **recipe: Any) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def rows(net: str) -> list[Row]:
         *(Row("float", f"{times}x smaller layers", net, options) for times, options in SMALLER[net]),
         *(Row("uniform", f"{b} bits, rounded only", net, rounded=rounded[b], of=whole) for b in (8, 4)),
         Row("uniform", "4 bits, trained", net, settings=everywhere(net, rounded[4][WEIGHTS[net]])),
-        Row("binary", "weights and activations (BNN)", net, SIGNS, binary(net), restated=True),
+        Row("binary", "weights and activations (BNN)", net, SIGNS, binary(net), restated=True, loss=HINGE),
         Row("binary", "weights alone, mean per row", net, settings=binary(net, "row")),
         *(Row("power_of_two", f"Q, {b} bits", net, settings=powers(net, b)) for b in (5, 4, 3)),
         *(Row("power_of_two", f"PS, {b} bits", net, settings=powers(net, b, "sign_shift")) for b in (5, 4, 3, 2)),
