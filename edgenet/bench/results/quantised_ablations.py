@@ -32,7 +32,10 @@ def questions(net: str) -> dict[str, list[Row]]:
         "BNN": [
             bnn(""),
             bnn(", no gate in the activations", {"activation": "sign without gate"}),
-            Row("tried", "BNN, no gate, no clipping of latents", net, SIGNS, binary_ungated(net), restated=True, loss=HINGE),
+            Row(
+                "tried", "BNN, no gate, no clipping of latents", net, SIGNS, binary_ungated(net),
+                restated=True, loss=HINGE,
+            ),  # fmt: skip
             bnn(", latents at the rate of all", rate=1.0),
             bnn(", latents drawn from [-1, 1]", start="uniform"),
             bnn(", cross-entropy", loss=None),

@@ -24,9 +24,8 @@ START = 5
 SHIFTS_AT = {"mlp": 13, "conv": 8}
 #: the last epoch in which ADMM pulls
 PULLED = {"mlp": 15, "conv": 9}
-#: of a network whose activations are signs
+#: of a network whose activations are signs: its loss, and its options
 HINGE = "squared_hinge"
-#: its options
 SIGNS = {"activation": "sign"}
 _MLP = {"in_modes": [7, 8, 14], "out_modes": [8, 8, 8]}, {"in_modes": [8, 8, 8], "out_modes": [8, 8, 8]}
 _CONV = (
