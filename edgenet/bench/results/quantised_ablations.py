@@ -35,7 +35,7 @@ def questions(net: str) -> dict[str, list[Row]]:
             Row(
                 "tried", "BNN, no gate, no clipping of latents", net, SIGNS, binary_ungated(net),
                 restated=True, loss=HINGE,
-            ),  # fmt: skip
+            ),
             bnn(", latents at the rate of all", rate=1.0),
             bnn(", latents drawn from [-1, 1]", start="uniform"),
             bnn(", cross-entropy", loss=None),

@@ -81,9 +81,9 @@ _NOTES = "\n".join(
         "network. Layers without room for blocks of 16 stay float. Signs take a bit each.",
         "- *Q* is trained so from the start. *PS* takes the place of dense weights half way, before epoch "
         f"{SHIFTS_AT['mlp']} and {SHIFTS_AT['conv']}.",
-        "- *Binary*: the BNN has signs for activations, too, no scale, and the squared hinge for a loss. Before an epoch "
-        "is scored the statistics of its batch norms are estimated anew on training images, as small errors in them "
-        "turn whole maps of signs.",
+        "- *Binary*: the BNN has signs for activations, too, no scale, and the squared hinge for a loss. Before an "
+        "epoch is scored the statistics of its batch norms are estimated anew on training images, as small errors in "
+        "them turn whole maps of signs.",
     )
 )
 
