@@ -67,7 +67,7 @@ class Doped(StructuredMatrix):
         y, z = self.base(x), self.dopant(x)
         scale = self._scale_now()
         if scale is not None:
-            scale = scale.to(y.dtype.to_real())  # of half precision it may be, under autocast
+            scale = scale.to(y.dtype)  # half precision, under autocast
             return y * scale[0] + z * scale[1]
         return y.add_(z) if backend.eager() and not torch.is_grad_enabled() else y + z
 
