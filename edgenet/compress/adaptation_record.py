@@ -49,7 +49,9 @@ def adaptation(model: nn.Module, score: Score, pattern: str = ".*") -> dict[str,
     inside = {id(part) for matrix in doped for part in matrix.modules()}
     alone = [m for key, (_, m) in matching_matrices(model, Sparse, pattern).items() if key not in inside]
     if not doped and not alone:
-        raise PlanError(f"there is no doped or sparse matrix whose path matches {pattern!r}: compress_ the model first.")
+        raise PlanError(
+            f"there is no doped or sparse matrix whose path matches {pattern!r}: compress_ the model first."
+        )
     kept = [*parts, *alone]
     entries = sum(math.prod(matrix.shape) for matrix in kept)
     found = {"density": sum(matrix.num_parameters() for matrix in kept) / entries}
