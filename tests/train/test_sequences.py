@@ -169,7 +169,7 @@ def test_a_model_reads_on_where_it_was_and_gradients_stop_between_chunks():
 def test_scoring_reads_every_stream_from_its_start_to_its_end_and_leaves_the_training_where_it_was():
     x, y = letters()
     model = Sequence(4, 4, embedding=3, hidden_channels=5)
-    task = Task(Streams(x, y, streams=3, length=7), val=Streams(x, y, streams=3, length=4))
+    task = Task(Streams(x, y, streams=3, length=7), val=Streams(x, y, streams=3, length=5))
     score = task.evaluate(model, ("val",))["val"]
     streams = x[:48].view(3, 16), y[:48].view(3, 16)
     with torch.no_grad():

@@ -11,6 +11,7 @@ from edgenet.bench.results import recurrent_characters as page
 from edgenet.bench.results import recurrent_characters_run as runs
 from edgenet.bench.results.recurrent_characters_rows import LENGTHS, LONG, RATIOS, SHAPE, rows
 from edgenet.data import load, tinyshakespeare
+from edgenet.pretrained import from_pretrained
 from edgenet.structured import Doped
 
 pytestmark = pytest.mark.float32  # as it is measured
@@ -75,14 +76,20 @@ def test_the_section_is_trained_once_kept_and_told(text, tmp_path, monkeypatch):
     assert page.parts(1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01)) == made
 
 
-def test_a_model_is_scored_as_it_is_read_back(text, tmp_path):
+def test_a_model_is_scored_as_it_is_read_back(text, tmp_path, monkeypatch):
+    read = []
+
+    def changed_on_disk(folder):
+        read.append(from_pretrained(folder))
+        read[-1].head.bias.data[0] += 1
+        return read[-1]
+
+    monkeypatch.setattr(runs, "from_pretrained", changed_on_disk)
     row = next(row for row in rows() if row.family == "doped" and row.ratio == 20)
     result = runs.measured((row, 0, 0.01, 4, tmp_path, text))
-    saved = next((tmp_path / "characters").glob("doped-20-4-0.01-0"))
-    again = runs.from_pretrained(saved)
-    matrix = runs.map_of(again)
+    matrix = runs.map_of(read[0])
     assert isinstance(matrix, Doped) and matrix.num_parameters() == result["map"]
-    scores = runs.scored(load("tinyshakespeare", text)).evaluate(again, ("val", "test"))
+    scores = runs.scored(load("tinyshakespeare", text)).evaluate(read[0], ("val", "test"))
     assert (scores["val"].metric, scores["test"].metric) == (result["val"], result["test"])
     assert 5.5 < result["test"] < 7, "characters drawn alike have 6.02 bits"
 
