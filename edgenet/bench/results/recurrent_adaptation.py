@@ -45,7 +45,7 @@ Job = tuple[Row, int, Path, Path | None]
 
 
 def rows() -> list[Row]:
-    """What is trained: doped matrices from a dense start and with one rate for all, as the paper has it; and pruning."""
+    """What is trained: doped matrices, from a dense start and with one rate as the paper has it; and pruning."""
     base = {"structure": "kronecker", "factor": [32, 12], "terms": TERMS}
     doped = {"structure": "doped", "base": base, "density": 1.0}
     fall = {"kind": "anneal", "ratio": RATIO, "start": 0.1, "end": 0.6}
@@ -123,14 +123,15 @@ def rise(measured: dict[str, Any]) -> float:
 
 def _introduction() -> str:
     return (
-        f"The character model of the section before, with one matrix of 512 x 192 for all gates, {RATIO:g} times fewer "
-        f"numbers in it at the end: a Kronecker sum of {TERMS} terms and a dopant, which starts with every entry, at "
-        f"random, and falls from a tenth to six tenths of {ITERATIONS:,} iterations; or entries alone. One seed, {SEED}; "
-        f"Adam at {RATE} for all numbers, as far as no row says otherwise (0.3 is the default of `Anneal`). *Share*: of "
-        f"the dopant in the energy of the two outputs, ||S x||^2 / (||M x||^2 + ||S x||^2); *cosine*: between the two "
-        f"outputs; *structure alone*: bits without the dopant. All on the same {LOOKED_AT} validation sequences of "
-        f"{LENGTH} characters, each begun with a state of zeros, which costs more bits than reading on. One seed of so "
-        "few iterations tells the mechanism, and no winner: seeds differ by 0.02 to 0.03 bits."
+        f"The character model of the section before, with one matrix of 512 x 192 for all gates, {RATIO:g} times "
+        f"fewer numbers in it at the end: a Kronecker sum of {TERMS} terms and a dopant, which starts with every "
+        f"entry, at random, and falls from a tenth to six tenths of {ITERATIONS:,} iterations; or entries alone. One "
+        f"seed, {SEED}; Adam at {RATE} for all numbers, as far as no row says otherwise (0.3 is the default of "
+        f"`Anneal`). *Share*: of the dopant in the energy of the two outputs, ||S x||^2 / (||M x||^2 + ||S x||^2); "
+        f"*cosine*: between the two outputs; *structure alone*: bits without the dopant. All on the same {LOOKED_AT} "
+        f"validation sequences of {LENGTH} characters, each begun with a state of zeros, which costs more bits than "
+        "reading on. One seed of so few iterations tells the mechanism, and no winner: seeds differ by 0.02 to 0.03 "
+        "bits."
     )
 
 

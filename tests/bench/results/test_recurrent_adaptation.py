@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edgenet.bench.results import recurrent_adaptation as part
+from edgenet.train import Streams, Task
 
 
 def small(row):
@@ -19,12 +20,21 @@ def _less(rule):
     return {"ratio": 5.0, "every": 1} if rule["kind"] == "anneal" else {}
 
 
+def scored(text):
+    """A few sequences of what is scored else."""
+    few = {name: text.val[0][name][:4].flatten() for name in ("x", "y")}
+    streams = {split: Streams(**few, streams=2, length=64) for split in ("train", "val", "test")}
+    return Task(**streams, metric="bits")
+
+
 @pytest.mark.float32
 def test_every_row_is_measured_kept_and_told(tmp_path, data_root, monkeypatch):
     chosen = [small(row) for row in part.rows() if "0.1" in row.family or row.family == "pruned"]
     assert len(chosen) == 2
     monkeypatch.setattr(part, "rows", lambda: chosen)
     monkeypatch.setattr(part, "ITERATIONS", 20)
+    monkeypatch.setattr(part, "LOOKED_AT", 4)
+    monkeypatch.setattr(part, "scored", scored)
     monkeypatch.setattr(part, "run_all", lambda jobs, processes, run: [run(job) for job in jobs])
     text = part.parts(3, tmp_path, 1, data_root)
     again = part.parts(3, tmp_path, 1, data_root)
