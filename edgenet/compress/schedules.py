@@ -151,7 +151,7 @@ class Anneal(Callback):
     def _set_together_(self, training: Training, matrices: list[tuple[str, Sparse]]) -> None:
         entries = sum(math.prod(matrix.shape) for _, matrix in matrices)
         if self.ratio is None:
-            last = max(len(matrices), number_of((1, entries), self.density))
+            last = number_of((1, entries), self.density)
         else:
             last = sum(entries_for_ratio(matrices, training.model, self.ratio))
             if last < len(matrices):

@@ -118,7 +118,7 @@ def test_masks_stay_until_they_are_drawn_anew_and_leave_no_trace(doped):
 
 def test_masks_go_with_the_rows_that_are_kept():
     matrix = Doped.from_dense(torch.randn(6, 5), base=LOW_RANK, density=0.5, iterations=1)
-    matrix.drop_rows_(0.5, 0.5)
+    matrix.row_scale = torch.rand(2, 6)
     before, rows = matrix.to_dense().detach().clone(), torch.tensor([4, 1, 2])
     matrix.keep_(rows, torch.tensor([0, 3]))
     near(matrix.to_dense(), before[rows][:, [0, 3]])

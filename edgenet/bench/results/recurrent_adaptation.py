@@ -84,8 +84,8 @@ def _computed(job: Job) -> dict[str, Any]:
     text = characters(root)
     torch.manual_seed(SEED)
     model, start = character_model(row, text), time.process_time()
-    looked_at = text.val[0]
-    record = AdaptationRecord(partial(bits, looked_at.x[:LOOKED_AT], looked_at.y[:LOOKED_AT]), iterations // ROWS)
+    looked_at, every = text.val[0], iterations // ROWS
+    record = AdaptationRecord(partial(bits, looked_at.x[:LOOKED_AT], looked_at.y[:LOOKED_AT]), every)
     epoch = min(EPOCH, iterations)
     fit(
         model,
@@ -102,7 +102,7 @@ def _computed(job: Job) -> dict[str, Any]:
     )
     scores = scored(text).evaluate(model, ("val", "test"))
     return {
-        "rows": record.rows,
+        "rows": [row for row in record.rows if row["step"] % every == 0],  # not that of the first epoch's end
         **{split: score.metric for split, score in scores.items()},
         "seconds": time.process_time() - start,
         "measured": report.settings(),
