@@ -37,9 +37,9 @@ def adaptation(model: nn.Module, score: Score, pattern: str = ".*") -> dict[str,
         pattern: of the paths of doped and of sparse matrices, for ``re.match``.
 
     Returns:
-        ``density`` of the dopants and of sparse matrices that stand alone, by entries; ``loss``; and where there are doped
-        matrices, means of ``share`` and ``cosine`` over those that were used, and ``loss_base``, the loss without any
-        dopant. Pruning has the first two alone.
+        ``density`` of the dopants and of sparse matrices that stand alone, by entries; ``loss``; and where there are
+        doped matrices, means of ``share`` and ``cosine`` over those that were used, and ``loss_base``, the loss without
+        any dopant. Pruning has the first two alone.
 
     Raises:
         PlanError: if no doped or sparse matrix matches, or ``score`` uses none of the doped ones.

@@ -42,9 +42,9 @@ class RowDropout(Callback):
         pattern: of the paths of the doped matrices (``fc.weight``), for ``re.match``; a tied one has several.
 
     Raises:
-        PlanError: if an argument is out of range, or both rates are 0; in ``on_start``, if there is no start and end and
-            no ``Anneal`` to take them from, or several that differ; if no doped matrix matches and no other callback has
-            yet to put structures in; in ``after_step``, if there is none and no other callback is going to.
+        PlanError: if an argument is out of range, or both rates are 0; in ``on_start``, if there is no start and end
+            and no ``Anneal`` to take them from, or several that differ, or if no doped matrix matches and no other
+            callback has yet to put structures in; in ``after_step``, if there is none and no other is going to.
     """
 
     def __init__(

@@ -49,8 +49,8 @@ class Anneal(Callback):
         every: steps between two changes.
         initial: density at the beginning, in (0, 1].
         pattern: of the paths of the sparse matrices (``fc.weight.dopant``), for ``re.match``; a tied one has several.
-        ratio: instead of a density, how many times fewer numbers a matrix has at the end than its (m, n) entries, above
-            1. Beside a base, whose parameters count, floor(m n / ratio) - parameters of the base are left to the dopant.
+        ratio: instead of a density, how many times fewer numbers a matrix has at the end than its (m, n) entries,
+            above 1. The parameters of a base count: floor(m n / ratio) less these are left to the dopant beside it.
         together: one budget for all matrices that match, and one threshold: those with more large entries keep more.
             The exact total stands at the end, and no matrix is empty.
         relative: with ``together``, whether magnitudes are measured in each matrix's own root mean square.
@@ -151,7 +151,7 @@ class Anneal(Callback):
     def _set_together_(self, training: Training, matrices: list[tuple[str, Sparse]]) -> None:
         entries = sum(math.prod(matrix.shape) for _, matrix in matrices)
         if self.ratio is None:
-            last = max(len(matrices), number_of((1, entries), self.density))
+            last = number_of((1, entries), self.density)
         else:
             last = sum(entries_for_ratio(matrices, training.model, self.ratio))
             if last < len(matrices):

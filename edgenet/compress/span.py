@@ -39,7 +39,8 @@ class Span:
         if start >= end:
             raise PlanError(
                 f"{self.rule}: a schedule wants start < end, and {self.start} to {self.end} of the "
-                f"{training.total_steps} steps of this training are steps {start} to {end}: train longer, or give steps."
+                f"{training.total_steps} steps of this training are steps {start} to {end}: train longer, or give "
+                f"steps."
             )
         return start, end
 

@@ -1,16 +1,20 @@
 """Training rules reach a run from TOML alone; a model that is compressed while it trains is trained, kept and read."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+from torch.optim import lr_scheduler
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from edgenet.compress import ADMM, Anneal, Compress, compress_, report
+from edgenet.compress import ADMM, Anneal, Compress, RowDropout, compress_, report
 from edgenet.config import RunConfig, Settings
 from edgenet.errors import ConfigError, PlanError
 from edgenet.models import NodeClassifier
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.registry import register
+from edgenet.structured import Doped
 from edgenet.train import Callback, DivergenceError, fit, read_metrics, run
 from edgenet.train.rules import rules_of
 
@@ -214,6 +218,57 @@ def test_a_compressed_model_goes_on_with_a_second_training(tmp_path):
     fit(model, nodes(), callbacks=[Anneal(0.2, 1, 4)], **options)
     densities = [[m.density for m in net.modules() if type(m).__name__ == "Sparse"] for net in (first, model)]
     assert min(densities[0]) > 0.7 and max(densities[1]) < 0.3
+
+
+@pytest.mark.parametrize("scheduler", ["none", "cosine", "exponential", "step", "plateau"])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_dopants_keep_their_share_of_the_rate_under_every_schedule(scheduler, epoch):
+    seen = []
+
+    class Look:
+        def after_step(self, training):
+            place = {id(p): g["lr"] for g in training.optimizer.param_groups for p in g["params"]}
+            dopant = [m.dopant.weight for m in training.model.modules() if isinstance(m, Doped)]
+            seen.append((place[id(dopant[0])] if dopant else None, place[id(training.model.convs[0].bias)]))
+
+    plan = {r"convs\.0\.lift.*": {"structure": "doped", "base": LOW_RANK, "density": 1.0}}
+    rules = [Compress(plan, epoch=epoch), Anneal(0.2, start=3, end=6), RowDropout(), Look()]
+    model = NodeClassifier(4, 2, layer="gcn", hidden_channels=8)
+    makers = {
+        "step": partial(lr_scheduler.StepLR, step_size=2),
+        "plateau": partial(lr_scheduler.ReduceLROnPlateau, patience=0, threshold=1e9, factor=0.5),
+    }
+    by_name = {"none": {"name": "none"}, "cosine": {"name": "cosine", "warmup": 2}, "exponential": {"factor": 0.7}}
+    tables = {"scheduler": {"name": scheduler, **by_name.get(scheduler, {})}} if scheduler not in makers else {}
+    options = {"scheduler": makers[scheduler]} if scheduler in makers else {}
+    fit(model, nodes(), tables, rules, epochs=6, lr=0.02, seed=0, progress=False, **options)
+    assert [dopant is None for dopant, _ in seen] == [epoch == 3 and k < 2 for k in range(6)]
+    assert all(dopant == pytest.approx(0.3 * rest) for dopant, rest in seen if dopant is not None)
+    assert scheduler == "none" or len({rest for _, rest in seen}) > 1
+
+
+@pytest.mark.parametrize("accumulate, steps", [(1, 15), (3, 6), (9, 3)])
+def test_callbacks_know_how_many_steps_there_will_be(accumulate, steps):
+    class Look:
+        def after_step(self, training):
+            self.total, self.last = training.total_steps, training.step
+
+    look = Look()
+    rows = TensorDataset(torch.randn(20, 3), torch.randn(20, 2))
+    options = {"epochs": 3, "batch_size": 4, "accumulate": accumulate, "progress": False}
+    fit(torch.nn.Linear(3, 2), rows, callbacks=[look], **options)
+    assert look.total == look.last == steps
+
+
+def test_steps_that_nobody_can_count_are_asked_for_as_numbers():
+    class Rows(IterableDataset):
+        def __iter__(self):
+            return iter([(torch.ones(4), torch.ones(2))] * 3)
+
+    model = torch.nn.Sequential(torch.nn.Linear(4, 2))
+    rules = [Compress({"0": {"structure": "sparse", "density": 1.0}}), Anneal(0.5)]
+    with pytest.raises(PlanError, match=r"Anneal: start and end are shares of a training, .* Give steps as whole numb"):
+        fit(model, DataLoader(Rows()), callbacks=rules, loss="mse", epochs=2, progress=False)
 
 
 def test_settings_reach_the_rules_of_fit_as_well(tmp_path):
