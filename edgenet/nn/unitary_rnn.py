@@ -107,8 +107,8 @@ class UnitaryRNN(nn.Module):
         state: Tensor | None = None,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Any, Tensor]:
-        """(T, B, in) -> (T, B, out) and the last state; (B, T, in) -> (B, T, out) if ``batch_first``. A
-        ``PackedSequence`` gives a ``PackedSequence``.
+        """(T, B, in) -> (T, B, out) and the last state; (B, T, in) -> (B, T, out) if ``batch_first``. Symbols (T, B) of
+        int64 stand for their one-hot vectors. A ``PackedSequence`` gives a ``PackedSequence``.
 
         Args:
             state: (B, n) complex, to go on from; None: the learned start.
@@ -147,15 +147,10 @@ class UnitaryRNN(nn.Module):
         self, input: Tensor, state: Tensor | None, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, Tensor | None]:
         """(T + 1, B, 2, n) real and imaginary parts of the start and of all states, and the checked lengths."""
-        if not isinstance(input, Tensor) or input.dim() != 3 or input.shape[-1] != self.input_size:
-            got = tuple(input.shape) if isinstance(input, Tensor) else type(input).__name__
-            form = "B, T" if self.batch_first else "T, B"
-            raise ShapeError(f"wanted is a ({form}, {self.input_size}) input, got {got}.")
-        if not input.is_floating_point():
-            raise ShapeError(f"wanted are real numbers, got {input.dtype}: symbols as one_hot(symbols, {self.input_size}).")
-        x = input.transpose(0, 1) if self.batch_first else input
+        x = self._checked_input(input)
+        x = x.transpose(0, 1) if self.batch_first else x
         if len(x) == 0:
-            raise ShapeError(f"a sequence has a step at least, got an input {tuple(input.shape)}.")
+            raise ShapeError(f"a sequence has at least one step, got an input {tuple(input.shape)}.")
         steps = None if lengths is None else _steps(lengths, x)
         if steps is not None:
             over = torch.arange(len(x), device=x.device)[:, None] >= steps
@@ -165,6 +160,27 @@ class UnitaryRNN(nn.Module):
         states = walk(self.cell, x, start)
         _check_finite(states)
         return torch.cat([start[None], states]), steps
+
+    def _checked_input(self, input: Any) -> Tensor:
+        """Features, of symbols too."""
+        form, width = "B, T" if self.batch_first else "T, B", self.input_size
+        symbols = isinstance(input, Tensor) and input.dtype == torch.int64 and input.dim() == 2
+        if symbols:
+            if (
+                not torch.compiler.is_compiling()
+                and input.numel()
+                and not 0 <= int(input.min()) <= int(input.max()) < width
+            ):
+                raise ShapeError(
+                    f"symbols are 0 to {width - 1} for input_size {width}, got {int(input.min())} to {int(input.max())}."
+                )
+            return nn.functional.one_hot(input, width).to(self.cell.start.dtype)
+        if not isinstance(input, Tensor) or not input.is_floating_point() or input.shape[2:] != (width,):
+            got = f"{tuple(input.shape)} of {input.dtype}" if isinstance(input, Tensor) else type(input).__name__
+            raise ShapeError(
+                f"wanted is a ({form}, {width}) input of real numbers, or ({form}) int64 symbols, got {got}."
+            )
+        return input
 
     def _checked_state(self, state: Tensor, batch: int) -> Tensor:
         if not isinstance(state, Tensor) or state.shape != (batch, self.hidden_size) or not state.is_complex():
