@@ -163,22 +163,18 @@ class UnitaryRNN(nn.Module):
 
     def _checked_input(self, input: Any) -> Tensor:
         """Features, of symbols too."""
-        form, width = "B, T" if self.batch_first else "T, B", self.input_size
-        symbols = isinstance(input, Tensor) and input.dtype == torch.int64 and input.dim() == 2
-        if symbols:
-            if (
-                not torch.compiler.is_compiling()
-                and input.numel()
-                and not 0 <= int(input.min()) <= int(input.max()) < width
-            ):
-                raise ShapeError(
-                    f"symbols are 0 to {width - 1} for input_size {width}, got {int(input.min())} to {int(input.max())}."
-                )
+        width = self.input_size
+        if isinstance(input, Tensor) and input.dtype == torch.int64 and input.dim() == 2:
+            known = torch.compiler.is_compiling() or not input.numel()
+            if not known and not 0 <= int(input.min()) <= int(input.max()) < width:
+                least, most = int(input.min()), int(input.max())
+                raise ShapeError(f"symbols are 0 to {width - 1} for input_size {width}, got {least} to {most}.")
             return nn.functional.one_hot(input, width).to(self.cell.start.dtype)
         if not isinstance(input, Tensor) or not input.is_floating_point() or input.shape[2:] != (width,):
+            form = "B, T" if self.batch_first else "T, B"
             got = f"{tuple(input.shape)} of {input.dtype}" if isinstance(input, Tensor) else type(input).__name__
             raise ShapeError(
-                f"wanted is a ({form}, {width}) input of real numbers, or ({form}) int64 symbols, got {got}."
+                f"wanted is a ({form}, {width}) input of real numbers, or ({form}) symbols of int64, got {got}."
             )
         return input
 
@@ -186,8 +182,8 @@ class UnitaryRNN(nn.Module):
         if not isinstance(state, Tensor) or state.shape != (batch, self.hidden_size) or not state.is_complex():
             got = f"{tuple(state.shape)} of {state.dtype}" if isinstance(state, Tensor) else type(state).__name__
             raise ShapeError(
-                f"a state is ({batch}, {self.hidden_size}) complex, got {got}; of real and imaginary parts make it with "
-                f"torch.complex(real, imaginary)."
+                f"a state is ({batch}, {self.hidden_size}) complex, got {got}; of real and imaginary parts make it "
+                f"with torch.complex(real, imaginary)."
             )
         return state
 

@@ -164,7 +164,7 @@ class _Along(torch.autograd.Function):
         tensors, sums = rest[: len(wanted)], rest[len(wanted) :]
         if torch.is_grad_enabled():  # a derivative of the derivative is wanted
             return (None, None, *_of_definition(way, ctx.eps, tensors, wanted, gradient))
-        inputs, start, bias, *w = tensors
+        _, start, bias, *w = tensors
         # h = z g(|z|) with g(r) = max(r + b, 0) / r, so dh = g dz - z (b / r^3) Re(conj(z) dz) where r + b > 0, r > eps
         open_ = lengths + bias > 0
         gains = (lengths + bias).relu_().div_(lengths)

@@ -49,7 +49,7 @@ def test_adding_marks_one_number_in_each_half_and_wants_their_sum():
     assert graph.x.dtype == graph.y.dtype == torch.float32
     assert (marks[:, :3].sum(1) == 1).all() and (marks[:, 3:].sum(1) == 1).all() and ((marks == 0) | (marks == 1)).all()
     assert (marks.sum(0) > 0).all(), "every step is marked now and then"
-    assert torch.equal((numbers * marks).sum(1), graph.y) and 0 <= numbers.min() and numbers.max() < 1
+    assert torch.equal((numbers * marks).sum(1), graph.y) and numbers.min() >= 0 and numbers.max() < 1
 
 
 def test_who_always_says_one_has_the_baseline_of_adding():

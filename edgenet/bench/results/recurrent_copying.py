@@ -41,7 +41,7 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> lis
     """Train what is not trained yet, and write it down."""
     chosen = rows()
     jobs = [(row, seed, runs) for row in chosen for seed in range(min(seeds, row.most_seeds))]
-    results = dict(zip(((row, seed) for row, seed, _ in jobs), run_all(jobs, processes, measured), strict=True))  # type: ignore[arg-type]  # jobs of another kind than runs
+    results = dict(zip(((row, seed) for row, seed, _ in jobs), run_all(jobs, processes, measured), strict=True))
     found = {row: [result for (one, _), result in results.items() if one == row] for row in chosen}
     return [_introduction(chosen), _table(found), _NOTES, *report.measured_elsewhere(list(results.values()))]
 
@@ -56,8 +56,8 @@ def _introduction(chosen: list[Row]) -> str:
         f"is a mean squared error of 1 / 6. Every iteration draws new sequences. RMSprop, decay 0.9; the gradients of "
         f"LSTMs are clipped to length 1, those of unitary networks are not. An LSTM has as many parameters as the "
         f"unitary network of its task, or a few more. "
-        f"Solved means: for copying, a mean loss of {EVERY} iterations at or below "
-        f"{SOLVED['copying_memory']:.0%} of the baseline, with all symbols right on 100 validation sequences; for adding, an error of these at or below "
+        f"Solved means: for copying, a mean loss of {EVERY} iterations at or below {SOLVED['copying_memory']:.0%} of "
+        f"the baseline, with all symbols right on 100 validation sequences; for adding, an error of these at or below "
         f"{SOLVED['adding_problem']}. A training ends there."
     )
 
