@@ -80,6 +80,26 @@ def test_padding_changes_nothing(per, bidirectional, embedding):
         torch.testing.assert_close(packed[row][real], alone, rtol=0, atol=1e-10)
 
 
+def test_a_unitary_network_gives_its_own_scores(tmp_path):
+    model, x = make(cell="unitary"), features()
+    torch.testing.assert_close(model(x), model.rnn(x)[0])
+    whole = make(cell="unitary", per="sequence")
+    torch.testing.assert_close(whole(x), model(x)[:, -1])
+    for row, length in enumerate(LENGTHS.tolist()):
+        torch.testing.assert_close(whole(x, LENGTHS)[row], model(x)[row, length - 1])
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    torch.testing.assert_close(whole(packed), whole(x, LENGTHS))
+    first, state = model(x[:, :4], return_state=True)
+    both = torch.cat([first, model(x[:, 4:], state=state)], 1)
+    torch.testing.assert_close(both, model(x), rtol=0, atol=1e-10)
+    save_pretrained(model, tmp_path)
+    torch.testing.assert_close(from_pretrained(tmp_path)(x), model(x), rtol=0, atol=0)
+    model.reset_parameters()
+    for option in ({"num_layers": 2}, {"bidirectional": True}, {"stacked": True}, {"bias": False}, {"dropout": 0.1}):
+        with pytest.raises(ConfigError, match=f"{next(iter(option))} is of 'lstm' and 'gru' and 'rnn', and 'unitary'"):
+            make(cell="unitary", **option)
+
+
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_chunks_that_go_on_from_a_state_say_what_the_whole_says(options):
     model, x = make(embedding=6, **options), symbols()
@@ -155,10 +175,10 @@ def test_a_compiled_model_says_the_same():
         ({"dropout": 1.0}, r"\[0, 1\), got 1.0"),
         ({"embedding": 0}, "embedding is 1 or more, got 0"),
         ({"hidden_channels": 0}, "hidden_channels is 1 or more"),
-        ({"cell": "gru", "peepholes": True}, "peepholes is of the cell 'lstm', and 'gru' has none"),
-        ({"cell": "lstm", "nonlinearity": "relu"}, "nonlinearity is of the cell 'rnn'"),
+        ({"cell": "gru", "peepholes": True}, "peepholes is of 'lstm', and 'gru' has none"),
+        ({"cell": "lstm", "nonlinearity": "relu"}, "nonlinearity is of 'rnn'"),
         ({"cell": "rnn", "nonlinearity": "sigmoid"}, "sigmoid"),
-        ({"cell": "rnn", "proj_size": 2}, "proj_size is of the cell 'lstm'"),
+        ({"cell": "rnn", "proj_size": 2}, "proj_size is of 'lstm'"),
         ({"width": 3}, "Sequence has no option 'width'"),
         ({"num_layers": "two"}, "num_layers of Sequence is a whole number, got 'two'"),
     ],
