@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from edgenet.models.aggregation_network import AggregationNetwork
 from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
 from edgenet.models.node_classifier import NodeClassifier
@@ -11,4 +12,4 @@ from edgenet.models.stack import Stack
 #: The models, by the name that configurations use.
 MODELS: dict[str, type[nn.Module]] = {"NodeClassifier": NodeClassifier, "GraphClassifier": GraphClassifier}
 
-__all__ = ["MODELS", "READOUTS", "GraphClassifier", "NodeClassifier", "Readout", "Stack"]
+__all__ = ["MODELS", "READOUTS", "AggregationNetwork", "GraphClassifier", "NodeClassifier", "Readout", "Stack"]

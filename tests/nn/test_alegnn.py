@@ -22,7 +22,15 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.graph import Graph
+from edgenet.models import AggregationNetwork
 from edgenet.nn import EdgeNetConv, SpectralConv, lift, specializations, taps
+from edgenet.nn.graph_signal import (
+    Aggregation,
+    LocalActivation,
+    MaxLocalActivation,
+    MaxPoolLocal,
+    MedianLocalActivation,
+)
 from edgenet.nn.taps import Jacobi
 from edgenet.phi import Attention, ShiftOperator
 from edgenet.structured import StructuredLinear
@@ -33,10 +41,6 @@ Arrays = dict[str, Tensor]
 # Families of files whose layers are not written yet, with the reason.
 LATER = {
     "grnn": "recurrent networks of graph filters",
-    "maxact": "local activations: a maximum over neighbourhoods",
-    "medact": "local activations: a median over neighbourhoods",
-    "maxpool": "local pooling on a graph",
-    "aggregation": "aggregation networks: a sequence of shifts at one node",
 }
 
 
@@ -354,9 +358,61 @@ def spectral(a: Arrays) -> Adapter:
     )
 
 
+# ---------------------------------------------------------------- neighbourhoods and sequences
+def local_activation(kind: type[LocalActivation], a: Arrays) -> Adapter:
+    """Their neighbours are those that the rows of S lead to: along the edges j -> i of S[j, i]."""
+    activation = kind(int(a["Khop"]), flow="target_to_source")
+    fill(activation.weight, a["weight"].squeeze(0))
+    graph, _ = by_rows(a["S"])
+    return Adapter(
+        activation, lambda x: activation(x, graph), {"weight": lambda: activation.weight.grad.unsqueeze(0)}
+    )
+
+
+def maxact(a: Arrays) -> Adapter:
+    return local_activation(MaxLocalActivation, a)
+
+
+def medact(a: Arrays) -> Adapter:
+    return local_activation(MedianLocalActivation, a)
+
+
+def maxpool(a: Arrays) -> Adapter:
+    """They keep the first nodes of their order."""
+    pool = MaxPoolLocal(int(a["Nout"]), int(a["hops"]), flow="target_to_source")
+    graph, _ = by_rows(a["S"])
+    return Adapter(pool, lambda x: pool(x, graph), {})
+
+
+def aggregation(a: Arrays) -> Adapter:
+    """Scores of every node, (B, classes, nodes) in their order of axes."""
+    f, g, k = a["convW"].shape
+    model = AggregationNetwork(
+        g, len(a["mlpb"]), nodes=int(a["nNodes"]), length=int(a["maxN"]), channels=[f], kernel_size=k, pool_size=2,
+        readout="nodes", normalize=None,
+    )  # fmt: skip
+    conv, linear = model.convs[0].convs[0], model.head[0]
+    for parameter, name in ((conv.weight, "convW"), (conv.bias, "convb"), (linear.weight, "mlpW"), (linear.bias, "mlpb")):
+        fill(parameter, a[name])
+    graph, values = by_rows(a["S"])
+    return Adapter(
+        model,
+        lambda x: model(x, graph, values),
+        {
+            "convW": lambda: conv.weight.grad,
+            "convb": lambda: conv.bias.grad,
+            "mlpW": lambda: linear.weight.grad,
+            "mlpb": lambda: linear.bias.grad,
+        },
+    )
+
+
 ADAPTERS: dict[str, Callable[[Arrays], Adapter]] = {
-    function.__name__: function for function in (lsigf, nvgf, jarma, evgf, gat, gcat, evgat, spectral)
-}
+    function.__name__: function
+    for function in (
+        lsigf, nvgf, jarma, evgf, gat, gcat, evgat, spectral, maxact, medact, maxpool, aggregation,
+    )
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- the cases
@@ -393,6 +449,14 @@ def test_outputs_and_gradients_are_those_of_alegnn(file):
 
 def test_every_kind_of_layer_has_stored_arrays(oracle_root):
     assert {family(file) for file in FILES} >= set(ADAPTERS)
+
+
+def test_sequences_are_products_with_the_stored_powers(oracle_root):
+    """Their S^q at each node stand in SN, a stack for every node and operator."""
+    a = load(oracle_root / "alegnn" / "aggregation_und_E1.npz")
+    graph, values = by_rows(a["S"])
+    sequence = Aggregation(int(a["nNodes"]), int(a["maxN"]), normalize=None)(a["x"].transpose(1, 2), graph, values)
+    torch.testing.assert_close(sequence, torch.einsum("pniq,bgi->bpqg", a["SN"], a["x"]), **TOLERANCE)
 
 
 @pytest.mark.parametrize("name", ["evgf_M20_und_E1", "evgf_M5_dir_E2"])
