@@ -10,6 +10,10 @@ from edgenet.models.readout import Readout
 from edgenet.models.stack import Stack
 
 #: The models, by the name that configurations use.
-MODELS: dict[str, type[nn.Module]] = {"NodeClassifier": NodeClassifier, "GraphClassifier": GraphClassifier}
+MODELS: dict[str, type[nn.Module]] = {
+    "NodeClassifier": NodeClassifier,
+    "GraphClassifier": GraphClassifier,
+    "AggregationNetwork": AggregationNetwork,
+}
 
 __all__ = ["MODELS", "READOUTS", "AggregationNetwork", "GraphClassifier", "NodeClassifier", "Readout", "Stack"]

@@ -64,7 +64,7 @@ def checked_nodes(nodes: Any) -> tuple[int, ...]:
     Raises:
         ConfigError: if they are no whole numbers of 0 or more, there are none, or one comes twice.
     """
-    if isinstance(nodes, Tensor) and nodes.dim():
+    if isinstance(nodes, Tensor):
         nodes = nodes.tolist()
     if is_whole(nodes):
         nodes = range(int(nodes))
