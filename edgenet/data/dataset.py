@@ -22,7 +22,7 @@ class Dataset:
       different graphs in the three lists, without masks, with y (N, num_outputs) of zeros and ones, float32.
     - ``"signal"``: many signals on one fixed graph. Each list holds one ``Data`` with ``edge_index`` (2, E),
       ``edge_weight`` (E,), ``num_nodes``, x (S, N, F) and y (S,): int64 classes, or float32 values of the one node
-      ``target_node``.
+      ``target_node``. With a time axis x is (S, T, N, F), and y what the model says, (S, T) classes for instance.
 
     Features are float32, edge lists int64 with row 0 source and row 1 target.
 
