@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -65,21 +66,20 @@ class AggregationNetwork(nn.Module, Pretrained):
         lengths = [int(length)] * len(rounds) if isinstance(length, int) else [int(one) for one in length]
         if len(lengths) != len(rounds):
             raise ConfigError(f"there are {len(rounds)} lists of nodes, and {len(lengths)} lengths: {lengths}.")
-        self.convs, width = nn.ModuleList(), in_channels
+        convs: list[AggregationConv] = []
+        width = in_channels
         for some, hops in zip(rounds, lengths, strict=True):
-            conv = AggregationConv(
-                width, channels, some, hops, kernel_size, pool_size, normalize, bias=bias
-            )
-            self.convs.append(conv)
+            conv = AggregationConv(width, channels, some, hops, kernel_size, pool_size, normalize, bias=bias)
+            convs.append(conv)
             width = conv.out_width
-        self.readout = readout
-        widths = [width * len(conv.nodes) if readout == "flatten" else width, *hidden_channels, out_channels]
+        self.convs, self.readout = nn.ModuleList(convs), readout
+        widths = [width * len(convs[-1].nodes) if readout == "flatten" else width, *hidden_channels, out_channels]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after, bias=bias), nn.ReLU()]
         self.head = nn.Sequential(*layers[:-1])
         self._config = {
-            "in_channels": in_channels, "out_channels": out_channels, "nodes": [list(conv.nodes) for conv in self.convs],
+            "in_channels": in_channels, "out_channels": out_channels, "nodes": [list(conv.nodes) for conv in convs],
             "length": lengths, "channels": list(channels), "kernel_size": kernel_size, "pool_size": pool_size,
             "hidden_channels": list(hidden_channels), "readout": readout, "normalize": normalize, "bias": bias,
         }  # fmt: skip

@@ -18,8 +18,8 @@ from edgenet.nn.options import checked
 class GraphClassifier(Stack):
     """Layers and activations, then a readout over the nodes and a linear map to scores.
 
-    For batches of PyG graphs (x (N, F) with ``batch``), and for batches of signals on one graph (x (B, N, F)), also with
-    a time axis (x (B, T, N, F)).
+    For batches of PyG graphs (x (N, F) with ``batch``), and for batches of signals on one graph (x (B, N, F)), also
+    with a time axis (x (B, T, N, F)).
 
     Args:
         in_channels: features of a node; -1 reads it off the first input.

@@ -65,8 +65,8 @@ class SpectralConv(nn.Module):
         normalize = None if normalize == "none" and shifts > 1 else normalize
         if shifts > 1 and normalize is not None:
             raise ShapeError(
-                f"normalize={normalize!r} is for one shift operator; normalise the {shifts} columns beforehand, and set "
-                f"normalize=None."
+                f"normalize={normalize!r} is for one shift operator; normalise the {shifts} columns beforehand, and "
+                f"set normalize=None."
             )
         self._token = uuid.uuid4().hex  # under which graphs remember that they are the bound one
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -175,8 +175,8 @@ class SpectralConv(nn.Module):
             )
 
     def set_transform(self, forward: Tensor, inverse: Tensor, basis: Tensor) -> None:
-        """Use a given transform: (N, N) V^T, (N, N) V and the (N, M) basis of frequency responses; of several operators,
-        one above the other, (R, N, N), (R, N, N) and (R, N, M).
+        """Use a given transform: (N, N) V^T, (N, N) V and the (N, M) basis of frequency responses. Of several
+        operators, (R, N, N), (R, N, N) and (R, N, M).
 
         The layer then does not know which graph it belongs to, and checks the number of nodes alone.
         """

@@ -424,8 +424,9 @@ def aggregation(a: Arrays) -> Adapter:
         readout="nodes", normalize=None,
     )  # fmt: skip
     conv, linear = model.convs[0].convs[0], model.head[0]
-    for parameter, name in ((conv.weight, "convW"), (conv.bias, "convb"), (linear.weight, "mlpW"), (linear.bias, "mlpb")):
-        fill(parameter, a[name])
+    for part, name in ((conv, "conv"), (linear, "mlp")):
+        fill(part.weight, a[f"{name}W"])
+        fill(part.bias, a[f"{name}b"])
     graph, values = by_rows(a["S"])
     return Adapter(
         model,

@@ -95,7 +95,9 @@ def test_they_are_trained_by_fit(layer):
         y = {"class": (x[:, :, 1, 0] > 0).long(), "value": x.roll(1, dims=2)}[of]
         return [Data(x=x, y=y, edge_index=ring(6), num_nodes=6)]
 
-    times = Dataset("times", "signal", "class", "accuracy", 1, 2, split(0, "class"), split(1, "class"), split(2, "class"))
+    times = Dataset(
+        "times", "signal", "class", "accuracy", 1, 2, split(0, "class"), split(1, "class"), split(2, "class")
+    )
     model = GraphClassifier(1, 2, layer=layer, hidden_channels=8, readout="flatten", num_nodes=6)
     result = fit(model, times, epochs=20, lr=0.05, batch_size=8, progress=False)
     assert result.test > 0.9

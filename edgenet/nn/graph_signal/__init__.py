@@ -4,7 +4,7 @@ from edgenet.nn.graph_signal.aggregation import Aggregation
 from edgenet.nn.graph_signal.aggregation_conv import AggregationConv
 from edgenet.nn.graph_signal.local_activation import LocalActivation, MaxLocalActivation, MedianLocalActivation
 from edgenet.nn.graph_signal.local_pool import LocalPool, MaxPoolLocal, MeanPoolLocal, MedianPoolLocal
-from edgenet.nn.graph_signal.neighbourhoods import Neighbourhoods, neighbourhoods
+from edgenet.nn.graph_signal.neighbours import Neighbourhoods, neighbourhoods
 from edgenet.nn.graph_signal.orderings import ORDERINGS, as_numbered, by_degree, designed_sampling, spectral_proxies
 
 __all__ = [

@@ -37,9 +37,7 @@ class Aggregation(nn.Module):
     index: Tensor
 
     @checked
-    def __init__(
-        self, nodes: Any, length: int, normalize: str | None = "sym", flow: str = "source_to_target"
-    ) -> None:
+    def __init__(self, nodes: Any, length: int, normalize: str | None = "sym", flow: str = "source_to_target") -> None:
         super().__init__()
         if length < 1:
             raise ConfigError(f"a sequence has a length of 1 or more, got {length}.")

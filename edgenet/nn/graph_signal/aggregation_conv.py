@@ -80,7 +80,7 @@ class AggregationConv(nn.Module):
     def reset_parameters(self) -> None:
         """Draw all filters anew."""
         for conv in self.convs:
-            conv.reset_parameters()  # type: ignore[operator]  # a ModuleList forgets of what
+            conv.reset_parameters()
 
     def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         """(..., N, F) -> (..., P, out_width); arguments as of ``Aggregation.forward``."""

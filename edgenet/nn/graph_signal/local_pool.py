@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgenet.nn.graph_signal.neighbourhoods import Neighbourhoods, neighbourhoods
+from edgenet.nn.graph_signal.neighbours import Neighbourhoods, neighbourhoods
 from edgenet.nn.graph_signal.ranking import Ranking
 from edgenet.nn.graph_signal.signals import check_within, checked_flow, checked_hops, checked_nodes, walked_graph
 from edgenet.nn.options import checked

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from edgenet.nn.graph_signal.neighbourhoods import Neighbourhoods
+from edgenet.nn.graph_signal.neighbours import Neighbourhoods
 
 _AT_ONCE = 1 << 22  # ranks that are looked at in one go
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles import matrix, normalised
 
 from edgenet import from_pretrained, save_pretrained
 from edgenet.errors import ConfigError, EdgeIndexError, ShapeError
 from edgenet.nn.graph_signal import Aggregation, AggregationConv
 from edgenet.testing import GRAPHS
-
-from oracles import matrix, normalised
 
 NODES = [7, 12, 0]
 
@@ -119,7 +118,9 @@ def test_wrong_options_and_calls_are_refused():
         Aggregation([0], 2)(torch.randn(5, 1), graph.edge_index)
     with pytest.raises(ShapeError, match="one weight for each of 47 edges"):
         Aggregation(NODES, 2)(x, graph, torch.ones(3))
-    with pytest.raises(ConfigError, match=r"length 6 is too short: 2 numbers are left for convolution 1, which wants 4"):
+    with pytest.raises(
+        ConfigError, match=r"length 6 is too short: 2 numbers are left for convolution 1, which wants 4"
+    ):
         AggregationConv(4, [5, 5], NODES, 6)
     for options in ({"kernel_size": 0}, {"pool_size": 0}, {"channels": []}, {"channels": [0]}, {"in_channels": -1}):
         with pytest.raises(ConfigError, match="1 or more"):

@@ -66,7 +66,9 @@ def test_signals_in_a_batch_and_times_get_what_each_gets_alone(kind):
 @kinds
 def test_graphs_in_a_batch_get_what_each_gets_alone(kind):
     activation = kind(2)
-    some = [Data(x=torch.randn(g.num_nodes, 2), edge_index=g.edge_index, num_nodes=g.num_nodes) for g in GRAPHS.values()]
+    some = [
+        Data(x=torch.randn(g.num_nodes, 2), edge_index=g.edge_index, num_nodes=g.num_nodes) for g in GRAPHS.values()
+    ]
     batch = Batch.from_data_list(some)
     alone = torch.cat([activation(one.x, one.edge_index) for one in some])
     torch.testing.assert_close(activation(batch.x, batch.edge_index), alone, rtol=0, atol=0)

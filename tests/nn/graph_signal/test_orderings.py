@@ -9,8 +9,6 @@ from edgenet.graph import Graph
 from edgenet.nn.graph_signal import ORDERINGS, as_numbered, by_degree, designed_sampling, spectral_proxies
 from edgenet.testing import GRAPHS
 
-from oracles import matrix
-
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 
 

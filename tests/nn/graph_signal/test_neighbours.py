@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from oracles import matrix
 
 import edgenet
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.nn.graph_signal import neighbourhoods
 from edgenet.testing import GRAPHS
-
-from oracles import matrix
 
 graphs = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 
