@@ -15,8 +15,8 @@ def check_data(data: Data, where: str = "data") -> Data:
     """Refuses what a model could only turn into nonsense; returns ``data`` itself.
 
     Args:
-        data: ``edge_index`` (2, E) int64; optionally ``edge_weight`` (E,), x (N, F) or (S, N, F), y, and boolean masks
-            (N,). A graph without nodes or without edges passes.
+        data: ``edge_index`` (2, E) int64; optionally ``edge_weight`` (E,), x (N, F), (S, N, F) or (S, T, N, F), y, and
+            boolean masks (N,). A graph without nodes or without edges passes.
         where: what the messages call it, a file name for instance.
 
     Raises:
@@ -35,8 +35,10 @@ def check_data(data: Data, where: str = "data") -> Data:
         check_finite(weight, "edge_weight", where)
     x = _get(data, "x")
     if x is not None:
-        if x.dim() not in (2, 3) or not x.is_floating_point():
-            raise ShapeError(f"{where}: x must be floating point, (N, F) or (S, N, F), got {_text(x)}. Try x.float().")
+        if x.dim() not in (2, 3, 4) or not x.is_floating_point():
+            raise ShapeError(
+                f"{where}: x must be floating point, (N, F), (S, N, F) or (S, T, N, F), got {_text(x)}. Try x.float()."
+            )
         if x.shape[-2] != nodes:
             raise ShapeError(f"{where}: x has {x.shape[-2]} rows and the graph {nodes} nodes: {_text(x)}.")
         check_finite(x, "x", where)

@@ -23,7 +23,7 @@ class Dataset:
       different graphs in the three lists, without masks, with y (N, num_outputs) of zeros and ones, float32.
     - ``"signal"``: many signals on one fixed graph. Each list holds one ``Data`` with ``edge_index`` (2, E),
       ``edge_weight`` (E,), ``num_nodes``, x (S, N, F) and y (S,): int64 classes, or float32 values of the one node
-      ``target_node``.
+      ``target_node``. With a time axis x is (S, T, N, F), and y what the model says, (S, T) classes for instance.
     - ``"sequence"``: S sequences of T steps. Each list holds one ``Data`` with x (S, T, F), or (S, T) int64 symbols,
       and y (S, T) of every step, or (S,) of the sequence whole: int64 classes, or float32 values. ``lengths`` (S,)
       int64, 1 to T, where sequences differ: what comes after is padding, and does not count. Steps whose features have

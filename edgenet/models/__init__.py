@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from edgenet.models.aggregation_network import AggregationNetwork
 from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
 from edgenet.models.node_classifier import NodeClassifier
@@ -13,7 +14,17 @@ from edgenet.models.stack import Stack
 MODELS: dict[str, type[nn.Module]] = {
     "NodeClassifier": NodeClassifier,
     "GraphClassifier": GraphClassifier,
+    "AggregationNetwork": AggregationNetwork,
     "Sequence": Sequence,
 }
 
-__all__ = ["MODELS", "READOUTS", "GraphClassifier", "NodeClassifier", "Readout", "Sequence", "Stack"]
+__all__ = [
+    "MODELS",
+    "READOUTS",
+    "AggregationNetwork",
+    "GraphClassifier",
+    "NodeClassifier",
+    "Readout",
+    "Sequence",
+    "Stack",
+]

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.models.foreign_readout import is_named, make_readout
 from edgenet.models.stack import Stack, check_ranges, linear, reset_
+from edgenet.nn.batches import folded
 from edgenet.nn.options import checked
 
 
 class GraphClassifier(Stack):
     """Layers and activations, then a readout over the nodes and a linear map to scores.
 
-    For batches of PyG graphs (x (N, F) with ``batch``), and for batches of signals on one graph (x (B, N, F)).
+    For batches of PyG graphs (x (N, F) with ``batch``), and for batches of signals on one graph (x (B, N, F)), also
+    with a time axis (x (B, T, N, F)).
 
     Args:
         in_channels: features of a node; -1 reads it off the first input.
@@ -33,7 +35,8 @@ class GraphClassifier(Stack):
         target_node: which, for "node".
         dropout: probability in [0, 1) of dropping a feature before the readout, in training.
         attention_dropout, heads, skip: of every layer, as of ``NodeClassifier``.
-        activation: "relu", "elu", "tanh" or "none", after every layer.
+        activation: "relu", "elu", "tanh" or "none", or "max_local" or "median_local", after every layer.
+        activation_hops: how far local activations look.
         **layer_options: options of the layer (order, normalize, nodes, ...).
 
     Raises:
@@ -57,6 +60,7 @@ class GraphClassifier(Stack):
         heads: int | None = None,
         skip: bool = False,
         activation: str = "relu",
+        activation_hops: int = 1,
         **layer_options: Any,
     ) -> None:
         shared: dict[str, Any] = {
@@ -68,6 +72,7 @@ class GraphClassifier(Stack):
             "heads": heads,
             "skip": skip,
             "activation": activation,
+            "activation_hops": activation_hops,
         }
         super().__init__(in_channels, **shared, last=None, options=layer_options)
         check_ranges(out_channels=out_channels, num_nodes=num_nodes)
@@ -126,27 +131,30 @@ class GraphClassifier(Stack):
         Edge weights that are whole numbers come by name.
 
         Args:
-            x: (B, N, F) signals on one graph, or (N, F) features of the nodes of one or more graphs.
+            x: (B, N, F) or (B, T, N, F) signals on one graph, or (N, F) features of the nodes of one or more graphs.
             edge_index, edge_weight, edge_attr, n_id, e_id: as of ``EdgeNetConv.forward``.
             edge_values: (N,) ``batch`` if it holds whole numbers; else as of ``EdgeNetConv.forward``.
             batch: (N,) graph of every node, in any order; None for a single graph.
             num_graphs: B, where the last graphs may have no nodes.
 
         Returns:
-            (B, F_out); B = 1 for (N, F) without ``batch``.
+            (B, F_out); B = 1 for (N, F) without ``batch``; (B, T, F_out) with a time axis.
 
         Raises:
             ShapeError: if ``batch`` does not fit, or the readout needs graphs of another size.
         """
         if edge_values is not None and not (edge_values.is_floating_point() or edge_values.is_complex()):
             batch, edge_values = _third(x, edge_values, batch), None
+        lead = x.shape[:2] if x.dim() == 4 else None
+        x = folded(x)
         batch, size = _graphs(x, batch, num_graphs)
         values = () if edge_values is None else (edge_values,)
         x = self.walked(
             x, edge_index, *values, drop=False, edge_weight=edge_weight, edge_attr=edge_attr, n_id=n_id, e_id=e_id
         )
-        x = self.dropout(self.activation(x))
-        return self.head(self.readout(x if x.dim() == 3 or batch is not None else x.unsqueeze(0), batch, size))
+        x = self.dropout(self.activated(self.num_layers - 1, x, edge_index))
+        y = self.head(self.readout(x if x.dim() == 3 or batch is not None else x.unsqueeze(0), batch, size))
+        return y if lead is None else y.unflatten(0, lead)
 
 
 def _third(x: Tensor, third: Tensor, batch: Tensor | None) -> Tensor:

@@ -9,9 +9,15 @@ from torch import nn
 
 from edgenet.errors import ConfigError
 from edgenet.nn import SPECIALIZATIONS
+from edgenet.nn.graph_signal import LocalActivation, MaxLocalActivation, MedianLocalActivation
 from edgenet.text import did_you_mean
 
 ACTIVATIONS = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh, "none": nn.Identity}
+#: those that look at a node's neighbourhood, and learn how
+LOCAL_ACTIVATIONS: dict[str, type[LocalActivation]] = {
+    "max_local": MaxLocalActivation,
+    "median_local": MedianLocalActivation,
+}
 
 
 def make_layer(layer: str, in_channels: int | tuple[int, int], out_channels: int, options: dict[str, Any]) -> nn.Module:
@@ -58,14 +64,23 @@ def out_width(layer: nn.Module, channels: int) -> int:
     return each * heads
 
 
-def activation(name: str) -> nn.Module:
-    """The activation of that name.
+def activation(name: str, hops: int = 1, layers: int = 1) -> nn.Module:
+    """The activation of that name: one module for all layers, or a list of one a layer where it learns.
+
+    Args:
+        hops: of a local activation; others have none.
+        layers: how many are followed by it.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is none, or hops came for one that has none.
     """
+    if name in LOCAL_ACTIVATIONS:
+        return nn.ModuleList(LOCAL_ACTIVATIONS[name](hops) for _ in range(layers))
     if name not in ACTIVATIONS:
+        known = [*ACTIVATIONS, *LOCAL_ACTIVATIONS]
+        raise ConfigError(f"no activation is called {name!r}; there are {', '.join(known)}.{did_you_mean(name, known)}")
+    if hops != 1:
         raise ConfigError(
-            f"no activation is called {name!r}; there are {', '.join(ACTIVATIONS)}.{did_you_mean(name, ACTIVATIONS)}"
+            f"activation_hops={hops} is for {' and '.join(LOCAL_ACTIVATIONS)}; {name!r} looks at no neighbours."
         )
     return ACTIVATIONS[name]()

@@ -30,7 +30,9 @@ class NodeClassifier(Stack):
         heads: heads of the hidden layers, side by side, where the layer has heads; averaged with ``concat=False``.
         out_heads: heads of the last layer, averaged. Default: 1.
         skip: add a linear map of each layer's input to its output.
-        activation: "relu", "elu", "tanh" or "none", between layers.
+        activation: "relu", "elu", "tanh" or "none", between layers; or "max_local" or "median_local", which learn to
+            weigh each number and the maximum or median around it, a ``nn.graph_signal.LocalActivation`` a layer.
+        activation_hops: how far local activations look.
         **layer_options: more options of the layer (order, nodes, bank, ...).
 
     Raises:
@@ -52,6 +54,7 @@ class NodeClassifier(Stack):
         out_heads: int | None = None,
         skip: bool = False,
         activation: str = "relu",
+        activation_hops: int = 1,
         **layer_options: Any,
     ) -> None:
         shared: dict[str, Any] = {
@@ -63,6 +66,7 @@ class NodeClassifier(Stack):
             "heads": heads,
             "skip": skip,
             "activation": activation,
+            "activation_hops": activation_hops,
         }
         super().__init__(in_channels, **shared, last=(out_channels, out_heads), options=layer_options)
         own = {"in_channels": in_channels, "out_channels": out_channels, "out_heads": out_heads}
@@ -77,5 +81,6 @@ class NodeClassifier(Stack):
         n_id: Tensor | None = None,
         e_id: Tensor | None = None,
     ) -> Tensor:
-        """(N, F_in) -> (N, F_out) scores; arguments as of ``EdgeNetConv.forward``. ``x`` may be sparse."""
+        """(N, F_in), (B, N, F_in) or (B, T, N, F_in) -> the same with F_out scores; arguments as of
+        ``EdgeNetConv.forward``. ``x`` may be sparse."""
         return self.walked(x, edge_index, drop=True, edge_weight=edge_weight, edge_attr=edge_attr, n_id=n_id, e_id=e_id)

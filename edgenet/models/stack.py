@@ -15,6 +15,7 @@ from edgenet.hub import Pretrained
 from edgenet.models.foreign_layer import as_tensors, is_foreign, taken_by
 from edgenet.models.layers import activation as named_activation
 from edgenet.models.layers import layer_options, make_layer, out_width
+from edgenet.nn.batches import folded
 from edgenet.structured import SparseSignal
 
 
@@ -25,8 +26,8 @@ class Stack(nn.Module, Pretrained, ABC):
     its ``forward`` calls ``walked``.
 
     Args:
-        in_channels, layer, hidden_channels, num_layers, dropout, attention_dropout, heads, skip, activation: as of
-            ``NodeClassifier``.
+        in_channels, layer, hidden_channels, num_layers, dropout, attention_dropout, heads, skip, activation,
+            activation_hops: as of ``NodeClassifier``.
         last: (channels, heads) of the last layer, where it gives the scores: its heads are averaged. None: it is a
             hidden layer like the others.
         options: of the layer.
@@ -47,6 +48,7 @@ class Stack(nn.Module, Pretrained, ABC):
         heads: int | None,
         skip: bool,
         activation: str,
+        activation_hops: int,
         last: tuple[int, int | None] | None,
         options: dict[str, Any],
     ) -> None:
@@ -76,7 +78,8 @@ class Stack(nn.Module, Pretrained, ABC):
             width = wide
         #: features of what the last layer gives; -1 if its first input decides
         self.width = width
-        self.activation = named_activation(activation)
+        #: one module for all layers, or a list of one for each; what ``takes_graph`` is called with the edges, too
+        self.activation = named_activation(activation, activation_hops, num_layers - (last is not None))
 
     def config(self) -> dict[str, Any]:
         """JSON-able arguments that rebuild the model."""
@@ -101,7 +104,7 @@ class Stack(nn.Module, Pretrained, ABC):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
-        reset_(*self.convs, *self.skips)
+        reset_(*self.convs, *self.skips, *self.activation.modules())
 
     def readers(self, depth: int) -> list[str] | None:
         """Paths of the modules that read the output of a layer through functions of single channels, in a model without
@@ -123,13 +126,15 @@ class Stack(nn.Module, Pretrained, ABC):
         """The signal after the last layer, before any activation.
 
         Args:
-            x: signal of the nodes; may be sparse.
+            x: signal of the nodes; may be sparse. (B, T, N, F) are B T signals for the layers.
             edge_index: the edges.
             values: what layers take third, by position.
             drop: whether features of every layer's input are dropped, in training.
             given: what layers take by name; None where it did not come.
         """
         given = {name: value for name, value in given.items() if value is not None}
+        lead = x.shape[:-2] if isinstance(x, Tensor) and x.dim() == 4 else None
+        x = x if lead is None else folded(x)
         if isinstance(x, Tensor) and x.layout != torch.strided:
             x = SparseSignal.of(x)
         for depth in range(self.num_layers):
@@ -143,8 +148,14 @@ class Stack(nn.Module, Pretrained, ABC):
                 y = conv(x, edge_index, *values, **given)
             if len(self.skips):
                 y = y + self._skipped(depth, x)
-            x = y if depth == self.num_layers - 1 else self.activation(y)
-        return x
+            x = y if depth == self.num_layers - 1 else self.activated(depth, y, edge_index)
+        return x if lead is None else x.unflatten(0, lead)
+
+    def activated(self, depth: int, y: Tensor, edge_index: Any) -> Tensor:
+        """The activation after a layer. Local ones look at the neighbours of each node."""
+        own = self.activation
+        activation = own[depth] if isinstance(own, nn.ModuleList) else own
+        return activation(y, edge_index) if getattr(activation, "takes_graph", False) else activation(y)
 
     def _skipped(self, depth: int, x: Tensor | SparseSignal) -> Tensor:
         skip: Any = self.skips[depth]

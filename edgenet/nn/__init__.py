@@ -1,6 +1,6 @@
 """Layers: EdgeNetConv, its parts, and the published networks that are choices of them."""
 
-from edgenet.nn import lift, specializations, taps
+from edgenet.nn import graph_signal, lift, specializations, taps
 from edgenet.nn.conv import EdgeNetConv
 from edgenet.nn.fixed_point_activation import FixedPointActivation
 from edgenet.nn.mod_relu import ModReLU
@@ -48,6 +48,7 @@ __all__ = [
     "Thresholds",
     "UnitaryCell",
     "UnitaryRNN",
+    "graph_signal",
     "lift",
     "specializations",
     "taps",

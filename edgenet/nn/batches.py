@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def folded(x: Tensor) -> Tensor:
+    """(B, T, N, F) as B T signals, (B T, N, F); (B, N, F) as it is."""
+    return x.flatten(0, 1) if x.dim() == 4 else x
+
+
 def packed(z: Tensor, follows_signal: bool) -> Tensor:
     """(N, B, H, C) -> (N, H', C'): a batch of signals becomes more heads where each has its own edge weights, and more
     channels where not. An empty batch walks as one signal of zeros, which tells how wide a hop makes it."""

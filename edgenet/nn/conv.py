@@ -68,9 +68,10 @@ class EdgeNetConv(PygDoor, Pretrained):
         SupportError: in ``forward``, if a table of edge weights meets an edge that it was not made for.
 
     Shapes:
-        - **input:** node features (N, F_in), or ((N_s, F_s), (N_t, F_t)) if bipartite, or (B, N, F_in) for a batch of
-          signals on one graph; edges (2, E) or a ``Graph``; edge weights (E,) or (E, R); edge features (E, D)
-        - **output:** (N, F_out) or (B, N, F_out), with F_out = H * out_channels where heads are concatenated
+        - **input:** node features (N, F_in), or ((N_s, F_s), (N_t, F_t)) if bipartite, or (B, N, F_in) or (B, T, N,
+          F_in) for signals on one graph; edges (2, E) or a ``Graph``; edge weights (E,) or (E, R); edge features (E, D)
+        - **output:** (N, F_out), (B, N, F_out) or (B, T, N, F_out), with F_out = H * out_channels where heads are
+          concatenated
     """
 
     @checked
@@ -233,7 +234,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         """Run the layer.
 
         Args:
-            x: (N, F_in), (B, N, F_in), or a (source, target) pair; the target may be None where nothing needs it.
+            x: (N, F_in), (B, N, F_in), (B, T, N, F_in), or a (source, target) pair; the target may be None where
+                nothing needs it. Every time step is a signal of its own.
                 Sparse tensors (N, F_in) are read as they are by layers that begin with a linear lift or with factored
                 matrices on edges; others fill them up.
             edge_index: (2, E) edges, ``EdgeIndex``, a ``Graph``, or a transposed sparse adjacency, whose values are the
@@ -244,12 +246,14 @@ class EdgeNetConv(PygDoor, Pretrained):
             size: (sources, targets) of a bipartite graph whose target signal is None.
             n_id, e_id: (N,), (E,) index of nodes and edges in the full graph, on a sampled piece.
             return_attention_weights: also return the edges, added self-loops included, and their weights: (E', H), or
-                (K, E', H) where hops differ. (In a batch, B * H.) Diagonals that live on nodes are not among them.
+                (K, E', H) where hops differ. (In a batch, B * H, or B * T * H.) Diagonals that live on nodes are not among
+                them.
             edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention. Integers count
                 as numbers of the signal's dtype.
 
         Returns:
-            (N, F_out) or (B, N, F_out); with ``return_attention_weights``, a pair (output, (edge_index, weights)).
+            (N, F_out), (B, N, F_out) or (B, T, N, F_out); with ``return_attention_weights``, a pair (output,
+            (edge_index, weights)).
         """
         given = plain_inputs(self, x, edge_index, edge_values, edge_weight, edge_attr, size, n_id, e_id)
         way = route(self, given, asked=bool(return_attention_weights))
@@ -261,7 +265,9 @@ class EdgeNetConv(PygDoor, Pretrained):
             y = y + self.bias
         elif hops:  # backward reads what attention gave; activations that work in place would change it
             y = y.clone()
-        y = y.transpose(0, 1).contiguous() if given.is_batch else y
+        if given.is_batch:
+            y = y.transpose(0, 1).contiguous()
+            y = y.unflatten(0, given.lead) if len(given.lead) > 1 else y
         return (y, self._edges_and_weights(given.graph, weights)) if return_attention_weights else y
 
     def _lifted(self, given: Inputs) -> Tensor | tuple[Tensor, Tensor | None]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
+from edgenet.nn.batches import folded
 from edgenet.phi import Phi
 from edgenet.shortcuts import untouched
 from edgenet.structured import SparseSignal
@@ -38,10 +39,10 @@ class Inputs:
 
     Attributes:
         x: the signal, or the pair of source and target.
-        source: (N, [B,] F_in) signal of the senders, nodes first.
+        source: (N, [B,] F_in) signal of the senders, nodes first. A time axis is folded into B.
         target: that of the receivers: the same, but on bipartite graphs, where it may be None.
         is_pair: whether the graph is bipartite.
-        is_batch: whether there is a batch axis.
+        lead: the axes before the nodes': none, (B,) or (B, T).
         graph: that is walked: turned round for flow="target_to_source", with the self-loops that the layer adds.
         edge_weight: (E,) or (E, R), of a floating dtype; None if none came.
         edge_attr: (E, D), or (E,) types; None likewise.
@@ -51,10 +52,15 @@ class Inputs:
     source: Signal
     target: Signal | None
     is_pair: bool
-    is_batch: bool
+    lead: tuple[int, ...]
     graph: Graph
     edge_weight: Tensor | None = None
     edge_attr: Tensor | None = None
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether there is a batch axis."""
+        return len(self.lead) > 0
 
 
 def plain_inputs(
@@ -84,13 +90,14 @@ def plain_inputs(
         source, target = _signal(layer, x[0], 0), None if x[1] is None else _signal(layer, x[1], 1)
     else:
         source = target = _signal(layer, x, 0)
-    batched = not pair and source.dim() == 3
-    if batched:
-        source = target = source.transpose(0, 1)  # nodes first, inside
+    lead: tuple[int, ...] = ()
+    if not pair and source.dim() > 2:
+        lead = tuple(source.shape[:-2])
+        source = target = folded(source).transpose(0, 1)  # nodes first, inside
     n_id = n_id[1] if isinstance(n_id, tuple) else n_id  # of to_hetero, likewise
     e_id = e_id[1] if isinstance(e_id, tuple) else e_id
     graph, stored = _graph(layer, source, target, edges, size, n_id, e_id)
-    given = Inputs((source, target) if pair else source, source, target, pair, batched, graph)
+    given = Inputs((source, target) if pair else source, source, target, pair, lead, graph)
     if layer.phi.needs_edge_attr or not (stored is values is edge_weight is edge_attr is None):
         _set_values(layer, given, stored, values, edge_weight, edge_attr)
     if layer.add_self_loops:
@@ -115,10 +122,10 @@ def _signal(layer: Layer, x: Any, side: int) -> Signal:
     if isinstance(x, SparseSignal) and not _reads_sparse(layer):
         x = x.to_dense()
     wanted = layer.in_channels[side] if isinstance(layer.in_channels, tuple) else layer.in_channels
-    if x.dim() not in (2, 3) or not x.is_floating_point():
+    if x.dim() not in (2, 3, 4) or not x.is_floating_point():
         raise ShapeError(
-            f"a signal is (nodes, features), or (batch, nodes, features) on one graph, of floats; got "
-            f"{tuple(x.shape)} {x.dtype}."
+            f"a signal is (nodes, features), or (batch, nodes, features) or (batch, time, nodes, features) on one "
+            f"graph, of floats; got {tuple(x.shape)} {x.dtype}."
         )
     if wanted != -1 and x.shape[-1] != wanted:
         raise ShapeError(

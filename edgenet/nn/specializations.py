@@ -291,9 +291,13 @@ def spectral(
     coefficients: int | None = None,
     normalize: str | None = "sym",
     bias: bool = True,
+    shifts: int = 1,
 ) -> SpectralConv:
-    """Spectral filter with a spline frequency response; see ``SpectralConv``."""
-    return SpectralConv(in_channels, out_channels, coefficients, normalize, bias)
+    """Spectral filter with a spline frequency response; see ``SpectralConv``.
+
+    With ``shifts`` = R > 1, the edge weights are (E, R), a filter for each column, and ``normalize`` must be None.
+    """
+    return SpectralConv(in_channels, out_channels, coefficients, normalize, bias, shifts)
 
 
 @checked

@@ -39,7 +39,8 @@ def fingerprints(model: nn.Module) -> dict[str, dict[str, Any]]:
             found[path] = {"num_nodes": len(module.group)}
         elif isinstance(module, SpectralConv) and module.is_bound:
             known = len(module.key) > 0  # else a transform that was set by hand
-            found[path] = _of_keys(module.key, len(module.basis)) if known else {"num_nodes": len(module.basis)}
+            nodes = module.basis.shape[-2]
+            found[path] = _of_keys(module.key, nodes) if known else {"num_nodes": nodes}
     return found
 
 

@@ -73,7 +73,7 @@ class OneGraph(Source):
 
 
 class Signals(Source):
-    """Many signals on one graph: x (S, N, F), y (S,)."""
+    """Many signals on one graph: x (S, N, F) or (S, T, N, F), y with a row for each of the S."""
 
     def __init__(self, data: Any, kept: dict[str, Any], size: int, target: Target) -> None:
         self.data, self.kept, self.size = data, kept, size
