@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from edgenet.errors import ShapeError
 from edgenet.nn.mod_relu import ModReLU, check_count
 from edgenet.nn.recurrent.cells import Cell, State
-from edgenet.nn.unitary_walk import walk
+from edgenet.nn.unitary_walk import parts, walk
 from edgenet.structured import Dense, StructuredLinear, StructuredMatrix, Unitary
 
 
@@ -45,6 +45,16 @@ class UnitaryCell(Cell):
     def step(self, inputs: Tensor, state: State, *context: Any) -> State:
         """The next state, (..., n) complex."""
         return (self.activation(self.turned(state[0], *context) + _joined(inputs)),)
+
+    def by_steps(self, inputs: Tensor, start: Tensor) -> Tensor:
+        """All states, step after step: mapped inputs (T, B, 2 n) and (B, 2, n) -> (T, B, 2, n), real and imaginary
+        parts. This is what ``walk`` means."""
+        state: State = (torch.complex(*start.unbind(-2)),)
+        found = []
+        for one in inputs.unbind(0):
+            state = self.step(one, state)
+            found.append(parts(state[0]))
+        return torch.stack(found)
 
     def turned(self, state: Tensor, *context: Any) -> Tensor:
         """W h."""
@@ -156,7 +166,7 @@ class UnitaryRNN(nn.Module):
             over = torch.arange(len(x), device=x.device)[:, None] >= steps
             x = x.masked_fill(over[..., None], 0)  # what padding holds, NaN even, must not reach a gradient
         begun = self.begun(x.shape[1]) if state is None else self._checked_state(state, x.shape[1])
-        start = torch.stack([begun.real, begun.imag], 1)
+        start = parts(begun)
         states = walk(self.cell, x, start)
         _check_finite(states)
         return torch.cat([start[None], states]), steps

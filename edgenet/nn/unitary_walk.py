@@ -24,28 +24,20 @@ _PIECE = 1 << 17
 def walk(cell: Any, x: Tensor, start: Tensor) -> Tensor:
     """All states of a ``UnitaryCell``: (T, B, in) and (B, 2, n) -> (T, B, 2, n), real and imaginary parts.
 
-    The meaning is ``by_steps``. Where nobody would notice, W is read once a sequence and the gradient goes through it
-    once: as a matrix, or, for wide states, as the factors of a ``Unitary``.
+    The meaning is ``cell.by_steps``. Where nobody would notice, W is read once a sequence and the gradient goes through
+    it once: as a matrix, or, for wide states, as the factors of a ``Unitary``.
     """
     inputs = cell.input_map(x)
     matrix = _readable(cell)
     if matrix is None:
-        return by_steps(cell, inputs, start)
+        return cell.by_steps(inputs, start)
     inputs = inputs.unflatten(-1, (2, -1))
     way = _Factored(matrix) if isinstance(matrix, Unitary) and not _builds(matrix, x) else _Built(matrix)
     return along(way, inputs, start, cell.activation.bias, cell.activation.eps)
 
 
-def by_steps(cell: Any, inputs: Tensor, start: Tensor) -> Tensor:
-    """The definition: the cell, step after step."""
-    state, found = (torch.complex(*start.unbind(-2)),), []
-    for one in inputs.unbind(0):
-        state = cell.step(one, state)
-        found.append(_parts(state[0]))
-    return torch.stack(found)
-
-
-def _parts(z: Tensor) -> Tensor:
+def parts(z: Tensor) -> Tensor:
+    """(..., n) complex -> (..., 2, n)."""
     return torch.stack([z.real, z.imag], -2)
 
 
@@ -107,10 +99,10 @@ class _Factored:
         self._fixed = tuple(t.detach() for t in self.tensors)
 
     def product(self, state: Tensor, added: Tensor, turns: Tensor, mirrors: Tensor) -> Tensor:
-        return added + _parts(self.matrix.apply_factors(torch.complex(*state.unbind(-2)), turns, mirrors))
+        return added + parts(self.matrix.apply_factors(torch.complex(*state.unbind(-2)), turns, mirrors))
 
     def adjoint(self, gradient: Tensor, added: Tensor) -> Tensor:
-        return added + _parts(self.matrix.adjoint_factors(torch.complex(*gradient.unbind(-2)), *self._fixed))
+        return added + parts(self.matrix.adjoint_factors(torch.complex(*gradient.unbind(-2)), *self._fixed))
 
 
 def along(way: _Way, inputs: Tensor, start: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -177,7 +169,8 @@ class _Along(torch.autograd.Function):
             torch.mul(carried, z, out=turned)
             one = torch.add(turned[:, :1], turned[:, 1:], out=alongs[t])
             torch.mul(z, bends[t] * one, out=turned)
-            side = torch.mul(carried, gains[t], out=sides[t]).sub_(turned)
+            side = torch.mul(carried, gains[t], out=sides[t])
+            torch.sub(side, turned, out=side)
             carried = way.adjoint(side, gradient[t - 1] if t else nothing)
         of_bias = torch.where(open_, alongs / lengths, 0).sum((0, 1, 2)) if wanted[2] else None
         of_w: Sequence[Tensor | None] = [None] * len(w)
@@ -200,7 +193,7 @@ def _of_product(
         with torch.enable_grad():
             product = way.product(some, nothing.expand_as(some), *leaves)
         part = torch.autograd.grad(product, asked, its)
-        found = list(part) if not found else [a.add_(b) for a, b in zip(found, part, strict=True)]
+        found = list(part) if not found else [a + b for a, b in zip(found, part, strict=True)]
     given = iter(found or [torch.zeros_like(leaf) for leaf in asked])
     return [next(given) if want else None for want in wanted]
 

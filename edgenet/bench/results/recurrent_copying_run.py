@@ -20,7 +20,7 @@ from edgenet.bench.harness import report
 from edgenet.bench.harness.kept import kept
 from edgenet.compress import EndWhen
 from edgenet.data import adding_problem, copying_memory
-from edgenet.data.fresh import DRAWN, fresh
+from edgenet.data.fresh_batches import DRAWN, fresh
 from edgenet.models import Sequence
 from edgenet.nn import UnitaryRNN
 from edgenet.train import Batch, Metric, Task, fit
