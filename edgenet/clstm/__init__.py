@@ -1,0 +1,22 @@
+"""C-LSTM as a framework: an LSTM in circulant blocks as a graph of operators, its schedule, its costs and block sizes.
+
+Wang, Li, Ding, Yuan, Qiu, Wang, Liang 2018, "C-LSTM: enabling efficient LSTM using structured compression techniques on
+FPGAs".
+"""
+
+from edgenet.clstm.operators import GATES, LstmShape, Operator, OperatorGraph, lstm_graph
+from edgenet.clstm.schedule import Pipeline, Stage, critical_path, pipeline, priorities, schedule
+
+__all__ = [
+    "GATES",
+    "LstmShape",
+    "Operator",
+    "OperatorGraph",
+    "Pipeline",
+    "Stage",
+    "critical_path",
+    "lstm_graph",
+    "pipeline",
+    "priorities",
+    "schedule",
+]
