@@ -6,9 +6,14 @@ from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
 from edgenet.models.node_classifier import NodeClassifier
 from edgenet.models.readout import Readout
+from edgenet.models.sequence import Sequence
 from edgenet.models.stack import Stack
 
 #: The models, by the name that configurations use.
-MODELS: dict[str, type[nn.Module]] = {"NodeClassifier": NodeClassifier, "GraphClassifier": GraphClassifier}
+MODELS: dict[str, type[nn.Module]] = {
+    "NodeClassifier": NodeClassifier,
+    "GraphClassifier": GraphClassifier,
+    "Sequence": Sequence,
+}
 
-__all__ = ["MODELS", "READOUTS", "GraphClassifier", "NodeClassifier", "Readout", "Stack"]
+__all__ = ["MODELS", "READOUTS", "GraphClassifier", "NodeClassifier", "Readout", "Sequence", "Stack"]
