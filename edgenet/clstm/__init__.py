@@ -4,19 +4,27 @@ Wang, Li, Ding, Yuan, Qiu, Wang, Liang 2018, "C-LSTM: enabling efficient LSTM us
 FPGAs".
 """
 
+from edgenet.clstm.cost import Cost, Machine, Product, by_block, lstm_cost
+from edgenet.clstm.from_cell import shape_of
 from edgenet.clstm.operators import GATES, LstmShape, Operator, OperatorGraph, lstm_graph
 from edgenet.clstm.schedule import Pipeline, Stage, critical_path, pipeline, priorities, schedule
 
 __all__ = [
     "GATES",
+    "Cost",
     "LstmShape",
+    "Machine",
     "Operator",
     "OperatorGraph",
     "Pipeline",
+    "Product",
     "Stage",
+    "by_block",
     "critical_path",
+    "lstm_cost",
     "lstm_graph",
     "pipeline",
     "priorities",
     "schedule",
+    "shape_of",
 ]
