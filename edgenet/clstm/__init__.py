@@ -4,6 +4,7 @@ Wang, Li, Ding, Yuan, Qiu, Wang, Liang 2018, "C-LSTM: enabling efficient LSTM us
 FPGAs".
 """
 
+from edgenet.clstm.block_sizes import BlockSizes, choose_block_sizes, shared_inputs
 from edgenet.clstm.cost import Cost, Machine, Product, by_block, lstm_cost
 from edgenet.clstm.from_cell import shape_of
 from edgenet.clstm.operators import GATES, LstmShape, Operator, OperatorGraph, lstm_graph
@@ -11,6 +12,7 @@ from edgenet.clstm.schedule import Pipeline, Stage, critical_path, pipeline, pri
 
 __all__ = [
     "GATES",
+    "BlockSizes",
     "Cost",
     "LstmShape",
     "Machine",
@@ -20,6 +22,7 @@ __all__ = [
     "Product",
     "Stage",
     "by_block",
+    "choose_block_sizes",
     "critical_path",
     "lstm_cost",
     "lstm_graph",
@@ -27,4 +30,5 @@ __all__ = [
     "priorities",
     "schedule",
     "shape_of",
+    "shared_inputs",
 ]

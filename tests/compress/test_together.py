@@ -133,3 +133,26 @@ def test_slots_that_no_size_fits_alike_are_refused():
     net = nn.Sequential(nn.Linear(9, 4), nn.Linear(4, 25))
     with pytest.raises(PlanError, match=r"no size of kronecker fits 0.weight and 1.weight alike"):
         search(net, budget=Budget(ratio=2), families=("kronecker",), together=[".*"])
+
+
+# ---------------------------------------------------------------- sizes of one's own
+def test_only_the_sizes_that_are_named_are_tried():
+    sizes = [{"block": 8}, {"block": 3}]
+    for ratio in (2, 2.9, 5):
+        result = search(model(), budget=Budget(ratio=ratio), families=BLOCKS, ladders={"block_circulant": sizes})
+        assert set(chosen(result).values()) <= {8, 3, None} and len(result.points) > 3
+    assert {3, 8} <= {spec["block"] for p in result.points for _, spec in p.plan.rules if spec != "keep"}
+
+
+@pytest.mark.parametrize(
+    ("ladders", "says"),
+    [
+        ({"low_rank": [{"rank": 1}]}, "'low_rank', which is not searched; there are block_circulant"),
+        ({"block_circulant": []}, r"list of options such as .*got \[\]"),
+        ({"block_circulant": [4]}, r"got \[4\]"),
+        ({"block_circulant": "4"}, "got '4'"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(ladders, says):
+    with pytest.raises(PlanError, match=says):
+        search(model(), budget=Budget(ratio=2), families=BLOCKS, ladders=ladders)

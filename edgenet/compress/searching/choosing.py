@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -52,13 +52,14 @@ class Search:
         progress: bool,
         bits: Sequence[int] | int = (),
         together: Sequence[str] = (),
+        ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self.given, self.copy = model, _copied(model).eval()
         self.evaluate, self.budget, self.max_drop, self.seed = evaluate, budget, max_drop, seed
         self.unit = "parameters" if budget is None else budget.unit
         self.slots = _to_search(self.copy, pattern)
         rows = budget.rows if budget else 1
-        self.curves = Curves(self.slots, families, self.unit, rows, seed, progress, bits, together)
+        self.curves = Curves(self.slots, families, self.unit, rows, seed, progress, bits, together, ladders)
         self.started_from = report(model)
         self.before = self._size(model, self.started_from, self.curves.uncompressed())
         self.limit = math.inf if budget is None else budget.limit(self.before)

@@ -66,10 +66,12 @@ class Curves:
         progress: show bars on stderr.
         bits: at which every size of every family is tried as well, beside that with floats.
         together: patterns of slots that take one choice, as of ``grouped``.
+        ladders: {family: options of each size}, in place of its own.
 
     Raises:
         PlanError: if a family is unknown or none is given, or none makes any slot smaller; if bits are none that codes
-            have, or are not what costs are of; if no size of any family fits all slots of a group.
+            have, or are not what costs are of; if no size of any family fits all slots of a group; if ladders are of
+            other families, or no options.
     """
 
     def __init__(
@@ -82,12 +84,14 @@ class Curves:
         progress: bool,
         bits: Sequence[int] | int = (),
         together: Sequence[str] = (),
+        ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self.slots, self.unit, self.rows, self.seed, self.progress = slots, unit, rows, seed, progress
         self.by_name = families is not None
         self.families = _named(families) if self.by_name else _fitting(slots.values(), unit)
         self.bits = _widths(bits)
         self._refuse_bits_unless_counted()
+        self.ladders = _ladders(ladders or {}, self.families)
         self.groups = grouped(slots, together)
         self.choices: dict[str, list[Choice]] = {}
         for group in self.bar(self.groups, "fit"):
@@ -147,8 +151,11 @@ class Curves:
 
     def _ladder(self, group: Group, kind: str) -> list[dict[str, Any]]:
         """The rungs that the ladders of all slots have."""
-        first, *others = (family(kind).ladder_for(_part(slot), slot.kernel) for slot in self._of(group))
+        first, *others = (self._options(kind, slot) for slot in self._of(group))
         return [{"structure": kind, **options} for options in first if all(options in one for one in others)]
+
+    def _options(self, kind: str, slot: Slot) -> list[dict[str, Any]]:
+        return self.ladders[kind] if kind in self.ladders else family(kind).ladder_for(_part(slot), slot.kernel)
 
     def _of(self, group: Group) -> list[Slot]:
         return [self.slots[name] for name in group]
@@ -171,7 +178,9 @@ class Curves:
 
     def _neighbours(self, group: Group, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options between a rung of a ladder and the next ones on both sides."""
-        kind, found = rung["structure"], []
+        kind, found = rung["structure"], list[dict[str, Any]]()
+        if kind in self.ladders:
+            return found  # those that were named, and no others
         ladder = self._ladder(group, kind)
         if not rounds(kind) and "bits" in rung:
             ladder = [{**options, "bits": rung["bits"]} for options in ladder]
@@ -246,6 +255,17 @@ def _named(names: Sequence[str] | str) -> tuple[str, ...]:
     if not names:
         raise PlanError(f"a search wants families to choose from: {', '.join(STRUCTURES)}.")
     return names
+
+
+def _ladders(
+    given: Mapping[str, Sequence[Mapping[str, Any]]], families: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    for name, rungs in given.items():
+        if name not in families:
+            raise PlanError(f"ladders has sizes of {name!r}, which is not searched; there are {', '.join(families)}.")
+        if isinstance(rungs, str) or not rungs or not all(isinstance(rung, Mapping) for rung in rungs):
+            raise PlanError(f"a ladder of {name!r} is a list of options such as {{'rank': 4}}, got {rungs!r}.")
+    return {name: [dict(rung) for rung in rungs] for name, rungs in given.items()}
 
 
 def _fitting(slots: Iterable[Slot], unit: str) -> tuple[str, ...]:
