@@ -94,7 +94,7 @@ class Sequence(nn.Module, Pretrained):
         self.embedding = None if embedding is None else nn.Embedding(in_channels, embedding)
         self.rnn = CELLS[cell](
             in_channels if embedding is None else embedding, hidden_channels, num_layers, bias=bias, batch_first=True,
-            dropout=dropout, bidirectional=bidirectional, **own,
+            dropout=dropout if num_layers > 1 else 0.0, bidirectional=bidirectional, **own,
         )  # fmt: skip
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.rnn.out_size * (2 if bidirectional else 1), out_channels)
