@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} nn models compress convert checkpoint _version",
+    "clstm": f"{LOW} nn compress",
     "estimators": "errors",
     "data": "errors text",
     "tables": "errors",
@@ -52,7 +53,7 @@ MAY_IMPORT = {
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} nn models compress pretrained data config checkpoint",
-    "bench": f"{LOW} nn models compress selection convert pretrained data config presets checkpoint plots train "
+    "bench": f"{LOW} nn models compress clstm selection convert pretrained data config presets checkpoint plots train "
     "estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",

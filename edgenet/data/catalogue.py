@@ -15,6 +15,7 @@ from edgenet.data import (
     copying_memory,
     csbm,
     digits,
+    frame_labels,
     karate,
     movielens,
     pixel_mnist,
@@ -72,6 +73,7 @@ DATASETS: dict[str, Recipe] = {
     "ppi": Recipe(ppi.FACTS, ppi.make, partial(ppi.find, may_download=False)),
     "movielens": Recipe(movielens.FACTS, movielens.make, movielens.find),
     "tinyshakespeare": Recipe(tinyshakespeare.FACTS, tinyshakespeare.make, tinyshakespeare.find),
+    "frame_labels": Recipe(frame_labels.FACTS, frame_labels.make, frame_labels.find),
     "pixel_mnist": Recipe(pixel_mnist.FACTS, pixel_mnist.make, pixel_mnist.find),
 }
 

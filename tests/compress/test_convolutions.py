@@ -8,6 +8,7 @@ from torch import nn
 
 from edgenet.compress import ADMM, Budget, Plan, Training, compress_, decompress_, report, search, slots
 from edgenet.compress.searching import curves
+from edgenet.compress.searching import seconds as timing
 from edgenet.errors import PlanError
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.structured import Dense, LowRank, Stacked, StructuredConv1d, StructuredConv2d
@@ -131,10 +132,10 @@ def test_a_search_tries_what_a_group_can_be_and_leaves_depthwise_kernels():
 
 
 def test_a_search_for_time_runs_the_convolution(monkeypatch):
-    monkeypatch.setattr(curves, "_best_time", lambda call, weight: float(call().shape[2:].numel()))
+    monkeypatch.setattr(timing, "_best_time", lambda call, weight: float(call().shape[2:].numel()))
     for layer, positions in ((nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), 49), (nn.Conv1d(4, 6, 5), 40)):
         (slot,) = slots(nn.Sequential(layer)).values()
-        assert curves._seconds(slot, Dense.from_dense(slot.weight()), 40) == positions
+        assert timing.seconds(slot, Dense.from_dense(slot.weight()), 40) == positions
 
 
 def test_admm_pulls_a_grouped_kernel_group_by_group():

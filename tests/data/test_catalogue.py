@@ -16,7 +16,7 @@ from edgenet.data import places as where
 from edgenet.errors import ConfigError, DatasetNotFoundError
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("cora", "citeseer", "pubmed", "ppi", "movielens", "tinyshakespeare", "pixel_mnist")
+FILES = ("cora", "citeseer", "pubmed", "ppi", "movielens", "tinyshakespeare", "frame_labels", "pixel_mnist")
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,8 @@ def search(
     pattern: str = ".*",
     inputs: Sequence[Any] | None = None,
     fine_tune: Callable[[nn.Module], Any] | None = None,
+    together: Sequence[str] = (),
+    ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     points: int = 12,
     seed: int = 0,
     progress: bool = True,
@@ -65,6 +67,11 @@ def search(
         inputs: arguments of the model, to measure sensitivity where there is no ``evaluate``.
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest
             models of the list, until one keeps to the drop.
+        together: patterns for ``re.match``, each of a group of slots that take the same family with the same options, or
+            stay as they are. Matrices in circulant blocks, for one, share the transform of a common input where their
+            blocks have one size. Groups that share a slot are one; slots that match none choose for themselves.
+        ladders: {family: options of each size to try}, in place of the family's own ``ladder``, for instance
+            ``{"block_circulant": [{"block": 8}, {"block": 16}]}``. No sizes between them are tried.
         points: of the Pareto list, about.
         seed: of torch's random numbers in everything that is called. Those outside go on as if nothing had been drawn.
         progress: show bars on stderr.
@@ -72,7 +79,9 @@ def search(
     Raises:
         PlanError: if there is neither budget nor drop, a drop without ``evaluate``, no slot or family to choose from, a
             slot whose size is not known yet, a model that cannot be copied, or ``evaluate`` returns no finite number;
-            if bits or quantisers are asked for where parameters are counted.
+            if bits or quantisers are asked for where parameters are counted; if a pattern of ``together`` matches
+            fewer than two slots, or no size of any family fits all slots of a group; if ``ladders`` are of a family
+            that is not searched, or no options.
         ShapeError: if a weight is not finite.
     """
     if budget is None and max_drop is None:
@@ -80,6 +89,6 @@ def search(
     if max_drop is not None and (evaluate is None or not max_drop >= 0):
         raise PlanError(f"max_drop wants evaluate, and a number from 0 up; got {max_drop}.")
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        work = Search(model, evaluate, budget, max_drop, families, pattern, seed, progress, bits)
+        work = Search(model, evaluate, budget, max_drop, families, pattern, seed, progress, bits, together, ladders)
         work.measure_sensitivity(inputs)
         return work.choose(fine_tune, points)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from typing import Any
@@ -19,9 +19,10 @@ from edgenet.compress.finding import matching, slots
 from edgenet.compress.knapsack import Front, front
 from edgenet.compress.plan import Plan
 from edgenet.compress.reports import Report
-from edgenet.compress.searching.curves import Curves
+from edgenet.compress.searching.curves import Choice, Curves
 from edgenet.compress.searching.result import Point, SearchResult
 from edgenet.compress.searching.sensitivity import flat, relative_change, sensitivity
+from edgenet.compress.searching.together import Group
 from edgenet.compress.sizes import report
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, ShapeError
@@ -50,12 +51,15 @@ class Search:
         seed: int,
         progress: bool,
         bits: Sequence[int] | int = (),
+        together: Sequence[str] = (),
+        ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self.given, self.copy = model, _copied(model).eval()
         self.evaluate, self.budget, self.max_drop, self.seed = evaluate, budget, max_drop, seed
         self.unit = "parameters" if budget is None else budget.unit
         self.slots = _to_search(self.copy, pattern)
-        self.curves = Curves(self.slots, families, self.unit, budget.rows if budget else 1, seed, progress, bits)
+        rows = budget.rows if budget else 1
+        self.curves = Curves(self.slots, families, self.unit, rows, seed, progress, bits, together, ladders)
         self.started_from = report(model)
         self.before = self._size(model, self.started_from, self.curves.uncompressed())
         self.limit = math.inf if budget is None else budget.limit(self.before)
@@ -117,12 +121,12 @@ class Search:
         return solutions, index
 
     def _front(self) -> Front:
-        return front(
-            [
-                [(c.cost, self.sensitivity[name] * c.error**2) for c in choices]
-                for name, choices in self.curves.choices.items()
-            ]
-        )
+        return front([[self._total(group, row) for row in self.curves.together(group)] for group in self.curves.groups])
+
+    def _total(self, group: Group, row: Sequence[Choice]) -> tuple[float, float]:
+        """The cost and the loss of one choice for the slots of a group."""
+        loss = sum(self.sensitivity[name] * c.error**2 for name, c in zip(group, row, strict=True))
+        return sum(c.cost for c in row), loss
 
     def _size(self, model: nn.Module, made: Report, latency: float) -> float:
         """Of a whole model in the units of the budget; latencies are of the slots, and cannot be counted."""
@@ -152,12 +156,18 @@ class Search:
                 nearest = i, model, metric, False
         return nearest
 
+    def _chosen(self, solutions: Front, index: int) -> dict[str, Choice]:
+        """By slot, in the order of the slots."""
+        places = {}
+        for group, pick in zip(self.curves.groups, solutions.picks(index), strict=True):
+            places.update(dict.fromkeys(group, pick))
+        return {name: self.curves.choices[name][places[name]] for name in self.slots}
+
     def _specs(self, solutions: Front, index: int) -> dict[str, dict[str, Any] | str]:
-        picks = solutions.picks(index)
-        return {name: self.curves.choices[name][pick].spec for name, pick in zip(self.slots, picks, strict=True)}
+        return {name: choice.spec for name, choice in self._chosen(solutions, index).items()}
 
     def _errors(self, solutions: Front, index: int) -> dict[str, float]:
-        chosen = {n: self.curves.choices[n][p] for n, p in zip(self.slots, solutions.picks(index), strict=True)}
+        chosen = self._chosen(solutions, index)
         return {name: choice.error for name, choice in chosen.items() if choice.spec != "keep"}
 
     def _matrices(self, solutions: Front, index: int) -> dict[str, StructuredMatrix]:

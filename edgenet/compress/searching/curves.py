@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 from tqdm import tqdm
 
 from edgenet.compress.compress import fit
-from edgenet.compress.places import Place
 from edgenet.compress.plan import resolve
-from edgenet.compress.positions import convolves
+from edgenet.compress.searching.seconds import seconds
+from edgenet.compress.searching.together import Group, grouped
 from edgenet.compress.sizes import numbers_of
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, RankError, ShapeError
@@ -25,12 +21,10 @@ from edgenet.structured import (
     STRUCTURES,
     Dense,
     Quantised,
-    StructuredConv,
     StructuredMatrix,
     Uniform,
     family,
     name_of,
-    structured_conv,
 )
 from edgenet.structured.given import is_whole
 
@@ -55,8 +49,12 @@ class Choice:
     rung: dict[str, Any] | None = None
 
 
+Row = tuple[Choice, ...]  # one for every slot of a group
+
+
 class Curves:
     """The choices of every slot: to leave it, then those that are smaller and that no other beats, small to large.
+    Slots of one group have as many choices, one beside the other of the same family and options.
 
     Args:
         slots: dense ones, by name.
@@ -67,10 +65,13 @@ class Curves:
         seed: of torch's random numbers in every fit.
         progress: show bars on stderr.
         bits: at which every size of every family is tried as well, beside that with floats.
+        together: patterns of slots that take one choice, as of ``grouped``.
+        ladders: {family: options of each size}, in place of its own.
 
     Raises:
         PlanError: if a family is unknown or none is given, or none makes any slot smaller; if bits are none that codes
-            have, or are not what costs are of.
+            have, or are not what costs are of; if no size of any family fits all slots of a group; if ladders are of
+            other families, or no options.
     """
 
     def __init__(
@@ -82,13 +83,19 @@ class Curves:
         seed: int,
         progress: bool,
         bits: Sequence[int] | int = (),
+        together: Sequence[str] = (),
+        ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self.slots, self.unit, self.rows, self.seed, self.progress = slots, unit, rows, seed, progress
         self.by_name = families is not None
         self.families = _named(families) if self.by_name else _fitting(slots.values(), unit)
         self.bits = _widths(bits)
         self._refuse_bits_unless_counted()
-        self.choices = {name: self._curve(slot) for name, slot in self.bar(slots.items(), "fit")}
+        self.ladders = _ladders(ladders or {}, self.families)
+        self.groups = grouped(slots, together)
+        self.choices: dict[str, list[Choice]] = {}
+        for group in self.bar(self.groups, "fit"):
+            self._begin(group)
         if all(len(choices) == 1 for choices in self.choices.values()):
             raise PlanError(f"none of the families {', '.join(self.families)} makes any of the slots smaller.")
 
@@ -104,33 +111,57 @@ class Curves:
         """The matrix of a choice, made anew: the same as it was."""
         return self._fit(self.slots[name], spec)[0]
 
+    def together(self, group: Group) -> list[Row]:
+        """The choices of a group, each with one for every slot."""
+        return list(zip(*(self.choices[name] for name in group), strict=True))
+
     def refine(self, picks: Iterable[int]) -> None:
         """Try sizes between the chosen rungs and their neighbours.
 
         Args:
-            picks: of every slot, the place of what was chosen.
+            picks: of every group, the place of what was chosen.
         """
-        for name, pick in self.bar(list(zip(self.slots, picks, strict=True)), "refine"):
-            rung = self.choices[name][pick].rung
+        for group, pick in self.bar(list(zip(self.groups, picks, strict=True)), "refine"):
+            rung = self.choices[group[0]][pick].rung
             if rung is not None:
-                tried = [choice for between in self._neighbours(name, rung) for choice in self._tried(name, between)]
-                left, *others = self.choices[name]
-                self.choices[name] = [left, *_unbeaten(left, [*others, *tried])]
+                left, *others = self.together(group)
+                self._put(group, left, [*others, *self._tried(group, self._neighbours(group, rung))])
 
-    def _curve(self, slot: Slot) -> list[Choice]:
-        left = Choice("keep", self._cost(slot, None), 0.0)
-        found = []
+    def _begin(self, group: Group) -> None:
+        left = tuple(Choice("keep", self._cost(self.slots[name], None), 0.0) for name in group)
+        rungs = []
         for name in self.families:
-            if family(name).iterates and not self.by_name and math.prod(slot.shape) > _LARGE:
+            if family(name).iterates and not self.by_name and max(map(self._entries, group)) > _LARGE:
                 continue
             if family(name).signs_beside and not self.by_name and self.unit == "parameters":
                 continue
-            for options in family(name).ladder_for(_part(slot), slot.kernel):
-                rung = {"structure": name, **options}
-                found += self._tried(slot.name, rung)
-                for width in () if rounds(name) else self.bits:
-                    found += self._tried(slot.name, {**rung, "bits": width})
-        return [left, *_unbeaten(left, found)]
+            for rung in self._ladder(group, name):
+                rungs += [rung, *({**rung, "bits": width} for width in (() if rounds(name) else self.bits))]
+        found = self._tried(group, rungs)
+        if not found and len(group) > 1:
+            raise PlanError(
+                f"no size of {', '.join(self.families)} fits {' and '.join(group)} alike, which belong together. Name "
+                f"other families, or let them choose apart."
+            )
+        self._put(group, left, found)
+
+    def _put(self, group: Group, left: Row, found: list[Row]) -> None:
+        columns = zip(left, *_unbeaten(left, found), strict=True)
+        self.choices.update({name: list(column) for name, column in zip(group, columns, strict=True)})
+
+    def _ladder(self, group: Group, kind: str) -> list[dict[str, Any]]:
+        """The rungs that the ladders of all slots have."""
+        first, *others = (self._options(kind, slot) for slot in self._of(group))
+        return [{"structure": kind, **options} for options in first if all(options in one for one in others)]
+
+    def _options(self, kind: str, slot: Slot) -> list[dict[str, Any]]:
+        return self.ladders[kind] if kind in self.ladders else family(kind).ladder_for(_part(slot), slot.kernel)
+
+    def _of(self, group: Group) -> list[Slot]:
+        return [self.slots[name] for name in group]
+
+    def _entries(self, name: str) -> int:
+        return math.prod(self.slots[name].shape)
 
     def _refuse_bits_unless_counted(self) -> None:
         """
@@ -145,10 +176,12 @@ class Curves:
                 f"Budget(bytes=...), which counts what is on disk."
             )
 
-    def _neighbours(self, name: str, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _neighbours(self, group: Group, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options between a rung of a ladder and the next ones on both sides."""
-        kind, slot, found = rung["structure"], self.slots[name], []
-        ladder = [{"structure": kind, **options} for options in family(kind).ladder_for(_part(slot), slot.kernel)]
+        kind, found = rung["structure"], list[dict[str, Any]]()
+        if kind in self.ladders:
+            return found  # those that were named, and no others
+        ladder = self._ladder(group, kind)
         if not rounds(kind) and "bits" in rung:
             ladder = [{**options, "bits": rung["bits"]} for options in ladder]
         place = ladder.index(rung) if rung in ladder else 0
@@ -157,20 +190,27 @@ class Curves:
                 found += between(ladder[low], ladder[high])
         return found
 
-    def _tried(self, name: str, rung: dict[str, Any]) -> list[Choice]:
-        """The choice, or none where the family does not fit this shape or dtype."""
-        slot = self.slots[name]
+    def _tried(self, group: Group, rungs: Iterable[dict[str, Any]]) -> list[Row]:
+        """The choices, without those where the family does not fit the shape or dtype of a slot."""
+        found = []
+        for rung in rungs:
+            row = [self._choice(slot, rung) for slot in self._of(group)]
+            if None not in row:
+                found.append(tuple(row))
+        return found
+
+    def _choice(self, slot: Slot, rung: dict[str, Any]) -> Choice | None:
         try:
             matrix, error = self._fit(slot, rung)
         except _REFUSALS as refused:
             if refused.__cause__ is None or isinstance(refused.__cause__, _REFUSALS):
-                return []
+                return None
             raise  # a fault of the family's, which must be seen
         spec = rung
         if self.unit == "parameters" and numbers_of(matrix) < _entries(matrix):
             matrix = matrix.pack()  # what a mask hides is in memory all the same: compressed rows hold what is counted
             spec = {"structure": name_of(matrix), **{k: v for k, v in matrix.config().items() if k != "shape"}}
-        return [Choice(spec, self._cost(slot, matrix), error, rung)]
+        return Choice(spec, self._cost(slot, matrix), error, rung)
 
     def _fit(self, slot: Slot, spec: Mapping[str, Any]) -> tuple[StructuredMatrix, float]:
         torch.manual_seed(self.seed)
@@ -179,7 +219,7 @@ class Curves:
     def _cost(self, slot: Slot, matrix: StructuredMatrix | None) -> float:
         m, n = slot.shape
         if self.unit == "latency":
-            return _seconds(slot, Dense.from_dense(slot.weight()) if matrix is None else matrix, self.rows)
+            return seconds(slot, Dense.from_dense(slot.weight()) if matrix is None else matrix, self.rows)
         if matrix is None:
             return m * n * (slot.weight().element_size() if self.unit == "bytes" else 1)
         return matrix.bits() / 8 if self.unit == "bytes" else _entries(matrix)
@@ -217,6 +257,17 @@ def _named(names: Sequence[str] | str) -> tuple[str, ...]:
     return names
 
 
+def _ladders(
+    given: Mapping[str, Sequence[Mapping[str, Any]]], families: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    for name, rungs in given.items():
+        if name not in families:
+            raise PlanError(f"ladders has sizes of {name!r}, which is not searched; there are {', '.join(families)}.")
+        if isinstance(rungs, str) or not rungs or not all(isinstance(rung, Mapping) for rung in rungs):
+            raise PlanError(f"a ladder of {name!r} is a list of options such as {{'rank': 4}}, got {rungs!r}.")
+    return {name: [dict(rung) for rung in rungs] for name, rungs in given.items()}
+
+
 def _fitting(slots: Iterable[Slot], unit: str) -> tuple[str, ...]:
     """The families that have sizes to try for one of the slots, whoever registered them; quantisers where bytes are
     counted."""
@@ -238,54 +289,15 @@ def _widths(bits: Sequence[int] | int) -> tuple[int, ...]:
     return tuple(map(int, widths))
 
 
-def _unbeaten(left: Choice, found: list[Choice]) -> list[Choice]:
-    """Those smaller than the slot as it is that no other beats in both cost and error, from small to large."""
-    best: list[Choice] = []
-    for choice in sorted(found, key=lambda c: (c.cost, c.error)):  # stable: of equal ones the first family's
-        if choice.cost < left.cost and (not best or choice.error < best[-1].error):
-            best.append(choice)
+def _unbeaten(left: Row, found: list[Row]) -> list[Row]:
+    """Those smaller than the slots as they are that no other beats in both cost and all errors, from small to large."""
+    best: list[Row] = []
+    for row in sorted(found, key=lambda row: (_cost(row), *(c.error for c in row))):  # of equal ones the first family's
+        beaten = any(all(a.error <= b.error for a, b in zip(one, row, strict=True)) for one in best)
+        if _cost(row) < _cost(left) and not beaten:
+            best.append(row)
     return best
 
 
-@torch.no_grad()
-def _seconds(slot: Slot, matrix: StructuredMatrix, rows: int) -> float:
-    """What a slot does with a batch in all its places, each by the best of several timings. A row is one position of a
-    convolution's output."""
-    matrix = matrix.eval()
-    weight = slot.weight()
-    x = torch.zeros(rows, weight.shape[1], dtype=weight.dtype, device=weight.device)
-    index = torch.zeros(rows, dtype=torch.long, device=weight.device)
-    calls = {
-        "rows": lambda: matrix.rows(index),
-        "tensor": lambda: F.linear(x, matrix.to_dense()),
-        "product": lambda: matrix(x),
-    }
-    images = [_image(place.reader, matrix, x) for place in slot.holders if _convolves(place)]
-    uses = Counter(place.use for place in slot.holders if not _convolves(place))
-    others = sum(count * _best_time(calls[use], weight) for use, count in uses.items())
-    return others + sum(_best_time(call, weight) for call in images)
-
-
-def _convolves(place: Place) -> bool:
-    return place.use == "product" and convolves(place.reader)
-
-
-def _image(reader: nn.Module, matrix: StructuredMatrix, x: Tensor) -> Callable[[], Tensor]:
-    """The convolution of an image whose output has as many positions as x has rows, or a few more."""
-    conv = structured_conv(cast(StructuredConv, reader), matrix).eval()
-    conv.padding = (0,) * conv.dims
-    side = math.ceil(len(x) ** (1 / conv.dims))
-    sizes = zip(conv.kernel_size, conv.stride, conv.dilation, strict=True)
-    image = x.new_zeros(1, conv.in_channels, *((side - 1) * step + d * (k - 1) + 1 for k, step, d in sizes))
-    return lambda: conv(image)
-
-
-def _best_time(call: Any, weight: Tensor) -> float:
-    best = math.inf
-    for _ in range(7):  # the first fills caches
-        start = time.perf_counter()
-        call()
-        if weight.is_cuda:
-            torch.cuda.synchronize(weight.device)
-        best = min(best, time.perf_counter() - start)
-    return best
+def _cost(row: Row) -> float:
+    return sum(choice.cost for choice in row)
