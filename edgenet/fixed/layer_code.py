@@ -217,8 +217,8 @@ class LayerCode:
             yield f"{name}_{self.place}", "int16_t", numbers.view(-1, self.block).t().flatten().tolist()
 
     def _check(self) -> None:
-        """That stages hold every operator once, after those it needs. A state is then written after all that read it, for
-        they come before it in the graph."""
+        """That stages hold every operator once, after those it needs. All that reads a state comes before what writes
+        it in the graph, and so here."""
         done = set[str]()
         for number, stage in enumerate(self.stages):
             names = [one.name for one in stage.operators]

@@ -12,7 +12,9 @@ from edgenet.fixed.arithmetic import fitting, quantised, saturate, shifted, valu
 
 @pytest.mark.parametrize("bits", [0, 1, 2, 7, 30])
 def test_a_shift_rounds_half_to_even_as_python_does(bits):
-    x = torch.cat([torch.arange(-70, 70), torch.randint(-(2**31), 2**31, (200,)), torch.arange(-5, 6) * 2 ** max(bits - 1, 0)])
+    x = torch.cat(
+        [torch.arange(-70, 70), torch.randint(-(2**31), 2**31, (200,)), torch.arange(-5, 6) * 2 ** max(bits - 1, 0)]
+    )
     assert shifted(x, bits).tolist() == [round(Fraction(int(v), 2**bits)) for v in x]
 
 

@@ -53,7 +53,10 @@ def whole_sums(found, *signals):
 def test_matrix_products_give_the_whole_sums_and_no_partial_sum_overflows(block):
     found, *_ = made(block, scale=5.0)
     worst = torch.tensor([-32768, 32767])
-    for x in ([worst[torch.randint(0, 2, (n,))] for n in found.columns], [torch.full((n,), 32767) for n in found.columns]):
+    for x in (
+        [worst[torch.randint(0, 2, (n,))] for n in found.columns],
+        [torch.full((n,), 32767) for n in found.columns],
+    ):
         wanted, largest = whole_sums(found, *x)
         unpacked = found.unpacked()
         sums = sum(found.sums(place, one, unpacked) for place, one in enumerate(x))

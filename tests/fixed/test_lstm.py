@@ -133,7 +133,9 @@ def test_pruning_and_hooks_on_a_matrix_count_and_others_are_refused():
     torch.nn.utils.prune.random_unstructured(model.cells[0].input_map.weight, "generators", 0.5)
     pruned = FixedPointLSTM.from_lstm(model, [x])
     assert (pruned.layers[0].products.spectra[:, :13] == 0).float().mean() == 0.5
-    assert torch.equal(read(model.cells[0].input_map.weight)[:, :, None] == 0, pruned.layers[0].products.spectra[:, :13] == 0)
+    assert torch.equal(
+        read(model.cells[0].input_map.weight)[:, :, None] == 0, pruned.layers[0].products.spectra[:, :13] == 0
+    )
     handle = model.cells[0].input_map.register_forward_hook(lambda *_: None)
     with pytest.raises(ConversionError, match=r"cells\[0\].input_map is a StructuredLinear, or has hooks"):
         FixedPointLSTM.from_lstm(model, [x])
