@@ -1,0 +1,40 @@
+"""walk: a cell along sequences of signals on a graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edgenet.nn.graph_recurrent.edges import Edges
+from edgenet.nn.recurrent import Cell, State
+
+
+def walk(
+    cell: Cell,
+    inputs: Tensor,
+    state: State | None,
+    edges: Edges,
+    gates: Tensor | None = None,
+    active: Tensor | None = None,
+) -> tuple[Tensor, State]:
+    """Step by step through inputs that are mapped already.
+
+    Args:
+        inputs: (T, B, N, gates * H), T >= 1.
+        state: before the first step; None: zeros.
+        edges: that the state map walks.
+        gates: of the state map, one a step; None: open.
+        active: (T, B, 1, 1), whether a sequence has this step; the state of others stays.
+
+    Returns:
+        (T, B, N, H) outputs, and the last state.
+    """
+    outputs: list[Tensor] = []
+    state = cell.begin(inputs[0]) if state is None else state
+    for t, mapped in enumerate(inputs.unbind(0)):
+        new = cell.step(mapped, state, edges if gates is None else edges.gated(gates[t]))
+        if active is not None:
+            new = tuple(torch.where(active[t], a, b) for a, b in zip(new, state, strict=True))
+        state = new
+        outputs.append(state[0])
+    return torch.stack(outputs), state
