@@ -13,21 +13,30 @@ from edgenet.nn.packed_signs import (
     Thresholds,
 )
 from edgenet.nn.parallel import Parallel
+from edgenet.nn.recurrent import GRU, LSTM, RNN, Cell, ElmanCell, GRUCell, LSTMCell, Recurrent
 from edgenet.nn.shift_norm import ShiftBatchNorm1d, ShiftBatchNorm2d
 from edgenet.nn.sign import Sign
 from edgenet.nn.specializations import SPECIALIZATIONS
 from edgenet.nn.spectral import SpectralConv
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "SPECIALIZATIONS",
+    "Cell",
     "EdgeNetConv",
+    "ElmanCell",
     "FixedPointActivation",
     "FlipSigns",
+    "GRUCell",
+    "LSTMCell",
     "PackSigns",
     "PackedConv",
     "PackedLinear",
     "PackedMaxPool",
     "Parallel",
+    "Recurrent",
     "Rescaled",
     "ShiftBatchNorm1d",
     "ShiftBatchNorm2d",

@@ -17,6 +17,7 @@ PAGES = {
     "edge_tensor": ("a matrix on every edge of Cora, 304 million weights, trained in factors of every form", 5),
     "fit": ("one fit for models, data and losses of many kinds, each killed once and gone on with", 3),
     "quantised": ("binary, power-of-two, unified and fixed-point weights: accuracy, bytes and speed", 3),
+    "recurrent": ("recurrent networks over structured maps, unitary maps and graphs", 3),
     "ppi": ("the GAT form beside PyG's GATConv, trained the same way", 2),
 }
 #: name: what it shows, and how many seeds it takes by default. Each writes one section of docs/results/estimators.md
@@ -31,6 +32,11 @@ ESTIMATES = {
     ),
 }
 EXPERIMENTS = PAGES | ESTIMATES
+#: the sections of a page that can be measured one by one
+SECTIONS = {
+    "quantised": "mnist, cora, pretrained, speed",
+    "recurrent": "copying, characters, adaptation, clstm, traffic, speed",
+}
 ESTIMATES_PAGE = Path("docs/results/estimators.md")
 
 
@@ -44,8 +50,8 @@ def arguments(experiments: argparse._SubParsersAction) -> None:
         runs = "folder of the training runs, which go on where they were (default: runs/bench/NAME)"
         add("--runs", type=Path, help=runs)
         add("--processes", type=int, default=1, help="training runs at a time, one thread each")
-        if name == "quantised":
-            add("--parts", help="sections to measure, of mnist, cora, pretrained, speed (default: all)")
+        if name in SECTIONS:
+            add("--parts", help=f"sections to measure, of {SECTIONS[name]} (default: all)")
         add_common_arguments(parser)
 
 
