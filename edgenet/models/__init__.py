@@ -4,11 +4,16 @@ from torch import nn
 
 from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
+from edgenet.models.graph_recurrent import GraphRecurrent
 from edgenet.models.node_classifier import NodeClassifier
 from edgenet.models.readout import Readout
 from edgenet.models.stack import Stack
 
 #: The models, by the name that configurations use.
-MODELS: dict[str, type[nn.Module]] = {"NodeClassifier": NodeClassifier, "GraphClassifier": GraphClassifier}
+MODELS: dict[str, type[nn.Module]] = {
+    "NodeClassifier": NodeClassifier,
+    "GraphClassifier": GraphClassifier,
+    "GraphRecurrent": GraphRecurrent,
+}
 
-__all__ = ["MODELS", "READOUTS", "GraphClassifier", "NodeClassifier", "Readout", "Stack"]
+__all__ = ["MODELS", "READOUTS", "GraphClassifier", "GraphRecurrent", "NodeClassifier", "Readout", "Stack"]

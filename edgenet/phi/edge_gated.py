@@ -59,6 +59,8 @@ class EdgeGated(Phi):
         weights = self.base(x, z, graph, edge_weight)
         hops = weights[:1] if self.shares_hops else weights
         hops = hops.unflatten(-1, (-1, self.heads))  # (K, E, B or 1, H)
+        if self.heads == 1 and isinstance(z, Tensor):  # which all heads of the signal share
+            hops = hops.expand(-1, -1, -1, z.shape[-2])
         gated = (hops * edge_attr[None, :, :, None]).flatten(2)
         return gated.expand(self.order, -1, -1) if self.shares_hops else gated
 

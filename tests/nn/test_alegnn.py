@@ -32,7 +32,7 @@ Arrays = dict[str, Tensor]
 
 # Families of files whose layers are not written yet, with the reason.
 LATER = {
-    "grnn": "recurrent networks of graph filters",
+    "grnn": "read by tests/models/test_graph_recurrent_alegnn.py",
     "maxact": "local activations: a maximum over neighbourhoods",
     "medact": "local activations: a median over neighbourhoods",
     "maxpool": "local pooling on a graph",

@@ -41,30 +41,28 @@ class GraphRecurrentLayer(nn.Module):
         Raises:
             ShapeError: if the state is of another number of tensors, or of another shape.
         """
+        self._check(state, x)
         if self.input_gate is None or self.state_gate is None:
-            inputs = self.cell.input_map(x, edges)
-            return walk(self.cell, inputs, self._checked(state, inputs, 0), edges, active=active)
-        own, of_input, of_state = None, None, None
-        if state is not None:
-            own, of_input, of_state = state[:-2], state[-2:-1], state[-1:]
+            return walk(self.cell, self.cell.input_map(x, edges), state, edges, active=active)
+        own, of_input, of_state = (None,) * 3 if state is None else (state[:-2], state[-2:-1], state[-1:])
         q, of_input = self.input_gate(x, edges, of_input, active)
         p, of_state = self.state_gate(x, edges, of_state, active)
-        inputs = self.cell.input_map(x, edges.gated(q))
-        self._checked(state, inputs, 2)
-        outputs, own = walk(self.cell, inputs, own, edges, p, active)
+        outputs, own = walk(self.cell, self.cell.input_map(x, edges.gated(q)), own, edges, p, active)
         return outputs, (*own, *of_input, *of_state)
 
-    def _checked(self, state: State | None, inputs: Tensor, gates: int) -> State | None:
-        if state is not None:
-            like = self.cell.begin(inputs[0])
-            wanted = [tuple(part.shape) for part in like] + [tuple(like[0].shape)] * gates
-            found = [tuple(part.shape) for part in state]
-            if found != wanted:
-                raise ShapeError(f"the state of this layer is of tensors {wanted}, got {found}.")
-        return state
+    def _check(self, state: State | None, x: Tensor) -> None:
+        if state is None:
+            return
+        count = len(self.cell.begin(x[0])) + (0 if self.input_gate is None else 2)
+        wanted = (*x.shape[1:-1], self.cell.hidden_size)
+        found = [tuple(part.shape) for part in state]
+        if found != [wanted] * count:
+            raise ShapeError(f"the state of this layer is {count} tensors (B, N, H) = {wanted}, got {found}.")
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
-        for part in self.modules():
-            if part is not self and hasattr(part, "reset_parameters") and not _inside(self, part):
-                part.reset_parameters()
+        cells = [self.cell, *(gate.cell for gate in (self.input_gate, self.state_gate) if gate is not None)]
+        reads = [gate.read for gate in (self.input_gate, self.state_gate) if gate is not None]
+        parts: list[Any] = [*(map for cell in cells for map in (cell.input_map, cell.state_map)), *reads]
+        for part in parts:
+            part.reset_parameters()

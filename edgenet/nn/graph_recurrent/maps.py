@@ -75,6 +75,8 @@ def gate_edges_(conv: nn.Module) -> None:
         for part in conv.convs:
             gate_edges_(part)
     elif isinstance(conv, EdgeNetConv):
+        if getattr(conv.taps, "reads_weights", False):
+            raise ConfigError(f"{type(conv.taps).__name__} taps read the weights of one operator: no edge gate can vary it.")
         conv.phi = EdgeGated(conv.phi)
         conv.fill_value = 1.0
     else:
