@@ -13,7 +13,16 @@ from edgenet.hub import Pretrained
 from edgenet.models.foreign_layer import is_foreign
 from edgenet.models.layers import layer_options, make_layer, out_width
 from edgenet.models.stack import check_ranges
-from edgenet.nn.graph_recurrent import EdgeRead, Edges, Gate, GraphMap, GraphRecurrentLayer, NodeRead, TimeRead
+from edgenet.nn.graph_recurrent import (
+    EdgeRead,
+    Edges,
+    Gate,
+    GraphMap,
+    GraphRecurrentLayer,
+    NodeRead,
+    TimeRead,
+    gate_edges_,
+)
 from edgenet.nn.options import checked
 from edgenet.nn.recurrent import Cell, ElmanCell, GRUCell, LSTMCell, State
 from edgenet.shortcuts import unwatched
@@ -205,7 +214,9 @@ class GraphRecurrent(nn.Module, Pretrained):
         if state is None:
             return [None] * self.num_layers
         if not isinstance(state, list | tuple) or len(state) != self.num_layers:
-            raise ShapeError(f"the state is a list with an entry for each of {self.num_layers} layers, got {state!r:.80}.")
+            raise ShapeError(
+                f"the state is a list with an entry for each of {self.num_layers} layers, got {state!r:.80}."
+            )
         return list(state)
 
 
@@ -224,8 +235,10 @@ class _Maker:
     def cell(self, kind: type[Cell], width: int, gates_edges: bool, **options: Any) -> Cell:
         """A cell over two maps, each with the filters of all of its gates."""
         numbers = kind.gates * self.hidden
-        maps = [GraphMap(self.conv(wide, numbers), gates_edges) for wide in (width, self.hidden)]
-        return kind(*maps, self.hidden, **options)
+        convs = [self.conv(wide, numbers) for wide in (width, self.hidden)]
+        for conv in convs if gates_edges else ():
+            gate_edges_(conv)
+        return kind(*(GraphMap(conv, gates_edges) for conv in convs), self.hidden, **options)
 
     def gate(self, gate: str, width: int, num_nodes: int | None) -> Gate:
         """A network of its own, and what reads a gate off its state."""

@@ -21,10 +21,7 @@ class GraphMap(nn.Module):
 
     Args:
         conv: a layer of edgenet, (B, N, F) -> (B, N, F_out).
-        gates_edges: whether the gates that come are those of edges.
-
-    Raises:
-        ConfigError: if the gates are of edges, and the layer has no scalar weights of edges that they could scale.
+        gates_edges: whether the gates that come are those of edges, of a layer that was made ready by ``gate_edges_``.
     """
 
     takes_graph = True
@@ -32,17 +29,12 @@ class GraphMap(nn.Module):
     def __init__(self, conv: nn.Module, gates_edges: bool = False) -> None:
         super().__init__()
         self.conv, self.gates_edges = conv, gates_edges
-        if gates_edges:
-            gate_edges_(conv)
 
     @property
     def out_width(self) -> int:
         """Numbers of a node in the result."""
         width: int = self.conv.out_width  # type: ignore[assignment]  # all layers of edgenet tell
         return width
-
-    def arguments(self) -> dict[str, Any]:
-        return {"conv": self.conv}
 
     def bind(self, edges: Any, num_nodes: int | None = None) -> None:
         """Give tables of edge weights and node taps their graph."""
@@ -76,7 +68,9 @@ def gate_edges_(conv: nn.Module) -> None:
             gate_edges_(part)
     elif isinstance(conv, EdgeNetConv):
         if getattr(conv.taps, "reads_weights", False):
-            raise ConfigError(f"{type(conv.taps).__name__} taps read the weights of one operator: no edge gate can vary it.")
+            raise ConfigError(
+                f"{type(conv.taps).__name__} taps read the weights of one operator: no edge gate can vary it."
+            )
         conv.phi = EdgeGated(conv.phi)
         conv.fill_value = 1.0
     else:
