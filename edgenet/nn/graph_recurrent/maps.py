@@ -31,10 +31,9 @@ class GraphMap(nn.Module):
         self.conv, self.gates_edges = conv, gates_edges
 
     @property
-    def out_width(self) -> int:
-        """Numbers of a node in the result."""
-        width: int = self.conv.out_width  # type: ignore[assignment]  # all layers of edgenet tell
-        return width
+    def out_width(self) -> Any:
+        """Numbers of a node in the result, as its layer says."""
+        return self.conv.out_width
 
     def bind(self, edges: Any, num_nodes: int | None = None) -> None:
         """Give tables of edge weights and node taps their graph."""
