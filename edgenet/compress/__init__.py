@@ -1,5 +1,6 @@
 """Compression of any model: structured matrices in its slots, plans, reports, training callbacks and search."""
 
+from edgenet.compress.adaptation_record import AdaptationRecord, adaptation
 from edgenet.compress.admm import ADMM
 from edgenet.compress.binary_recipe import BinaryRecipe
 from edgenet.compress.budget import Budget
@@ -20,6 +21,7 @@ from edgenet.compress.rates import regroup_
 from edgenet.compress.recalibrate import recalibrate_
 from edgenet.compress.refit import refit_
 from edgenet.compress.reports import Report, Row
+from edgenet.compress.row_dropout import RowDropout
 from edgenet.compress.schedules import Anneal, cubic_density
 from edgenet.compress.searching import Point, SearchResult, search
 from edgenet.compress.shift_recipe import ShiftRecipe
@@ -30,6 +32,7 @@ from edgenet.compress.unify_rule import Unify
 __all__ = [
     "ADMM",
     "CALLBACKS",
+    "AdaptationRecord",
     "Anneal",
     "BinaryRecipe",
     "Budget",
@@ -44,11 +47,13 @@ __all__ = [
     "Point",
     "Report",
     "Row",
+    "RowDropout",
     "SearchResult",
     "ShiftRecipe",
     "Slot",
     "Training",
     "Unify",
+    "adaptation",
     "compress_",
     "cubic_density",
     "decompress_",

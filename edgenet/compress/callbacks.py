@@ -107,6 +107,7 @@ class Training:
         output: what the model said of it, whole: before rows are chosen.
         record: numbers of the epoch: epoch, loss, train, val, test, val_loss, and what callbacks add.
         read: how a model is called with a batch, ``read(model, batch)``; see ``call_model``.
+        total_steps: how many steps there will be, if it is not ended earlier; None where nobody knows.
         resumes: whether it goes on from a checkpoint, so that ``load_state_dict`` follows on ``on_start``: what takes
             time there, and would be thrown away, may be left out.
     """
@@ -121,6 +122,7 @@ class Training:
     record: dict[str, Any] = field(default_factory=dict)
     read: Callable[[nn.Module, Any], Any] | None = None
     resumes: bool = False
+    total_steps: int | None = None
 
     def __post_init__(self) -> None:
         self.callbacks = listed(self.callbacks)

@@ -16,6 +16,7 @@ from edgenet.compress.compress_rule import Compress
 from edgenet.compress.distill_rule import Distill
 from edgenet.compress.group_lasso import GroupLasso
 from edgenet.compress.l1_inf import L1Inf
+from edgenet.compress.row_dropout import RowDropout
 from edgenet.compress.schedules import Anneal
 from edgenet.compress.shift_recipe import ShiftRecipe
 from edgenet.compress.unify_rule import Unify
@@ -31,6 +32,7 @@ CALLBACKS: dict[str, type[Callback]] = {
     "distill": Distill,
     "group_lasso": GroupLasso,
     "l1_inf": L1Inf,
+    "row_dropout": RowDropout,
     "shift_recipe": ShiftRecipe,
     "unify": Unify,
 }

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
-from edgenet.compress.arguments import whole
+from edgenet.compress.arguments import flag, number, whole
 from edgenet.compress.callbacks import Callback, Training
+from edgenet.compress.density_budget import bases, check_entries, entries_for_ratio, keep_largest_
 from edgenet.compress.matrices import checked_pattern, matching_matrices, others_settled
+from edgenet.compress.rates import Rates
+from edgenet.compress.span import Span
 from edgenet.errors import PlanError
 from edgenet.structured.density import number_of
 from edgenet.structured.sparse import Sparse
+
+_DOPANT = 0.3  # of the optimizer's rate
 
 
 def cubic_density(step: float, start: int, end: int, density: float, initial: float = 1.0) -> float:
@@ -32,63 +39,139 @@ class Anneal(Callback):
     there. The masks are buffers: a checkpoint holds them. Matrices that another callback puts in later, before some
     epoch, come in at the density of that step.
 
+    Dopants learn at 0.3 times the optimizer's rate: an entry moves one output, and a number of the structure beside it
+    many. Schedules of the optimizer scale that along.
+
     Args:
         density: at the end, in (0, 1].
-        start, end: steps between which it falls. In the published recipes it starts after a tenth of the training and
-            ends after half to six tenths.
+        start, end: steps between which it falls, whole numbers; or shares of all steps of the training, 0.1 and 0.6.
+            Entries that are there by 0.6 have time to settle; at 0.9 they have not.
         every: steps between two changes.
         initial: density at the beginning, in (0, 1].
         pattern: of the paths of the sparse matrices (``fc.weight.dopant``), for ``re.match``; a tied one has several.
+        ratio: instead of a density, how many times fewer numbers a matrix has at the end than its (m, n) entries, above
+            1. Beside a base, whose parameters count, floor(m n / ratio) - parameters of the base are left to the dopant.
+        together: one budget for all matrices that match, and one threshold: those with more large entries keep more.
+            The exact total stands at the end, and no matrix is empty.
+        relative: with ``together``, whether magnitudes are measured in each matrix's own root mean square.
+        rate: of the sparse numbers, times the optimizer's. None: 0.3 for dopants, 1 for matrices that stand alone.
 
     Raises:
         RankError: if a density is not in (0, 1].
-        PlanError: if the steps are in no order, or the pattern is no regular expression; in ``on_start``, if no sparse
-            matrix matches and no other callback has yet to put structures in; in ``after_step``, if there still is none
-            when the density is to fall.
+        PlanError: if the steps are in no order, there is not exactly one of density and ratio, another argument is out
+            of range, or the pattern is no regular expression; in ``on_start``, if no sparse matrix matches and no other
+            callback has yet to put structures in, if bases leave nothing of the ratio, or if steps are shares and the
+            training does not tell how many it has; in ``on_optimizer``, if a loop of one's own has not asked for rates;
+            in ``after_step``, if there still is none when the density is to fall.
     """
 
     def __init__(
-        self, density: float, start: int, end: int, every: int = 10, initial: float = 1.0, pattern: str = ".*"
+        self,
+        density: float | None = None,
+        start: int | float = 0.1,
+        end: int | float = 0.6,
+        every: int = 10,
+        initial: float = 1.0,
+        pattern: str = ".*",
+        *,
+        ratio: float | None = None,
+        together: bool = False,
+        relative: bool = True,
+        rate: float | None = None,
     ) -> None:
-        for share in (density, initial):
+        if (density is None) == (ratio is None):
+            raise PlanError(f"Anneal: give one of density and ratio, got {density!r} and {ratio!r}.")
+        for share in (initial if density is None else density, initial):
             number_of((1, 1), share)
-        self.start, self.end = whole("Anneal", "start", start), whole("Anneal", "end", end)
+        self.span = Span("Anneal", start, end)
         self.every = whole("Anneal", "every", every, 1)
-        if start >= end:
-            raise PlanError(f"Anneal: a schedule wants start < end, got {start} and {end}.")
         self.density, self.initial, self.pattern = density, initial, checked_pattern("Anneal", pattern)
+        self.ratio = None if ratio is None else number("Anneal", "ratio", ratio, 1, above=True)
+        self.together, self.relative = flag("Anneal", "together", together), flag("Anneal", "relative", relative)
+        self.rate = None if rate is None else number("Anneal", "rate", rate, above=True)
         self._begun: dict[int, Sparse] = {}  # by identity: the matrices that follow the schedule
+        self._asked: set[int] = set()  # those whose rates the optimizer has
 
     def on_start(self, training: Training) -> None:
-        self._begun = {}
+        self._begun, self._asked = {}, set()
+        self.span.steps(training)
         if others_settled(self, training):
             self._matched(training.model)
         self._begin(training)
 
+    def rates(self, training: Training) -> Rates:
+        found = self._found(training.model)
+        self._asked = set(found)
+        factors = self._factors(training.model)
+        return [{"params": list(matrix.parameters()), "times": factors[key]} for key, (_, matrix) in found.items()]
+
     def on_optimizer(self, training: Training) -> None:
         self._begin(training)
+        if any(times != 1 for key, times in self._factors(training.model).items() if key not in self._asked):
+            raise PlanError(
+                "Anneal: this loop has not asked for the rates of its dopants: call training.regroup_(optimizer) when "
+                "the optimizer has been made, train with edgenet.fit, or set rate=1."
+            )
 
     def after_step(self, training: Training) -> None:
-        due = self.start <= training.step <= self.end and (training.step - self.start) % self.every == 0
-        if due or training.step == self.end:
-            for matrix in self._matched(training.model, f"at step {training.step} ", "let it start after that"):
-                matrix.set_density_(self._density(training.step))
+        start, end = self.span.steps(training)
+        due = start <= training.step <= end and (training.step - start) % self.every == 0
+        if due or training.step == end:
+            matrices = self._matched(training.model, f"at step {training.step} ", "let it start after that")
+            self._set_(training, matrices)
 
     def settled(self, training: Training) -> bool:
         """Once the last density is reached."""
-        return training.step >= self.end
+        return training.step >= self.span.steps(training)[1]
 
+    # ---------------------------------------------------------------- densities
     def _begin(self, training: Training) -> None:
         """Give matrices that are new the density of now."""
-        for matrix in self._found(training.model).values():
-            if id(matrix) not in self._begun:
-                self._begun[id(matrix)] = matrix
-                matrix.set_density_(self._density(training.step))
+        found = self._found(training.model)
+        new = [both for key, both in found.items() if key not in self._begun]
+        if new:
+            self._begun.update({id(matrix): matrix for _, matrix in new})
+            self._set_(training, list(found.values()) if self.together else new)
 
-    def _density(self, step: int) -> float:
-        return cubic_density(step, self.start, self.end, self.density, self.initial)
+    def _set_(self, training: Training, matrices: list[tuple[str, Sparse]]) -> None:
+        """Give matrices the density of this step."""
+        if self.together:
+            self._set_together_(training, matrices)
+            return
+        for (_, matrix), density in zip(matrices, self._last(training.model, matrices), strict=True):
+            matrix.set_density_(cubic_density(training.step, *self.span.steps(training), density, self.initial))
 
-    def _matched(self, model: nn.Module, when: str = "", order: str = "put Compress before Anneal") -> list[Sparse]:
+    def _last(self, model: nn.Module, matrices: list[tuple[str, Sparse]]) -> list[float]:
+        """Their densities at the end."""
+        if self.ratio is None:
+            return [float(self.density or 0)] * len(matrices)
+        numbers = check_entries("Anneal", matrices, model, self.ratio)
+        return [number / math.prod(matrix.shape) for number, (_, matrix) in zip(numbers, matrices, strict=True)]
+
+    def _set_together_(self, training: Training, matrices: list[tuple[str, Sparse]]) -> None:
+        entries = sum(math.prod(matrix.shape) for _, matrix in matrices)
+        if self.ratio is None:
+            last = max(len(matrices), number_of((1, entries), self.density))
+        else:
+            last = sum(entries_for_ratio(matrices, training.model, self.ratio))
+            if last < len(matrices):
+                raise PlanError(
+                    f"Anneal: a ratio of {self.ratio:g} leaves {last} entries for {len(matrices)} sparse matrices "
+                    f"beside their bases. Take a smaller ratio, or smaller bases."
+                )
+        now = cubic_density(training.step, *self.span.steps(training), last / entries, self.initial)
+        keep_largest_([matrix for _, matrix in matrices], max(len(matrices), round(now * entries)), self.relative)
+
+    def _factors(self, model: nn.Module) -> dict[int, float]:
+        """Of the optimizer's rate, for every matrix by identity."""
+        dopants = bases(model)
+        every = self._found(model)
+        return {key: (_DOPANT if key in dopants else 1.0) if self.rate is None else self.rate for key in every}
+
+    # ---------------------------------------------------------------- the matrices
+    def _matched(
+        self, model: nn.Module, when: str = "", order: str = "put Compress before Anneal"
+    ) -> list[tuple[str, Sparse]]:
         matched = self._found(model)
         if not matched:
             known = [name for name, module in model.named_modules() if isinstance(module, Sparse)]
@@ -99,6 +182,6 @@ class Anneal(Callback):
             )
         return list(matched.values())
 
-    def _found(self, model: nn.Module) -> dict[int, Sparse]:
-        """The sparse matrices that match, each once."""
-        return {key: matrix for key, (_, matrix) in matching_matrices(model, Sparse, self.pattern).items()}
+    def _found(self, model: nn.Module) -> dict[int, tuple[str, Sparse]]:
+        """The sparse matrices that match, each once, with one of their paths."""
+        return matching_matrices(model, Sparse, self.pattern)

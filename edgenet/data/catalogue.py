@@ -10,7 +10,17 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from edgenet.data import csbm, digits, karate, movielens, planetoid, ppi, source_localisation
+from edgenet.data import (
+    csbm,
+    digits,
+    karate,
+    movielens,
+    pixel_mnist,
+    planetoid,
+    ppi,
+    source_localisation,
+    tinyshakespeare,
+)
 from edgenet.data.dataset import Dataset, Facts
 from edgenet.data.graph_file import export
 from edgenet.data.places import places
@@ -57,6 +67,8 @@ DATASETS: dict[str, Recipe] = {
     "pubmed": _planetoid("pubmed"),
     "ppi": Recipe(ppi.FACTS, ppi.make, partial(ppi.find, may_download=False)),
     "movielens": Recipe(movielens.FACTS, movielens.make, movielens.find),
+    "tinyshakespeare": Recipe(tinyshakespeare.FACTS, tinyshakespeare.make, tinyshakespeare.find),
+    "pixel_mnist": Recipe(pixel_mnist.FACTS, pixel_mnist.make, pixel_mnist.find),
 }
 
 
@@ -137,11 +149,11 @@ def prepare(name: str, root: str | Path | None = None, out: str | Path | None = 
         out: an ``.npz`` file to write its arrays to as well (``export``).
 
     Returns:
-        name, ``info`` of the data set, the number of graphs or signals in each split, and ``out``.
+        name, ``info`` of the data set, the number of nodes, signals or sequences in each split, and ``out``.
     """
     dataset = load(name, root, **options)
     count = {
-        split: int(data[0].y.shape[0]) if dataset.task == "signal" else _nodes(data, split)
+        split: int(data[0].y.shape[0]) if dataset.task != "node" else _nodes(data, split)
         for split, data in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))
     }
     written = None if out is None else str(export(dataset, out))

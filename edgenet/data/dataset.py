@@ -7,15 +7,16 @@ from typing import Any
 
 from torch_geometric.data import Data
 
-TASKS = ("node", "signal")
-METRICS = {"class": "accuracy", "multilabel": "micro_f1", "value": "rmse"}
+TASKS = ("node", "signal", "sequence")
+#: what targets of a kind may be judged by, the usual one first
+METRICS = {"class": ("accuracy", "bits"), "multilabel": ("micro_f1",), "value": ("rmse", "mae")}
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set, split, ready to train on.
 
-    Two tasks cover everything here:
+    Three tasks cover everything here:
 
     - ``"node"``: x is (N, F), one row per node. Transductive sets (cora, digits, ...) put the *same* one ``Data`` in
       all three lists, with ``train_mask``, ``val_mask``, ``test_mask`` (N,) and y (N,) int64. Inductive sets (ppi) hold
@@ -23,15 +24,20 @@ class Dataset:
     - ``"signal"``: many signals on one fixed graph. Each list holds one ``Data`` with ``edge_index`` (2, E),
       ``edge_weight`` (E,), ``num_nodes``, x (S, N, F) and y (S,): int64 classes, or float32 values of the one node
       ``target_node``.
+    - ``"sequence"``: S sequences of T steps. Each list holds one ``Data`` with x (S, T, F), or (S, T) int64 symbols,
+      and y (S, T) of every step, or (S,) of the sequence whole: int64 classes, or float32 values. ``lengths`` (S,)
+      int64, 1 to T, where sequences differ: what comes after is padding, and does not count. Steps whose features have
+      more axes, (S, T, N, F) of signals on N nodes, may have a graph beside them.
 
     Features are float32, edge lists int64 with row 0 source and row 1 target.
 
     Args:
         name: the name it was loaded by.
-        task: ``"node"`` or ``"signal"``.
+        task: ``"node"``, ``"signal"`` or ``"sequence"``.
         target: ``"class"`` (one of num_outputs), ``"multilabel"`` (any of num_outputs) or ``"value"`` (a number).
-        metric: ``"accuracy"``, ``"micro_f1"`` or ``"rmse"``, in that order.
-        num_features: F.
+        metric: ``"accuracy"``, or ``"bits"`` for what is to be foretold; ``"micro_f1"``; ``"rmse"`` or ``"mae"``; in
+            that order.
+        num_features: F; the number of symbols, where x is of symbols.
         num_outputs: number of classes or labels; 1 for a value.
         train, val, test: as above.
         info: JSON-able facts: source, licence, split, seed, normalisation, ``found`` (where the files were), warnings.
@@ -51,8 +57,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {self.task!r}.")
-        if METRICS.get(self.target) != self.metric:
-            pairs = ", ".join(f"{target} by {metric}" for target, metric in METRICS.items())
+        if self.metric not in METRICS.get(self.target, ()):
+            pairs = ", ".join(f"{target} by {' or '.join(metrics)}" for target, metrics in METRICS.items())
             raise ValueError(f"targets are judged so: {pairs}; got {self.target!r} by {self.metric!r}.")
 
 

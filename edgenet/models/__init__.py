@@ -7,6 +7,7 @@ from edgenet.models.graph_classifier import GraphClassifier
 from edgenet.models.graph_recurrent import GraphRecurrent
 from edgenet.models.node_classifier import NodeClassifier
 from edgenet.models.readout import Readout
+from edgenet.models.sequence import Sequence
 from edgenet.models.stack import Stack
 
 #: The models, by the name that configurations use.
@@ -14,6 +15,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "NodeClassifier": NodeClassifier,
     "GraphClassifier": GraphClassifier,
     "GraphRecurrent": GraphRecurrent,
+    "Sequence": Sequence,
 }
 
-__all__ = ["MODELS", "READOUTS", "GraphClassifier", "GraphRecurrent", "NodeClassifier", "Readout", "Stack"]
+__all__ = ["MODELS", "READOUTS", "GraphClassifier", "GraphRecurrent", "NodeClassifier", "Readout", "Sequence", "Stack"]

@@ -55,6 +55,7 @@ class Coded(StructuredMatrix):
         for j, name in enumerate(held):
             self.register_buffer(f"held_{j}", own_copy(known[name]))
         for part in skeleton.modules():
+            part._buffers.update(dict.fromkeys(part._non_persistent_buffers_set))  # no file has them: rows that drop out
             if isinstance(part, StructuredMatrix):  # what the original has kept is not held here
                 part.cache = InferenceCache()
         self._make = (skeleton.train(self.training),)  # a tuple, lest it counts as a part

@@ -27,11 +27,12 @@ class PacksBuffers(Protocol):
 
 
 def stored_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """All buffers of a module as they are stored, by their paths."""
+    """All buffers of a module as they are stored, by their paths; without those that no file has."""
     found: dict[str, Tensor] = {}
     for path, part in module.named_modules():
         own = part.packed_buffers() if isinstance(part, PacksBuffers) else part._buffers
-        found.update({f"{path}.{name}".lstrip("."): tensor for name, tensor in own.items() if tensor is not None})
+        stored = {name: tensor for name, tensor in own.items() if name not in part._non_persistent_buffers_set}
+        found.update({f"{path}.{name}".lstrip("."): tensor for name, tensor in stored.items() if tensor is not None})
     return found
 
 

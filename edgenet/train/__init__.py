@@ -12,6 +12,7 @@ from edgenet.train.metrics import METRICS, Metric, Tally
 from edgenet.train.optimizers import OPTIMIZERS
 from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.seeds import read_run_model, run_seeds
+from edgenet.train.sequences import Streams
 from edgenet.train.shift_ada_max import ShiftAdaMax
 from edgenet.train.task import Score, Task
 from edgenet.train.training import DivergenceError, Fitting
@@ -35,6 +36,7 @@ __all__ = [
     "Score",
     "SeedResult",
     "ShiftAdaMax",
+    "Streams",
     "Tally",
     "Task",
     "TensorBoard",

@@ -16,6 +16,9 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.structured import sparse_features
 
+#: what ``kept`` calls the states that models ended the chunk before in, where batches are chunks of long sequences
+STATES = "states"
+
 
 @dataclass(eq=False)
 class Batch:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from edgenet.errors import ConfigError
-from edgenet.train.batches import Batch
+from edgenet.train.batches import STATES, Batch
 
 #: where the classes are whose ``forward`` takes a ``Graph`` for ``edge_index``
 _OURS = ("edgenet.models.", "edgenet.nn.", "edgenet.convert.")
@@ -27,9 +27,13 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
     lack them. A ``forward`` of one argument that is called ``data``, ``batch`` or ``graph`` gets the data whole. Models
     of edgenet get a ``Graph`` as ``edge_index``, sorted once, and no edge features if they were made for none.
 
+    Of a chunk of a long sequence, a model gets the state that it ended the chunk before in; see ``Streams``.
+
     Raises:
-        ConfigError: if ``forward`` wants what the data have not.
+        ConfigError: if ``forward`` wants what the data have not, or does not take the state of a chunk.
     """
+    if STATES in batch.kept:
+        return _continued(model, batch)
     if isinstance(batch.whole, tuple):
         return model(*batch.whole)
     wanted = _wanted(model)
@@ -54,6 +58,30 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
         else:
             inputs.append(value)
     return model(*inputs, **named)
+
+
+def _continued(model: nn.Module, batch: Batch) -> Any:
+    """What a model says of a chunk. Its states are its own: a teacher that reads the same chunks has others; and it may
+    read a chunk twice."""
+    if not {"state", "return_state"} <= set(_wanted(model).names):
+        raise ConfigError(
+            f"the batches are chunks of long sequences, and {type(model).__name__}.forward does not take state= and "
+            f"return_state=, by which it would go on where it was. edgenet.models.Sequence does. For a model without "
+            f"a state hand in shorter sequences instead: x (S, T, F) and y (S, T)."
+        )
+    states: dict[int, Any] = batch.kept[STATES]
+    chunk, before, after = states.get(id(model), (-1, None, None))
+    state = before if chunk == batch.chunk else after
+    scores, last = model(*batch.whole, state=state, return_state=True)
+    states[id(model)] = batch.chunk, state, _detached(last)
+    return scores
+
+
+def _detached(state: Any) -> Any:
+    """Where gradients stop."""
+    if isinstance(state, Tensor):
+        return state.detach()
+    return type(state)(_detached(part) for part in state) if isinstance(state, tuple | list) else state
 
 
 def _value(batch: Batch, name: str, ours: bool) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet.errors import ConfigError
@@ -35,6 +36,22 @@ class Accuracy:
 
     def value(self) -> float:
         return self.right / max(1, self.count)
+
+
+class Bits:
+    """The mean of -log2 of the share that scores give to the class of a row: bits a symbol, where the next one is to be
+    foretold."""
+
+    def __init__(self) -> None:
+        self.total, self.count = 0.0, 0
+
+    def add(self, scores: Tensor, target: Tensor) -> None:
+        scores, target = classes(scores, target)
+        self.total += F.cross_entropy(scores, target.long(), reduction="sum").item()
+        self.count += target.numel()
+
+    def value(self) -> float:
+        return self.total / max(1, self.count) / math.log(2)
 
 
 class MicroF1:

@@ -11,12 +11,13 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.data.data import BaseData
 
-from edgenet.data import check_data
+from edgenet.data import check_data, check_sequences
 from edgenet.data.check import check_edge_index, check_finite
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.train.batches import placed
 from edgenet.train.loaders import Loaded, Sampled
+from edgenet.train.sequences import Sequences, Streams
 from edgenet.train.sources import Graphs, OneGraph, Rows, Signals, Source, Target
 
 
@@ -42,6 +43,8 @@ class Sources:
             ConfigError: if nothing does.
             ShapeError, EdgeIndexError: if the split is empty, or graphs hold NaN or edges of no node.
         """
+        if isinstance(thing, Streams):
+            return thing.placed(self.place)
         if isinstance(thing, Source):
             return thing
         if isinstance(thing, BaseData):
@@ -64,13 +67,22 @@ class Sources:
             return Loaded(thing, split, self.target, self.place)
         raise ConfigError(
             f"the {split} data are a {type(thing).__name__}; wanted are a PyG Data, a list of them, a loader, a "
-            f"TensorDataset, another dataset of torch's, or a data set of edgenet.data."
+            f"TensorDataset, another dataset of torch's, Streams, or a data set of edgenet.data."
         )
 
     def signals(self, data: Data, split: str) -> Source:
         """Signals on one graph, which is the same for all splits."""
         whole = self._data(data, f"{self.name}, {split}")
         return Signals(whole, self._kept(whole), self.size, self.target)
+
+    def sequences(self, data: Data, split: str) -> Source:
+        """Sequences, and the graph of their signals where they have one."""
+        where = f"{self.name}, {split}"
+        if id(data) not in self._placed:
+            self._placed[id(data)] = data, self.place(check_sequences(data, where))
+        whole = self._placed[id(data)][1]
+        graph = self._graph(whole)
+        return Sequences(whole, {} if graph is None else {"graph": graph}, self.size, self.target)
 
     def place(self, thing: Any) -> Any:
         return placed(thing, self.device, self.dtype)

@@ -19,6 +19,9 @@ from edgenet.train.seeds import run_seeds
 from edgenet.train.task import Task
 
 _KEYS = ("layer", "hidden_channels", "num_layers", "dropout", "activation")
+#: the model of a kind of data, where [model] names none, and the length of a symbol's vector, where it gives none
+_MODEL_OF = {"node": "NodeClassifier", "signal": "GraphClassifier", "sequence": "Sequence"}
+_EMBEDDING = 64
 
 
 def run(
@@ -87,7 +90,7 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
         if name in table.options:
             raise ConfigError(f"{name} is a key of [model], not of [model.options].")
     options |= table.options
-    name = table.kind or ("NodeClassifier" if dataset.task == "node" else "GraphClassifier")
+    name = table.kind or _MODEL_OF[dataset.task]
     if name not in MODELS:
         raise ConfigError(f"no model is called {name!r}.{did_you_mean(name, MODELS)} There are {', '.join(MODELS)}.")
     kind = MODELS[name]
@@ -95,6 +98,10 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
         options.setdefault("num_nodes", first.num_nodes)
         if first.get("target_node") is not None:
             options.setdefault("target_node", int(first.target_node))
+    if dataset.task == "sequence" and name == "Sequence":
+        options.setdefault("per", "step" if first.y.shape[1:2] == first.x.shape[1:2] else "sequence")
+        if not first.x.is_floating_point():
+            options.setdefault("embedding", _EMBEDDING)
     try:
         model = kind(dataset.num_features, dataset.num_outputs, **options)
     except ConfigError:

@@ -50,6 +50,7 @@ def train(
     with held, torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), default_dtype(training.dtype):
         model.to(training.device, training.dtype if table.dtype else None)
         task.prepare(training.device, training.dtype, table.batch_size)
+        training.total_steps = None if task.steps is None else table.epochs * -(-task.steps // table.accumulate)
         if training.seed is not None:  # a loader's own numbers too begin anew: seeds must not depend on those before
             for number, generator in enumerate(task.generators().values()):
                 generator.manual_seed(training.seed + number)

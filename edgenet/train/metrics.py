@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
-from edgenet.train.counters import Accuracy, Mae, MicroF1, Rmse, Together
+from edgenet.train.counters import Accuracy, Bits, Mae, MicroF1, Rmse, Together
 from edgenet.train.outside import R2, Named, Outside
 
 
@@ -85,7 +85,7 @@ class Tally:
 
     def add(self, scores: Any, target: Any, loss: float) -> None:
         """Count a batch whose mean loss is known."""
-        rows = len(target) if isinstance(target, Tensor) and target.dim() else 1
+        rows = target.numel() if isinstance(target, Tensor) and target.dim() else 1
         self.rows += rows
         self.total += loss * rows
         if self._counter is not None:
@@ -97,7 +97,7 @@ class Tally:
             self._counter.add(scores, target)
 
     def loss(self) -> float:
-        """Mean over the rows."""
+        """Mean over the targets."""
         return self.total / max(1, self.rows)
 
     def metric(self) -> float:
@@ -108,6 +108,7 @@ LOSS = "loss"
 #: Metrics by the names that configurations and data sets use.
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("accuracy", Accuracy),
+    "bits": Metric("bits", Bits, higher=False),
     "micro_f1": Metric("micro_f1", MicroF1),
     "macro_f1": Metric("macro_f1", lambda: Named("F1Score", average="macro")),
     "auroc": Metric("auroc", lambda: Named("AUROC")),

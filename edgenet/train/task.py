@@ -42,7 +42,8 @@ class Task:
     Args:
         train: a PyG ``Data`` or ``HeteroData``, whose ``train_mask`` says which nodes count (all, where there are no
             masks); a list of them; a loader of PyG's or torch's; a ``TensorDataset`` or another dataset of torch's,
-            whose last item is the target; or anything that can be walked over again and again and gives such batches.
+            whose last item is the target; ``Streams`` of a long sequence; or anything that can be walked over again and
+            again and gives such batches.
         val, test: the same. Left out: ``train``, where it has a ``val_mask`` or ``test_mask``; else there is none.
         target: name of the field to learn, or a function of a batch. Default: ``y``; the last item of a tuple. Of a
             ``HeteroData`` the kind of nodes whose ``y`` is learned.
@@ -70,7 +71,7 @@ class Task:
     ) -> None:
         self.train, self.val, self.test = train, val, test
         self.target, self.batch_size, self.name = target, batch_size, name
-        self.kind: str | None = None  # "signal" where many signals live on one graph
+        self.kind: str | None = None  # "signal" where many signals live on one graph, "sequence" where rows are such
         self._loss = loss_of(loss)
         self._metric = None if metric is None else Metric.of(metric)
         self._call = call
@@ -89,9 +90,9 @@ class Task:
             if not getattr(thing, split):
                 raise ShapeError(f"{thing.name}: the {split} split is empty.")
         options = {"loss": thing.target, "metric": thing.metric, "name": thing.name, **changes}
-        if thing.task == "signal":
+        if thing.task in ("signal", "sequence"):
             task = cls(thing.train[0], thing.val[0], thing.test[0], **options)
-            task.kind = "signal"
+            task.kind = thing.task
         elif "train_mask" in thing.train[0]:
             task = cls(thing.train[0], thing.val[0], thing.test[0], **options)
         else:
@@ -130,7 +131,8 @@ class Task:
             if thing is None and _has_mask(self.train, split):
                 thing = self.train
             if thing is not None or split == "train":
-                found[split] = maker.signals(thing, split) if self.kind == "signal" else maker.of(thing, split)
+                made = {"signal": maker.signals, "sequence": maker.sequences}.get(self.kind or "", maker.of)
+                found[split] = made(thing, split)
         if isinstance(self._loss, nn.Module):
             self._loss.to(device, dtype)  # weights of classes, say
         self._sources, self._made_for = found, (device, dtype, size)

@@ -128,7 +128,7 @@ def test_structures_and_rules_are_set_on_the_command_line(train):
         ("compress.ratio=0.5", "got 0.5"),
         ("compress.plan=gone.toml", "gone.toml: cannot be read as a plan"),
         ('callback=[{kind="aneal"}]', "Did you mean 'anneal'?"),
-        ('callback=[{kind="anneal"}]', "the argument 'density' is missing"),
+        ('callback=[{kind="admm"}]', "the argument 'plan' is missing"),
         ('callback=[{kind="distill", teacher="gone"}]', "gone"),
         ("callback=[3]", "callback"),
         ("callback=3", "callback"),

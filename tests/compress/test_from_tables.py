@@ -16,6 +16,7 @@ from edgenet.compress import (
     Distill,
     GroupLasso,
     L1Inf,
+    RowDropout,
     ShiftRecipe,
     Unify,
     make_callbacks,
@@ -47,6 +48,10 @@ start = 1
 end = 4
 every = 1
 initial = 0.5
+
+[[callback]]
+kind = "row_dropout"
+rate = 0.2
 
 [[callback]]
 kind = "group_lasso"
@@ -94,7 +99,7 @@ def test_every_rule_can_be_written_in_toml():
         return net()
 
     made = make_callbacks(tables["callback"], {"plan": {"0": tables["compress"]["plan"]["0"]}}, read_model)
-    known = [Compress, ADMM, Anneal, GroupLasso, L1Inf, Unify, Distill, BinaryRecipe, ShiftRecipe]
+    known = [Compress, ADMM, Anneal, RowDropout, GroupLasso, L1Inf, Unify, Distill, BinaryRecipe, ShiftRecipe]
     assert [type(rule) for rule in made] == known
     assert {type(rule) for rule in made} == set(CALLBACKS.values()) and read == ["runs/large"]
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2)]
@@ -133,7 +138,9 @@ def test_a_folder_stays_a_folder_where_nobody_reads_it():
             ConfigError,
             "no argument 'rh'; it has the arguments plan, rho, .*'rho'",
         ),
-        ({"kind": "anneal", "density": 0.1}, ConfigError, "the argument 'start' is missing; it has"),
+        ({"kind": "admm", "rho": 0.1}, ConfigError, "the argument 'plan' is missing; it has"),
+        ({"kind": "anneal"}, PlanError, "Anneal: give one of density and ratio, got None and None"),
+        ({"kind": "row_dropout", "rate": 1}, PlanError, "RowDropout: rate is a share of the rows, below 1, got 1"),
         ({"kind": "admm", "plan": {"0": "dense"}, "rho": "x"}, PlanError, "ADMM: rho is a number, above 0, got 'x'"),
         ({"kind": "admm", "plan": {"0": "dense"}, "every": 0.5}, PlanError, "every is a whole number, at least 1"),
         ({"kind": "admm", "plan": {"0": "dense"}, "until": 0}, PlanError, "until is a whole number, at least 1, got 0"),

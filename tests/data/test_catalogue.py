@@ -16,13 +16,13 @@ from edgenet.data import places as where
 from edgenet.errors import ConfigError, DatasetNotFoundError
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("cora", "citeseer", "pubmed", "ppi", "movielens")
+FILES = ("cora", "citeseer", "pubmed", "ppi", "movielens", "tinyshakespeare", "pixel_mnist")
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
     with pytest.raises(ConfigError, match=r"no data set 'Coro'; there are digits, karate, .*Did you mean 'cora'\?"):
         data.load("Coro")
-    with pytest.raises(ConfigError, match=r"movielens\.$"):
+    with pytest.raises(ConfigError, match=r"pixel_mnist\.$"):
         data.describe("zzz")
 
 

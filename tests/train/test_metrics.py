@@ -62,11 +62,26 @@ def test_several_batches_give_what_torchmetrics_says_of_all_rows(name, kind, ref
 
 
 def test_every_name_is_compared():
-    assert {name for name, _, _ in CASES} | {"loss"} == set(METRICS)
+    assert {name for name, _, _ in CASES} | {"loss", "bits"} == set(METRICS)
+
+
+def test_bits_are_the_mean_of_minus_the_logarithm_to_base_2_over_rows_of_any_number_of_axes():
+    tally = Tally(METRICS["bits"])
+    scores = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.25, 0.5]]).log()
+    tally.add(scores, torch.tensor([0, 1]), 0.0)  # 1 and 2 bits
+    tally.add(scores.expand(3, 2, 3), torch.tensor([[1, 2]] * 3), 0.0)  # 2 and 1, three times
+    assert tally.metric() == pytest.approx((3 + 9) / 8, abs=1e-12)
+
+
+def test_the_loss_is_the_mean_over_targets_where_batches_differ_in_steps():
+    tally = Tally(METRICS["accuracy"])
+    tally.add(torch.zeros(2, 6, 3), torch.zeros(2, 6).long(), 1.0)
+    tally.add(torch.zeros(2, 2, 3), torch.zeros(2, 2).long(), 3.0)
+    assert tally.loss() == pytest.approx((12 * 1 + 4 * 3) / 16)
 
 
 def test_lower_is_better_for_errors_and_higher_for_the_rest():
-    assert {name for name, metric in METRICS.items() if not metric.higher} == {"rmse", "mae", "loss"}
+    assert {name for name, metric in METRICS.items() if not metric.higher} == {"bits", "rmse", "mae", "loss"}
     assert METRICS["rmse"].better(1.0, 2.0) and METRICS["auroc"].better(2.0, 1.0)
     assert not METRICS["rmse"].better(1.0, 1.0)
 

@@ -81,6 +81,18 @@ def compressed_and_annealed(**options):
     return ruled({"compress": {"plan": plan, "epoch": 4}, "callback": [rule]}, **options)
 
 
+def doped_with_row_dropout(**options):
+    """Doped matrices drawn anew, whose rows drop out and whose entries share one budget; ADMM puts another in later."""
+    plan = {r"convs\.0\.lift.*": {"structure": "doped", "base": LOW_RANK, "density": 1.0, "random": True}}
+    pulled = {r"convs\.1\.lift.*": {"structure": "doped", "base": LOW_RANK, "density": 1.0, "dopant": "sparse"}}
+    rules = [
+        {"kind": "row_dropout", "rate": 0.3, "dopant": 0.2},
+        {"kind": "admm", "plan": pulled, "rho": 0.1, "until": 4},
+        {"kind": "anneal", "ratio": 1.5, "start": 0.1, "end": 0.8, "every": 1, "together": True},
+    ]
+    return ruled({"compress": {"plan": plan}, "callback": rules, "scheduler": {"name": "cosine"}}, **options)
+
+
 def binary_by_a_recipe(**options):
     """Signs that come before the fourth epoch, with latents drawn anew, and rates that fall."""
     plan = {r"convs\.\d\.lift.*": {"structure": "dense", "quantiser": "binary", "per": "none"}}
@@ -105,7 +117,7 @@ def unified(**options):
 
 CASES = [
     own_layers, loader_of_molecules, list_of_graphs, windows, shuffled_windows, admm, compressed_and_annealed,
-    binary_by_a_recipe, powers_of_two_by_a_recipe, unified,
+    doped_with_row_dropout, binary_by_a_recipe, powers_of_two_by_a_recipe, unified,
 ]  # fmt: skip
 
 

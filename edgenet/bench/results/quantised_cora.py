@@ -83,7 +83,8 @@ def doped(ratio: int) -> dict[str, Any]:
     """A Kronecker product and the entries of a dopant, whose density falls until half of the epochs are over."""
     base = {"structure": "kronecker", "factor": [8, 36]}
     spec = {"structure": "doped", "base": base, "density": 1.0, "iterations": 1}
-    fall = {"kind": "anneal", "density": DOPANTS[ratio] / ENTRIES, "start": 20, "end": EPOCHS // 2, "every": 2}
+    span = {"start": 20, "end": EPOCHS // 2, "every": 2}
+    fall = {"kind": "anneal", "density": DOPANTS[ratio] / ENTRIES, **span, "rate": 1.0}
     return put(FIRST, spec, fall)
 
 

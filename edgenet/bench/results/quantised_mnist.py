@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from edgenet.bench.results.mnist import mnist
 from edgenet.bench.results.quantised_nets import NETS
 from edgenet.bench.results.quantised_run import Problem, Row
+from edgenet.data.mnist import mnist
 from edgenet.train import Task
 
 EPOCHS = {"mlp": 25, "conv": 15}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from edgenet.nn.graph_recurrent.edges import Edges
 from edgenet.nn.recurrent import Cell, State
+from edgenet.nn.recurrent.walk import stepped
 
 
 def walk(
@@ -29,12 +29,6 @@ def walk(
     Returns:
         (T, B, N, H) outputs, and the last state.
     """
-    outputs: list[Tensor] = []
-    state = cell.begin(inputs[0]) if state is None else state
-    for t, mapped in enumerate(inputs.unbind(0)):
-        new = cell.step(mapped, state, edges if gates is None else edges.gated(gates[t]))
-        if active is not None:
-            new = tuple(torch.where(active[t], a, b) for a, b in zip(new, state, strict=True))
-        state = new
-        outputs.append(state[0])
-    return torch.stack(outputs), state
+    start = cell.begin(inputs[0]) if state is None else state
+    at = [edges] * len(inputs) if gates is None else [edges.gated(gate) for gate in gates.unbind(0)]
+    return stepped(cell, inputs, start, active, contexts=[(one,) for one in at])

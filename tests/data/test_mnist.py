@@ -1,4 +1,4 @@
-"""The digits that benches read: sizes are checked, nothing is unpickled, and the split does not change."""
+"""Handwritten digits: sizes are checked, nothing is unpickled, the split does not change; and pixel by pixel."""
 
 import gzip
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from edgenet.bench.results import mnist as reading
-from edgenet.bench.results.mnist import mnist
-from edgenet.errors import DataError, DatasetNotFoundError
+from edgenet import data
+from edgenet.data import mnist as reading
+from edgenet.data.mnist import mnist
+from edgenet.errors import ConfigError, DataError, DatasetNotFoundError
 
 pytestmark = pytest.mark.float32  # as it is measured
 
@@ -95,6 +96,36 @@ def test_missing_files_are_asked_for(tmp_path, monkeypatch):
 def test_the_real_files_hold_what_they_should(data_root):
     if not (data_root / "mnist" / reading.TRAINING).is_file():
         pytest.skip(f"no digits: {data_root / 'mnist'} has no {reading.TRAINING}")
-    data = mnist(data_root)
-    assert [len(split) for split in (data.train, data.val, data.test)] == [4000, 1000, 10000]
-    assert data.test.tensors[1].bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    digits = mnist(data_root)
+    assert [len(split) for split in (digits.train, digits.val, digits.test)] == [4000, 1000, 10000]
+    assert digits.test.tensors[1].bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+# ---------------------------------------------------------------- pixel by pixel
+def test_pixels_come_one_by_one_line_by_line(folder):
+    plain = data.load("pixel_mnist", folder, permuted=False).train[0]
+    images, classes = mnist(folder).train.tensors
+    assert plain.x.shape == (15, 196, 1) and plain.x.dtype == torch.float32 and torch.equal(plain.y, classes)
+    squares = (images[:, 0].unflatten(1, (14, 2)).unflatten(3, (14, 2)).mean((2, 4)) + 1) / 2
+    torch.testing.assert_close(plain.x[:, :, 0], squares.flatten(1), rtol=0, atol=1e-6)  # float32 pixels
+    assert data.load("pixel_mnist", folder, side=7).val[0].x.shape == (5, 49, 1)
+    for side in (0, 5, 29):
+        with pytest.raises(ConfigError, match=f"1, 2, 4, 7, 14, 28; got {side}"):
+            data.load("pixel_mnist", folder, side=side)
+
+
+def test_the_order_of_pixels_is_drawn_by_the_seed_and_is_that_of_all_images(folder):
+    one, two, other = (data.load("pixel_mnist", folder, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(one.test[0].x, two.test[0].x) and not torch.equal(one.test[0].x, other.test[0].x)
+    places = torch.from_numpy(np.random.default_rng(3).permutation(196))
+    plain = data.load("pixel_mnist", folder, permuted=False)
+    for split in ("train", "val", "test"):
+        assert torch.equal(getattr(one, split)[0].x, getattr(plain, split)[0].x[:, places])
+
+
+def test_the_facts_of_pixel_mnist_are_those_of_the_data(data_root):
+    if not (data_root / "mnist").is_dir():
+        pytest.skip(f"no digits: {data_root} has no mnist")
+    dataset, shapes = data.load("pixel_mnist", data_root), data.describe("pixel_mnist")["shapes"]
+    sizes = {f"{split}_sequences": len(getattr(dataset, split)[0].y) for split in ("train", "val", "test")}
+    assert shapes == {"steps": dataset.train[0].x.shape[1], "features": 1, "outputs": 10, **sizes}

@@ -1,8 +1,9 @@
-"""Handwritten digits, which benches of small image networks read: 5,000 training images of MNIST, and its test set."""
+"""Handwritten digits: 5,000 training images of MNIST, and its test set, as they are read from their files."""
 
 from __future__ import annotations
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -11,15 +12,16 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from edgenet.data.places import lacks_files, not_found, places, search
+from edgenet.data.places import Place, lacks_files, not_found, places, search
 from edgenet.errors import DataError
 
 IMAGES, LABELS, TRAINING = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "mnist_5k_train_subset.npz"
 SIDE = 28  # pixels
 TRAIN, TEST, HELD_OUT = 5_000, 10_000, 1_000  # images; those held out of the training set validate
-_HOW = (
-    f"take {IMAGES} and {LABELS} as LeCun et al. 1998 published them, save 5,000 of their training images as x (5000, "
-    f"28, 28) and y (5000,), uint8, into {TRAINING}, and name the folder by --data-root or $EDGENET_DATA."
+HOW_TO_GET = (
+    f"take {IMAGES} and {LABELS} of LeCun et al. 1998 (https://ossci-datasets.s3.amazonaws.com/mnist), save 5,000 of "
+    f"their training images as x (5000, 28, 28) and y (5000,), uint8, into {TRAINING}, and put the three into "
+    f"<root>/mnist; pass root=<root> or --data-root <root>, or set $EDGENET_DATA to <root>."
 )
 
 
@@ -44,14 +46,35 @@ def mnist(data_root: Path | None = None) -> Digits:
         DatasetNotFoundError: if the files are nowhere; with where they were looked for.
         DataError: if they hold something else.
     """
-    looked = search(places(data_root), ("mnist",), lacks_files([IMAGES, LABELS, TRAINING]))
-    if looked.found is None:
-        raise not_found("MNIST", TRAINING, looked.tried, _HOW)
-    x, y = _arrays(looked.found / TRAINING)
+    return read(find(places(data_root)))
+
+
+def read(folder: Path) -> Digits:
+    """The images in a folder.
+
+    Raises:
+        DataError: if its files hold something else.
+    """
+    x, y = _arrays(folder / TRAINING)
     order = np.random.default_rng(0).permutation(TRAIN)
     train, val = order[:-HELD_OUT], order[-HELD_OUT:]
-    shown, known = (_idx(looked.found / name, rest) for name, rest in ((IMAGES, (SIDE, SIDE)), (LABELS, ())))
+    shown, known = (_idx(folder / name, rest) for name, rest in ((IMAGES, (SIDE, SIDE)), (LABELS, ())))
     return Digits(_pairs(x[train], y[train]), _pairs(x[val], y[val]), _pairs(shown, known))
+
+
+def find(where: Sequence[Place], name: str = "MNIST") -> Path:
+    """The folder of the three files.
+
+    Args:
+        name: what the message calls the data set.
+
+    Raises:
+        DatasetNotFoundError: if there is none; with where it was looked for.
+    """
+    looked = search(where, ("mnist", "MNIST/raw"), lacks_files([IMAGES, LABELS, TRAINING]))
+    if looked.found is None:
+        raise not_found(name, TRAINING, looked.tried, HOW_TO_GET)
+    return looked.found
 
 
 def _pairs(images: np.ndarray, labels: np.ndarray) -> TensorDataset:
@@ -65,10 +88,10 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in wanted if name in arrays}
     except (ValueError, OSError) as error:
-        raise DataError(f"{file}: cannot be read: {error}. {_HOW}") from error
+        raise DataError(f"{file}: cannot be read: {error}. {HOW_TO_GET}") from error
     for name, shape in wanted.items():
         if name not in found or found[name].shape != shape or found[name].dtype != np.uint8:
-            raise DataError(f"{file}: wants {name} of shape {shape}, uint8. {_HOW}")
+            raise DataError(f"{file}: wants {name} of shape {shape}, uint8. {HOW_TO_GET}")
     return found["x"], _classes(file, found["y"])
 
 
@@ -80,9 +103,9 @@ def _idx(file: Path, rest: tuple[int, ...]) -> np.ndarray:
         with gzip.open(file) as content:
             head, body = content.read(len(wanted)), _whole(content, int(np.prod(shape)))
     except (OSError, EOFError) as error:
-        raise DataError(f"{file}: cannot be read: {error}. {_HOW}") from error
+        raise DataError(f"{file}: cannot be read: {error}. {HOW_TO_GET}") from error
     if head != wanted or body is None:
-        raise DataError(f"{file}: is no idx file of {' x '.join(map(str, shape))} bytes. {_HOW}")
+        raise DataError(f"{file}: is no idx file of {' x '.join(map(str, shape))} bytes. {HOW_TO_GET}")
     array = np.frombuffer(body, np.uint8).reshape(shape)
     return array if rest else _classes(file, array)
 
@@ -95,5 +118,5 @@ def _whole(content: IO[bytes], size: int) -> bytes | None:
 
 def _classes(file: Path, labels: np.ndarray) -> np.ndarray:
     if labels.max(initial=0) > 9:
-        raise DataError(f"{file}: has the class {labels.max()}, and digits are 0 to 9. {_HOW}")
+        raise DataError(f"{file}: has the class {labels.max()}, and digits are 0 to 9. {HOW_TO_GET}")
     return labels

@@ -1,0 +1,89 @@
+"""Pixel MNIST: handwritten digits, read pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from edgenet.data import mnist
+from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.mnist import HELD_OUT, HOW_TO_GET, SIDE, TEST, TRAIN, read
+from edgenet.data.places import Place
+from edgenet.data.sequences import check_sequences
+from edgenet.errors import ConfigError
+
+FACTS = Facts(
+    title="Pixel MNIST: digits read pixel by pixel, in an order that a seed draws",
+    task="sequence",
+    target="class",
+    metric="accuracy",
+    shapes={
+        "steps": 196,
+        "features": 1,
+        "outputs": 10,
+        "train_sequences": TRAIN - HELD_OUT,
+        "val_sequences": HELD_OUT,
+        "test_sequences": TEST,
+    },
+    split="5,000 of MNIST's training images: 4,000 train, 1,000 val; its 10,000 test images",
+    source="LeCun, Bottou, Bengio, Haffner 1998; as sequences Le, Jaitly, Hinton 2015, arXiv:1504.00941",
+    licence="CC BY-SA 3.0 (MNIST)",
+    how_to_get=HOW_TO_GET,
+)
+
+
+def make(where: Sequence[Place], *, side: int = 14, permuted: bool = True, seed: int = 0) -> Dataset:
+    """An image is a sequence of side^2 grey values in [0, 1], from the upper left line by line, or in a drawn order.
+
+    Args:
+        where: folders to look in for MNIST's files.
+        side: pixels of a side, which divides 28: of the squares of an image that become one pixel the mean is taken.
+            T = side^2, 784 for the images as they are.
+        permuted: whether the pixels come in an order drawn by the seed, one and the same for all images.
+        seed: of that order.
+
+    Returns:
+        x (S, side^2, 1) float32 and y (S,) int64.
+
+    Raises:
+        ConfigError: if an option is out of range.
+        DatasetNotFoundError: no folder has the files.
+        DataError: they hold something else.
+    """
+    if not 1 <= side <= SIDE or SIDE % side:
+        sides = ", ".join(str(size) for size in range(1, SIDE + 1) if SIDE % size == 0)
+        raise ConfigError(f"pixel_mnist: side divides {SIDE}, so it is one of {sides}; got {side}.")
+    folder = find(where)
+    images = read(folder)
+    order = np.random.default_rng(seed).permutation(side * side) if permuted else np.arange(side * side)
+    places, squares = torch.from_numpy(order), SIDE // side
+    lists = []
+    for split in (images.train, images.val, images.test):
+        x, y = split.tensors
+        grey = torch.nn.functional.avg_pool2d((x + 1) / 2, squares).flatten(1)
+        lists.append([check_sequences(Data(x=grey[:, places, None], y=y), "pixel_mnist")])
+    info = {
+        "source": FACTS.source,
+        "licence": FACTS.licence,
+        "split": FACTS.split,
+        "seed": seed if permuted else None,
+        "normalisation": "grey values 0 to 255 divided by 255",
+        "side": side,
+        "permuted": permuted,
+        "found": str(folder),
+        "warnings": [],
+    }
+    return Dataset("pixel_mnist", "sequence", "class", "accuracy", 1, 10, *lists, info)
+
+
+def find(where: Sequence[Place]) -> Path:
+    """The folder of MNIST's files.
+
+    Raises:
+        DatasetNotFoundError: if there is none; with where it was looked for.
+    """
+    return mnist.find(where, "pixel_mnist")

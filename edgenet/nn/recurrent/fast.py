@@ -1,0 +1,183 @@
+"""The short way along sequences: linear maps that nobody touched, walked without a module's call at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgenet import ops, shortcuts
+from edgenet.nn.recurrent import elman_walk, gru_walk, lstm_walk
+from edgenet.nn.recurrent.built import walk_of
+from edgenet.nn.recurrent.cells import Cell, ElmanCell, GRUCell, LSTMCell, State
+from edgenet.nn.recurrent.choice import product_is_cheaper
+from edgenet.nn.recurrent.columns import Columns
+from edgenet.ops import backend
+from edgenet.structured import StructuredLinear, StructuredMatrix
+from edgenet.structured.read import read_plain
+
+#: (base, h, out) puts base + h W^T into out, for one step
+Multiply = Callable[[Tensor, Tensor, Tensor], Any]
+
+_PIECE = 128  # rows of inputs that are mapped together where nothing is kept: they stay in the cache
+
+
+def walked_fast(
+    cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None, reverse: bool
+) -> tuple[Tensor, State] | None:
+    """As ``walk.walked``; None where only that serves: maps of another kind, with hooks, adapters or parametrisations;
+    under compilers, tracers and function transforms, autocast, in half precision, or of tensors unlike each other.
+
+    Where a gradient is wanted, or a matrix trains, the matrix of the state is built once: a step is then one product
+    and the work at the gates, and the gradient of the matrix one product for all steps, by a backward pass written by
+    hand (``built``). Otherwise the matrix multiplies by itself where ``choice`` expects that to be faster.
+    """
+    if not _suits(cell, signal, state):
+        return None
+    matrix = cell.state_map.weight
+    tensors = (signal, *(state or ()), *cell.parameters())
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    multiplies = not (learns or matrix.training) and product_is_cheaper(matrix, *signal.shape[:2])
+    if learns:
+        return _learning(cell, signal, state, mask, reverse)
+    with torch.no_grad():
+        return _inferring(cell, signal, state, mask, reverse, multiplies)
+
+
+def _suits(cell: Cell, signal: Tensor, state: State | None) -> bool:
+    if not (backend.eager() and shortcuts.untouched(cell)):
+        return False
+    if type(cell) not in (ElmanCell, GRUCell, LSTMCell) or torch.is_autocast_enabled(signal.device.type):
+        return False
+    maps = cell.input_map, cell.state_map
+    if all(type(one) is Columns for one in maps):
+        if maps[0].weight is not maps[1].weight or (maps[0].start, maps[0].stop) != (0, maps[1].start):
+            return False
+    elif not all(type(one) is StructuredLinear for one in maps):
+        return False
+    if not all(isinstance(one.weight, StructuredMatrix) for one in maps):
+        return False
+    if not _projects_plainly(getattr(cell, "projection", None)):
+        return False
+    tensors = [signal, *(state or ()), *(t for t in cell.parameters())]
+    one = all(t.dtype == signal.dtype and t.device == signal.device for t in tensors)
+    return one and signal.dtype in (torch.float32, torch.float64) and backend.readable(*tensors)
+
+
+def _projects_plainly(projection: nn.Module | None) -> bool:
+    if projection is None:
+        return True
+    plain = type(projection) is StructuredLinear and projection.bias is None
+    return plain and isinstance(projection.weight, StructuredMatrix)
+
+
+def _weights(cell: Cell) -> tuple[StructuredMatrix | Tensor, Tensor]:
+    """What maps the input, and the dense matrix of the state. A matrix that both share is read once."""
+    if isinstance(cell.state_map, Columns):
+        both = read_plain(cell.state_map.weight)[0]
+        start = cell.state_map.start
+        return both[:, :start], both[:, start:]
+    return cell.input_map.weight, read_plain(cell.state_map.weight)[0]
+
+
+def _biases(cell: Cell) -> tuple[Tensor | None, Tensor | None]:
+    """What is added to the input's map, and to the state's at every step: but for GRUs all of it is the input's."""
+    first, second = cell.input_map.bias, cell.state_map.bias
+    if isinstance(cell, GRUCell) or second is None:
+        return first, second
+    return (second if first is None else first + second), None
+
+
+def _mapped(weight: StructuredMatrix | Tensor, bias: Tensor | None, signal: Tensor) -> Tensor:
+    if isinstance(weight, Tensor):
+        return ops.linear(signal, weight, bias)
+    if weight.is_dense:
+        return ops.linear(signal, weight.to_dense(), bias)
+    y = weight(signal)
+    if bias is None:
+        return y
+    return y + bias if torch.is_grad_enabled() else y.add_(bias)
+
+
+def _learning(
+    cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None, reverse: bool
+) -> tuple[Tensor, State]:
+    weight, back = _weights(cell)
+    bias, state_bias = _biases(cell)
+    inputs = _mapped(weight, bias, signal)
+    state = cell.begin(inputs[0]) if state is None else state
+    projection = peepholes = None
+    if isinstance(cell, LSTMCell):
+        peepholes = cell.peepholes
+        projection = None if cell.projection is None else read_plain(cell.projection.weight)[0]
+    return walk_of(cell, inputs, back, state_bias, peepholes, projection, state, mask, reverse)
+
+
+def _inferring(
+    cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None, reverse: bool, multiplies: bool
+) -> tuple[Tensor, State]:
+    """Piece by piece in time, so that mapped inputs stay in the cache."""
+    bias, state_bias = _biases(cell)
+    count, batch = signal.shape[:2]
+    width = cell.gates * cell.hidden_size
+    state = cell.begin(signal.new_empty(batch, width)) if state is None else state
+    outputs = signal.new_empty(count, batch, cell.out_size)
+    maps, multiply = _inference_maps(cell, bias, multiplies)
+    size = max(1, _PIECE // batch)
+    pieces = range(0, count, size)
+    for start in reversed(pieces) if reverse else pieces:
+        part = slice(start, min(count, start + size))
+        numbers = range(part.stop - start)
+        state = _stepped(
+            cell, maps(signal[part]), multiply, state, None if mask is None else mask[part],
+            numbers[::-1] if reverse else numbers, outputs[part], state_bias,
+        )  # fmt: skip
+    return outputs, state
+
+
+def _inference_maps(cell: Cell, bias: Tensor | None, multiplies: bool) -> tuple[Callable[[Tensor], Tensor], Multiply]:
+    """What maps a piece of the input, and the product of a step."""
+    if not multiplies:
+        weight, back = _weights(cell)
+        return partial(_mapped, weight, bias), partial(_by_entries, back.t().contiguous())
+    matrix = cell.state_map.weight
+    if isinstance(cell.state_map, StructuredLinear):
+        return partial(_mapped, cell.input_map.weight, bias), partial(_by_structure, matrix)
+    if isinstance(cell, GRUCell):  # which needs the two maps apart
+        padded = cell.state_map.start, 0
+        return cell.input_map, lambda base, hidden, out: torch.add(base, matrix(F.pad(hidden, padded)), out=out)
+    return (lambda piece: piece), partial(_by_joint, matrix, bias)
+
+
+def _stepped(
+    cell: Cell, inputs: Tensor, multiply: Any, state: State, mask: Tensor | None, steps: range, outputs: Tensor,
+    bias: Tensor | None,
+) -> State:  # fmt: skip
+    if isinstance(cell, LSTMCell):
+        arguments = inputs, multiply, state, mask, steps, outputs, False, cell.peepholes, cell.projection
+        return lstm_walk.forward(*arguments)[0]
+    if isinstance(cell, GRUCell):
+        return gru_walk.forward(inputs, multiply, state, mask, steps, outputs, False, bias)[0]
+    assert isinstance(cell, ElmanCell)
+    return elman_walk.forward(inputs, multiply, state, mask, steps, outputs, cell.nonlinearity)
+
+
+def _by_entries(transposed: Tensor, base: Tensor, hidden: Tensor, out: Tensor) -> None:
+    torch.addmm(base, hidden, transposed, out=out)
+
+
+def _by_structure(matrix: StructuredMatrix, base: Tensor, hidden: Tensor, out: Tensor) -> None:
+    torch.add(base, matrix(hidden), out=out)
+
+
+def _by_joint(matrix: StructuredMatrix, bias: Tensor | None, signal: Tensor, hidden: Tensor, out: Tensor) -> None:
+    """Input and state side by side, in one product."""
+    y = matrix(torch.cat([signal, hidden], -1))
+    if bias is None:
+        out.copy_(y)
+    else:
+        torch.add(y, bias, out=out)
