@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.data import (
+    chickenpox,
     csbm,
     digits,
+    graph_process,
     karate,
+    metr_la,
     movielens,
     pixel_mnist,
     planetoid,
@@ -67,6 +70,9 @@ DATASETS: dict[str, Recipe] = {
     "pubmed": _planetoid("pubmed"),
     "ppi": Recipe(ppi.FACTS, ppi.make, partial(ppi.find, may_download=False)),
     "movielens": Recipe(movielens.FACTS, movielens.make, movielens.find),
+    "metr_la": Recipe(metr_la.FACTS, metr_la.make, metr_la.find),
+    "chickenpox": Recipe(chickenpox.FACTS, chickenpox.make, chickenpox.find),
+    "graph_process": Recipe(graph_process.FACTS, graph_process.make),
     "tinyshakespeare": Recipe(tinyshakespeare.FACTS, tinyshakespeare.make, tinyshakespeare.find),
     "pixel_mnist": Recipe(pixel_mnist.FACTS, pixel_mnist.make, pixel_mnist.find),
 }
