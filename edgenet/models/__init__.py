@@ -5,6 +5,7 @@ from torch import nn
 from edgenet.models.aggregation_network import AggregationNetwork
 from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
+from edgenet.models.graph_recurrent import GraphRecurrent
 from edgenet.models.node_classifier import NodeClassifier
 from edgenet.models.readout import Readout
 from edgenet.models.sequence import Sequence
@@ -15,6 +16,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "NodeClassifier": NodeClassifier,
     "GraphClassifier": GraphClassifier,
     "AggregationNetwork": AggregationNetwork,
+    "GraphRecurrent": GraphRecurrent,
     "Sequence": Sequence,
 }
 
@@ -23,6 +25,7 @@ __all__ = [
     "READOUTS",
     "AggregationNetwork",
     "GraphClassifier",
+    "GraphRecurrent",
     "NodeClassifier",
     "Readout",
     "Sequence",

@@ -10,17 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgenet.data.places import lacks_files, not_found, places, search
-from edgenet.errors import DataError
+from edgenet.data import metr_la
+from edgenet.data.places import places
 
-FILE = "metr_la_week.npz"
-DAY = 288  # readings, one in 5 minutes
-_SHAPES = {"speed_mph": (2016, 207), "adj_dcrnn": (207, 207)}
-_HOW = (
-    "METR-LA is published with DCRNN (Li et al. 2018, github.com/liyaguang/DCRNN); save a week of speeds (2016, 207) "
-    f"and the adjacency (207, 207) as speed_mph and adj_dcrnn into {FILE}, and name its folder by --data-root or "
-    "$EDGENET_DATA."
-)
+FILE, DAY = metr_la.FILE, metr_la.DAY
 
 
 @dataclass(frozen=True)
@@ -59,21 +52,7 @@ def traffic(data_root: Path | None = None) -> Traffic:
         DatasetNotFoundError: if the file is nowhere; with where it was looked for.
         DataError: if it holds something else.
     """
-    looked = search(places(data_root), (".",), lacks_files([FILE]))
-    if looked.found is None:
-        raise not_found("METR-LA", FILE, looked.tried, _HOW)
-    return _read(looked.found / FILE)
-
-
-def _read(file: Path) -> Traffic:
-    with np.load(file, allow_pickle=False) as arrays:
-        for name, shape in _SHAPES.items():
-            if name not in arrays or arrays[name].shape != shape:
-                raise DataError(f"{file}: wants {name} of shape {shape}. {_HOW}")
-        speed, closeness = (arrays[name].astype(np.float64) for name in _SHAPES)
-    np.fill_diagonal(closeness, 0.0)
-    downstream, upstream = (a / np.where(a.sum(1) > 0, a.sum(1), 1.0)[:, None] for a in (closeness, closeness.T))
-    target, source = np.nonzero((closeness > 0) | (closeness.T > 0))
-    weight = np.stack([downstream[target, source], upstream[target, source]], 1)
-    near = np.maximum(closeness, closeness.T)[target, source]
-    return Traffic(*(torch.as_tensor(a) for a in (speed, np.stack([source, target]), weight, near)))
+    week = metr_la.read(metr_la.find(places(data_root)))
+    edge_index, weight = metr_la.edges(week.closeness, 2)
+    _, near = metr_la.edges(week.closeness, 1)
+    return Traffic(*(torch.as_tensor(a) for a in (week.speed, edge_index, weight, near)))

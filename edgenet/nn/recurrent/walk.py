@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -43,12 +46,23 @@ def walked(cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None,
     return stepped(cell, inputs, cell.begin(inputs[0]) if state is None else state, mask, reverse)
 
 
-def stepped(cell: Cell, inputs: Tensor, state: State, mask: Tensor | None, reverse: bool) -> tuple[Tensor, State]:
-    """The same of inputs that are mapped already, (T, B, gates * hidden_size)."""
+def stepped(
+    cell: Cell,
+    inputs: Tensor,
+    state: State,
+    mask: Tensor | None,
+    reverse: bool = False,
+    contexts: Sequence[tuple[Any, ...]] | None = None,
+) -> tuple[Tensor, State]:
+    """The same of inputs that are mapped already, (T, B, ..., gates * hidden_size).
+
+    Args:
+        contexts: what the state map takes beside the state, at each of the T steps.
+    """
     outputs: list[Tensor] = []
     steps = range(len(inputs))
     for step in reversed(steps) if reverse else steps:
-        new = cell.step(inputs[step], state)
+        new = cell.step(inputs[step], state, *(() if contexts is None else contexts[step]))
         if mask is not None:
             new = tuple(torch.where(mask[step], now, before) for now, before in zip(new, state, strict=True))
         state = new
