@@ -69,7 +69,7 @@ def test_a_structure_in_every_slot_says_what_it_multiplies_by(name, kind, monkey
         module.eval()
         with torch.no_grad():
             for multiplies in (True, False):  # both, whichever is the cheaper one here
-                monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, both=multiplies: both)
+                monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, both=multiplies, **__: both)
                 for piece in (1, 64):
                     monkeypatch.setattr(fast, "_PIECE", piece * BATCH)
                     got, state = module(x)

@@ -205,7 +205,7 @@ def test_frozen_weights_get_no_gradient():
 
 
 def test_kept_matrices_follow_their_numbers(monkeypatch):
-    monkeypatch.setattr(fast, "product_is_cheaper", lambda *_: False)
+    monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, **__: False)
     module = LSTM(3, 5, structure=structure("low_rank", rank=2)).eval()
     x = torch.randn(STEPS, BATCH, 3)
     with torch.no_grad():
