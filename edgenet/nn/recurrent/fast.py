@@ -27,7 +27,8 @@ Multiply = Callable[[Tensor, Tensor, Tensor], Any]
 
 _LOST = 4e-9  # seconds that a number of the gates takes longer in steps of ours than in torch's kernel
 _MANY = 32  # steps for which it pays to turn a matrix round
-_PIECE = 128  # rows of inputs that are mapped together where nothing is kept: they stay in the cache
+_PIECE = 64  # rows of inputs that a structure maps together where nothing is kept: they stay in the cache
+_LARGE_PIECE = 512  # that a dense matrix maps together
 
 
 def walked_fast(
@@ -146,7 +147,7 @@ def _inferring(
     bias, state_bias = _biases(cell)
     outputs = signal.new_empty(count, batch, cell.out_size)
     drawn = any(one.weight.training for one in (cell.input_map, cell.state_map))  # once a sequence
-    size = count if drawn else max(1, _PIECE // batch)
+    size = count if drawn else max(1, (_PIECE if multiplies else _LARGE_PIECE) // batch)
     maps, multiply = _inference_maps(cell, bias, multiplies, count, batch, size)
     pieces = range(0, count, size)
     for start in reversed(pieces) if reverse else pieces:
