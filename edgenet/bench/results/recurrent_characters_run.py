@@ -49,7 +49,7 @@ def _computed(job: Job, folder: Path) -> dict[str, Any]:
     model, start = character_model(row, text), time.process_time()
     fit(
         model,
-        Task(Streams.of(text.train[0], streams=STREAMS, length=LENGTH, steps=EPOCH), metric="bits", name=text.name),
+        Task(Streams.of(text.train[0], streams=STREAMS, length=LENGTH, steps=EPOCH), metric="loss", name=text.name),
         {
             "training": {"epochs": max(1, iterations // EPOCH), "clip_norm": CLIP},
             "scheduler": {"name": "cosine", "warmup": min(1, iterations // EPOCH - 1), "lowest": LOWEST},
