@@ -16,15 +16,19 @@ from edgenet.nn.recurrent.built import walk_of
 from edgenet.nn.recurrent.cells import Cell, ElmanCell, GRUCell, LSTMCell, State
 from edgenet.nn.recurrent.choice import product_is_cheaper
 from edgenet.nn.recurrent.columns import Columns
+from edgenet.nn.recurrent.library_walk import serves, walk_by_torch
 from edgenet.ops import backend
 from edgenet.structured import StructuredLinear, StructuredMatrix
 from edgenet.structured.read import read_plain
+from edgenet.structured.routes import RESIDENT
 
 #: (base, h, out) puts base + h W^T into out, for one step
 Multiply = Callable[[Tensor, Tensor, Tensor], Any]
 
+_LOST = 4e-9  # seconds that a number of the gates takes longer in steps of ours than in torch's kernel
 _MANY = 32  # steps for which it pays to turn a matrix round
-_PIECE = 128  # rows of inputs that are mapped together where nothing is kept: they stay in the cache
+_PIECE = 64  # rows of inputs that a structure maps together where nothing is kept: they stay in the cache
+_LARGE_PIECE = 512  # that a dense matrix maps together
 
 
 def walked_fast(
@@ -39,14 +43,12 @@ def walked_fast(
     """
     if not _suits(cell, signal, state):
         return None
-    matrix = cell.state_map.weight
     tensors = (signal, *(state or ()), *cell.parameters())
     learns = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    multiplies = not (learns or matrix.training) and product_is_cheaper(matrix, *signal.shape[:2])
     if learns:
         return _learning(cell, signal, state, mask, reverse)
     with torch.no_grad():
-        return _inferring(cell, signal, state, mask, reverse, multiplies)
+        return _inferring(cell, signal, state, mask, reverse)
 
 
 def _suits(cell: Cell, signal: Tensor, state: State | None) -> bool:
@@ -93,12 +95,10 @@ def _biases(cell: Cell) -> tuple[Tensor | None, Tensor | None]:
     return (second if first is None else first + second), None
 
 
-def _mapped(weight: StructuredMatrix | Tensor, bias: Tensor | None, signal: Tensor, learns: bool = False) -> Tensor:
-    """Inputs (T, B, in) by a matrix, one call for all; by its entries where that is cheaper."""
-    if isinstance(weight, StructuredMatrix):
-        number = signal.shape[0] * signal.shape[1]
-        if weight.is_dense or (learns and not product_is_cheaper(weight, 1, number, learns)):
-            weight = read_plain(weight)[0]
+def _mapped(weight: StructuredMatrix | Tensor, bias: Tensor | None, signal: Tensor) -> Tensor:
+    """Inputs (T, B, in) by a matrix, one call for all."""
+    if isinstance(weight, StructuredMatrix) and weight.is_dense:
+        weight = read_plain(weight)[0]
     if isinstance(weight, Tensor):
         return ops.linear(signal, weight, bias)
     y = weight(signal)
@@ -111,8 +111,18 @@ def _learning(
     cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
     weight, back = _weights(cell)
+    count, batch = signal.shape[:2]
+    served = serves(cell, signal, mask)
+    if isinstance(weight, StructuredMatrix):
+        lost = _LOST * count * batch * len(back) if served else 0.0
+        if not product_is_cheaper(weight, 1, count * batch, learns=True, lost=lost):
+            weight = read_plain(weight)[0]
+    if isinstance(weight, Tensor) and served:
+        biases = cell.input_map.bias, cell.state_map.bias
+        state = cell.begin(signal.new_empty(batch, len(back))) if state is None else state
+        return walk_by_torch(signal, weight, back, *biases, state, reverse)
     bias, state_bias = _biases(cell)
-    inputs = _mapped(weight, bias, signal, learns=True)
+    inputs = _mapped(weight, bias, signal)
     state = cell.begin(inputs[0]) if state is None else state
     projection = peepholes = None
     if isinstance(cell, LSTMCell):
@@ -122,16 +132,22 @@ def _learning(
 
 
 def _inferring(
-    cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None, reverse: bool, multiplies: bool
+    cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None, reverse: bool
 ) -> tuple[Tensor, State]:
     """Piece by piece in time, so that mapped inputs stay in the cache."""
-    bias, state_bias = _biases(cell)
-    count, batch = signal.shape[:2]
+    matrix, (count, batch) = cell.state_map.weight, signal.shape[:2]
     width = cell.gates * cell.hidden_size
+    served = serves(cell, signal, mask)
+    lost = _LOST * count * batch * width if served else 0.0
+    multiplies = not matrix.training and product_is_cheaper(matrix, count, batch, lost=lost)
     state = cell.begin(signal.new_empty(batch, width)) if state is None else state
+    if served and not multiplies and width * (signal.shape[2] + cell.hidden_size) < RESIDENT:
+        biases = cell.input_map.bias, cell.state_map.bias
+        return walk_by_torch(signal, *_kept_weights(cell), *biases, state, reverse)
+    bias, state_bias = _biases(cell)
     outputs = signal.new_empty(count, batch, cell.out_size)
     drawn = any(one.weight.training for one in (cell.input_map, cell.state_map))  # once a sequence
-    size = count if drawn else max(1, _PIECE // batch)
+    size = count if drawn else max(1, (_PIECE if multiplies else _LARGE_PIECE) // batch)
     maps, multiply = _inference_maps(cell, bias, multiplies, count, batch, size)
     pieces = range(0, count, size)
     for start in reversed(pieces) if reverse else pieces:
@@ -155,9 +171,8 @@ def _inference_maps(
         maps = partial(_mapped, weight if by_itself else _kept(weight), bias)
         return maps, partial(_by_structure, matrix) if multiplies else _by_entries(matrix, count, batch)
     if not multiplies:
-        start = cell.state_map.start
-        both = _kept(matrix)
-        return partial(_mapped, both[:, :start], bias), partial(_times, both[:, start:].t())
+        weight, back = _kept_weights(cell)
+        return partial(_mapped, weight, bias), partial(_times, back.t())
     if isinstance(cell, GRUCell):  # which needs the two maps apart
         padded = cell.state_map.start, 0
         return cell.input_map, lambda base, hidden, out: torch.add(base, matrix(F.pad(hidden, padded)), out=out)
@@ -183,6 +198,15 @@ def _kept(matrix: StructuredMatrix) -> Tensor:
         return read_plain(matrix)[0]
     tensors = (*matrix.parameters(), *matrix.buffers())
     return matrix.cache.get(matrix, "dense", tensors, lambda: read_plain(matrix)[0])
+
+
+def _kept_weights(cell: Cell) -> tuple[Tensor, Tensor]:
+    """The dense matrices of input and state."""
+    back = _kept(cell.state_map.weight)
+    if isinstance(cell.state_map, Columns):
+        start = cell.state_map.start
+        return back[:, :start], back[:, start:]
+    return _kept(cell.input_map.weight), back
 
 
 def _by_entries(matrix: StructuredMatrix, count: int, batch: int) -> Multiply:

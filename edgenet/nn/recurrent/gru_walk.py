@@ -81,4 +81,3 @@ def backward(
         if stay is not None:
             d_hidden += stay
     return d_inputs, d_mapped, (d_hidden,)
-

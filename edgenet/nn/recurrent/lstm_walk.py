@@ -97,4 +97,3 @@ def backward(
         hidden = gates[..., 3 * width :] * tanhs
         d_projection = d_outs.flatten(0, 1).t() @ hidden.flatten(0, 1)
     return d_inputs, d_inputs, (d_hidden, d_cell), d_peepholes, d_projection
-

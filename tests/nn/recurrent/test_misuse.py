@@ -100,7 +100,7 @@ def test_states_of_another_shape():
     x = torch.randn(STEPS, BATCH, 3)
     good = torch.zeros(1, BATCH, 5)
     for module, state in (
-        (GRU(3, 5), torch.zeros(1, BATCH, 6)), (GRU(3, 5), torch.zeros(2, BATCH, 5)), (GRU(3, 5), torch.zeros(BATCH, 5)),
+        (GRU(3, 5), torch.zeros(1, BATCH, 6)), (GRU(3, 5), torch.zeros(2, BATCH, 5)), (GRU(3, 5), good[0]),
         (GRU(3, 5), (good, good)), (LSTM(3, 5), good), (LSTM(3, 5, proj_size=2), (good, good)), (GRU(3, 5), 3),
     ):  # fmt: skip
         with pytest.raises(ShapeError, match="the state is"):

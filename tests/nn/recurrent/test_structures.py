@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from edgenet.compress import compress_, slots
-from edgenet.nn.recurrent import GRU, LSTM, RNN, fast, walk
+from edgenet.nn.recurrent import GRU, LSTM, RNN, fast
 from edgenet.structured import STRUCTURES, BlockCirculant, BlockTerm, TensorTrain, structure
 
 OPTIONS = {
@@ -69,9 +69,10 @@ def test_a_structure_in_every_slot_says_what_it_multiplies_by(name, kind, monkey
         module.eval()
         with torch.no_grad():
             for multiplies in (True, False):  # both, whichever is the cheaper one here
-                monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, both=multiplies: both)
+                monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, both=multiplies, **__: both)
                 for piece in (1, 64):
                     monkeypatch.setattr(fast, "_PIECE", piece * BATCH)
+                    monkeypatch.setattr(fast, "_LARGE_PIECE", piece * BATCH)
                     got, state = module(x)
                     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
                     torch.testing.assert_close(state, last, rtol=1e-10, atol=1e-12)

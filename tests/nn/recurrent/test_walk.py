@@ -205,7 +205,7 @@ def test_frozen_weights_get_no_gradient():
 
 
 def test_kept_matrices_follow_their_numbers(monkeypatch):
-    monkeypatch.setattr(fast, "product_is_cheaper", lambda *_: False)
+    monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, **__: False)
     module = LSTM(3, 5, structure=structure("low_rank", rank=2)).eval()
     x = torch.randn(STEPS, BATCH, 3)
     with torch.no_grad():
@@ -246,7 +246,9 @@ def test_copies_and_files_give_the_same_numbers(tmp_path):
     x = torch.randn(BATCH, STEPS, 3)
     want = module(x)[0]
     near(copy.deepcopy(module)(x)[0], want)
-    for number, one in enumerate((module, RNN(3, 5, nonlinearity="relu", dropout=0.5, num_layers=2), GRU(3, 5, stacked=True))):
+    for number, one in enumerate(
+        (module, RNN(3, 5, nonlinearity="relu", dropout=0.5, num_layers=2), GRU(3, 5, stacked=True))
+    ):
         one.eval()
         torch.save(one.state_dict(), tmp_path / "state.pt")
         one.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
