@@ -103,8 +103,8 @@ def character_model(row: Row, text: Dataset) -> Sequence:
         compress_(model, {r"rnn\.cells\.0\.input_map\.weight": partial(_drawn, dict(row.spec))})
     model.rnn.reset_parameters()
     cell: Any = model.rnn.cells[0]
-    cell.state_map.bias = None  # a second bias of the same gates would say nothing more
     with torch.no_grad():
+        cell.state_map.bias.zero_()
         cell.input_map.bias.zero_()[row.hidden : 2 * row.hidden] = 1
     return model
 
