@@ -101,7 +101,7 @@ def _bits(found: Sequence[Results], split: str) -> str:
 
 _NOTES = "\n".join(
     (
-        "- *map*: numbers that train in the map of gates; *all*: with the characters' vectors, the bias of the gates "
+        "- *map*: numbers that train in the map of gates; *all*: with the characters' vectors, the biases of the gates "
         "and the linear map to 65 scores. *bytes*: of all tensors in `model.safetensors`, places of single entries "
         "included; the scores are of the model that was read back from there.",
         "- *ms a step* and *seconds*: of processor time, in training, on one thread.",

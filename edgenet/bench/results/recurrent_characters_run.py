@@ -49,7 +49,7 @@ def _computed(job: Job, folder: Path) -> dict[str, Any]:
     model, start = character_model(row, text), time.process_time()
     fit(
         model,
-        Task(Streams.of(text.train[0], streams=STREAMS, length=LENGTH, steps=EPOCH), metric="bits", name=text.name),
+        Task(Streams.of(text.train[0], streams=STREAMS, length=LENGTH, steps=EPOCH), metric="loss", name=text.name),
         {
             "training": {"epochs": max(1, iterations // EPOCH), "clip_norm": CLIP},
             "scheduler": {"name": "cosine", "warmup": min(1, iterations // EPOCH - 1), "lowest": LOWEST},
@@ -103,8 +103,8 @@ def character_model(row: Row, text: Dataset) -> Sequence:
         compress_(model, {r"rnn\.cells\.0\.input_map\.weight": partial(_drawn, dict(row.spec))})
     model.rnn.reset_parameters()
     cell: Any = model.rnn.cells[0]
-    cell.state_map.bias = None  # a second bias of the same gates would say nothing more
     with torch.no_grad():
+        cell.state_map.bias.zero_()
         cell.input_map.bias.zero_()[row.hidden : 2 * row.hidden] = 1
     return model
 

@@ -43,7 +43,7 @@ def test_every_row_has_as_many_numbers_as_its_ratio_leaves_and_starts_with_the_s
         assert matrix.to_dense().std().item() == pytest.approx(wanted, rel=0.05), row.file  # of thousands of draws
         cell = model.rnn.cells[0]
         forget = cell.input_map.bias.view(4, row.hidden)
-        assert forget[1].eq(1).all() and forget[[0, 2, 3]].eq(0).all() and cell.state_map.bias is None
+        assert forget[1].eq(1).all() and forget[[0, 2, 3]].eq(0).all() and cell.state_map.bias.eq(0).all()
 
 
 def test_the_rows_that_matter_come_first_and_are_the_long_ones():
