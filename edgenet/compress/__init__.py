@@ -9,6 +9,7 @@ from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.compress_rule import Compress
 from edgenet.compress.distill import distillation
 from edgenet.compress.distill_rule import Distill
+from edgenet.compress.end_when import EndWhen
 from edgenet.compress.finding import slots
 from edgenet.compress.from_tables import CALLBACKS, make_callbacks
 from edgenet.compress.group_lasso import GroupLasso
@@ -39,6 +40,7 @@ __all__ = [
     "Callback",
     "Compress",
     "Distill",
+    "EndWhen",
     "GroupLasso",
     "GroupRow",
     "Groups",

@@ -63,10 +63,14 @@ class Callback:
         epoch cannot be the best one then, and does not count for patience."""
         return True
 
+    def ends(self, training: Training) -> bool:
+        """Whether the training ends here, before its last epoch. Asked between epochs, and when it is resumed."""
+        return False
+
 
 HOOKS = (
     "on_start", "rates", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch",
-    "settled",
+    "settled", "ends",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from edgenet.compress.binary_recipe import BinaryRecipe
 from edgenet.compress.callbacks import Callback
 from edgenet.compress.compress_rule import Compress
 from edgenet.compress.distill_rule import Distill
+from edgenet.compress.end_when import EndWhen
 from edgenet.compress.group_lasso import GroupLasso
 from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.row_dropout import RowDropout
@@ -30,6 +31,7 @@ CALLBACKS: dict[str, type[Callback]] = {
     "binary_recipe": BinaryRecipe,
     "compress": Compress,
     "distill": Distill,
+    "end_when": EndWhen,
     "group_lasso": GroupLasso,
     "l1_inf": L1Inf,
     "row_dropout": RowDropout,

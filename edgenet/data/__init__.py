@@ -9,6 +9,7 @@ is touched.
 from edgenet.data.catalogue import DATASETS, Recipe, available, describe, load, prepare
 from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.fresh import Fresh, fresh
 from edgenet.data.graph_file import export, read_graph
 from edgenet.data.sequences import check_sequences
 
@@ -16,12 +17,14 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "Facts",
+    "Fresh",
     "Recipe",
     "available",
     "check_data",
     "check_sequences",
     "describe",
     "export",
+    "fresh",
     "load",
     "prepare",
     "read_graph",

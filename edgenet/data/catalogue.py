@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.data import (
+    adding_problem,
+    copying_memory,
     csbm,
     digits,
     karate,
@@ -62,6 +64,8 @@ DATASETS: dict[str, Recipe] = {
     "karate": Recipe(karate.FACTS, karate.make),
     "csbm": Recipe(csbm.FACTS, csbm.make),
     "source_localisation": Recipe(source_localisation.FACTS, source_localisation.make),
+    "copying_memory": Recipe(copying_memory.FACTS, copying_memory.make),
+    "adding_problem": Recipe(adding_problem.FACTS, adding_problem.make),
     "cora": _planetoid("cora"),
     "citeseer": _planetoid("citeseer"),
     "pubmed": _planetoid("pubmed"),

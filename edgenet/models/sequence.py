@@ -12,15 +12,24 @@ from torch.nn.utils.rnn import PackedSequence
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.hub import Pretrained
 from edgenet.models.stack import check_ranges
-from edgenet.nn import recurrent
+from edgenet.nn import UnitaryRNN, recurrent
 from edgenet.nn.options import checked
 from edgenet.structured.families import named
 from edgenet.structured.families import structure as structure_of
 from edgenet.text import did_you_mean
 
-#: The recurrent layers, by the name that ``cell`` takes, and the options that only some of them have.
-CELLS: dict[str, type[recurrent.Recurrent]] = {"lstm": recurrent.LSTM, "gru": recurrent.GRU, "rnn": recurrent.RNN}
-_OWN = {"proj_size": ("lstm", 0), "peepholes": ("lstm", False), "nonlinearity": ("rnn", "tanh")}
+#: The recurrent layers, by the name that ``cell`` takes.
+CELLS: dict[str, type[nn.Module]] = {
+    "lstm": recurrent.LSTM, "gru": recurrent.GRU, "rnn": recurrent.RNN, "unitary": UnitaryRNN,
+}  # fmt: skip
+#: the options that only some cells have: which ones, and the default
+_OWN: dict[str, tuple[tuple[str, ...], Any]] = {
+    "proj_size": (("lstm",), 0), "peepholes": (("lstm",), False), "nonlinearity": (("rnn",), "tanh"),
+    **{name: (("lstm", "gru", "rnn"), default) for name, default in (
+        ("num_layers", 1), ("dropout", 0.0), ("bidirectional", False), ("bias", True), ("structure", None),
+        ("stacked", False),
+    )},
+}  # fmt: skip
 
 
 class Sequence(nn.Module, Pretrained):
@@ -32,8 +41,9 @@ class Sequence(nn.Module, Pretrained):
     Args:
         in_channels: features of a step; the number of symbols, where ``embedding`` is given.
         out_channels: scores: classes, or 1 for a value.
-        cell: "lstm", "gru" or "rnn".
-        hidden_channels: numbers of a state, in every layer and direction.
+        cell: "lstm", "gru", "rnn", or "unitary": a ``UnitaryRNN``, of one layer in one direction, whose read-out gives
+            the scores.
+        hidden_channels: numbers of a state, in every layer and direction; complex ones of "unitary".
         num_layers: of recurrent layers.
         embedding: length of the vector that stands for a symbol; None: steps have features.
         dropout: probability in [0, 1) of dropping a number of a layer's output, in training.
@@ -81,28 +91,34 @@ class Sequence(nn.Module, Pretrained):
             raise ConfigError(f"per is 'step' or 'sequence', got {per!r}.")
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout is a probability in [0, 1), got {dropout}.")
-        given = {"proj_size": proj_size, "peepholes": peepholes, "nonlinearity": nonlinearity}
-        for name, (owner, default) in _OWN.items():
-            if cell != owner and given[name] != default:
-                raise ConfigError(f"{name} is of the cell {owner!r}, and {cell!r} has none; got {given[name]!r}.")
-        own = {name: given[name] for name, (owner, _) in _OWN.items() if owner == cell}
-        own |= {"stacked": True} if stacked else {}
-        if structure is not None:
-            kind, options = named(structure, "the recurrent maps")
-            own["structure"] = structure_of(kind, **options)
+        options: dict[str, Any] = {
+            "num_layers": num_layers, "dropout": dropout, "bidirectional": bidirectional, "bias": bias,
+            "structure": None if structure is None else dict(structure), "stacked": stacked, "proj_size": proj_size,
+            "peepholes": peepholes, "nonlinearity": nonlinearity,
+        }  # fmt: skip
+        for name, (owners, default) in _OWN.items():
+            if cell not in owners and options[name] != default:
+                raise ConfigError(
+                    f"{name} is of {' and '.join(map(repr, owners))}, and {cell!r} has none; got {options[name]!r}."
+                )
         self.in_channels, self.per, self.bidirectional = in_channels, per, bidirectional
         self.embedding = None if embedding is None else nn.Embedding(in_channels, embedding)
-        self.rnn = CELLS[cell](
-            in_channels if embedding is None else embedding, hidden_channels, num_layers, bias=bias, batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0, bidirectional=bidirectional, **own,
-        )  # fmt: skip
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.rnn.out_size * (2 if bidirectional else 1), out_channels)
-        shared: dict[str, Any] = {"num_layers": num_layers, "embedding": embedding, "dropout": dropout, "per": per}
+        width = in_channels if embedding is None else embedding
+        self.dropout, self.head = nn.Dropout(dropout), nn.Identity()
+        self.rnn: Any
+        if cell == "unitary":
+            self.rnn = UnitaryRNN(width, hidden_channels, out_channels, batch_first=True)
+        else:
+            own = {name: value for name, value in options.items() if cell in _OWN[name][0] and value != _OWN[name][1]}
+            own["dropout"] = dropout if num_layers > 1 else 0.0
+            if structure is not None:
+                kind, how = named(structure, "the recurrent maps")
+                own["structure"] = structure_of(kind, **how)
+            self.rnn = CELLS[cell](width, hidden_channels, batch_first=True, **own)
+            self.head = nn.Linear(self.rnn.out_size * (2 if bidirectional else 1), out_channels)
         self._config = {
             "in_channels": in_channels, "out_channels": out_channels, "cell": cell, "hidden_channels": hidden_channels,
-            **shared, "bidirectional": bidirectional, "bias": bias, "structure": None if structure is None else
-            dict(structure), "stacked": stacked, **given,
+            "embedding": embedding, "per": per, **options,
         }  # fmt: skip
 
     def config(self) -> dict[str, Any]:
@@ -115,8 +131,8 @@ class Sequence(nn.Module, Pretrained):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        fresh = type(self)(**self.config())
-        self.load_state_dict(fresh.to(self.head.weight).state_dict())
+        like = next(self.parameters())
+        self.load_state_dict(type(self)(**self.config()).to(like.device, like.dtype).state_dict())
 
     def forward(
         self,
@@ -150,14 +166,20 @@ class Sequence(nn.Module, Pretrained):
         signal = self._signal(x)
         output, last = self.rnn(signal, state) if lengths is None else self.rnn(signal, state, lengths)
         if self.per == "sequence":
-            hidden = last[0] if isinstance(last, tuple) else last  # (layers * directions, B, n)
-            whole = hidden[-2:] if self.bidirectional else hidden[-1:]
-            scores = self.head(self.dropout(whole.transpose(0, 1).flatten(1)))
+            scores = self._of_state(last)
         elif packed:
             scores = output._replace(data=self.head(self.dropout(output.data)))
         else:
             scores = self.head(self.dropout(output))
         return (scores, last) if return_state else scores
+
+    def _of_state(self, last: Any) -> Tensor:
+        """(B, C) scores of what every direction of the last layer has come to."""
+        if isinstance(self.rnn, UnitaryRNN):
+            return self.head(self.rnn.read_out(torch.cat([last.real, last.imag], -1)))
+        hidden = last[0] if isinstance(last, tuple) else last  # (layers * directions, B, n)
+        whole = hidden[-2:] if self.bidirectional else hidden[-1:]
+        return self.head(self.dropout(whole.transpose(0, 1).flatten(1)))
 
     def _signal(self, x: Tensor | PackedSequence) -> Tensor | PackedSequence:
         """What the recurrent layers read."""

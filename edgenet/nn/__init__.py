@@ -3,6 +3,7 @@
 from edgenet.nn import lift, specializations, taps
 from edgenet.nn.conv import EdgeNetConv
 from edgenet.nn.fixed_point_activation import FixedPointActivation
+from edgenet.nn.mod_relu import ModReLU
 from edgenet.nn.packed_signs import (
     FlipSigns,
     PackedConv,
@@ -18,6 +19,7 @@ from edgenet.nn.shift_norm import ShiftBatchNorm1d, ShiftBatchNorm2d
 from edgenet.nn.sign import Sign
 from edgenet.nn.specializations import SPECIALIZATIONS
 from edgenet.nn.spectral import SpectralConv
+from edgenet.nn.unitary_rnn import UnitaryCell, UnitaryRNN
 
 __all__ = [
     "GRU",
@@ -31,6 +33,7 @@ __all__ = [
     "FlipSigns",
     "GRUCell",
     "LSTMCell",
+    "ModReLU",
     "PackSigns",
     "PackedConv",
     "PackedLinear",
@@ -43,6 +46,8 @@ __all__ = [
     "Sign",
     "SpectralConv",
     "Thresholds",
+    "UnitaryCell",
+    "UnitaryRNN",
     "lift",
     "specializations",
     "taps",

@@ -75,13 +75,18 @@ class Unitary(StructuredMatrix):
         """x W^T: (..., n) real or complex -> (..., n) complex."""
         self._check_precision()
         if torch.compiler.is_compiling() or not self._builds(math.prod(x.shape[:-1])):  # one trace serves every batch
+            factors = self.factors()
             if torch.is_grad_enabled() or not backend.eager() or x.numel() <= _PIECE * self.shape[0]:
-                return self._apply_factors(x)
+                return self.apply_factors(x, *factors)
             parts = x.reshape(-1, self.shape[0]).split(_PIECE)
-            return torch.cat([self._apply_factors(part) for part in parts]).view(x.shape)
-        weight = self.cache.get(self, "dense", (self.phases, self.reflections, self.permutation), self.to_dense)
+            return torch.cat([self.apply_factors(part, *factors) for part in parts]).view(x.shape)
+        weight = self.built()
         dtype = torch.promote_types(x.dtype, weight.dtype)
         return ops.linear(x.to(dtype), weight.to(dtype))
+
+    def built(self) -> Tensor:
+        """``to_dense()``, which inference keeps until a parameter changes."""
+        return self.cache.get(self, "dense", (self.phases, self.reflections, self.permutation), self.to_dense)
 
     def _builds(self, rows: int) -> bool:
         """Whether one product with W is cheaper than three diagonals, two reflections and two FFTs."""
@@ -93,18 +98,29 @@ class Unitary(StructuredMatrix):
     def adjoint(self, x: Tensor) -> Tensor:
         """x conj(W), which is the inverse: ``adjoint(matmul(x))`` is x. (..., n) -> (..., n)."""
         self._check_precision()
-        turns, (first, second) = _turns(self.phases).conj(), _complex(self.reflections)
-        z = _reflect(x * turns[2], second)
-        z = _fourier(z) * turns[1]
-        z = _reflect(z[..., self.permutation.argsort()], first)
-        return _fourier(z, inverse=True) * turns[0]
+        return self.adjoint_factors(x, *self.factors())
 
-    def _apply_factors(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    def factors(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """The diagonals (3, n) and the mirrors sqrt(2) v_j / |v_j| (2, n), complex: what ``apply_factors`` takes.
+
+        Whoever multiplies many times by the same W takes them once.
+        """
         dtype = dtype or self.phases.dtype
-        turns, (first, second) = _turns(self.phases.to(dtype)), _complex(self.reflections.to(dtype))
-        z = _reflect(_fourier(x * turns[0]), first)
+        return _turns(self.phases.to(dtype)), _mirrors(self.reflections.to(dtype))
+
+    def apply_factors(self, x: Tensor, turns: Tensor, mirrors: Tensor) -> Tensor:
+        """x W^T, factor by factor: (..., n) -> (..., n)."""
+        z = _reflect(_fourier(x * turns[0]), mirrors[0])
         z = _fourier(z[..., self.permutation] * turns[1], inverse=True)
-        return _reflect(z, second) * turns[2]
+        return _reflect(z, mirrors[1]) * turns[2]
+
+    def adjoint_factors(self, x: Tensor, turns: Tensor, mirrors: Tensor) -> Tensor:
+        """x conj(W), factor by factor: (..., n) -> (..., n)."""
+        turns = turns.conj()
+        z = _reflect(x * turns[2], mirrors[1])
+        z = _fourier(z) * turns[1]
+        z = _reflect(torch.zeros_like(z).index_copy(-1, self.permutation, z), mirrors[0])
+        return _fourier(z, inverse=True) * turns[0]
 
     def _check_precision(self) -> None:
         if self.phases.dtype not in (torch.float32, torch.float64):
@@ -118,7 +134,7 @@ class Unitary(StructuredMatrix):
         self._check_precision()
         # rounded once, a float32 W keeps norms to 1e-6 over a thousand products; built in float32, to 1e-4
         eye = torch.eye(self.shape[0], device=self.phases.device, dtype=torch.float64)
-        return self._apply_factors(eye, torch.float64).mT.to(self.phases.dtype.to_complex())
+        return self.apply_factors(eye, *self.factors(torch.float64)).mT.to(self.phases.dtype.to_complex())
 
     def rows(self, index: Tensor) -> Tensor:
         units = torch.nn.functional.one_hot(row_numbers(index, self.shape[0]), self.shape[0]).to(self.phases.dtype)
@@ -187,7 +203,10 @@ def _turns(phases: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(phases), phases)
 
 
-def _complex(pairs: Tensor) -> Tensor:
+def _mirrors(pairs: Tensor) -> Tensor:
+    """sqrt(2) v / |v| of vectors v in real and imaginary parts; of a zero vector zeros."""
+    square = pairs.square().sum((-2, -1), keepdim=True)
+    pairs = pairs * (2 / square.clamp_min(torch.finfo(square.dtype).tiny)).sqrt()
     return torch.complex(pairs[..., 0], pairs[..., 1])  # a view wants parameters to begin at an even address
 
 
@@ -198,11 +217,9 @@ def _fourier(z: Tensor, inverse: bool = False) -> Tensor:
     return torch.fft.ifft(z, norm="ortho") if inverse else torch.fft.fft(z, norm="ortho")
 
 
-def _reflect(z: Tensor, v: Tensor) -> Tensor:
-    """Rows z -> (I - 2 v v^H / |v|^2) z."""
-    norm = torch.view_as_real(v).square().sum()
-    along = (z @ v.conj()) * (2 / norm.clamp_min(torch.finfo(norm.dtype).tiny))
-    return z - along[..., None] * v
+def _reflect(z: Tensor, mirror: Tensor) -> Tensor:
+    """Rows z -> (I - u u^H) z, for a mirror u of square length 2."""
+    return z - (z @ mirror.conj())[..., None] * mirror
 
 
 def _fit_(matrix: Unitary, target: Tensor) -> None:

@@ -86,6 +86,8 @@ def _epochs(training: Fitting, folder: SeedFolder | None, sinks: Sinks, bar: Bar
     try:
         sinks.start(training.epoch)
         while training.epoch < table.epochs and not 0 < table.patience <= training.best.waited:
+            if any(training.call("ends")):
+                break
             training.epoch += 1
             _epoch(training, bar)
             training.seconds = before + time.perf_counter() - start

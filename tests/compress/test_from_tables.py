@@ -14,6 +14,7 @@ from edgenet.compress import (
     Callback,
     Compress,
     Distill,
+    EndWhen,
     GroupLasso,
     L1Inf,
     RowDropout,
@@ -75,6 +76,11 @@ teacher = "runs/large"
 weight = 0.5
 
 [[callback]]
+kind = "end_when"
+at_most = { epoch = 9 }
+at_least = { epoch = 4 }
+
+[[callback]]
 kind = "binary_recipe"
 rate = 2.0
 
@@ -99,7 +105,7 @@ def test_every_rule_can_be_written_in_toml():
         return net()
 
     made = make_callbacks(tables["callback"], {"plan": {"0": tables["compress"]["plan"]["0"]}}, read_model)
-    known = [Compress, ADMM, Anneal, RowDropout, GroupLasso, L1Inf, Unify, Distill, BinaryRecipe, ShiftRecipe]
+    known = [Compress, ADMM, Anneal, RowDropout, GroupLasso, L1Inf, Unify, Distill, EndWhen, BinaryRecipe, ShiftRecipe]
     assert [type(rule) for rule in made] == known
     assert {type(rule) for rule in made} == set(CALLBACKS.values()) and read == ["runs/large"]
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2)]

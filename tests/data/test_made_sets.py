@@ -8,7 +8,7 @@ from edgenet import data
 from edgenet.data.digits import nearest_neighbours
 from edgenet.errors import ConfigError
 
-MADE = ("digits", "karate", "csbm", "source_localisation")
+MADE = ("digits", "karate", "csbm", "source_localisation", "copying_memory", "adding_problem")
 
 
 def everything(dataset):
@@ -40,7 +40,11 @@ def test_the_masks_part_the_nodes(name):
 def test_the_facts_are_those_of_the_data(name):
     dataset, shapes = data.load(name), dict(data.describe(name)["shapes"])
     graph = dataset.train[0]
-    known = {"nodes": graph.num_nodes, "features": dataset.num_features, "outputs": dataset.num_outputs}
+    known = {"features": dataset.num_features, "outputs": dataset.num_outputs}
+    if dataset.task == "sequence":
+        known |= {"steps": graph.x.shape[1], "train_sequences": len(graph.y)}
+    else:
+        known["nodes"] = graph.num_nodes
     if dataset.task == "signal":
         known |= {f"{split}_signals": len(getattr(dataset, split)[0].y) for split in ("train", "val", "test")}
     if "edges" in shapes:

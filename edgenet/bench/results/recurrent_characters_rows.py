@@ -16,8 +16,8 @@ RATIOS = (20, 10)
 _MODES = {"out_modes": [8, 8, 8], "in_modes": [4, 6, 8]}
 _FACTOR = {"structure": "kronecker", "factor": [32, 12]}
 _FALL = {"kind": "anneal", "start": 0.1, "end": 0.6}
-#: {family: {times fewer parameters: options of the structure}}, as near to the entries of the map over that number as the
-#: family allows, and at most 0.3 % above it
+#: {family: {times fewer parameters: options of the structure}}, as near to the entries of the map over that number as
+#: the family allows, and at most 0.3 % above it
 OPTIONS: dict[str, dict[int, dict[str, Any]]] = {
     "kronecker": {20: {"terms": 7}, 10: {"terms": 15}},
     "low_rank": {20: {"rank": 7}, 10: {"rank": 14}},

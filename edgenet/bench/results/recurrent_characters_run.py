@@ -36,7 +36,7 @@ Job = tuple[Row, int, float, int, Path, Path | None]
 
 def measured(job: Job) -> dict[str, Any]:
     """Bits a character of a row at a seed, its sizes, and the time it took."""
-    row, seed, rate, iterations, runs, root = job
+    row, seed, rate, iterations, runs, _ = job
     file = runs / "characters" / f"{row.file}-{iterations}-{rate}-{seed}.json"
     known = {"row": asdict(row), "rate": rate, "iterations": iterations, "seed": seed}
     return kept(file, known, lambda: _computed(job, file.with_suffix("")))
@@ -85,8 +85,10 @@ def characters(root: Path | None) -> Dataset:
 
 def scored(text: Dataset) -> Task:
     """What is judged: all of the validation slice and of the tail, read on from beginning to end."""
+    pieces = {split: getattr(text, split)[0] for split in ("train", "val", "test")}
     streams = {
-        split: Streams.of(getattr(text, split)[0], streams=SCORED, length=1000) for split in ("train", "val", "test")
+        split: Streams.of(piece, streams=SCORED, length=min(1000, piece.x.numel() // SCORED))
+        for split, piece in pieces.items()
     }
     return Task(**streams, metric="bits", name=text.name)
 
@@ -115,5 +117,5 @@ def map_of(model: Sequence) -> StructuredMatrix:
 
 def _drawn(spec: dict[str, Any], weight: Tensor) -> StructuredMatrix:
     """A member of a family with any numbers: fitting one to numbers that are drawn anew would take minutes."""
-    name, *options = spec.pop("structure"), spec
-    return family(name).from_config({"shape": list(weight.shape), **options[0]})
+    options = {"shape": list(weight.shape)} | {key: value for key, value in spec.items() if key != "structure"}
+    return family(spec["structure"]).from_config(options)

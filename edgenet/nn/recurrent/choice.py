@@ -1,44 +1,50 @@
-"""The cost model of a walk without gradients: whether a structure multiplies at every step, or is built once."""
+"""The cost model of a walk: whether a structure multiplies by itself, or is built once, on the machine of
+``structured.routes``."""
 
 from __future__ import annotations
-
-import math
 
 from edgenet.structured import Csr, Dense, Doped, LowRank, Sparse, Stacked, StructuredMatrix
 from edgenet.structured.mode_matrix import ModeMatrix
 from edgenet.structured.routes import BYTES, CALL, FLOPS, RESIDENT, product_seconds
 
 _CALLS = 5  # of an op, that a product by a structure costs beside its ops
-_GATHERED = 4e9  # multiply-adds a second of a product with compressed rows, of eight signals or more
+_SPARSE = 8e9  # multiply-adds a second with compressed rows
 _ALONE = 1.5e9  # of one signal
+_TURNED = 0.5e-9, 1.8e-9  # seconds for a number of signals that are turned round: in the cache, and beyond
 _SLOWER = 4  # times: a family's product beside a large dense one, for the same multiply-adds
+_WITH_GRADIENTS = 3.5  # times slower, beside dense ones, are structures that keep what a backward pass needs
 
 
-def product_is_cheaper(matrix: StructuredMatrix, steps: int, rows: int) -> bool:
+def product_is_cheaper(matrix: StructuredMatrix, products: int, rows: int, learns: bool = False) -> bool:
     """Whether so many products of so many rows by the structure are expected to take less time than to build the dense
-    matrix and multiply by that."""
+    matrix and multiply by that.
+
+    Args:
+        learns: whether a backward pass follows.
+    """
     if matrix.is_dense:
         return False
     m, n = matrix.shape
-    build = (2 * m * n / FLOPS) + 12 * 4 * m * n / (BYTES if m * n < RESIDENT else BYTES / 2) + 3 * CALL
-    return steps * seconds(matrix, rows) < build + steps * product_seconds(rows, m, n)
+    build = 2 * m * n / FLOPS + 48 * m * n / (BYTES if m * n < RESIDENT else BYTES / 2) + 3 * CALL
+    by_itself = (_WITH_GRADIENTS if learns else 1) * seconds(matrix, rows)
+    return products * by_itself < build + products * product_seconds(rows, m, n)
 
 
 def seconds(matrix: StructuredMatrix, rows: int) -> float:
-    """Expected seconds of one product with so many rows, by the machine of ``structured.routes``."""
+    """Expected seconds of one product with so many rows."""
     m, n = matrix.shape
     if isinstance(matrix, Dense):
         return product_seconds(rows, m, n)
     if isinstance(matrix, Doped):
-        moved = 3 * 4 * rows * m / BYTES
-        return seconds(matrix.base, rows) + seconds(matrix.dopant, rows) + moved + CALL
+        return seconds(matrix.base, rows) + seconds(matrix.dopant, rows) + 12 * rows * m / BYTES + CALL
     if isinstance(matrix, Stacked):
-        return sum(seconds(part, rows) for part in matrix.parts) + CALL
+        return sum(seconds(part, rows) for part in matrix.parts) + CALL  # type: ignore[arg-type]  # of a ModuleList
     if isinstance(matrix, ModeMatrix):
         return matrix.route(rows, kept=True).seconds + _CALLS * CALL
     if isinstance(matrix, LowRank):
         return product_seconds(rows, matrix.rank, n) + product_seconds(rows, m, matrix.rank) + _CALLS * CALL
     if isinstance(matrix, Csr | Sparse):
-        rate = _ALONE + (_GATHERED - _ALONE) * min(1, math.log2(rows) / 3)
-        return matrix.multiply_adds(rows) / rate + _CALLS * CALL
+        numbers = rows * (m + n)
+        turned = numbers * _TURNED[numbers > RESIDENT] if rows > 1 else 0.0
+        return matrix.multiply_adds(rows) / (_SPARSE if rows > 1 else _ALONE) + turned + _CALLS * CALL
     return _SLOWER * 2 * matrix.multiply_adds(rows) / FLOPS + 2 * _CALLS * CALL

@@ -23,6 +23,7 @@ from edgenet.structured.read import read_plain
 #: (base, h, out) puts base + h W^T into out, for one step
 Multiply = Callable[[Tensor, Tensor, Tensor], Any]
 
+_MANY = 32  # steps for which it pays to turn a matrix round
 _PIECE = 128  # rows of inputs that are mapped together where nothing is kept: they stay in the cache
 
 
@@ -92,11 +93,14 @@ def _biases(cell: Cell) -> tuple[Tensor | None, Tensor | None]:
     return (second if first is None else first + second), None
 
 
-def _mapped(weight: StructuredMatrix | Tensor, bias: Tensor | None, signal: Tensor) -> Tensor:
+def _mapped(weight: StructuredMatrix | Tensor, bias: Tensor | None, signal: Tensor, learns: bool = False) -> Tensor:
+    """Inputs (T, B, in) by a matrix, one call for all; by its entries where that is cheaper."""
+    if isinstance(weight, StructuredMatrix):
+        number = signal.shape[0] * signal.shape[1]
+        if weight.is_dense or (learns and not product_is_cheaper(weight, 1, number, learns)):
+            weight = read_plain(weight)[0]
     if isinstance(weight, Tensor):
         return ops.linear(signal, weight, bias)
-    if weight.is_dense:
-        return ops.linear(signal, weight.to_dense(), bias)
     y = weight(signal)
     if bias is None:
         return y
@@ -108,7 +112,7 @@ def _learning(
 ) -> tuple[Tensor, State]:
     weight, back = _weights(cell)
     bias, state_bias = _biases(cell)
-    inputs = _mapped(weight, bias, signal)
+    inputs = _mapped(weight, bias, signal, learns=True)
     state = cell.begin(inputs[0]) if state is None else state
     projection = peepholes = None
     if isinstance(cell, LSTMCell):
@@ -126,8 +130,9 @@ def _inferring(
     width = cell.gates * cell.hidden_size
     state = cell.begin(signal.new_empty(batch, width)) if state is None else state
     outputs = signal.new_empty(count, batch, cell.out_size)
-    maps, multiply = _inference_maps(cell, bias, multiplies)
-    size = max(1, _PIECE // batch)
+    drawn = any(one.weight.training for one in (cell.input_map, cell.state_map))  # once a sequence
+    size = count if drawn else max(1, _PIECE // batch)
+    maps, multiply = _inference_maps(cell, bias, multiplies, count, batch, size)
     pieces = range(0, count, size)
     for start in reversed(pieces) if reverse else pieces:
         part = slice(start, min(count, start + size))
@@ -139,14 +144,20 @@ def _inferring(
     return outputs, state
 
 
-def _inference_maps(cell: Cell, bias: Tensor | None, multiplies: bool) -> tuple[Callable[[Tensor], Tensor], Multiply]:
-    """What maps a piece of the input, and the product of a step."""
-    if not multiplies:
-        weight, back = _weights(cell)
-        return partial(_mapped, weight, bias), partial(_by_entries, back.t().contiguous())
+def _inference_maps(
+    cell: Cell, bias: Tensor | None, multiplies: bool, count: int, batch: int, size: int
+) -> tuple[Callable[[Tensor], Tensor], Multiply]:
+    """What maps a piece of the input, of so many steps, and the product of a step."""
     matrix = cell.state_map.weight
     if isinstance(cell.state_map, StructuredLinear):
-        return partial(_mapped, cell.input_map.weight, bias), partial(_by_structure, matrix)
+        weight = cell.input_map.weight
+        by_itself = weight.training or product_is_cheaper(weight, -(-count // size), size * batch)
+        maps = partial(_mapped, weight if by_itself else _kept(weight), bias)
+        return maps, partial(_by_structure, matrix) if multiplies else _by_entries(matrix, count, batch)
+    if not multiplies:
+        start = cell.state_map.start
+        both = _kept(matrix)
+        return partial(_mapped, both[:, :start], bias), partial(_times, both[:, start:].t())
     if isinstance(cell, GRUCell):  # which needs the two maps apart
         padded = cell.state_map.start, 0
         return cell.input_map, lambda base, hidden, out: torch.add(base, matrix(F.pad(hidden, padded)), out=out)
@@ -166,7 +177,20 @@ def _stepped(
     return elman_walk.forward(inputs, multiply, state, mask, steps, outputs, cell.nonlinearity)
 
 
-def _by_entries(transposed: Tensor, base: Tensor, hidden: Tensor, out: Tensor) -> None:
+def _kept(matrix: StructuredMatrix) -> Tensor:
+    """The dense matrix; of a few numbers it is built once, as long as they stay."""
+    if matrix.is_dense:
+        return read_plain(matrix)[0]
+    tensors = (*matrix.parameters(), *matrix.buffers())
+    return matrix.cache.get(matrix, "dense", tensors, lambda: read_plain(matrix)[0])
+
+
+def _by_entries(matrix: StructuredMatrix, count: int, batch: int) -> Multiply:
+    transposed = _kept(matrix).t()
+    return partial(_times, transposed.contiguous() if count >= _MANY and batch > 1 else transposed)
+
+
+def _times(transposed: Tensor, base: Tensor, hidden: Tensor, out: Tensor) -> None:
     torch.addmm(base, hidden, transposed, out=out)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from edgenet.nn.recurrent.cells import State
+from edgenet.ops.kernels.gates import forms
 
 #: What backward needs: r, z, n and the mapped state b_n, each (T, B, n).
 Saved = tuple[Tensor, Tensor]
@@ -27,32 +28,23 @@ def forward(
         keep: whether a backward pass follows.
         bias: (3n,) of the mapped state.
     """
-    hidden = state[0]
+    hidden, inputs = state[0].contiguous(), inputs.contiguous()
     batch, width = hidden.shape
     rows = len(inputs) if keep else 1
     mapped = inputs.new_empty(rows, batch, 3 * width)  # becomes r, z and b_n
     news = inputs.new_empty(rows, batch, width)
     base = inputs.new_zeros(3 * width) if bias is None else bias
+    run = forms(inputs, hidden, outputs)
+    each = [t.unbind(0) for t in (inputs, outputs, mapped, news)]  # indexing costs more than a call
     for step in steps:
         place = step if keep else 0
-        b, n, out = mapped[place], news[place], outputs[step]
+        (a, out), (b, n) = (t[step] for t in each[:2]), (t[place] for t in each[2:])
         multiply(base, hidden, b)
-        _gates(inputs[step], b, n, hidden, out)
+        run.gru(a, b, n, hidden, out)
         if mask is not None:
             torch.where(mask[step], out, hidden, out=out)
         hidden = out
     return (hidden,), (mapped, news) if keep else None
-
-
-def _gates(a: Tensor, b: Tensor, n: Tensor, hidden: Tensor, out: Tensor) -> None:
-    """r and z in the place of the mapped state b's first two thirds; n; and the new state."""
-    width = hidden.shape[1]
-    gates = b[:, : 2 * width]
-    gates.add_(a[:, : 2 * width]).sigmoid_()
-    r, z = gates[:, :width], gates[:, width:]
-    torch.addcmul(a[:, 2 * width :], r, b[:, 2 * width :], out=n)
-    n.tanh_()
-    torch.lerp(n, hidden, z, out=out)
 
 
 def backward(
@@ -70,33 +62,23 @@ def backward(
     mapped, news = saved
     count = len(news)
     d_inputs, d_mapped = torch.empty_like(mapped), torch.empty_like(mapped)
-    d_hidden = torch.zeros_like(state[0])
+    d_outputs = [None] * count if grads[0] is None else grads[0].unbind(0)
+    whole, first, last = torch.contiguous_format, state[0].contiguous(), d_outputs[steps[-1]]
+    d_hidden = torch.zeros_like(first) if last is None else last.clone(memory_format=whole)
+    run = forms(mapped, outputs)
+    b, n, states, d_a, d_b = (t.unbind(0) for t in (mapped, news, outputs, d_inputs, d_mapped))
     for place in range(count - 1, -1, -1):
         step = steps[place]
-        before = outputs[steps[place - 1]] if place else state[0]
-        if grads[0] is not None:
-            d_hidden += grads[0][step]
+        before, d_before = (states[steps[place - 1]], d_outputs[steps[place - 1]]) if place else (first, None)
         stay = None
         if mask is not None:
             stay = d_hidden.masked_fill(mask[step], 0)
             d_hidden = d_hidden * mask[step]
-        d_hidden = _gates_backward(d_hidden, mapped[step], news[step], before, d_inputs[step], d_mapped[step])
-        d_hidden.addmm_(d_mapped[step], weight)
+        straight = torch.empty_like(d_hidden)
+        run.gru_backward(d_hidden, b[step], n[step], before, d_a[step], d_b[step], straight)
+        d_hidden = straight if d_before is None else straight.add_(d_before)
+        d_hidden.addmm_(d_b[step], weight)
         if stay is not None:
             d_hidden += stay
     return d_inputs, d_mapped, (d_hidden,)
 
-
-def _gates_backward(d_out: Tensor, b: Tensor, n: Tensor, before: Tensor, d_a: Tensor, d_b: Tensor) -> Tensor:
-    """Into d_a and d_b (B, 3n) the gradients in a and b; the part of that in the state before that does not go through
-    the matrix."""
-    width = n.shape[1]
-    (r, z, b_n), (d_r, d_z, d_n) = b.chunk(3, 1), d_a.chunk(3, 1)
-    straight = d_out * z
-    torch.addcmul(d_out, d_out, z, value=-1, out=d_n)
-    d_n.addcmul_(d_n, n * n, value=-1)
-    torch.mul(straight * (before - n), 1 - z, out=d_z)
-    torch.mul(d_n * b_n, r - r * r, out=d_r)
-    d_b[:, : 2 * width] = d_a[:, : 2 * width]
-    torch.mul(d_n, r, out=d_b[:, 2 * width :])
-    return straight

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from edgenet.nn.recurrent.cells import State
+from edgenet.ops.kernels.gates import forms
 
 #: What backward needs: gates after their functions (T, B, 4n), cells c and tanh(c) (T, B, n).
 Saved = tuple[Tensor, Tensor, Tensor]
@@ -27,43 +28,25 @@ def forward(
         steps: the numbers of the steps, in their order.
         keep: whether a backward pass follows.
     """
-    hidden, cell = state
+    hidden, cell = state[0], state[1].contiguous()
     batch, width = cell.shape
     rows = len(inputs) if keep else 2  # the cell before stays until the next one is made
     gates, cells, tanhs = (inputs.new_empty(rows, batch, size) for size in (4 * width, width, width))
     narrow = None if project is None else inputs.new_empty(batch, width)
+    run = forms(gates, cell, *(t for t in (peepholes, outputs if narrow is None else None) if t is not None))
+    each = [t.unbind(0) for t in (inputs, outputs, gates, cells, tanhs)]  # indexing costs more than a call
     for number, step in enumerate(steps):
         place = step if keep else number % 2
-        z, new, tanh = gates[place], cells[place], tanhs[place]
-        multiply(inputs[step], hidden, z)
-        out = outputs[step] if narrow is None else narrow
-        _gates(z, cell, new, tanh, out, peepholes)
+        (mapped, out), (z, new, tanh) = (t[step] for t in each[:2]), (t[place] for t in each[2:])
+        multiply(mapped, hidden, z)
+        run.lstm(z, cell, new, tanh, out if narrow is None else narrow, peepholes)
         if project is not None and narrow is not None:
-            outputs[step].copy_(project(narrow))
+            out.copy_(project(narrow))
         if mask is not None:
-            torch.where(mask[step], outputs[step], hidden, out=outputs[step])
+            torch.where(mask[step], out, hidden, out=out)
             new.copy_(torch.where(mask[step], new, cell))
-        hidden, cell = outputs[step], new
+        hidden, cell = out, new
     return (hidden, cell), (gates, cells, tanhs) if keep else None
-
-
-def _gates(z: Tensor, cell: Tensor, new: Tensor, tanh: Tensor, out: Tensor, peepholes: Tensor | None) -> None:
-    """The functions of the gates z (B, 4n), in place; and from the cell (B, n) the new one, its tanh, and o tanh."""
-    width = cell.shape[1]
-    i, f, g, o = z.view(-1, 4, width).unbind(1)
-    if peepholes is None:
-        z[:, : 2 * width].sigmoid_()
-    else:
-        i.addcmul_(peepholes[0], cell).sigmoid_()
-        f.addcmul_(peepholes[1], cell).sigmoid_()
-    g.tanh_()
-    product = i * g
-    torch.addcmul(product, f, cell, out=new)
-    if peepholes is not None:
-        o.addcmul_(peepholes[2], new)
-    o.sigmoid_()
-    torch.tanh(new, out=tanh)
-    torch.mul(o, tanh, out=out)
 
 
 def backward(
@@ -81,14 +64,17 @@ def backward(
     gates, cells, tanhs = saved
     count, batch, width = cells.shape
     d_inputs = torch.empty_like(gates)
-    d_cell = gates.new_zeros(batch, width) if grads[1] is None else grads[1].clone()
-    d_hidden = torch.zeros_like(state[0])
+    whole = torch.contiguous_format
+    d_cell = gates.new_zeros(batch, width) if grads[1] is None else grads[1].clone(memory_format=whole)
+    d_outputs = [None] * count if grads[0] is None else grads[0].unbind(0)
+    first, last = state[1].contiguous(), d_outputs[steps[-1]]
+    d_hidden = torch.zeros_like(state[0], memory_format=whole) if last is None else last.clone(memory_format=whole)
     d_outs = None if projection is None else gates.new_empty(count, batch, len(projection))
+    run = forms(gates, *(() if peepholes is None else (peepholes,)))
+    z, made, tangents, d_z = (t.unbind(0) for t in (gates, cells, tanhs, d_inputs))
     for place in range(count - 1, -1, -1):
         step = steps[place]
-        before = cells[steps[place - 1]] if place else state[1]
-        if grads[0] is not None:
-            d_hidden += grads[0][step]
+        before, d_before = (made[steps[place - 1]], d_outputs[steps[place - 1]]) if place else (first, None)
         stay = None
         if mask is not None:
             stay = d_hidden.masked_fill(mask[step], 0), d_cell.masked_fill(mask[step], 0)
@@ -97,14 +83,14 @@ def backward(
         if d_outs is not None and projection is not None:
             d_outs[step] = d_hidden
             d_wide = d_hidden @ projection
-        _gates_backward(d_wide, gates[step], tanhs[step], before, d_cell, d_inputs[step], peepholes)
-        d_hidden = torch.mm(d_inputs[step], weight)
+        run.lstm_backward(d_wide, z[step], tangents[step], before, d_cell, d_z[step], peepholes)
+        d_hidden = torch.mm(d_z[step], weight) if d_before is None else torch.addmm(d_before, d_z[step], weight)
         if stay is not None:
             d_hidden += stay[0]
             d_cell += stay[1]
     d_peepholes = d_projection = None
     if peepholes is not None:
-        before = torch.cat([state[1][None], cells[steps[:-1]]])  # in the order of the walk
+        before = torch.cat([first[None], cells[steps[:-1]]])  # in the order of the walk
         i, f, _, o = d_inputs[steps].view(count, batch, 4, width).unbind(2)
         d_peepholes = torch.stack([(i * before).sum((0, 1)), (f * before).sum((0, 1)), (o * cells[steps]).sum((0, 1))])
     if d_outs is not None:
@@ -112,23 +98,3 @@ def backward(
         d_projection = d_outs.flatten(0, 1).t() @ hidden.flatten(0, 1)
     return d_inputs, d_inputs, (d_hidden, d_cell), d_peepholes, d_projection
 
-
-def _gates_backward(
-    d_out: Tensor, gates: Tensor, tanh: Tensor, before: Tensor, d_cell: Tensor, d_z: Tensor, peepholes: Tensor | None
-) -> None:
-    """The gradient in the gates before their functions, into d_z (B, 4n), and in the cell before, in place of that in
-    the cell."""
-    i, f, g, o = gates.view(len(gates), 4, -1).unbind(1)
-    d_i, d_f, d_g, d_o = d_z.view(len(gates), 4, -1).unbind(1)
-    through = d_out * o  # to tanh(c)
-    torch.mul(d_out * tanh, o - o * o, out=d_o)
-    d_cell += torch.addcmul(through, through * tanh, tanh, value=-1)
-    if peepholes is not None:
-        d_cell.addcmul_(d_o, peepholes[2])
-    torch.mul(d_cell * g, i - i * i, out=d_i)
-    torch.mul(d_cell * before, f - f * f, out=d_f)
-    inner = d_cell * i
-    torch.addcmul(inner, inner * g, g, value=-1, out=d_g)
-    d_cell *= f
-    if peepholes is not None:
-        d_cell.addcmul_(d_i, peepholes[0]).addcmul_(d_f, peepholes[1])

@@ -1,0 +1,101 @@
+"""The section on long memory of ``edgenet bench recurrent``: unitary networks and LSTMs that copy and add."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from edgenet.bench.harness import report
+from edgenet.bench.harness.jobs import run_all
+from edgenet.bench.results.recurrent_copying_run import EVERY, SOLVED, TEST, Row, baseline, lstm_width, measured
+from edgenet.text import markdown_table
+
+TITLES = {"copying_memory": "copying, wait", "adding_problem": "adding, length"}
+NETS = {"unitary": "unitary RNN", "lstm": "LSTM"}
+_PAPER = "Arjovsky, Shah, Bengio 2016"
+#: what others report, by task, length and network
+PUBLISHED = {
+    ("copying_memory", 200, "unitary"): f"solved ({_PAPER})",
+    ("copying_memory", 500, "unitary"): f"solved ({_PAPER})",
+    ("copying_memory", 200, "lstm"): f"baseline ({_PAPER})",
+    ("copying_memory", 500, "lstm"): f"baseline ({_PAPER})",
+    ("adding_problem", 200, "unitary"): f"far below the baseline ({_PAPER})",
+}
+
+
+def rows() -> list[Row]:
+    """Every row, those that matter most first."""
+    unitary = [Row("copying_memory", wait, "unitary", 128) for wait in (200, 500)]
+    adding = Row("adding_problem", 200, "unitary", 128, iterations=6000)
+    lstms = [_lstm(row) for row in unitary]
+    return [*unitary, adding, lstms[0], replace(lstms[1], most_seeds=1), _lstm(adding)]
+
+
+def _lstm(row: Row) -> Row:
+    return replace(row, net="lstm", hidden=lstm_width(row))
+
+
+def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> list[str]:
+    """Train what is not trained yet, and write it down."""
+    chosen = rows()
+    jobs = [(row, seed, runs) for row in chosen for seed in range(min(seeds, row.most_seeds))]
+    results = dict(zip(((row, seed) for row, seed, _ in jobs), run_all(jobs, processes, measured), strict=True))
+    found = {row: [result for (one, _), result in results.items() if one == row] for row in chosen}
+    return [_introduction(chosen), _table(found), _NOTES, *report.measured_elsewhere(list(results.values()))]
+
+
+def _introduction(chosen: list[Row]) -> str:
+    waits = [row for row in chosen if row.task == "copying_memory" and row.net == "unitary"]
+    bases = " and ".join(f"{baseline(row):.4f} at a wait of {row.length}" for row in waits)
+    return (
+        f"[Copying memory](../../datasets/copying_memory/README.md): ten symbols of eight are to be said again after a "
+        f"wait. Who remembers nothing has a cross-entropy of 10 ln 8 / (wait + 20), {bases}. "
+        f"[Adding](../../datasets/adding_problem/README.md): the sum of two marked numbers among many, whose baseline "
+        f"is a mean squared error of 1 / 6. Every iteration draws new sequences. RMSprop, decay 0.9; the gradients of "
+        f"LSTMs are clipped to length 1, those of unitary networks are not. An LSTM has as many parameters as the "
+        f"unitary network of its task, or a few more. "
+        f"Solved means: for copying, a mean loss of {EVERY} iterations at or below {SOLVED['copying_memory']:.0%} of "
+        f"the baseline, with all symbols right on 100 validation sequences; for adding, an error of these at or below "
+        f"{SOLVED['adding_problem']}. A training ends there."
+    )
+
+
+def _table(found: dict[Row, list[dict[str, Any]]]) -> str:
+    head = (
+        "task", "network", "parameters", "rate, batch", "solved", "at iteration, by seed", "loss at the end / baseline",
+        f"on {TEST:,} new sequences", "processor seconds", "published",
+    )  # fmt: skip
+    lines = []
+    for row, runs in found.items():
+        base = baseline(row)
+        solved = [run["iterations"] for run in runs if run["solved"]]
+        most = max(run["iterations"] for run in runs)
+        copying = row.task == "copying_memory"
+        new = (
+            f"recall {report.spread([run['test'] for run in runs], 1, 3)}" if copying
+            else f"error {report.spread([run['test_loss'] for run in runs], 1, 4)}"
+        )  # fmt: skip
+        lines.append(
+            (
+                f"{TITLES[row.task]} {row.length}",
+                f"{NETS[row.net]}, {row.hidden}",
+                f"{runs[0]['parameters']:,}",
+                f"{row.rate:g}, {row.batch}",
+                f"{len(solved)} of {len(runs)}",
+                ", ".join(f"{count:,}" for count in solved) or f"not in {most:,}",
+                report.spread([run["loss"] / base for run in runs], 1, 3),
+                new,
+                f"{fmean(run['seconds'] for run in runs):,.0f}",
+                PUBLISHED.get((row.task, row.length, row.net), ""),
+            )
+        )
+    return markdown_table(head, lines, right=(2, 6, 7, 8))
+
+
+_NOTES = (
+    "Losses and scores are mean ± sample standard deviation over the seeds, which count from 0. The loss at the end is "
+    f"that of the last {EVERY} iterations where a task was solved, else of the last {10 * EVERY}. Seconds are of one "
+    "processor, validation included."
+)
