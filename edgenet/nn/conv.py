@@ -246,8 +246,8 @@ class EdgeNetConv(PygDoor, Pretrained):
             size: (sources, targets) of a bipartite graph whose target signal is None.
             n_id, e_id: (N,), (E,) index of nodes and edges in the full graph, on a sampled piece.
             return_attention_weights: also return the edges, added self-loops included, and their weights: (E', H), or
-                (K, E', H) where hops differ. (In a batch, B * H, or B * T * H.) Diagonals that live on nodes are not among
-                them.
+                (K, E', H) where hops differ. (In a batch, B * H, or B * T * H.) Diagonals that live on nodes are not
+                among them.
             edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention. Integers count
                 as numbers of the signal's dtype.
 

@@ -2,6 +2,7 @@
 
 from edgenet.nn.graph_signal.aggregation import Aggregation
 from edgenet.nn.graph_signal.aggregation_conv import AggregationConv
+from edgenet.nn.graph_signal.delayed_conv import DelayedConv
 from edgenet.nn.graph_signal.local_activation import LocalActivation, MaxLocalActivation, MedianLocalActivation
 from edgenet.nn.graph_signal.local_pool import LocalPool, MaxPoolLocal, MeanPoolLocal, MedianPoolLocal
 from edgenet.nn.graph_signal.neighbours import Neighbourhoods, neighbourhoods
@@ -11,6 +12,7 @@ __all__ = [
     "ORDERINGS",
     "Aggregation",
     "AggregationConv",
+    "DelayedConv",
     "LocalActivation",
     "LocalPool",
     "MaxLocalActivation",
