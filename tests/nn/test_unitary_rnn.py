@@ -62,7 +62,8 @@ def by_formula(net, x):
 
 @pytest.fixture(params=["built", "factors", "steps"])
 def way(request, monkeypatch):
-    """Every way along a sequence."""
+    """Every way along a sequence; the gradient of W is summed over pieces of it."""
+    monkeypatch.setattr(unitary_walk, "_PIECE", 40)
     if request.param == "steps":
         monkeypatch.setattr(unitary_walk, "_readable", lambda cell: None)
     else:
@@ -341,6 +342,27 @@ def test_inference_keeps_the_matrix_until_a_parameter_changes():
         assert net.cell.state_map.weight.built() is net.cell.state_map.weight.built()
         net.cell.state_map.weight.phases.add_(0.5)
         near(net.states(x), by_formula(net, x))
+
+
+@pytest.mark.parametrize(
+    ("size", "steps", "mode", "taken"),
+    [
+        (64, 1, True, "_Built"),
+        (100, 20, True, "_Factored"),  # too short to pay for the matrix
+        (100, 150, True, "_Built"),
+        (100, 1, False, "_Built"),
+        (300, 150, True, "_Factored"),
+        (300, 1, False, "_Factored"),
+    ],
+)
+def test_w_is_built_where_that_is_cheaper(monkeypatch, size, steps, mode, taken):
+    ways, along = [], unitary_walk.along
+    monkeypatch.setattr(unitary_walk, "along", lambda way, *rest: ways.append(type(way).__name__) or along(way, *rest))
+    UnitaryRNN(1, size, 1).train(mode).states(torch.zeros(steps, 2, 1))
+    assert ways == [taken]
+    wide = UnitaryRNN(1, 1100, 1, matrix=Kronecker.random((1100, 1100), factor=(11, 11)))
+    wide.states(torch.zeros(1, 2, 1))
+    assert ways == [taken], "a wide structure is called, and not built"
 
 
 # ---------------------------------------------------------------- bad input

@@ -35,7 +35,7 @@ def test_the_rows_are_those_that_are_asked_for_with_lstms_of_equal_parameters():
             wanted = parameters(network(unitary))
             assert wanted <= parameters(network(row)) < 1.1 * wanted
             assert parameters(network(replace(row, hidden=row.hidden - 1))) < wanted
-    assert lstm_width(rows[0]) == rows[3].hidden == 33
+    assert lstm_width(rows[0]) == rows[3].hidden == 33 and lstm_width(replace(rows[0], hidden=120)) == 32
 
 
 def test_a_task_that_is_solved_ends_its_training_and_is_read_the_next_time(tmp_path, monkeypatch):
