@@ -42,8 +42,9 @@ MAY_IMPORT = {
     "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
-    "pretrained": f"{LOW} nn models compress convert checkpoint _version",
+    "pretrained": f"{LOW} nn models compress convert fixed checkpoint _version",
     "clstm": f"{LOW} nn compress",
+    "fixed": f"{LOW} nn clstm",
     "estimators": "errors",
     "data": "errors text",
     "tables": "errors",
@@ -53,8 +54,8 @@ MAY_IMPORT = {
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} nn models compress pretrained data config checkpoint",
-    "bench": f"{LOW} nn models compress clstm selection convert pretrained data config presets checkpoint plots train "
-    "estimators testing _version",
+    "bench": f"{LOW} nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
+    "train estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",

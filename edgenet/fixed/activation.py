@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ class PiecewiseLinear(nn.Module):
         function, step = FUNCTIONS[self.function][0], 2.0**-self.fraction_bits
         knots = [step * self.end * (2 * s / SEGMENTS - 1) for s in range(SEGMENTS + 1)]
         found = []
-        for left, right in zip(knots, knots[1:], strict=False):
+        for left, right in pairwise(knots):
             low, high = function(left), function(right)
             slope = round((high - low) / (right - left) * 2**FRACTION)
             middle = (low + high) / 2 * 2 ** (FRACTION + self.fraction_bits)

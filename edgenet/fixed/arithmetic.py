@@ -60,8 +60,8 @@ def quantised(value: Tensor, fraction_bits: int) -> Tensor:
     if nan.any():
         first = nan.nonzero()[0].tolist()
         raise ShapeError(
-            f"{int(nan.sum())} of {value.numel()} numbers are NaN, the first at {first}; 16 bits have no number for that. "
-            f"Find out where they come from, or mask them."
+            f"{int(nan.sum())} of {value.numel()} numbers are NaN, the first at {first}; 16 bits have no number for "
+            f"that. Find out where they come from, or mask them."
         )
     steps = value.double() * 2.0**fraction_bits
     return saturate(steps.clamp(2.0 * LEAST, 2.0 * MOST).round().long())

@@ -60,8 +60,8 @@ class Map:
         """
         if type(linear) is not StructuredLinear or hooked(linear):
             raise ConversionError(
-                f"{name} is a {type(linear).__name__}, or has hooks; wanted is a StructuredLinear, a matrix and a bias, "
-                f"without any. Merge what was put on it into the matrix, or take it off."
+                f"{name} is a {type(linear).__name__}, or has hooks; wanted is a StructuredLinear, a matrix and a "
+                f"bias, without any. Merge what was put on it into the matrix, or take it off."
             )
         weight = read(linear.weight).detach().double()
         block = linear.weight.block if isinstance(linear.weight, BlockCirculant) else 1
@@ -74,7 +74,7 @@ class Map:
                 f"generators, or put a dense matrix in its place."
             )
         bias = None if linear.bias is None else linear.bias.detach().double()
-        return cls(nearest.generators.detach(), *weight.shape, bias)
+        return cls(nearest.generators.detach(), weight.shape[0], weight.shape[1], bias)
 
 
 @dataclass
@@ -136,7 +136,7 @@ class Calibration:
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             o = o if peep is None else o + peep[2] * c
             h = o.sigmoid() * c.tanh()
-            for name, signal in (("c", c), *((("z", z) for z in (of_input, product, i, f, g, o)))):
+            for name, signal in (("c", c), *(("z", z) for z in (of_input, product, i, f, g, o))):
                 ranges.see(name, signal)
             if p is not None and self.projection is not None:
                 ranges.see("m", h, self.projection.block)
@@ -189,8 +189,6 @@ class Calibration:
         return made
 
 
-def _product(
-    maps: list[Map], shifts: list[int], fraction_bits: list[int], out: int
-) -> tuple[FixedCirculant, int]:
+def _product(maps: list[Map], shifts: list[int], fraction_bits: list[int], out: int) -> tuple[FixedCirculant, int]:
     generators, columns = [each.generators for each in maps], [each.columns for each in maps]
     return FixedCirculant.of(generators, maps[0].rows, columns, shifts, fraction_bits, out)

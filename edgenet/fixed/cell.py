@@ -66,8 +66,8 @@ class FixedPointCell(nn.Module):
             raise ConfigError(f"formats are fraction bits of {', '.join(FORMATS)}, got {dict(formats)!r}.")
         if not 0 <= self.peephole_shift <= 30:
             raise ConfigError(
-                f"peepholes of {formats['peepholes']} fraction bits times cells of {formats['cell']} cannot be added to "
-                f"gates of {formats['gates']}: they are to have 0 to 30 more."
+                f"peepholes of {formats['peepholes']} fraction bits times cells of {formats['cell']} cannot be added "
+                f"to gates of {formats['gates']}: they are to have 0 to 30 more."
             )
         self.register_buffer("bias", torch.zeros(4 * hidden_size, dtype=torch.int16))
         self.register_buffer("peepholes", torch.zeros(3, hidden_size, dtype=torch.int16) if peepholes else None)

@@ -101,8 +101,8 @@ class FixedCirculant(nn.Module):
                 return made, found
         raise RankError(
             f"a matrix of {rows} rows, with weights up to {max(float(g.abs().max()) for g in generators):g}, times "
-            f"signals of {list(fraction_bits)} fraction bits has no 16-bit format whose sums fit into 32 bits. Calibrate "
-            f"with other sequences, or scale the weights."
+            f"signals of {list(fraction_bits)} fraction bits has no 16-bit format whose sums fit into 32 bits. "
+            f"Calibrate with other sequences, or scale the weights."
         )
 
     def unpacked(self) -> Tensor:
@@ -117,7 +117,7 @@ class FixedCirculant(nn.Module):
         return torch.cat([left, right], 0).permute(2, 1, 0).contiguous()
 
     def transformed(self, place: int, x: Tensor) -> Spectra:
-        """Half spectra of the blocks of a signal, (..., n) -> two of (..., q, k // 2 + 1); ``place`` of it in the sum."""
+        """Half spectra of the blocks of signal ``place``: (..., n) -> two of (..., q, k // 2 + 1)."""
         n = self.columns[place]
         if x.shape[-1] != n:
             raise ShapeError(f"signal {place} of a fixed-point product is (..., {n}), got {tuple(x.shape)}.")
@@ -145,9 +145,7 @@ class FixedCirculant(nn.Module):
         return self.back(sum(self.sums(place, x, unpacked) for place, x in enumerate(signals)))  # type: ignore[arg-type]  # no int
 
     def extra_repr(self) -> str:
-        return (
-            f"rows={self.rows}, columns={self.columns}, block={self.block}, shifts={self.shifts}, shift={self.shift}"
-        )
+        return f"rows={self.rows}, columns={self.columns}, block={self.block}, shifts={self.shifts}, shift={self.shift}"
 
 
 def _packed(spectra: Tensor, fraction_bits: int) -> Tensor:

@@ -61,7 +61,9 @@ class Compiled:
         path = Path(library).resolve()
         try:
             loaded = ctypes.CDLL(str(path))
-            self._sizes, self._reset, self._run = (getattr(loaded, f"{name}_{part}") for part in ("sizes", "reset", "run"))
+            self._sizes, self._reset, self._run = (
+                getattr(loaded, f"{name}_{part}") for part in ("sizes", "reset", "run")
+            )
         except (OSError, AttributeError) as error:
             raise BackendError(f"{path} is no compiled LSTM called {name!r}: {error}") from error
         for function in (self._sizes, self._reset, self._run):
@@ -95,7 +97,9 @@ class Compiled:
             )
         state = self.begin() if state is None else state
         if state.shape != (self._bytes,) or state.dtype != torch.uint8 or not state.is_contiguous() or state.is_cuda:
-            raise ShapeError(f"a state is what begin() gives, {self._bytes} bytes, got {tuple(state.shape)} {state.dtype}.")
+            raise ShapeError(
+                f"a state is what begin() gives, {self._bytes} bytes, got {tuple(state.shape)} {state.dtype}."
+            )
         frames = x.contiguous()
         y = torch.zeros(len(x), self.output_size, dtype=torch.int16)
         self._called(self._run, state.data_ptr(), frames.data_ptr(), len(frames), y.data_ptr())

@@ -6,23 +6,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-
 from edgenet.clstm import schedule
 from edgenet.errors import ConfigError
 from edgenet.fixed.activation import SEGMENTS, PiecewiseLinear
-from edgenet.fixed.layer_code import LayerCode, Schedule, Vector
+from edgenet.fixed.layer_code import LayerCode, Schedule
 from edgenet.fixed.lstm import FixedPointLSTM
+from edgenet.fixed.product_code import Vector
 from edgenet.fixed.transform import twiddle
 
 _SUPPORT = Path(__file__).with_name("support.cpp")
 _WIDTH = 20  # numbers a line
-_KEYWORDS = frozenset(
-    "alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr continue decltype "
-    "default delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int "
-    "long mutable namespace new noexcept not nullptr operator or private protected public register reinterpret_cast "
-    "return short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try "
-    "typedef typeid typename union unsigned using virtual void volatile wchar_t while xor".split()
-)
 
 
 def generate(model: FixedPointLSTM, name: str = "lstm", scheduled: Schedule = schedule) -> str:
@@ -46,16 +39,20 @@ def generate(model: FixedPointLSTM, name: str = "lstm", scheduled: Schedule = sc
         ConfigError: if the name is no C identifier.
         PlanError: if a gate has no whole number of blocks, or stages cannot be run one after the other.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _KEYWORDS or len(name) > 100:
-        raise ConfigError(f"a name of C functions has letters, digits and underscores, and is no keyword; got {name!r}.")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > 100:
+        raise ConfigError(
+            f"C functions are named by a letter and at most 99 letters, digits or underscores, got {name!r}."
+        )
     layers: list[LayerCode] = []
     x = Vector("x", model.input_size)
     for place, cell in enumerate(model.layers):
         layers.append(LayerCode(place, cell, x, scheduled))
         x = layers[-1].h
-    functions = [function for layer in layers for function in layer.functions()]
+    functions = [function for layer in layers for function in layer.functions]
     constants = [array for layer in layers for array in layer.constants] + list(_lines(model))
-    blocks = [part.block for cell in model.layers for part in (cell.products, cell.state_products, cell.projection) if part]
+    blocks = [
+        part.block for cell in model.layers for part in (cell.products, cell.state_products, cell.projection) if part
+    ]
     parts = [
         _head(model, name, layers),
         _SUPPORT.read_text(encoding="utf-8").replace("namespace {\n", f"namespace {{\n\n{_tables(max(blocks))}", 1),
@@ -81,8 +78,8 @@ def _head(model: FixedPointLSTM, name: str, layers: list[LayerCode]) -> str:
         blocks = [part.block for part in (cell.products, cell.state_products, cell.projection) if part is not None]
         bits = ", ".join(f"{key} {value}" for key, value in cell.formats.items())
         lines.append(
-            f"// Layer {layer.place}: {cell.input_size} numbers to {cell.output_size}, {cell.hidden_size} cells, blocks of "
-            f"{', '.join(map(str, dict.fromkeys(blocks)))}. Fraction bits: {bits}."
+            f"// Layer {layer.place}: {cell.input_size} numbers to {cell.output_size}, {cell.hidden_size} cells, in "
+            f"blocks of {', '.join(map(str, dict.fromkeys(blocks)))}. Fraction bits: {bits}."
         )
         lines += [
             f"//   stage {number}, {stage.unit}: {', '.join(one.name for one in stage.operators)}"
@@ -106,9 +103,10 @@ def _lines(model: FixedPointLSTM) -> Iterator[tuple[str, str, list[int]]]:
     for cell in model.layers:
         for lines in (cell.sigmoid, cell.tanh, cell.tanh_of_cell):
             found.setdefault(f"{lines.function}{lines.fraction_bits}", lines)
+    unused = [0] * (32 - SEGMENTS)
     for name, lines in found.items():
-        yield f"{name}_slopes", "int32_t", lines.lines[:, 0].tolist()
-        yield f"{name}_intercepts", "int32_t", lines.lines[:, 1].tolist()
+        yield f"{name}_slopes", "int32_t", lines.lines[:, 0].tolist() + unused
+        yield f"{name}_intercepts", "int32_t", lines.lines[:, 1].tolist() + unused
 
 
 def _array(name: str, kind: str, numbers: list[int]) -> str:
@@ -125,6 +123,7 @@ def _state(layers: list[LayerCode], inputs: int) -> str:
 def _interface(model: FixedPointLSTM, name: str, layers: list[LayerCode]) -> str:
     calls = [f"  layer{layer.place}_stage{number}(s);" for layer in layers for number in range(len(layer.stages))]
     last, first = layers[-1].h, model.layers[0].formats["input"]
+    x, y = f"x + t * {model.input_size}", f"y + t * {model.output_size}"
     return "\n".join([
         'extern "C" {',
         "",
@@ -153,12 +152,10 @@ def _interface(model: FixedPointLSTM, name: str, layers: list[LayerCode]) -> str
         "",
         f"int {name}_run(void* state, const int16_t* x, int64_t frames, int16_t* y) {{",
         "  if (!state || frames < 0 || (frames && (!x || !y))) return 1;",
-        f"  for (int64_t t = 0; t < frames; ++t) {name}_step(state, x + t * {model.input_size}, y + t * {model.output_size});",
+        f"  for (int64_t t = 0; t < frames; ++t) {name}_step(state, {x}, {y});",
         "  return 0;",
         "}",
         "",
         '}  // extern "C"',
         "",
     ])  # fmt: skip
-
-

@@ -3,77 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from dataclasses import replace
 
 from edgenet.clstm import GATES, LstmShape, Operator, OperatorGraph, Stage, lstm_graph
 from edgenet.errors import PlanError
 from edgenet.fixed.activation import FRACTION, PiecewiseLinear
 from edgenet.fixed.cell import FixedPointCell
-from edgenet.fixed.circulant import FixedCirculant
+from edgenet.fixed.product_code import TILE, Product, Vector, blocked, joined, part_name
 
-_LANES = 16  # rows of blocks whose weights lie side by side; kLanes of support.cpp
+_EACH = "for (int l = 0; l < COUNT; ++l)"
 Schedule = Callable[[OperatorGraph], Sequence[Stage]]
-
-
-@dataclass(frozen=True)
-class Vector:
-    """Where numbers lie: number i block + k of ``array`` is at k * stride + i; beyond ``size`` there are zeros."""
-
-    array: str
-    size: int
-    block: int = 1
-    stride: int = 0
-
-    @property
-    def order(self) -> str:
-        return f"{self.block}, {self.stride or self.size}"
-
-    @property
-    def length(self) -> int:
-        return self.block * (self.stride or self.size)
-
-
-@dataclass(frozen=True)
-class Product:
-    """Rows of a product in circulant blocks that are computed at once.
-
-    Attributes:
-        name: of its result.
-        circulant: whose product it is.
-        signals: names of the values that it multiplies.
-        first_row, rows: of its matrices.
-        targets: the sums that take it, row range by row range; an operator itself where nothing is added.
-    """
-
-    name: str
-    circulant: FixedCirculant
-    signals: tuple[str, ...]
-    first_row: int
-    rows: int
-    targets: tuple[str, ...]
-
-    @property
-    def result(self) -> Vector:
-        return Vector(self.name, self.rows, self.circulant.block, _padded(-(-self.rows // self.circulant.block)))
-
-    def weights(self) -> Tensor:
-        """int16 in the order in which ``Product`` of support.cpp reads them."""
-        k, first = self.circulant.block, self.first_row // self.circulant.block
-        spectra = self.circulant.spectra[first : first + -(-self.rows // k)].cpu()
-        p, q, _ = spectra.shape
-        spectra = F.pad(spectra, (0, 0, 0, 0, 0, _padded(p) - p))
-        parts = []
-        for f in range(k // 2 + 1):
-            if f in (0, k // 2):
-                columns = F.pad(spectra[:, :, f], (0, q % 2)).unflatten(1, (-1, 2))
-            else:
-                columns = torch.stack([spectra[:, :, f], spectra[:, :, k // 2 + f]], -1)
-            parts.append(columns.unflatten(0, (-1, _LANES)).transpose(1, 2).flatten(1))  # (tiles, columns, 16, 2)
-        return torch.cat(parts, 1).flatten()
 
 
 class LayerCode:
@@ -101,16 +40,18 @@ class LayerCode:
         self.stages = list(scheduled(self.graph))
         self._check()
         self.block, self.each = cell.products.block, n // cell.products.block
-        self.h = self._state("h", projection or n, last=cell.projection)
+        last = cell.projection
+        self.h = self._state("h", n) if last is None else blocked(f"h{place}", last.rows, last.block)
         self.vectors = {"x": x, "h_previous": self.h, "c_previous": self._state("c", n)}
         #: declarations of the state
-        self.state = [_declared(self.vectors["c_previous"]), _declared(self.h)]
+        self.state = [self.vectors["c_previous"].declaration, self.h.declaration]
         #: (name, C type, numbers) of constant arrays
         self.constants: list[tuple[str, str, list[int]]] = list(self._vectors())
-        self.products: dict[str, tuple[Product, int]] = {}  # of every sum: product and row
+        self.products: dict[str, tuple[Product, int]] = {}  # of every sum and block size: product and row
+        #: one for every stage
+        self.functions = list(self._functions())
 
-    def functions(self) -> Iterator[str]:
-        """A function for every stage."""
+    def _functions(self) -> Iterator[str]:
         for number, stage in enumerate(self.stages):
             kinds = ", ".join(one.name for one in stage.operators)
             body = self._circulant(number, stage) if stage.unit == "circulant" else self._pointwise(number, stage)
@@ -119,9 +60,9 @@ class LayerCode:
     # ---------------------------------------------------------------- products
     def _circulant(self, number: int, stage: Stage) -> list[str]:
         lines, transformed = [], set[int]()
-        for product in self._joined(number, stage):
+        for product in self._products(number, stage):
             circulant, target = product.circulant, product.result
-            k, q, name = circulant.block, sum(circulant.blocks), f"{self._id(circulant)}"
+            k, q, name = circulant.block, sum(circulant.blocks), part_name(self.cell, circulant)
             if id(circulant) not in transformed:
                 transformed.add(id(circulant))
                 lines += self._transforms(product, f"re_{name}", f"im_{name}", q)
@@ -135,14 +76,24 @@ class LayerCode:
             if into is self.h:
                 lines += self._cropped(rows)
                 continue
-            self.state.append(_declared(into))
+            self.state.append(into.declaration)
             if k != self.block:  # sums are taken in the order of the other product
                 ordered = Vector(f"{into.array}_ordered", into.size, self.block, into.size // self.block)
-                self.state.append(_declared(ordered))
-                lines.append(f"  reorder<{into.size}, {into.order}, {ordered.order}>(s->{into.array}, s->{ordered.array});")
+                self.state.append(ordered.declaration)
+                lines.append(
+                    f"  reorder<{into.size}, {into.order}, {ordered.order}>(s->{into.array}, s->{ordered.array});"
+                )
                 into = ordered
             self.vectors[product.name] = into
         return lines
+
+    def _products(self, number: int, stage: Stage) -> list[Product]:
+        found = joined(self.cell, self.graph, stage.operators, f"z{self.place}_{number}")
+        for one in found:
+            each = one.rows // len(one.targets)
+            for row, target in enumerate(one.targets):
+                self.products[f"{target}:{one.circulant.block}"] = one, row * each
+        return found
 
     def _transforms(self, product: Product, re: str, im: str, q: int) -> list[str]:
         circulant, before = product.circulant, 0
@@ -170,108 +121,71 @@ class LayerCode:
         at = f"s->{self.h.array}[k * {self.h.stride} + {rows - 1}]"
         return [f"  for (int k = {left}; k < {self.h.block}; ++k) {at} = 0;"]
 
-    def _joined(self, number: int, stage: Stage) -> list[Product]:
-        """Products of a stage; those of several gates in one where their rows are neighbours."""
-        groups: dict[tuple[str, int], list[Operator]] = {}
-        for one in stage.operators:
-            target = next((name for name in self.graph.after(one.name)), one.name)
-            groups.setdefault((one.name if one.name == "h" else target, one.block), []).append(one)
-        found: list[Product] = []
-        for (target, _), members in groups.items():
-            circulant, places = self._place(members[0])[0], [self._place(one)[1] for one in members]
-            if sorted(places) != list(range(len(circulant.columns))):
-                raise PlanError(
-                    f"stage {number} has {', '.join(one.name for one in members)} alone; products that are added and "
-                    f"have one block size belong in one stage."
-                )
-            members = [one for _, one in sorted(zip(places, members, strict=True), key=lambda both: both[0])]
-            first = members[0]
-            signals = tuple(one.inputs[0] for one in members)
-            found.append(Product("", circulant, signals, first.first_row, first.size, (target,)))
-        found.sort(key=lambda one: (self._id(one.circulant), one.first_row))
-        joined: list[Product] = []
-        for one in found:
-            last = joined[-1] if joined else None
-            if last is not None and last.circulant is one.circulant and last.first_row + last.rows == one.first_row:
-                joined[-1] = Product("", *_both(last, one))
-            else:
-                joined.append(one)
-        named = []
-        for place, one in enumerate(joined):
-            name = f"z{self.place}_{number}_{place}"
-            named.append(Product(name, one.circulant, one.signals, one.first_row, one.rows, one.targets))
-            each = one.rows // len(one.targets)
-            for row, target in enumerate(one.targets):
-                self.products[f"{target}:{one.circulant.block}"] = named[-1], row * each
-        return named
-
-    def _place(self, one: Operator) -> tuple[FixedCirculant, int]:
-        """The product that a matrix belongs to, and its signal there."""
-        cell = self.cell
-        if one.matrix == "projection" and cell.projection is not None:
-            return cell.projection, 0
-        if one.matrix == "input_map" or cell.state_products is None:
-            return cell.products, ("input_map", "state_map").index(one.matrix)
-        return cell.state_products, 0
-
-    def _id(self, circulant: FixedCirculant) -> str:
-        parts = (self.cell.products, self.cell.state_products, self.cell.projection)
-        return ("gates", "state", "projection")[[part is circulant for part in parts].index(True)]
-
     # ---------------------------------------------------------------- everything between
     def _pointwise(self, number: int, stage: Stage) -> list[str]:
         inside = {one.name for one in stage.operators}
-        body = [line for one in stage.operators for line in self._operator(one, inside)]
-        later = {name for other in self.stages[number + 1 :] for one in other.operators for name in one.inputs}
+        body = [self._operator(one, inside) for one in stage.operators]
+        after = [one for other in self.stages[number + 1 :] for one in other.operators]
+        later = {name: "int32_t" for one in after for name in one.inputs}
+        later |= {name: "int16_t" for one in after if one.kind == "circulant" for name in one.inputs}
         for one in stage.operators:
             vector = {self.graph.outputs["c"]: self.vectors["c_previous"]}.get(one.name)
             if one.name == self.graph.outputs["h"]:
                 vector = self.h
             if vector is None and one.name in later:
-                vector = self._state(one.name, one.size)
-                self.state.append(_declared(vector))
+                vector = replace(self._state(one.name, one.size), kind=later[one.name])
+                self.state.append(vector.declaration)
             if vector is not None:
                 self.vectors[one.name] = vector
-                body.append(f"s->{vector.array}[n] = int16_t(v_{one.name});")
+                body.append(f"{_EACH} s->{vector.array}[n + l] = {vector.kind}(v_{one.name}[l]);")
         return [
             f"  for (int k = 0; k < {self.block}; ++k) {{",
-            f"    for (int i = 0; i < {self.each}; ++i) {{",
-            f"      const int n = k * {self.each} + i;",
-            *(f"      {line}" for line in body),
-            "    }",
+            *self._chunks(body, 0, self.each // TILE * TILE, TILE),
+            *self._chunks(body, self.each // TILE * TILE, self.each, self.each % TILE),
             "  }",
         ]
 
-    def _operator(self, one: Operator, inside: set[str]) -> list[str]:
-        if one.kind == "add":
-            terms = [term for name in one.inputs for term in self._terms(one.name, name, inside)]
-            value = f"saturate({' + '.join(dict.fromkeys(terms))})"
-        else:
-            given = [term for name in one.inputs for term in self._terms(one.name, name, inside)]
-            if one.kind == "multiply":
-                bits = sum(map(self.fraction_bits, one.inputs)) - self.fraction_bits(one.name)
-                value = f"shifted<{bits}>({' * '.join(given)})"
-            else:
-                lines = self._lines(one)
-                name = f"{lines.function}{lines.fraction_bits}"
-                value = (
-                    f"straight<{lines.end}, {lines.fraction_bits}, {lines.least}>({name}_slopes, {name}_intercepts, "
-                    f"{given[0]})"
-                )
-        return [f"const int32_t v_{one.name} = {value};"]
+    def _chunks(self, body: list[str], first: int, end: int, count: int) -> list[str]:
+        """Operators one after the other, on so many numbers at once."""
+        if first == end:
+            return []
+        return [
+            f"    for (int i = {first}; i < {end}; i += {count}) {{",
+            f"      constexpr int COUNT = {count};",
+            f"      const int n = k * {self.each} + i;",
+            *(f"      {line}" for line in body),
+            "    }",
+        ]
 
-    def _terms(self, into: str, name: str, inside: set[str]) -> Iterator[str]:
-        """What an input is called. Two products in one sum are the same term."""
+    def _operator(self, one: Operator, inside: set[str]) -> str:
+        given = [self._term(one.name, name, inside) for name in one.inputs]
+        if one.kind == "add":
+            value = f"saturate({' + '.join(dict.fromkeys(given))})"  # products that are summed already are one term
+        elif one.kind == "multiply":
+            bits = sum(map(self.fraction_bits, one.inputs)) - self.fraction_bits(one.name)
+            value = f"shifted<{bits}>({' * '.join(given)})"
+        else:
+            lines = self._lines(one)
+            name, options = f"{lines.function}{lines.fraction_bits}", (lines.end, lines.fraction_bits, lines.least)
+            read = one.inputs[0]
+            load = "" if read in inside else f"int32_t v_{read}[COUNT]; {_EACH} v_{read}[l] = {given[0]}; "
+            return (
+                f"{load}int32_t v_{one.name}[COUNT]; straight<{', '.join(map(str, options))}, COUNT>({name}_slopes, "
+                f"{name}_intercepts, v_{read}, v_{one.name});"
+            )
+        return f"int32_t v_{one.name}[COUNT]; {_EACH} v_{one.name}[l] = {value};"
+
+    def _term(self, into: str, name: str, inside: set[str]) -> str:
+        """What an input is called. Two products in one sum have the same name."""
         if name in inside:
-            yield f"v_{name}"
-        elif name in self.graph.operators and self.graph.operators[name].kind == "circulant":
+            return f"v_{name}[l]"
+        if name in self.graph.operators and self.graph.operators[name].kind == "circulant":
             product, row = self.products[f"{into}:{self.graph.operators[name].block}"]
             vector = self.vectors[product.name]
-            yield f"s->{vector.array}[k * {vector.stride} + {row // vector.block} + i]"
-        elif name in self.graph.parameters:
-            yield f"{name}_{self.place}[n]"
-        else:
-            yield f"s->{self.vectors[name].array}[n]"
+            return f"s->{vector.array}[k * {vector.stride} + {row // vector.block} + i + l]"
+        if name in self.graph.parameters:
+            return f"{name}_{self.place}[n + l]"
+        return f"s->{self.vectors[name].array}[n + l]"
 
     def _lines(self, one: Operator) -> PiecewiseLinear:
         if one.kind == "sigmoid":
@@ -290,9 +204,7 @@ class LayerCode:
         return {"x": formats["input"], "h": formats["output"], "h_previous": formats["output"]}.get(name, FRACTION)
 
     # ---------------------------------------------------------------- what stays
-    def _state(self, name: str, size: int, last: FixedCirculant | None = None) -> Vector:
-        if last is not None:
-            return Vector(f"{name}{self.place}", size, last.block, _padded(-(-size // last.block)))
+    def _state(self, name: str, size: int) -> Vector:
         return Vector(f"{name}{self.place}", size, self.block, self.each)
 
     def _vectors(self) -> Iterator[tuple[str, str, list[int]]]:
@@ -305,7 +217,8 @@ class LayerCode:
             yield f"{name}_{self.place}", "int16_t", numbers.view(-1, self.block).t().flatten().tolist()
 
     def _check(self) -> None:
-        """That stages hold every operator once, after those it needs, and overwrite no state that is still read."""
+        """That stages hold every operator once, after those it needs. All that reads a state comes before what writes
+        it in the graph, and so here."""
         done = set[str]()
         for number, stage in enumerate(self.stages):
             names = [one.name for one in stage.operators]
@@ -315,23 +228,5 @@ class LayerCode:
                 if one.name in done or not done.issuperset(self.graph.before(one.name)):
                     raise PlanError(f"stage {number} runs {one.name!r} twice, or before what it takes.")
                 done.add(one.name)
-            left = [one for one in self.graph if one.name not in done]
-            for state, output in self.graph.outputs.items():
-                readers = [one.name for one in left if f"{state}_previous" in one.inputs]
-                if output in done and readers:
-                    raise PlanError(f"stage {number} writes {state}, and {', '.join(readers)} still wants the old one.")
         if len(done) != len(self.graph.operators):
             raise PlanError(f"the stages leave out {', '.join(sorted(set(self.graph.operators) - done))}.")
-
-
-def _both(first: Product, second: Product) -> tuple[FixedCirculant, tuple[str, ...], int, int, tuple[str, ...]]:
-    targets = (*first.targets, *second.targets)
-    return first.circulant, first.signals, first.first_row, first.rows + second.rows, targets
-
-
-def _padded(rows: int) -> int:
-    return -(-rows // _LANES) * _LANES
-
-
-def _declared(vector: Vector) -> str:
-    return f"int16_t {vector.array}[{vector.length}];"

@@ -42,8 +42,8 @@ class FixedPointLSTM(nn.Module):
             wanted = above.input_size, above.formats["input"]
             if got != wanted:
                 raise ShapeError(
-                    f"layer {place + 1} takes {wanted[0]} numbers of {wanted[1]} fraction bits, and layer {place} gives "
-                    f"{got[0]} of {got[1]}."
+                    f"layer {place + 1} takes {wanted[0]} numbers of {wanted[1]} fraction bits, and layer {place} "
+                    f"gives {got[0]} of {got[1]}."
                 )
 
     @classmethod
@@ -151,10 +151,7 @@ class FixedPointLSTM(nn.Module):
             formats = [(cell.formats["output"], cell.formats["cell"]) for cell in cells]
             if any(len(part) != len(cells) for part in hx):
                 raise ShapeError(f"h and c are of {len(cells)} layers, got {[len(part) for part in hx]}.")
-            states = [
-                (quantised(h, of_h), quantised(c, of_c))
-                for h, c, (of_h, of_c) in zip(*hx, formats, strict=True)
-            ]
+            states = [(quantised(h, of_h), quantised(c, of_c)) for h, c, (of_h, of_c) in zip(*hx, formats, strict=True)]
         output, last = self.run(quantised(input, first), states)
         found = [
             tuple(values(state[part], cell.formats[name], input.dtype) for cell, state in zip(cells, last, strict=True))
@@ -182,6 +179,6 @@ def _sequences(x: Tensor, size: int, batch_first: bool) -> Tensor:
 def _in_range(name: str, codes: Tensor) -> Tensor:
     """int64."""
     whole = codes.long()
-    if whole.numel() and not (LEAST <= int(whole.min()) and int(whole.max()) <= MOST):
+    if whole.numel() and (int(whole.min()) < LEAST or int(whole.max()) > MOST):
         raise ShapeError(f"{name} are {LEAST} to {MOST}, got {int(whole.min())} to {int(whole.max())}.")
     return whole

@@ -125,8 +125,8 @@ inline int32_t pair(const int16_t* x) {
   return both;
 }
 
-// sums[l] += w[l][0] x[0] + w[l][1] x[1] over COUNT pairs, for TILES times 16 lanes. Nothing overflows: the weights are
-// small enough for any signal.
+// sums[l] = sum over COUNT pairs j of w[j][l][0] x[j][0] + w[j][l][1] x[j][1], for TILES times 16 lanes l. Nothing
+// overflows: the weights are small enough for any signal.
 #if !defined(EDGENET_PORTABLE) && (defined(__AVX512BW__) || defined(__AVX2__))
 
 #if defined(__AVX512BW__)
@@ -139,7 +139,8 @@ inline Vector plus(Vector a, Vector b) { return _mm512_add_epi32(a, b); }
 inline void store(int32_t* out, Vector sum) { _mm512_storeu_si512(out, sum); }
 inline Vector add_products(Vector sum, Vector w, Vector x) {
 #if defined(__AVX512VNNI__)
-  return _mm512_dpwssd_epi32(sum, w, x);
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));  // with the intrinsic, g++ 12 makes two moves beside it
+  return sum;
 #else
   return _mm512_add_epi32(sum, _mm512_madd_epi16(w, x));
 #endif
@@ -156,94 +157,70 @@ inline Vector add_products(Vector sum, Vector w, Vector x) { return _mm256_add_e
 #endif
 
 template <int COUNT, int TILES>
-inline void real_sums(const int16_t* w, long tile, const int16_t* x, int32_t* sums) {
-  constexpr int PARTS = kLanes / kWide, GROUP = TILES > 2 && PARTS > 1 ? 2 : TILES;
-  for (int first = 0; first < TILES; first += GROUP) {
-    Vector sum[GROUP][PARTS][2];
-    for (int t = 0; t < GROUP; ++t) {
-      for (int p = 0; p < PARTS; ++p) sum[t][p][0] = sum[t][p][1] = zero();
-    }
-    for (int j = 0; j < COUNT; ++j) {
-      const Vector signal = both(pair(x + 2 * j));
-      for (int t = 0; t < GROUP; ++t) {
-        for (int p = 0; p < PARTS; ++p) {
-          const Vector weight = load(w + (first + t) * tile + (j * kLanes + p * kWide) * 2);
-          sum[t][p][0] = add_products(sum[t][p][0], weight, signal);
-        }
-      }
-      if (++j == COUNT) break;
-      const Vector next = both(pair(x + 2 * j));
-      for (int t = 0; t < GROUP; ++t) {
-        for (int p = 0; p < PARTS; ++p) {
-          const Vector weight = load(w + (first + t) * tile + (j * kLanes + p * kWide) * 2);
-          sum[t][p][1] = add_products(sum[t][p][1], weight, next);
-        }
-      }
-    }
-    for (int t = 0; t < GROUP; ++t) {
-      for (int p = 0; p < PARTS; ++p) {
-        store(sums + (first + t) * kLanes + p * kWide, plus(sum[t][p][0], sum[t][p][1]));
-      }
+inline void real_sums(const int16_t* w, const int16_t* x, int32_t* sums) {
+  constexpr int PARTS = TILES * kLanes / kWide;
+  Vector even[PARTS], odd[PARTS];  // two sums each, so that products need not wait for the one before
+  for (int p = 0; p < PARTS; ++p) even[p] = odd[p] = zero();
+  int j = 0;
+  for (; j + 1 < COUNT; j += 2) {
+    const Vector first = both(pair(x + 2 * j)), second = both(pair(x + 2 * j + 2));
+    for (int p = 0; p < PARTS; ++p) even[p] = add_products(even[p], load(w + 2 * (j * PARTS + p) * kWide), first);
+    for (int p = 0; p < PARTS; ++p) {
+      odd[p] = add_products(odd[p], load(w + 2 * ((j + 1) * PARTS + p) * kWide), second);
     }
   }
+  if (j < COUNT) {
+    const Vector last = both(pair(x + 2 * j));
+    for (int p = 0; p < PARTS; ++p) even[p] = add_products(even[p], load(w + 2 * (j * PARTS + p) * kWide), last);
+  }
+  for (int p = 0; p < PARTS; ++p) store(sums + p * kWide, plus(even[p], odd[p]));
 }
 
 template <int COUNT, int TILES>
-inline void complex_sums(
-    const int16_t* w, long tile, const int16_t* x, const int16_t* turned, int32_t* re, int32_t* im) {
-  constexpr int PARTS = kLanes / kWide, GROUP = TILES > 2 && PARTS > 1 ? 2 : TILES;
-  for (int first = 0; first < TILES; first += GROUP) {
-    Vector sum_re[GROUP][PARTS], sum_im[GROUP][PARTS];
-    for (int t = 0; t < GROUP; ++t) {
-      for (int p = 0; p < PARTS; ++p) sum_re[t][p] = sum_im[t][p] = zero();
+inline void complex_sums(const int16_t* w, const int16_t* x, const int16_t* turned, int32_t* re, int32_t* im) {
+  constexpr int PARTS = TILES * kLanes / kWide;
+  Vector sum_re[PARTS], sum_im[PARTS];
+  for (int p = 0; p < PARTS; ++p) sum_re[p] = sum_im[p] = zero();
+  for (int j = 0; j < COUNT; ++j) {
+    const Vector signal = both(pair(x + 2 * j)), other = both(pair(turned + 2 * j));
+    for (int p = 0; p < PARTS; ++p) {
+      const Vector weight = load(w + 2 * (j * PARTS + p) * kWide);
+      sum_re[p] = add_products(sum_re[p], weight, signal);
+      sum_im[p] = add_products(sum_im[p], weight, other);
     }
-    for (int j = 0; j < COUNT; ++j) {
-      const Vector signal = both(pair(x + 2 * j)), other = both(pair(turned + 2 * j));
-      for (int t = 0; t < GROUP; ++t) {
-        for (int p = 0; p < PARTS; ++p) {
-          const Vector weight = load(w + (first + t) * tile + (j * kLanes + p * kWide) * 2);
-          sum_re[t][p] = add_products(sum_re[t][p], weight, signal);
-          sum_im[t][p] = add_products(sum_im[t][p], weight, other);
-        }
-      }
-    }
-    for (int t = 0; t < GROUP; ++t) {
-      for (int p = 0; p < PARTS; ++p) {
-        store(re + (first + t) * kLanes + p * kWide, sum_re[t][p]);
-        store(im + (first + t) * kLanes + p * kWide, sum_im[t][p]);
-      }
-    }
+  }
+  for (int p = 0; p < PARTS; ++p) {
+    store(re + p * kWide, sum_re[p]);
+    store(im + p * kWide, sum_im[p]);
   }
 }
 
 #else
 
 template <int COUNT, int TILES>
-inline void real_sums(const int16_t* w, long tile, const int16_t* x, int32_t* sums) {
-  for (int t = 0; t < TILES; ++t) {
-    int32_t sum[kLanes] = {};
-    for (int j = 0; j < COUNT; ++j) {
-      const int32_t first = x[2 * j], second = x[2 * j + 1];
-      const int16_t* weight = w + t * tile + j * kLanes * 2;
-      for (int l = 0; l < kLanes; ++l) sum[l] += weight[2 * l] * first + weight[2 * l + 1] * second;
-    }
-    std::memcpy(sums + t * kLanes, sum, sizeof sum);
+inline void real_sums(const int16_t* w, const int16_t* x, int32_t* sums) {
+  constexpr int LANES = TILES * kLanes;
+  int32_t sum[LANES] = {};
+  for (int j = 0; j < COUNT; ++j) {
+    const int32_t first = x[2 * j], second = x[2 * j + 1];
+    const int16_t* weight = w + 2 * j * LANES;
+    for (int l = 0; l < LANES; ++l) sum[l] += weight[2 * l] * first + weight[2 * l + 1] * second;
   }
+  std::memcpy(sums, sum, sizeof sum);
 }
 
 template <int COUNT, int TILES>
-inline void complex_sums(
-    const int16_t* w, long tile, const int16_t* x, const int16_t* turned, int32_t* re, int32_t* im) {
-  real_sums<COUNT, TILES>(w, tile, x, re);
-  real_sums<COUNT, TILES>(w, tile, turned, im);
+inline void complex_sums(const int16_t* w, const int16_t* x, const int16_t* turned, int32_t* re, int32_t* im) {
+  real_sums<COUNT, TILES>(w, x, re);
+  real_sums<COUNT, TILES>(w, turned, im);
 }
 
 #endif
 
 // y = W x for P rows of blocks of spectra with Q columns, of signals x whose half spectra stand in re and im.
 //
-// Weights lie by 16 rows, then by frequency; a frequency that is real has pairs of columns, any other has a column's
-// real and imaginary part.
+// Weights lie by tiles of 64 rows, those that are left by 16, and in a tile by frequency, column and row. A frequency that
+// is real has pairs of columns, any other has a column's real and imaginary part.
 template <int K, int P, int Q, int SHIFT>
 struct Product {
   static constexpr int kFrequencies = K / 2 + 1, kReal = K == 1 ? 1 : 2, kPairs = (Q + 1) / 2;
@@ -257,20 +234,20 @@ struct Product {
     int32_t sum_re[LANES], sum_im[LANES];
     for (int f = 0; f < kFrequencies; ++f) {
       if (f == 0 || (K > 1 && f == kFrequencies - 1)) {
-        real_sums<kPairs, TILES>(w, kSize, signal, sum_re);
+        real_sums<kPairs, TILES>(w, signal, sum_re);
         for (int l = 0; l < LANES; ++l) {
           re[f * LANES + l] = int16_t(saturate(shifted<SHIFT>(sum_re[l])));
           im[f * LANES + l] = 0;
         }
-        w += 2L * kLanes * kPairs;
+        w += 2L * LANES * kPairs;
         signal += 2 * kPairs;
       } else {
-        complex_sums<Q, TILES>(w, kSize, signal, signal + 2 * Q, sum_re, sum_im);
+        complex_sums<Q, TILES>(w, signal, signal + 2 * Q, sum_re, sum_im);
         for (int l = 0; l < LANES; ++l) {
           re[f * LANES + l] = int16_t(saturate(shifted<SHIFT>(sum_re[l])));
           im[f * LANES + l] = int16_t(saturate(shifted<SHIFT>(sum_im[l])));
         }
-        w += 2L * kLanes * Q;
+        w += 2L * LANES * Q;
         signal += 4 * Q;
       }
     }
@@ -301,13 +278,31 @@ struct Product {
   }
 };
 
+// found[l] = table[index[l]] of 32 numbers.
+template <int COUNT>
+inline void look_up(const int32_t* table, const int32_t* index, int32_t* found) {
+  int l = 0;
+#if !defined(EDGENET_PORTABLE) && defined(__AVX512F__)
+  const __m512i low = _mm512_loadu_si512(table), high = _mm512_loadu_si512(table + 16);
+  for (; l + 16 <= COUNT; l += 16) {
+    _mm512_storeu_si512(found + l, _mm512_permutex2var_epi32(low, _mm512_loadu_si512(index + l), high));
+  }
+#endif
+  for (; l < COUNT; ++l) found[l] = table[index[l]];
+}
+
 // Straight lines, whose arguments end at +-END, with BITS fraction bits.
-template <int END, int BITS, int LEAST>
-inline int32_t straight(const int32_t* slopes, const int32_t* intercepts, int32_t x) {
-  const int32_t held = saturate(x, -END, END);
-  uint32_t segment = uint32_t(held + END) * (kSegments / 2) / uint32_t(END);
-  segment = segment < uint32_t(kSegments) ? segment : uint32_t(kSegments - 1);
-  return saturate(shifted<BITS>(slopes[segment] * held + intercepts[segment]), LEAST, kMost);
+template <int END, int BITS, int LEAST, int COUNT>
+inline void straight(const int32_t* slopes, const int32_t* intercepts, const int32_t* x, int32_t* y) {
+  int32_t held[COUNT], segment[COUNT], slope[COUNT], intercept[COUNT];
+  for (int l = 0; l < COUNT; ++l) {
+    held[l] = saturate(x[l], -END, END);
+    const int32_t found = int32_t(uint32_t(held[l] + END) * (kSegments / 2) / END);
+    segment[l] = found < kSegments ? found : kSegments - 1;
+  }
+  look_up<COUNT>(slopes, segment, slope);
+  look_up<COUNT>(intercepts, segment, intercept);
+  for (int l = 0; l < COUNT; ++l) y[l] = saturate(shifted<BITS>(slope[l] * held[l] + intercept[l]), LEAST, kMost);
 }
 
 }  // namespace

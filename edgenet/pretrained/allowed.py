@@ -15,7 +15,7 @@ from torch_geometric.nn import aggr, conv, norm
 from torch_geometric.nn.models import basic_gnn
 from torch_geometric.utils._trim_to_layer import TrimToLayer
 
-from edgenet import convert, models, phi, structured
+from edgenet import convert, fixed, models, phi, structured
 from edgenet import nn as edgenet_nn
 from edgenet.errors import CheckpointError
 
@@ -30,7 +30,9 @@ _TORCH = (
     "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "LSTM", "GRU", "RNN", "LSTMCell", "GRUCell",
     "RNNCell", "MultiheadAttention", "Sequential", "ModuleList", "ModuleDict",
 )  # fmt: skip
-_PARTS = {"nn": edgenet_nn, "phi": phi, "convert": convert, "models": models, "structured": structured}
+_PARTS = {
+    "nn": edgenet_nn, "phi": phi, "convert": convert, "models": models, "structured": structured, "fixed": fixed,
+}  # fmt: skip
 
 
 def _of_edgenet() -> dict[str, type[nn.Module]]:
