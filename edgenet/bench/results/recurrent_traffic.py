@@ -33,7 +33,7 @@ def parts(
     every = run_all(jobs, processes, measured)
     found: dict[str, Found] = {name: {} for name in DATA}
     for place, row in enumerate(chosen):
-        found[row.data][row.name] = every[place * seeds : (place + 1) * seeds]
+        found[row.dataset][row.name] = every[place * seeds : (place + 1) * seeds]
     written = {"metr_la": _traffic, "graph_process": _process, "chickenpox": _cases}
     blocks = [
         "Every model is a `GraphRecurrent` whose two maps are the layer that is named; they differ in nothing else. "

@@ -38,13 +38,13 @@ class Row:
     """What is trained; all of it JSON-able.
 
     Attributes:
-        data: a name in ``DATA``.
+        dataset: a name in ``DATA``.
         name: what the page calls it.
         model: options of ``GraphRecurrent``.
         options: of the data set, beside those of ``DATA``.
     """
 
-    data: str
+    dataset: str
     name: str
     model: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)

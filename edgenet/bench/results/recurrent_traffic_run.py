@@ -29,17 +29,17 @@ Job = tuple[Row, int, Path, Path | None]
 def measured(job: Job) -> dict[str, Any]:
     """The errors of a row at a seed, and what they were measured under."""
     row, seed, runs, root = job
-    file = runs / "traffic" / row.data / f"{row.file}-{seed}.json"
-    known = {"row": asdict(row), "data": DATA[row.data], "settings": SETTINGS[row.data], "seed": seed}
+    file = runs / "traffic" / row.dataset / f"{row.file}-{seed}.json"
+    known = {"row": asdict(row), "data": DATA[row.dataset], "settings": SETTINGS[row.dataset], "seed": seed}
     return kept(file, known, lambda: _computed(row, seed, root))
 
 
 def _computed(row: Row, seed: int, root: Path | None) -> dict[str, Any]:
     start = time.process_time()
-    options = {**DATA[row.data], **row.options}
-    if row.data == "graph_process":  # another process each time, on one graph
+    options = {**DATA[row.dataset], **row.options}
+    if row.dataset == "graph_process":  # another process each time, on one graph
         options |= {"seed": seed, "graph_seed": 0}
-    dataset = load(row.data, root, **options)
+    dataset = load(row.dataset, root, **options)
     train, val, test = dataset.train[0], dataset.val[0], dataset.test[0]
     torch.manual_seed(seed)
     model = GraphRecurrent(
@@ -47,11 +47,11 @@ def _computed(row: Row, seed: int, root: Path | None) -> dict[str, Any]:
     ).bind(train)
     loss = "l1" if dataset.metric == "mae" else "mse"
     # without the test data, which nothing needs on the way
-    task = Task(train, val, target=TARGETS.get(row.data), loss=loss, metric=dataset.metric, name=row.data)
+    task = Task(train, val, target=TARGETS.get(row.dataset), loss=loss, metric=dataset.metric, name=row.dataset)
     task.kind = "sequence"
-    found = fit(model, task, SETTINGS[row.data], seed=seed, progress=False)
+    found = fit(model, task, SETTINGS[row.dataset], seed=seed, progress=False)
     seconds = time.process_time() - start
-    errors = _errors(found.model, test, row.data) * dataset.info.get("std", 1.0)
+    errors = _errors(found.model, test, row.dataset) * dataset.info.get("std", 1.0)
     result = {
         "val": found.val,
         "mae": errors.abs().mean((0, 1)).tolist(),
@@ -61,7 +61,7 @@ def _computed(row: Row, seed: int, root: Path | None) -> dict[str, Any]:
         "seconds": seconds,
         "measured": report.settings(),
     }
-    if row.data == "graph_process":
+    if row.dataset == "graph_process":
         felt = sensitivity(found.model, test)[test.edge_index[1], test.edge_index[0]]
         result |= {
             "correlation": correlation(felt, test.true_weight),

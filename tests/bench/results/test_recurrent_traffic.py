@@ -82,6 +82,6 @@ def test_sensitivity_is_the_derivative_of_the_next_step_by_the_last_one():
 
 def test_rows_have_names_of_their_own_and_options_that_models_take():
     rows = table.rows()
-    assert len({(row.data, row.file) for row in rows}) == len(rows)
+    assert len({(row.dataset, row.file) for row in rows}) == len(rows)
     for row in rows:
         GraphRecurrent(3, 2, last=True, num_nodes=5, **row.model)
