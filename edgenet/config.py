@@ -47,7 +47,8 @@ class ModelTable:
     Attributes:
         layer: name of the layer; may be left out where ``kind`` is a model that knows its layers.
         kind: a name in ``edgenet.models.MODELS``, which ``edgenet.register`` adds to. Left out: ``NodeClassifier`` for
-            data sets about nodes, ``GraphClassifier`` for signals on a graph, ``Sequence`` for sequences.
+            data sets about nodes, ``GraphClassifier`` for signals on a graph, ``Sequence`` for sequences, and
+            ``GraphRecurrent`` for sequences of signals on a graph.
     """
 
     layer: str | None = None

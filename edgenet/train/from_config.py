@@ -90,7 +90,8 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
         if name in table.options:
             raise ConfigError(f"{name} is a key of [model], not of [model.options].")
     options |= table.options
-    name = table.kind or _MODEL_OF[dataset.task]
+    on_graph = dataset.task == "sequence" and first.x.dim() == 4
+    name = table.kind or ("GraphRecurrent" if on_graph else _MODEL_OF[dataset.task])
     if name not in MODELS:
         raise ConfigError(f"no model is called {name!r}.{did_you_mean(name, MODELS)} There are {', '.join(MODELS)}.")
     kind = MODELS[name]
@@ -102,6 +103,9 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
         options.setdefault("per", "step" if first.y.shape[1:2] == first.x.shape[1:2] else "sequence")
         if not first.x.is_floating_point():
             options.setdefault("embedding", _EMBEDDING)
+    if on_graph and name == "GraphRecurrent":
+        options.setdefault("num_nodes", first.num_nodes)
+        options.setdefault("last", first.y.shape[1:3] != first.x.shape[1:3])
     try:
         model = kind(dataset.num_features, dataset.num_outputs, **options)
     except ConfigError:

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from edgenet import from_pretrained, save_pretrained
 from edgenet.compress import compress_
+from edgenet.config import RunConfig
+from edgenet.data import load
 from edgenet.errors import ConfigError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.models import GraphRecurrent
 from edgenet.models.graph_recurrent import CELLS, GATES
 from edgenet.nn import SPECIALIZATIONS
 from edgenet.structured import LowRank
+from edgenet.train import fit, run
 
 N, F, H, OUT, B, T = 5, 3, 4, 2, 3, 4
 #: with an isolated node, a self-loop and an edge that stands twice
@@ -140,14 +143,13 @@ def test_an_edge_gate_varies_with_the_sequence_and_the_step():
 
 
 # ---------------------------------------------------------------- every layer
-def layers_and_gates() -> list[tuple[str, str | None]]:
-    pairs = [(layer, gate) for layer in SPECIALIZATIONS for gate in (None, "node", "edge")]
-    return [(layer, gate) for layer, gate in pairs if gate != "edge" or layer not in NO_EDGE_GATE]
+def layers_and_gates() -> list[tuple[str, str]]:
+    return [(layer, "node" if layer in NO_EDGE_GATE else "edge") for layer in SPECIALIZATIONS]
 
 
 @pytest.mark.parametrize(("layer", "gate"), layers_and_gates())
-def test_of_any_layer_sequences_count_each_for_itself_and_can_be_cut(layer, gate, tmp_path):
-    net = model(layer=layer, gate=gate, num_layers=2).eval()
+def test_of_any_layer_sequences_count_each_for_itself_and_can_be_cut(layer, gate):
+    net = model(layer=layer, gate=gate, cell="elman").eval()
     x = signal(2, 3, N, F)
     whole, state = net(x, SYMMETRIC, return_state=True)
     assert whole.shape == (2, 3, N, OUT)
@@ -159,8 +161,19 @@ def test_of_any_layer_sequences_count_each_for_itself_and_can_be_cut(layer, gate
     close(after, state)
     whole.square().sum().backward()
     assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+@pytest.mark.parametrize("gate", [None, *GATES])
+def test_a_saved_network_is_the_same_one(gate, tmp_path):
+    net, x = (
+        model(layer="edge_varying", bank="heads", gate=gate, cell="lstm", num_layers=2).bind(SYMMETRIC, N),
+        signal(),
+    )
     save_pretrained(net, tmp_path)
-    close(from_pretrained(tmp_path)(x, SYMMETRIC), whole)
+    again = from_pretrained(tmp_path)
+    assert again.config() == net.config() == GraphRecurrent(**net.config()).config()
+    close(again(x, SYMMETRIC), net(x, SYMMETRIC))
+    close(copy.deepcopy(net)(x, SYMMETRIC), net(x, SYMMETRIC))
 
 
 @pytest.mark.parametrize("layer", NO_EDGE_GATE)
@@ -366,3 +379,28 @@ def test_states_and_lengths_that_do_not_fit_are_refused():
 def test_options_that_are_not_there_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         GraphRecurrent(F, OUT, **options)
+
+
+# ---------------------------------------------------------------- training
+@pytest.mark.float32
+def test_it_learns_a_process_on_a_graph_that_no_polynomial_of_it_follows(tmp_path):
+    dataset = load("graph_process", num_nodes=8, steps=400, past=2, neighbours=2)
+    torch.manual_seed(0)
+    net = GraphRecurrent(1, 1, layer="edge_varying", bank="heads", order=1, hidden_channels=8, last=True)
+    found = fit(net, dataset, epochs=10, lr=0.03, batch_size=40, seed=0, folder=tmp_path, progress=False)
+    ideal, none = dataset.info["ideal_rmse"], dataset.info["mean_rmse"]
+    assert found.test < ideal + 0.5 * (none - ideal)
+
+
+def test_a_configuration_names_it_or_the_data_do(tmp_path):
+    tables = {
+        "dataset": {"name": "graph_process", "options": {"num_nodes": 6, "steps": 100}},
+        "model": {"layer": "gcnn", "hidden_channels": 3, "options": {"gate": "time", "cell": "elman"}},
+        "training": {"epochs": 1, "seeds": [0]},
+    }
+    found = run(RunConfig.from_dict(tables), progress=False)
+    assert type(found.models[0]) is GraphRecurrent
+    assert found.models[0].config()["num_nodes"] == 6 and found.models[0].last
+    tables["model"]["kind"] = "GraphRecurrent"
+    tables["model"]["options"]["cell"] = "gru"
+    assert run(RunConfig.from_dict(tables), progress=False).models[0].config()["cell"] == "gru"

@@ -4,7 +4,6 @@ from edgenet.nn.graph_recurrent.edges import Edges
 from edgenet.nn.graph_recurrent.gates import EdgeRead, Gate, NodeRead, TimeRead
 from edgenet.nn.graph_recurrent.layer import GraphRecurrentLayer
 from edgenet.nn.graph_recurrent.maps import GraphMap, gate_edges_
-from edgenet.nn.graph_recurrent.walk import walk
 
 __all__ = [
     "EdgeRead",
@@ -15,5 +14,4 @@ __all__ = [
     "NodeRead",
     "TimeRead",
     "gate_edges_",
-    "walk",
 ]
