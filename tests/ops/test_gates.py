@@ -1,4 +1,4 @@
-"""The work at the gates: compiled code and the definition give the same numbers, and the definition's are the cells'."""
+"""The work at the gates: compiled code and the definition agree, and the definition is the cells' with gradients."""
 
 import pytest
 import torch
