@@ -2,8 +2,8 @@
 
 from edgenet.nn.recurrent.cells import Cell, ElmanCell, GRUCell, LSTMCell, State
 from edgenet.nn.recurrent.columns import Columns
-from edgenet.nn.recurrent.from_torch import from_lstm, from_torch
 from edgenet.nn.recurrent.layers import GRU, LSTM, RNN, Recurrent
+from edgenet.nn.recurrent.torch_layers import from_lstm, from_torch
 
 __all__ = [
     "GRU",

@@ -41,7 +41,7 @@ def seconds(matrix: StructuredMatrix, rows: int) -> float:
     if isinstance(matrix, Doped):
         return seconds(matrix.base, rows) + seconds(matrix.dopant, rows) + 12 * rows * m / BYTES + CALL
     if isinstance(matrix, Stacked):
-        return sum(seconds(part, rows) for part in matrix.parts) + CALL  # type: ignore[arg-type]  # of a ModuleList
+        return sum(seconds(part, rows) for part in matrix.parts) + CALL
     if isinstance(matrix, ModeMatrix):
         return matrix.route(rows, kept=True).seconds + _CALLS * CALL
     if isinstance(matrix, LowRank):

@@ -34,7 +34,8 @@ STEPS, BATCH = 5, 3
 
 
 def test_every_family_is_tried():
-    assert set(OPTIONS) | NO_MAPS == set(STRUCTURES)
+    ours = {name for name, kind in STRUCTURES.items() if kind.__module__.startswith("edgenet.")}
+    assert set(OPTIONS) | NO_MAPS == ours
 
 
 def trained(matrix):
