@@ -76,8 +76,8 @@ def _table(
     chosen: Sequence[Row], results: Mapping[str, list[Results]], best: Mapping[str, float], lengths: Mapping[str, int]
 ) -> str:
     header = (
-        "", "", "smaller", "map", "all", "bytes", "iterations", "rate", "tail", "validation", "ms a step", "seconds",
-        "published",
+        "", "", "smaller", "map", "its bytes", "all", "bytes", "iterations", "rate", "tail", "validation", "ms a step",
+        "seconds", "published",
     )  # fmt: skip
     lines = []
     for row in sorted(chosen, key=lambda row: (1, *RATIOS).index(row.ratio)):
@@ -86,6 +86,7 @@ def _table(
         lines.append(
             (
                 row.family.replace("_", " "), row.note, f"{entries:.1f}x", f"{found[0]['map']:,}",
+                f"{found[0]['map_bytes']:,.0f}",
                 f"{found[0]['parameters']:,}", f"{found[0]['bytes']:,}", f"{lengths[row.length]:,}",
                 f"{best[row.tried_as]:g}", f"**{_bits(found, 'test')}**", _bits(found, "val"),
                 f"{fmean(one['step'] for one in found):.1f}", f"{fmean(one['seconds'] for one in found):.0f}",
@@ -103,7 +104,7 @@ _NOTES = "\n".join(
     (
         "- *map*: numbers that train in the map of gates; *all*: with the characters' vectors, the biases of the gates "
         "and the linear map to 65 scores. *bytes*: of all tensors in `model.safetensors`, places of single entries "
-        "included; the scores are of the model that was read back from there.",
+        "included, and of those of the map; the scores are of the model that was read back from there.",
         "- *ms a step* and *seconds*: of processor time, in training, on one thread.",
         "- *doped*: a Kronecker product of 4 terms and single entries, of which a fifth is there at first, and as many "
         "at the end as the ratio leaves; they learn at 0.3 times the rate. *rows dropped*: co-matrix row dropout. "
