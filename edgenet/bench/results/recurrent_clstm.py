@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from edgenet.bench.harness import report, worker
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results.recurrent_clstm_run import BATCH, RATE, SIDE, TUNING, Row, measured
+from edgenet.bench.speed import generated_lstm
 from edgenet.clstm import Machine, Product, by_block, critical_path, lstm_graph, pipeline, schedule
 from edgenet.clstm import cost as costs
 from edgenet.clstm.google import LAYERS, OUTPUTS, PUBLISHED, in_blocks, parameters, weights
@@ -18,7 +18,6 @@ from edgenet.text import markdown_table
 BLOCKS = (1, 2, 4, 8, 16)
 DROP = 0.02  # of accuracy that the choice of block sizes may cost
 MULTIPLIERS = 2760  # of the KU060, the smaller one of the paper's devices
-CODE = "edgenet.bench.speed.generated_lstm"  # whose ``parts()`` time what is generated
 _PAPER = "Wang et al. 2018"
 _SIZES = tuple(LAYERS[0].matrices.values())
 
@@ -42,7 +41,7 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> lis
         schedule_text(),
         *_products(),
         "### Generated code",
-        *import_module(CODE).parts(),
+        *generated_lstm.parts(),
         *report.measured_elsewhere([result for _, result in done]),
     ]
 
@@ -65,8 +64,9 @@ def published_table() -> str:
         for block in PUBLISHED
     ]
     text = (
-        "### Parameters of the Google LSTM\n\nTwo layers of 1,024 cells with peepholes, projected to 512; 153 features, "
-        "61 outputs. Matrices are counted with their padding, one bias a gate, the last dense map with biases."
+        "### Parameters of the Google LSTM\n\nTwo layers of 1,024 cells with peepholes, projected to 512; 153 "
+        "features, 61 outputs. Matrices are counted with their padding, one bias a gate, the last dense map with "
+        "biases."
     )
     return f"{text}\n\n{markdown_table(head, lines)}"
 
@@ -92,10 +92,10 @@ def _accuracy(found: dict[Row, list[dict[str, Any]]]) -> list[str]:
         )
     row = next(iter(trained))
     text = (
-        f"### Accuracy by block size\n\n[Frame labels](../../datasets/frame_labels/README.md), frames of {SIDE} pixels: "
-        f"a Google LSTM of {row.layers} layers, {row.cells} cells, projection {row.projection}, trained from scratch "
-        f"for {row.epochs} epochs (Adam, rate {RATE:g}, batch {BATCH}), the epoch of the best validation score. The "
-        f"setting was chosen on validation sequences, and is that of every row. Parameters as above."
+        f"### Accuracy by block size\n\n[Frame labels](../../datasets/frame_labels/README.md), frames of {SIDE} "
+        f"pixels: a Google LSTM of {row.layers} layers, {row.cells} cells, projection {row.projection}, trained from "
+        f"scratch for {row.epochs} epochs (Adam, rate {RATE:g}, batch {BATCH}), the epoch of the best validation score. "
+        f"The setting was chosen on validation sequences, and is that of every row. Parameters as above."
     )
     return [f"{text}\n\n{markdown_table(head, lines)}", *(_choice(row, found[row]) for row in found if not row.block)]
 
