@@ -8,7 +8,7 @@ from edgenet.clstm.block_sizes import BlockSizes, choose_block_sizes, shared_inp
 from edgenet.clstm.cost import Cost, Machine, Product, by_block, lstm_cost
 from edgenet.clstm.from_cell import shape_of
 from edgenet.clstm.operators import GATES, LstmShape, Operator, OperatorGraph, lstm_graph
-from edgenet.clstm.schedule import Pipeline, Stage, critical_path, pipeline, priorities, schedule
+from edgenet.clstm.scheduling import Pipeline, Stage, critical_path, pipeline, priorities, schedule
 
 __all__ = [
     "GATES",

@@ -11,6 +11,7 @@ from torch import nn
 
 from edgenet.clstm.cost import HERE, Cost, Machine, lstm_cost
 from edgenet.clstm.from_cell import shape_of
+from edgenet.clstm.operators import MATRICES
 from edgenet.compress import SearchResult, search, slots
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
@@ -120,13 +121,17 @@ def choose_block_sizes(
     """
     found = list(_lstms(model))
     if not found:
-        raise PlanError(f"a {type(model).__name__} has no LSTM of edgenet.nn.recurrent in it: convert it by from_torch.")
+        raise PlanError(
+            f"a {type(model).__name__} has no LSTM of edgenet.nn.recurrent in it: convert it by from_torch."
+        )
     before = _costs(model, machine)
     ends = sorted({end for _, lstm in found for end in _ends(lstm)})
     sizes = [k for k in sorted(set(blocks)) if k > 1 and all(end % k == 0 for end in ends)]
     if not sizes:
         told = ", ".join(map(str, ends))
-        raise PlanError(f"none of the block sizes {list(blocks)} is above 1 and divides {told}, where gates or maps end.")
+        raise PlanError(
+            f"none of the block sizes {list(blocks)} is above 1 and divides {told}, where gates or maps end."
+        )
     groups = shared_inputs(model) if share else []
     result = search(
         model, judge, max_drop=max_drop, families=("block_circulant",),
@@ -156,9 +161,10 @@ def _ends(lstm: LSTM) -> Iterator[int]:
 
 
 def _slots(model: nn.Module) -> dict[str, Slot]:
-    """The slots of all LSTMs."""
-    heads = tuple(f"{name}cells." for name, _ in _lstms(model))
-    return {name: slot for name, slot in slots(model).items() if name.startswith(heads)}
+    """The slots of the maps of all LSTMs; peepholes are of two axes too, and no matrices."""
+    heads = "|".join(re.escape(name) for name, _ in _lstms(model))
+    maps = re.compile(rf"({heads})cells\.\d+\.({'|'.join(MATRICES)})\.")
+    return {name: slot for name, slot in slots(model).items() if maps.match(name)}
 
 
 def _blocks(model: nn.Module) -> dict[str, int]:

@@ -112,8 +112,8 @@ class Machine:
     """How long products take, by what they consist of.
 
     The time of a product is taken to be a sum: so much for the call, for every transform, for every multiply-add of
-    transforms and of products, and for every byte. Dense matrices, few rows and many rows run by different libraries, and have rates of their
-    own.
+    transforms and of products, and for every byte. Dense matrices, few rows and many rows run by different libraries,
+    and have rates of their own.
 
     Attributes:
         dense: of matrices without blocks.

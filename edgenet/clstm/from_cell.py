@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgenet.clstm.operators import GATES, LstmShape
+from edgenet.clstm.operators import GATES, MATRICES, LstmShape
 from edgenet.errors import PlanError
 from edgenet.nn.recurrent import Columns, LSTMCell
 from edgenet.structured import BlockCirculant, StructuredLinear
@@ -17,7 +18,7 @@ from edgenet.structured.read import read
 _SEEN_BY = ("i", "f", "o")  # the rows of peepholes
 
 
-def shape_of(cell: LSTMCell) -> LstmShape:
+def shape_of(cell: nn.Module) -> LstmShape:
     """The shape of a cell whose matrices are dense or in circulant blocks; of ``stacked`` maps too.
 
     Raises:
@@ -26,22 +27,25 @@ def shape_of(cell: LSTMCell) -> LstmShape:
     """
     if not isinstance(cell, LSTMCell):
         raise PlanError(f"the graph is that of an LSTMCell, got {type(cell).__name__}; lstm.cells[0] is one.")
-    maps = {"input_map": cell.input_map, "state_map": cell.state_map, "projection": cell.projection}
-    blocks = {name: _block(name, part) for name, part in maps.items() if part is not None}
-    has_bias = {part.bias is not None for part in (cell.input_map, cell.state_map)}
-    width = _columns(cell.input_map)
+    maps = _maps(cell)
+    first = maps["input_map"]
     return LstmShape(
-        width, cell.hidden_size, None if cell.projection is None else cell.out_size,
-        peepholes=cell.peepholes is not None, bias=True in has_bias, block=blocks,
-    )  # fmt: skip
+        first.stop - first.start if isinstance(first, Columns) else first.weight.shape[1],
+        cell.hidden_size,
+        None if cell.projection is None else cell.out_size,
+        peepholes=cell.peepholes is not None,
+        bias=any(maps[name].bias is not None for name in ("input_map", "state_map")),
+        block={name: _block(name, part) for name, part in maps.items()},
+    )
 
 
 def values_of(cell: LSTMCell) -> dict[str, Tensor]:
     """The learned vectors of the graph of a cell: ``bias_i``, of both maps together, ``peephole_i`` and so on."""
     found: dict[str, Tensor] = {}
-    given = [part.bias for part in (cell.input_map, cell.state_map) if part.bias is not None]
+    maps = _maps(cell)
+    given: list[Tensor] = [bias for name in ("input_map", "state_map") if (bias := maps[name].bias) is not None]
     if given:
-        parts = sum(given[1:], given[0]).split(cell.hidden_size)
+        parts = torch.stack(given).sum(0).split(cell.hidden_size)
         found.update({f"bias_{gate}": part for gate, part in zip(GATES, parts, strict=True)})
     if cell.peepholes is not None:
         found.update({f"peephole_{gate}": row for gate, row in zip(_SEEN_BY, cell.peepholes, strict=True)})
@@ -50,22 +54,26 @@ def values_of(cell: LSTMCell) -> dict[str, Tensor]:
 
 def matrices_of(cell: LSTMCell) -> dict[str, Callable[[Tensor], Tensor]]:
     """What the products of the graph multiply by: the dense forms of the matrices, without biases."""
-    maps = {"input_map": cell.input_map, "state_map": cell.state_map, "projection": cell.projection}
-    return {name: partial(F.linear, weight=_dense(part)) for name, part in maps.items() if part is not None}
+    return {name: partial(F.linear, weight=_dense(part)) for name, part in _maps(cell).items()}
 
 
-def _dense(part: nn.Module) -> Tensor:
+def _maps(cell: LSTMCell) -> dict[str, StructuredLinear | Columns]:
+    found: dict[str, StructuredLinear | Columns] = {}
+    for name in MATRICES:
+        part = getattr(cell, name)
+        if isinstance(part, StructuredLinear | Columns):
+            found[name] = part
+        elif part is not None:
+            raise PlanError(f"the {name} is a {type(part).__name__}; the graph has linear maps.")
+    return found
+
+
+def _dense(part: StructuredLinear | Columns) -> Tensor:
     whole = read(part.weight)
     return whole[:, part.start : part.stop] if isinstance(part, Columns) else whole
 
 
-def _columns(part: nn.Module) -> int:
-    return part.stop - part.start if isinstance(part, Columns) else part.weight.shape[1]
-
-
-def _block(name: str, part: nn.Module) -> int:
-    if not isinstance(part, StructuredLinear | Columns):
-        raise PlanError(f"the {name} is a {type(part).__name__}; the graph has linear maps.")
+def _block(name: str, part: StructuredLinear | Columns) -> int:
     matrix = part.weight
     if matrix.is_dense:
         return 1

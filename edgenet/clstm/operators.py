@@ -187,7 +187,9 @@ class OperatorGraph:
                 found[key] = (*found.get(key, ()), one.name)
         return found
 
-    def run(self, values: Mapping[str, Tensor], matrices: Mapping[str, Callable[[Tensor], Tensor]]) -> dict[str, Tensor]:
+    def run(
+        self, values: Mapping[str, Tensor], matrices: Mapping[str, Callable[[Tensor], Tensor]]
+    ) -> dict[str, Tensor]:
         """One step, operator by operator: the meaning of the graph, for tests. Schedules and code may not differ.
 
         Args:
@@ -243,9 +245,7 @@ def lstm_graph(shape: LstmShape) -> OperatorGraph:
         terms = []
         for side, matrix, value in (("input", "input_map", "x"), ("state", "state_map", "h_previous")):
             name, columns = f"{side}_{gate}", values[value]
-            operators.append(
-                Operator(name, "circulant", (value,), n, matrix, row * n, columns, blocks[matrix])
-            )
+            operators.append(Operator(name, "circulant", (value,), n, matrix, row * n, columns, blocks[matrix]))
             terms.append(name)
         if shape.peepholes and gate != "g":
             parameters[f"peephole_{gate}"] = n

@@ -62,7 +62,10 @@ def test_the_graph_computes_a_step_of_torchs_lstm():
     values = {"x": x, "h_previous": h, "c_previous": c}
     values |= {f"bias_{gate}": b for gate, b in zip(GATES, (cell.bias_ih + cell.bias_hh).split(8), strict=True)}
     linear = nn.functional.linear
-    matrices = {"input_map": partial(linear, weight=cell.weight_ih), "state_map": partial(linear, weight=cell.weight_hh)}
+    matrices = {
+        "input_map": partial(linear, weight=cell.weight_ih),
+        "state_map": partial(linear, weight=cell.weight_hh),
+    }
     found = graph.run(values, matrices)
     for one, wanted in zip(("h", "c"), cell(x, (h, c)), strict=True):
         torch.testing.assert_close(found[graph.outputs[one]], wanted, rtol=0, atol=1e-12)
@@ -120,7 +123,9 @@ def test_what_is_no_lstm_is_refused(make, error, says):
 
 
 def graph_of(*operators, outputs=None):
-    return OperatorGraph.of([Operator(name, "add", inputs, 1) for name, inputs in operators], {"x": 1}, {}, outputs or {})
+    return OperatorGraph.of(
+        [Operator(name, "add", inputs, 1) for name, inputs in operators], {"x": 1}, {}, outputs or {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,5 +147,5 @@ def test_a_value_that_is_lacking_or_too_short_is_named():
     with pytest.raises(ShapeError, match=r"x is \(..., 5\), got \(3, 4\)"):
         graph.run({**values, "x": values["x"][:, :4]}, matrices)
     del values["bias_i"]
-    with pytest.raises(ShapeError, match="bias_i.*got nothing"):
+    with pytest.raises(ShapeError, match=r"bias_i.*got nothing"):
         graph.run(values, matrices)

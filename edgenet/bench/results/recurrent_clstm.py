@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from edgenet.bench.harness import report, worker
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results.recurrent_clstm_run import BATCH, RATE, SIDE, TUNING, Row, measured
+from edgenet.bench.speed import generated_lstm
 from edgenet.clstm import Machine, Product, by_block, critical_path, lstm_graph, pipeline, schedule
 from edgenet.clstm import cost as costs
 from edgenet.clstm.google import LAYERS, OUTPUTS, PUBLISHED, in_blocks, parameters, weights
@@ -18,7 +18,6 @@ from edgenet.text import markdown_table
 BLOCKS = (1, 2, 4, 8, 16)
 DROP = 0.02  # of accuracy that the choice of block sizes may cost
 MULTIPLIERS = 2760  # of the KU060, the smaller one of the paper's devices
-CODE = "edgenet.bench.speed.generated_lstm"  # whose ``parts()`` time what is generated
 _PAPER = "Wang et al. 2018"
 _SIZES = tuple(LAYERS[0].matrices.values())
 
@@ -42,7 +41,7 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> lis
         schedule_text(),
         *_products(),
         "### Generated code",
-        *import_module(CODE).parts(),
+        *generated_lstm.parts(),
         *report.measured_elsewhere([result for _, result in done]),
     ]
 
@@ -65,8 +64,9 @@ def published_table() -> str:
         for block in PUBLISHED
     ]
     text = (
-        "### Parameters of the Google LSTM\n\nTwo layers of 1,024 cells with peepholes, projected to 512; 153 features, "
-        "61 outputs. Matrices are counted with their padding, one bias a gate, the last dense map with biases."
+        "### Parameters of the Google LSTM\n\nTwo layers of 1,024 cells with peepholes, projected to 512; 153 "
+        "features, 61 outputs. Matrices are counted with their padding, one bias a gate, the last dense map with "
+        "biases."
     )
     return f"{text}\n\n{markdown_table(head, lines)}"
 
@@ -74,7 +74,7 @@ def published_table() -> str:
 def _accuracy(found: dict[Row, list[dict[str, Any]]]) -> list[str]:
     trained = {row: results for row, results in found.items() if row.block is not None}
     dense = next(results for row, results in trained.items() if row.block == 1)
-    head = ("block", "parameters", "smaller", "validation", "frames right, test", "difference", "processor seconds")
+    head = ("block", "parameters", "smaller", "validation", "frames right, test", "difference", "processor s")
     lines = []
     for row, results in sorted(trained.items(), key=lambda pair: pair[0].block or 0):
         test = [one["test"] for one in results]
@@ -92,10 +92,10 @@ def _accuracy(found: dict[Row, list[dict[str, Any]]]) -> list[str]:
         )
     row = next(iter(trained))
     text = (
-        f"### Accuracy by block size\n\n[Frame labels](../../datasets/frame_labels/README.md), frames of {SIDE} pixels: "
-        f"a Google LSTM of {row.layers} layers, {row.cells} cells, projection {row.projection}, trained from scratch for "
-        f"{row.epochs} epochs (Adam, rate {RATE:g}, batch {BATCH}), the epoch of the best validation score. The setting "
-        f"was chosen on validation sequences, and is that of every row. Parameters as above."
+        f"### Accuracy by block size\n\n[Frame labels](../../datasets/frame_labels/README.md), frames of {SIDE} "
+        f"pixels: a Google LSTM of {row.layers} layers, {row.cells} cells, projection {row.projection}, trained from "
+        f"scratch for {row.epochs} epochs (Adam, rate {RATE:g}, batch {BATCH}), the epoch of the best validation "
+        f"score. The setting was chosen on validation sequences, and is that of every row. Parameters as above."
     )
     return [f"{text}\n\n{markdown_table(head, lines)}", *(_choice(row, found[row]) for row in found if not row.block)]
 
@@ -108,8 +108,8 @@ def _choice(row: Row, results: list[dict[str, Any]]) -> str:
     stored = [sum(one["parameters"] for one in result[name]) for name in ("before", "after")]
     return (
         f"### Block sizes chosen\n\n`choose_block_sizes` on the trained dense network of seed 0, for a drop of at most "
-        f"{row.max_drop} in validation accuracy; a network that is tried is tuned for {TUNING['epochs']} epochs. Matrices "
-        f"that share an input take one size: {groups}.\n\n{markdown_table(('matrix', 'block'), lines)}\n\n"
+        f"{row.max_drop} in validation accuracy; a network that is tried is tuned for {TUNING['epochs']} epochs. "
+        f"Matrices that share an input take one size: {groups}.\n\n{markdown_table(('matrix', 'block'), lines)}\n\n"
         f"Weights {stored[0]:,} to {stored[1]:,}, multiply-adds a frame {work[0]:,} to {work[1]:,}; {result['text']} "
         f"Frames right on test: {100 * result['test']:.1f} %. {result['seconds']:.0f} processor seconds."
     )
@@ -130,8 +130,8 @@ def schedule_text(block: int = 8) -> str:
         + "\n".join(listed)
         + f"\n\nCritical path: {path}.\n\nThe model of a device with {MULTIPLIERS:,} multipliers that each do one "
         f"multiply-add in a cycle of 5 ns; no device was measured:\n\n```\n{made}\n```\n\n"
-        f"That is {made.frames_a_second:,.0f} frames a second. Published, on an FPGA: 18.8 times the throughput of ESE, "
-        f"and 33.5 times its energy efficiency ({_PAPER}); here they are quoted only."
+        f"That is {made.frames_a_second:,.0f} frames a second. Published, on an FPGA: 18.8 times the throughput of "
+        f"ESE, and 33.5 times its energy efficiency ({_PAPER}); here they are quoted only."
     )
 
 
@@ -169,16 +169,19 @@ def cost_table(result: dict[str, Any]) -> str:
         for batch in sorted({sizes[3] for sizes, _ in result["shown"]}):
             pairs = [(Product(*s), t) for s, t in result["shown"] if s[2] == block and s[3] == batch]
             ratios += [machine.seconds(one) / seconds for one, seconds in pairs]
-            cells += [f"{1e3 * sum(machine.seconds(one) for one, _ in pairs):.3f}", f"{1e3 * sum(t for _, t in pairs):.3f}"]
+            cells += [
+                f"{1e3 * sum(machine.seconds(one) for one, _ in pairs):.3f}",
+                f"{1e3 * sum(t for _, t in pairs):.3f}",
+            ]
         lines.append(cells)
     head = ["block", "parameters", "padding", "multiply-adds a frame", "MB a frame"]
     for batch in sorted({sizes[3] for sizes, _ in result["shown"]}):
         head += [f"ms expected, batch {batch}", "ms measured"]
     within = sum(0.5 <= ratio <= 2 for ratio in ratios)
     text = (
-        "### Cost model\n\nThe products of one step of the first layer: gates by input and state, projection. The model "
-        f"takes times to be sums over calls, transforms, multiply-adds and bytes, and was fitted to "
-        f"{len(result['probes'])} products of other sizes; of the {len(ratios)} products here {within} take between half "
-        f"and twice the time expected. Processor time in float32, one thread, the least of some rounds."
+        "### Cost model\n\nThe products of one step of the first layer: gates by input and state, projection. The "
+        f"model takes times to be sums over calls, transforms, multiply-adds and bytes, and was fitted to "
+        f"{len(result['probes'])} products of other sizes; of the {len(ratios)} products here {within} take between "
+        f"half and twice the time expected. Processor time in float32, one thread, the least of some rounds."
     )
     return f"{text}\n\n{markdown_table(head, lines, right=range(len(head)))}"

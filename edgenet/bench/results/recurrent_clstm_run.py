@@ -33,7 +33,8 @@ class Row:
     """What is trained; all of it JSON-able.
 
     Attributes:
-        block: size of the blocks of every matrix, trained from scratch; None: sizes chosen for the trained dense network.
+        block: size of the blocks of every matrix, trained from scratch; None: sizes chosen for the trained dense
+            network.
         max_drop: accuracy on the validation sequences that the choice may cost.
         cells, projection, layers: of the Google LSTM, made smaller.
         epochs: of training from scratch.

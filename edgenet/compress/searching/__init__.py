@@ -67,9 +67,9 @@ def search(
         inputs: arguments of the model, to measure sensitivity where there is no ``evaluate``.
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest
             models of the list, until one keeps to the drop.
-        together: patterns for ``re.match``, each of a group of slots that take the same family with the same options, or
-            stay as they are. Matrices in circulant blocks, for one, share the transform of a common input where their
-            blocks have one size. Groups that share a slot are one; slots that match none choose for themselves.
+        together: patterns for ``re.match``, each of a group of slots that take the same family with the same options,
+            or stay as they are. Matrices in circulant blocks, for one, share the transform of a common input where
+            their blocks have one size. Groups that share a slot are one; slots that match none choose for themselves.
         ladders: {family: options of each size to try}, in place of the family's own ``ladder``, for instance
             ``{"block_circulant": [{"block": 8}, {"block": 16}]}``. No sizes between them are tried.
         points: of the Pareto list, about.

@@ -1,4 +1,4 @@
-"""Schedules keep to the order of the graph, a Google LSTM has three stages, and the pipeline is the fastest there is."""
+"""Schedules keep to the order of the graph, a Google LSTM has three stages, and no pipeline is faster."""
 
 from itertools import product
 
@@ -70,7 +70,7 @@ def test_the_operator_with_the_longest_way_to_the_end_comes_first():
 
 def test_the_critical_path_of_a_google_lstm_goes_by_the_state_the_new_c_and_its_peephole_to_the_projection():
     path = critical_path(google())
-    assert [one.name for one in path] == "state_i sum_i i written c peep_o sum_o o m h".split()
+    assert [one.name for one in path] == ["state_i", "sum_i", "i", "written", "c", "peep_o", "sum_o", "o", "m", "h"]
     assert sum(one.work for one in path) == max(priorities(google()).values())
 
 

@@ -163,8 +163,8 @@ def pipeline(
     left = multipliers // lanes - len(stages)
     if left < 0:
         raise PlanError(
-            f"{multipliers} multipliers make {multipliers // lanes} units of {lanes}, and {len(stages)} stages want one "
-            f"each. Take {len(stages) * lanes} or more."
+            f"{multipliers} multipliers make {multipliers // lanes} units of {lanes}, and {len(stages)} stages want "
+            f"one each. Take {len(stages) * lanes} or more."
         )
     replicas = [1] * len(stages)
 
