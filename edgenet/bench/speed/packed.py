@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -24,10 +25,10 @@ ROUNDS = 7
 _OURS = "ours"
 
 
-def jobs(malloc: str = "default") -> list[Job]:
+def jobs(malloc: str = "default", modules: Mapping[str, str] = MODULES) -> list[Job]:
     """One for every module of cases: a process of its own, with one thread."""
     common = {"measure": __name__, "malloc": malloc, "threads": 1, "rounds": ROUNDS}
-    return [{**common, "title": title, "cases": name} for name, title in MODULES.items() if find_spec(name)]
+    return [{**common, "title": title, "cases": name} for name, title in modules.items() if find_spec(name)]
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -46,9 +47,9 @@ def _measured(case: Case, rounds: int) -> dict[str, Any]:
     return {"what": case.what, "batch": case.batch, "error": error, "tolerance": case.tolerance, "cells": cells}
 
 
-def parts(malloc: str = "default") -> list[str]:
+def parts(malloc: str = "default", modules: Mapping[str, str] = MODULES) -> list[str]:
     """The section's Markdown: how it was measured, and a table for every module of cases."""
-    wanted = jobs(malloc)
+    wanted = jobs(malloc, modules)
     results = worker.all_measured(wanted)
     method = _method([result for result in results if "failed" not in result], malloc)
     return [method, *(_table(job, result) for job, result in zip(wanted, results, strict=True))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,9 @@ from edgenet.errors import ConfigError, ShapeError
 
 #: What is handed from step to step; the first tensor, (..., out), is what others see.
 State = tuple[Tensor, ...]
+
+#: What makes the output of an LSTM narrower.
+Projection = Callable[[Tensor], Tensor]
 
 
 class Cell(nn.Module, ABC):
@@ -34,7 +38,7 @@ class Cell(nn.Module, ABC):
 
     def __init__(self, input_map: nn.Module, state_map: nn.Module, hidden_size: int) -> None:
         super().__init__()
-        if not isinstance(hidden_size, int) or hidden_size < 1:
+        if isinstance(hidden_size, bool) or not isinstance(hidden_size, int) or hidden_size < 1:
             raise ShapeError(f"hidden_size is a whole number from 1, got {hidden_size!r}.")
         self.input_map, self.state_map, self.hidden_size = input_map, state_map, hidden_size
 
@@ -58,7 +62,8 @@ class Cell(nn.Module, ABC):
 
 
 class ElmanCell(Cell):
-    """h' = tanh(A x + B h), or relu. Over EdgeNet convolutions: the graph recurrent network of Ruiz, Gama, Ribeiro 2020.
+    """h' = tanh(A x + B h), or relu. Over EdgeNet convolutions: the graph recurrent network of Ruiz, Gama, Ribeiro
+    2020.
 
     Args:
         nonlinearity: "tanh" or "relu".
@@ -78,8 +83,13 @@ class ElmanCell(Cell):
         self.nonlinearity = nonlinearity
 
     def step(self, inputs: Tensor, state: State, *context: Any) -> State:
-        total = inputs + self.state_map(state[0], *context)
-        return (total.tanh() if self.nonlinearity == "tanh" else total.relu(),)
+        return elman_step(inputs, self.state_map(state[0], *context), self.nonlinearity)
+
+
+def elman_step(inputs: Tensor, mapped: Tensor, nonlinearity: str) -> State:
+    """The formula of ``ElmanCell``, of mapped inputs and a mapped state."""
+    total = inputs + mapped
+    return (total.tanh() if nonlinearity == "tanh" else total.relu(),)
 
 
 class GRUCell(Cell):
@@ -91,11 +101,16 @@ class GRUCell(Cell):
     gates = 3
 
     def step(self, inputs: Tensor, state: State, *context: Any) -> State:
-        a_r, a_z, a_n = inputs.chunk(3, -1)
-        b_r, b_z, b_n = self.state_map(state[0], *context).chunk(3, -1)
-        keep = (a_z + b_z).sigmoid()
-        new = (a_n + (a_r + b_r).sigmoid() * b_n).tanh()
-        return (new + keep * (state[0] - new),)
+        return gru_step(inputs, self.state_map(state[0], *context), state)
+
+
+def gru_step(inputs: Tensor, mapped: Tensor, state: State) -> State:
+    """The formula of ``GRUCell``, of mapped inputs, a mapped state and the state."""
+    a_r, a_z, a_n = inputs.chunk(3, -1)
+    b_r, b_z, b_n = mapped.chunk(3, -1)
+    keep = (a_z + b_z).sigmoid()
+    new = (a_n + (a_r + b_r).sigmoid() * b_n).tanh()
+    return (new + keep * (state[0] - new),)
 
 
 class LSTMCell(Cell):
@@ -107,9 +122,16 @@ class LSTMCell(Cell):
         projection: (..., hidden_size) -> (..., out_size); None: h' is as wide as the state.
         out_size: of the projection.
         peepholes: whether gates see the cell.
+
+    Attributes:
+        peepholes: (3, hidden_size), of the gates i, f and o; None without.
+
+    Raises:
+        ConfigError: if there is a projection without ``out_size``, or the reverse.
     """
 
     gates = 4
+    peepholes: nn.Parameter | None
 
     def __init__(
         self,
@@ -121,24 +143,37 @@ class LSTMCell(Cell):
         peepholes: bool = False,
     ) -> None:
         super().__init__(input_map, state_map, hidden_size)
+        if (projection is None) != (out_size is None):
+            raise ConfigError(f"a projection comes with its out_size, got {projection} and {out_size!r}.")
         self.projection, self._out = projection, out_size
-        #: (3, hidden_size), of the gates i, f and o
         self.peepholes = nn.Parameter(torch.zeros(3, hidden_size)) if peepholes else None
 
     @property
     def out_size(self) -> int:
         return self.hidden_size if self._out is None else self._out
 
+    def arguments(self) -> dict[str, Any]:
+        """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
+        return {"out_size": self._out, "peepholes": self.peepholes is not None}
+
     def begin(self, inputs: Tensor) -> State:
         return (*super().begin(inputs), inputs.new_zeros(*inputs.shape[:-1], self.hidden_size))
 
     def step(self, inputs: Tensor, state: State, *context: Any) -> State:
-        hidden, cell = state
-        i, f, g, o = (inputs + self.state_map(hidden, *context)).chunk(4, -1)
-        if self.peepholes is not None:
-            i, f = i + self.peepholes[0] * cell, f + self.peepholes[1] * cell
-        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-        if self.peepholes is not None:
-            o = o + self.peepholes[2] * cell
-        hidden = o.sigmoid() * cell.tanh()
-        return (hidden if self.projection is None else self.projection(hidden), cell)
+        mapped = self.state_map(state[0], *context)
+        return lstm_step(inputs, mapped, state, self.peepholes, self.projection)
+
+
+def lstm_step(
+    inputs: Tensor, mapped: Tensor, state: State, peepholes: Tensor | None, projection: Projection | None
+) -> State:
+    """The formula of ``LSTMCell``, of mapped inputs, a mapped state and the state."""
+    cell = state[1]
+    i, f, g, o = (inputs + mapped).chunk(4, -1)
+    if peepholes is not None:
+        i, f = i + peepholes[0] * cell, f + peepholes[1] * cell
+    cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+    if peepholes is not None:
+        o = o + peepholes[2] * cell
+    hidden = o.sigmoid() * cell.tanh()
+    return (hidden if projection is None else projection(hidden), cell)

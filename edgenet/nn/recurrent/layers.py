@@ -7,22 +7,33 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from edgenet.errors import ConfigError, ShapeError
+from edgenet.errors import ConfigError
 from edgenet.nn.recurrent.cells import Cell, ElmanCell, GRUCell, LSTMCell, State
-from edgenet.structured import Dense, StructuredLinear
+from edgenet.nn.recurrent.columns import Columns
+from edgenet.nn.recurrent.sequences import sequences, starts
+from edgenet.nn.recurrent.walk import walk
+from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
 from edgenet.structured.families import Structure
 
 
 class Recurrent(nn.Module):
     """Cells along sequences, layer upon layer: what ``RNN``, ``GRU`` and ``LSTM`` share.
 
-    Called as torch's modules of these names are, with equal numbers where maps are dense. Every map is a
-    ``StructuredLinear``, so a structure goes into its slot.
+    Called as torch's modules of these names are, with equal numbers where maps are dense. Every map has its matrix in a
+    slot (``cells.0.input_map.weight``, ``cells.0.state_map.weight``, ``cells.0.projection.weight``; cells are numbered
+    layer after layer, the backward direction of each second), so that a compressed network is one with structures in
+    its slots. Every input is mapped at once, and the state by all gates at once.
+
+    In training a matrix is read once a sequence, whatever is drawn when it is read (row dropout). Without gradients the
+    state is multiplied by the structure itself where that is cheaper. Modules with hooks, adapters or parametrisations
+    are called at every step.
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as of ``torch.nn.LSTM``.
         structure: makes the matrix of every slot of a dense start; None: dense.
+        stacked: whether one matrix holds the maps of input and state side by side, (gates * hidden_size, in + out).
 
     Raises:
         ConfigError: if a number is out of range.
@@ -41,15 +52,26 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         structure: Structure | None = None,
+        stacked: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
         for name, number in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if not isinstance(number, int) or number < 1:
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise ConfigError(f"{name} is a whole number from 1, got {number!r}.")
+        for name, choice in (("bias", bias), ("batch_first", batch_first), ("bidirectional", bidirectional),
+                             ("stacked", stacked)):  # fmt: skip
+            if not isinstance(choice, bool):
+                raise ConfigError(f"{name} is True or False, got {choice!r}.")
+        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout <= 1:
+            raise ConfigError(f"dropout is a probability from 0 to 1, got {dropout!r}.")
+        if dropout and num_layers == 1:
+            raise ConfigError(f"dropout={dropout} is between layers, and there is one: drop outputs outside.")
+        if structure is not None and not callable(structure):
+            raise ConfigError(f"structure makes a matrix of a weight: structured.structure(name); got {structure!r}.")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
-        self.dropout = dropout
+        self.dropout, self.stacked = dropout, stacked
         self.directions = 2 if bidirectional else 1
         self.cells = nn.ModuleList()
         width = input_size
@@ -63,66 +85,106 @@ class Recurrent(nn.Module):
         """Width of the output of one direction."""
         return self.hidden_size
 
-    def _map(self, rows: int, columns: int, structure: Structure | None, bias: bool | None = None) -> StructuredLinear:
+    @property
+    def state_widths(self) -> tuple[int, ...]:
+        """The width of every tensor of a state."""
+        return (self.out_size,)
+
+    # ---------------------------------------------------------------- making
+    def _matrix(self, rows: int, columns: int, structure: Structure | None) -> StructuredMatrix:
         bound = 1 / math.sqrt(self.hidden_size)
         weight = torch.empty(rows, columns).uniform_(-bound, bound)
-        matrix = Dense(weight) if structure is None else structure(weight)
-        with_bias = self.bias if bias is None else bias
-        return StructuredLinear(matrix, torch.empty(rows).uniform_(-bound, bound) if with_bias else None)
+        return Dense(weight) if structure is None else structure(weight)
+
+    def _bias(self, rows: int) -> Tensor | None:
+        bound = 1 / math.sqrt(self.hidden_size)
+        return torch.empty(rows).uniform_(-bound, bound) if self.bias else None
 
     def _cell(self, width: int, structure: Structure | None, **options: Any) -> Cell:
-        rows = self.cell_type.gates * self.hidden_size
-        maps = self._map(rows, width, structure), self._map(rows, self.out_size, structure)
+        rows, out = self.cell_type.gates * self.hidden_size, self.out_size
+        maps: list[nn.Module]
+        if self.stacked:
+            matrix = self._matrix(rows, width + out, structure)
+            ends = ((0, width), (width, width + out))
+            maps = [Columns(matrix, *end, self._bias(rows)) for end in ends]
+        else:
+            maps = [StructuredLinear(self._matrix(rows, n, structure), self._bias(rows)) for n in (width, out)]
         return self.cell_type(*maps, self.hidden_size, **options)
 
-    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
-        """(T, B, in) -> (T, B, out) and the last state, each (layers * directions, B, n); (B, T, in) if
-        ``batch_first``.
+    # ---------------------------------------------------------------- running
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        """(T, B, in) -> (T, B, out) and the last state, each (layers * directions, B, n).
+
+        Args:
+            input: (T, B, in); (B, T, in) if ``batch_first``; (T, in) for one sequence; or a ``PackedSequence``, for
+                which the output is one too.
+            hx: the first state, as the last is given; zeros by default.
+            lengths: (B,) whole numbers from 0 to T of a padded input. Behind its end a sequence has output 0, and its
+                state stays that of the last step; what stands there in the input is not read.
 
         Raises:
-            ShapeError: if the input does not fit.
+            ShapeError: if the input, the state or the lengths do not fit, there is no step, or the state becomes NaN.
         """
-        if input.dim() != 3 or input.shape[-1] != self.input_size:
-            raise ShapeError(f"wanted is a (T, B, {self.input_size}) input, got {tuple(input.shape)}.")
-        signal = input.transpose(0, 1) if self.batch_first else input
-        states = self._states(hx)
-        last: list[State] = []
+        batch = sequences(input, lengths, self.input_size, self.batch_first)
+        shapes = [(len(self.cells), width) for width in self.state_widths]
+        states = starts(hx, shapes, batch.alone, batch.signal)
+        signal, last = batch.signal, []
         for layer in range(self.num_layers):
+            if layer:
+                signal = nn.functional.dropout(signal, self.dropout, self.training)
             outputs = []
-            for direction in range(self.directions):
-                place = layer * self.directions + direction
-                output, state = _walk(self.cells[place], signal, states[place], reverse=direction == 1)
+            for place in range(layer * self.directions, (layer + 1) * self.directions):
+                backwards = place % self.directions == 1
+                first = None if states is None else states[place]
+                where = f"layer {layer}{', backwards' if backwards else ''}"
+                output, state = walk(self.cells[place], signal, first, batch.mask, backwards, where)
                 outputs.append(output)
                 last.append(state)
-            signal = torch.cat(outputs, -1)
-            if layer < self.num_layers - 1:
-                signal = nn.functional.dropout(signal, self.dropout, self.training)
-        found = tuple(torch.stack(parts) for parts in zip(*last, strict=True))
-        output = signal.transpose(0, 1) if self.batch_first else signal
-        return output, found if len(found) > 1 else found[0]
+            signal = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        return batch.given_back(signal), _joined(last, batch.alone)
 
-    def _states(self, hx: Any) -> list[State | None]:
-        if hx is None:
-            return [None] * len(self.cells)
-        parts = hx if isinstance(hx, tuple) else (hx,)
-        return [tuple(part[place] for part in parts) for place in range(len(self.cells))]
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew: biases and the entries of every matrix within 1 / sqrt(hidden_size)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, StructuredLinear | Columns):
+                    module.weight.draw_(bound / math.sqrt(3))
+                    if module.bias is not None:
+                        module.bias.uniform_(-bound, bound)
+                elif isinstance(module, LSTMCell) and module.peepholes is not None:
+                    module.peepholes.zero_()
+
+    def extra_repr(self) -> str:
+        told = f"{self.input_size}, {self.hidden_size}, num_layers={self.num_layers}"
+        return told + "".join(f", {name}=True" for name in ("bidirectional", "stacked") if getattr(self, name))
 
 
-def _walk(cell: Any, signal: Tensor, state: State | None, reverse: bool) -> tuple[Tensor, State]:
-    """The definition: every input mapped at once, then step by step."""
-    inputs = cell.input_map(signal)
-    state = cell.begin(inputs[0]) if state is None else state
-    outputs: list[Tensor] = []
-    for mapped in reversed(inputs.unbind(0)) if reverse else inputs.unbind(0):
-        state = cell.step(mapped, state)
-        outputs.append(state[0])
-    return torch.stack(outputs[::-1] if reverse else outputs), state
+def _joined(states: list[State], alone: bool) -> Tensor | State:
+    found = tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+    if alone:
+        found = tuple(part.squeeze(1) for part in found)
+    return found if len(found) > 1 else found[0]
 
 
 class RNN(Recurrent):
-    """Elman's network, as ``torch.nn.RNN``."""
+    """Elman's network, as ``torch.nn.RNN``.
+
+    Args:
+        nonlinearity: "tanh" or "relu".
+        options: of ``Recurrent``.
+    """
 
     cell_type = ElmanCell
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, *, nonlinearity: str = "tanh", **options: Any
+    ) -> None:
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, num_layers, **options)
+
+    def _cell(self, width: int, structure: Structure | None, **options: Any) -> Cell:
+        return super()._cell(width, structure, nonlinearity=self.nonlinearity, **options)
 
 
 class GRU(Recurrent):
@@ -132,7 +194,13 @@ class GRU(Recurrent):
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, as ``torch.nn.LSTM``."""
+    """Long short-term memory, as ``torch.nn.LSTM``.
+
+    Args:
+        proj_size: of a projection of the output; 0: none.
+        peepholes: whether gates see the cell.
+        options: of ``Recurrent``.
+    """
 
     cell_type = LSTMCell
 
@@ -146,6 +214,10 @@ class LSTM(Recurrent):
         peepholes: bool = False,
         **options: Any,
     ) -> None:
+        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < max(1, hidden_size):
+            raise ConfigError(f"proj_size is a whole number from 0 to under hidden_size, got {proj_size!r}.")
+        if not isinstance(peepholes, bool):
+            raise ConfigError(f"peepholes is True or False, got {peepholes!r}.")
         self.proj_size, self.peepholes = proj_size, peepholes
         super().__init__(input_size, hidden_size, num_layers, **options)
 
@@ -153,8 +225,12 @@ class LSTM(Recurrent):
     def out_size(self) -> int:
         return self.proj_size or self.hidden_size
 
+    @property
+    def state_widths(self) -> tuple[int, ...]:
+        return self.out_size, self.hidden_size
+
     def _cell(self, width: int, structure: Structure | None, **options: Any) -> Cell:
         if self.proj_size:
-            options["projection"] = self._map(self.proj_size, self.hidden_size, structure, bias=False)
-            options["out_size"] = self.proj_size
+            matrix = self._matrix(self.proj_size, self.hidden_size, structure)
+            options.update(projection=StructuredLinear(matrix), out_size=self.proj_size)
         return super()._cell(width, structure, peepholes=self.peepholes, **options)
