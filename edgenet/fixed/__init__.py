@@ -3,8 +3,8 @@
 from edgenet.fixed.activation import PiecewiseLinear
 from edgenet.fixed.cell import FixedPointCell
 from edgenet.fixed.circulant import FixedCirculant
+from edgenet.fixed.code import generate
 from edgenet.fixed.compiled import Compiled, compile_
-from edgenet.fixed.generate import generate
 from edgenet.fixed.lstm import FixedPointLSTM
 
 __all__ = [

@@ -13,11 +13,13 @@ from edgenet.fixed.arithmetic import fitting, quantised
 from edgenet.fixed.cell import FixedPointCell
 from edgenet.fixed.circulant import FixedCirculant, most_of_spectrum, shifts_for
 from edgenet.nn.recurrent import LSTMCell
+from edgenet.nn.recurrent.columns import Columns
 from edgenet.shortcuts import hooked
 from edgenet.structured import BlockCirculant, StructuredLinear
 from edgenet.structured.read import read
 
 _GATES = 12  # fraction bits of gates at the most: +-8, beyond the last segments of sigmoid and tanh
+_MAPS = (StructuredLinear, Columns)
 _CELL = 14  # of cells, for the same reason
 _SIGNAL = 15  # of x and h at the most: below, steps of 2^-15 are fine enough for any gate
 
@@ -51,20 +53,27 @@ class Map:
 
     @classmethod
     def of(cls, name: str, linear: nn.Module) -> Map:
-        """The map of a slot. Pruning and other changes of the weight count; a weight that is not in circulant blocks is
-        taken entry by entry.
+        """The map of a slot, or by some columns of one. Pruning and other changes of the weight count; a weight that is
+        not in circulant blocks is taken entry by entry.
 
         Raises:
             ConversionError: if it is no linear map, has hooks or adapters of its own, or a block size that 16-bit
                 transforms do not have; or if a change of the weight has broken its blocks.
         """
-        if type(linear) is not StructuredLinear or hooked(linear):
+        if not isinstance(linear, _MAPS) or type(linear) not in _MAPS or hooked(linear):
             raise ConversionError(
                 f"{name} is a {type(linear).__name__}, or has hooks; wanted is a StructuredLinear, a matrix and a "
                 f"bias, without any. Merge what was put on it into the matrix, or take it off."
             )
         weight = read(linear.weight).detach().double()
         block = linear.weight.block if isinstance(linear.weight, BlockCirculant) else 1
+        if isinstance(linear, Columns):
+            weight = weight[:, linear.start : linear.stop]
+            if linear.start % block:
+                raise ConversionError(
+                    f"{name} begins at column {linear.start} of a matrix that it shares, inside a block of {block}: "
+                    f"take a block size that divides the inputs, or a matrix for each map."
+                )
         if block & (block - 1):
             raise ConversionError(f"{name} has blocks of {block}; 16-bit transforms are of 1, 2, 4, 8, ... numbers.")
         nearest = BlockCirculant.from_dense(weight, block)

@@ -1,6 +1,7 @@
 """A fixed-point LSTM is close to the LSTM of floats, saves and loads, and refuses what it cannot be."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -143,6 +144,17 @@ def test_pruning_and_hooks_on_a_matrix_count_and_others_are_refused():
     model.cells[0].state_map.weight.register_forward_hook(lambda module, x, y: y * torch.arange(64))
     with pytest.raises(ConversionError, match="has broken its circulant blocks of 4"):
         FixedPointLSTM.from_lstm(model, [x])
+
+
+@torch.no_grad()
+def test_one_matrix_for_input_and_state_is_taken_where_blocks_end_between_them():
+    options = {"structure": partial(BlockCirculant.from_dense, block=4), "stacked": True}
+    model, x = LSTM(12, 16, **options), torch.randn(9, 4, 12)
+    found = FixedPointLSTM.from_lstm(model, [x])
+    assert found.layers[0].products.blocks == [3, 4]
+    assert decibels(with_lines(model, x), found(x)[0]) > 45  # as above
+    with pytest.raises(ConversionError, match="begins at column 13 of a matrix that it shares, inside a block of 4"):
+        FixedPointLSTM.from_lstm(LSTM(13, 16, **options), [torch.randn(9, 4, 13)])
 
 
 def other_cell(model):
