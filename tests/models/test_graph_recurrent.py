@@ -176,6 +176,12 @@ def test_a_saved_network_is_the_same_one(gate, tmp_path):
     close(copy.deepcopy(net)(x, SYMMETRIC), net(x, SYMMETRIC))
 
 
+@pytest.mark.parametrize(("layer", "options"), [("spectral_product", {}), ("edge_varying", {"bank": "heads"})])
+def test_several_heads_and_what_lives_on_nodes_go_with_an_edge_gate(layer, options):
+    net, x = model(layer=layer, heads=2, gate="edge", cell="lstm", **options), signal()
+    close(torch.stack([net(one, EDGES) for one in x]), net(x, EDGES))
+
+
 @pytest.mark.parametrize("layer", NO_EDGE_GATE)
 def test_layers_without_weights_of_edges_have_no_edge_gate(layer):
     with pytest.raises(ConfigError, match="edge gate"):
