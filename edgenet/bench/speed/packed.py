@@ -25,10 +25,11 @@ ROUNDS = 7
 _OURS = "ours"
 
 
-def jobs(malloc: str = "default", modules: Mapping[str, str] = MODULES) -> list[Job]:
+def jobs(malloc: str = "default", modules: Mapping[str, str] | None = None) -> list[Job]:
     """One for every module of cases: a process of its own, with one thread."""
     common = {"measure": __name__, "malloc": malloc, "threads": 1, "rounds": ROUNDS}
-    return [{**common, "title": title, "cases": name} for name, title in modules.items() if find_spec(name)]
+    named = (modules or MODULES).items()
+    return [{**common, "title": title, "cases": name} for name, title in named if find_spec(name)]
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def _measured(case: Case, rounds: int) -> dict[str, Any]:
     return {"what": case.what, "batch": case.batch, "error": error, "tolerance": case.tolerance, "cells": cells}
 
 
-def parts(malloc: str = "default", modules: Mapping[str, str] = MODULES) -> list[str]:
+def parts(malloc: str = "default", modules: Mapping[str, str] | None = None) -> list[str]:
     """The section's Markdown: how it was measured, and a table for every module of cases."""
     wanted = jobs(malloc, modules)
     results = worker.all_measured(wanted)
