@@ -16,6 +16,7 @@ from edgenet.text import did_you_mean
 PARTS = {
     "copying": ("Long memory: copying and adding", "edgenet.bench.results.recurrent_copying"),
     "characters": ("Characters", "edgenet.bench.results.recurrent_characters"),
+    "characters_10x": ("Characters, 10 times smaller", "edgenet.bench.results.recurrent_characters_10x"),
     "adaptation": ("Co-matrix adaptation", "edgenet.bench.results.recurrent_adaptation"),
     "clstm": ("C-LSTM", "edgenet.bench.results.recurrent_clstm"),
     "traffic": ("Graph recurrent networks", "edgenet.bench.results.recurrent_traffic"),
