@@ -205,7 +205,7 @@ class Sequence(nn.Module, Pretrained):
                 )
             return x
         self._check_symbols(values)
-        vectors = self.embedding(values)
+        vectors = self.embedding(values.long())
         return x._replace(data=vectors) if isinstance(x, PackedSequence) else vectors
 
     def _check_symbols(self, values: Tensor) -> None:

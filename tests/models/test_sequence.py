@@ -270,3 +270,9 @@ def test_gradients_of_every_sequence_are_taken_at_once(embedding):
     loss(named, x[1]).backward()
     name = "rnn.cells.0.state_map.weight.weight"
     torch.testing.assert_close(got[name][1], named[name].grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_symbols_may_be_small_whole_numbers(dtype):
+    model = make(embedding=6)
+    torch.testing.assert_close(model(symbols().to(dtype)), model(symbols()))
