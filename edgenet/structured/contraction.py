@@ -72,8 +72,8 @@ def add_right_first(y: Tensor, x: Tensor, b: Tensor, a: Tensor, n1: int) -> None
 def add_left_first(y: Tensor, x: Tensor, a: Tensor, b: Tensor, n2: int) -> None:
     """The same as ``left_first`` does it."""
     signals, n1, (m2, wide) = x.shape[1], a.shape[1], b.shape
+    m1 = a.shape[0] * n2 // wide
     inner = torch.mm(a, _filled(x, n1 * n2).view(n1, n2 * signals))
-    m1 = inner.numel() // (wide * signals)
     whole = y if len(y) == m1 * m2 else y.new_zeros(m1 * m2, signals)
     if signals == 1:
         whole.view(m1, m2).addmm_(inner.view(m1, wide), b.t())

@@ -152,7 +152,7 @@ def _inferring(
         found = walk_by_features(cell, signal, state, mask, reverse, bias, state_bias, _stepped)
         if found is not None:
             return found
-    size = count if drawn else max(1, (_PIECE if multiplies else _LARGE_PIECE) // batch)
+    size = count if drawn else max(1, (_PIECE if multiplies else _LARGE_PIECE) // max(1, batch))
     maps, multiply = _inference_maps(cell, bias, multiplies, count, batch, size)
     pieces = range(0, count, size)
     for start in reversed(pieces) if reverse else pieces:
