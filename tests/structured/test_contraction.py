@@ -9,7 +9,9 @@ from edgenet.structured.padding import matched_modes, suggest_modes
 
 MATRICES = {
     "tensor_train": lambda shape=(28, 22): TensorTrain.random(shape, rank=3, out_modes=(3, 5, 2), in_modes=(2, 3, 4)),
-    "block_term": lambda shape=(28, 22): BlockTerm.random(shape, blocks=2, rank=2, out_modes=(3, 5, 2), in_modes=(2, 3, 4)),
+    "block_term": lambda shape=(28, 22): BlockTerm.random(
+        shape, blocks=2, rank=2, out_modes=(3, 5, 2), in_modes=(2, 3, 4)
+    ),
     "kronecker": lambda shape=(28, 22): Kronecker.random(shape, factors=[(3, 2), (5, 3), (2, 4)], terms=2),
 }
 
