@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -42,6 +43,15 @@ class StructuredMatrix(nn.Module, ABC):
     @abstractmethod
     def matmul(self, x: Tensor) -> Tensor:
         """x W^T: (..., n) -> (..., m), by the cheapest contraction for this batch."""
+
+    def adder(self, signals: int) -> Callable[[Tensor, Tensor], Any] | None:
+        """What adds W x to y in place, for so many signals side by side: called with y (m, B) and x (n, B), both
+        contiguous.
+
+        It serves until a parameter changes; without gradients, in ``eval`` mode. A matrix that multiplies at every
+        step of a sequence is asked once. None for a family that is no faster in this layout than in ``matmul``.
+        """
+        return None
 
     @abstractmethod
     def to_dense(self) -> Tensor:

@@ -54,6 +54,40 @@ def left_first(x: Tensor, a: Tensor, b: Tensor, n2: int) -> Tensor:
     return _in_pieces(x, piece, m1 * m2, m1 * wide)
 
 
+def add_right_first(y: Tensor, x: Tensor, b: Tensor, a: Tensor, n1: int) -> None:
+    """y (m, B) += W x for signals side by side, x (up to n1 n2, B): what ``right_first`` does to rows. Nothing is
+    turned round, and the last product adds by itself."""
+    signals, n2 = x.shape[1], b.shape[1]
+    x = _filled(x, n1 * n2)
+    # one signal is a row, too
+    inner = torch.mm(x.view(n1, n2), b.t()) if signals == 1 else torch.matmul(b, x.view(n1, n2, signals))
+    m1, wide = a.shape
+    inner = inner.view(wide, -1)
+    if y.numel() == m1 * inner.shape[1]:
+        y.view(m1, -1).addmm_(a, inner)
+    else:
+        y.add_(torch.mm(a, inner).view(-1, signals)[: len(y)])
+
+
+def add_left_first(y: Tensor, x: Tensor, a: Tensor, b: Tensor, n2: int) -> None:
+    """The same as ``left_first`` does it."""
+    signals, n1, (m2, wide) = x.shape[1], a.shape[1], b.shape
+    m1 = a.shape[0] * n2 // wide
+    inner = torch.mm(a, _filled(x, n1 * n2).view(n1, n2 * signals))
+    whole = y if len(y) == m1 * m2 else y.new_zeros(m1 * m2, signals)
+    if signals == 1:
+        whole.view(m1, m2).addmm_(inner.view(m1, wide), b.t())
+    else:
+        whole.view(m1, m2, signals).baddbmm_(b.expand(m1, m2, wide), inner.view(m1, wide, signals))
+    if whole is not y:
+        y.add_(whole[: len(y)])
+
+
+def _filled(x: Tensor, height: int) -> Tensor:
+    """Zeros below the rows."""
+    return x if len(x) == height else F.pad(x, (0, 0, 0, height - len(x)))
+
+
 def three(x: Tensor, a: Tensor, g: Tensor, b: Tensor, n1: int, m3: int) -> Tensor:
     """x (rows, up to n1 n2 n3) -> (rows, m1 m2 m3), from the right to the left, block by block.
 

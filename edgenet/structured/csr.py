@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -96,11 +96,9 @@ class Csr(StructuredMatrix):
             return ops.linear(x, self._dense(values))
         flat = x.reshape(-1, n)
         if len(flat) <= _FEW and not self.training and _mkl_serves(values, x):
-            pointers, columns = self.cache.get(self, "mkl", (self.index,), self._narrow_places)
-            rows = torch.sparse_csr_tensor(pointers, columns, values, (m, n), check_invariants=False)
-            y = torch.mm(rows, flat.t()).t()
+            y = torch.mm(self._for_mkl(values), flat.t()).t()
         else:
-            graph = self.cache.get(self, "graph", (self.index,), self._graph, in_training=True)
+            graph = self._kept_graph()
             if torch.is_grad_enabled() or len(flat) <= _PIECE:
                 y = _hop(graph, values, flat)
             else:
@@ -108,6 +106,22 @@ class Csr(StructuredMatrix):
                 for part, out in zip(flat.split(_PIECE), y.split(_PIECE), strict=True):
                     out.copy_(_hop(graph, values, part))
         return y.reshape(*x.shape[:-1], m)
+
+    def adder(self, signals: int) -> Callable[[Tensor, Tensor], Any]:
+        values = self.values.detach()
+        if _mkl_serves(values, values):
+            rows = self._for_mkl(values)
+            return lambda y, x: y.addmm_(rows, x)
+        graph = self._kept_graph()
+        return lambda y, x: y.add_(_hop(graph, values, x.t()).t())
+
+    def _kept_graph(self) -> Graph:
+        return self.cache.get(self, "graph", (self.index,), self._graph, in_training=True)
+
+    def _for_mkl(self, values: Tensor) -> Tensor:
+        """A sparse tensor over these very values."""
+        pointers, columns = self.cache.get(self, "mkl", (self.index,), self._narrow_places)
+        return torch.sparse_csr_tensor(pointers, columns, values, self.shape, check_invariants=False)
 
     def _narrow_places(self) -> tuple[Tensor, Tensor]:
         """Pointers and columns as MKL takes them."""

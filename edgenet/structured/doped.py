@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -70,6 +70,12 @@ class Doped(StructuredMatrix):
             scale = scale.to(y.dtype)  # half precision, under autocast
             return y * scale[0] + z * scale[1]
         return y.add_(z) if backend.eager() and not torch.is_grad_enabled() else y + z
+
+    def adder(self, signals: int) -> Callable[[Tensor, Tensor], Any] | None:
+        base, dopant = self.base.adder(signals), self.dopant.adder(signals)
+        if base is None or dopant is None or self._scale_now() is not None:
+            return None
+        return lambda y, x: (base(y, x), dopant(y, x))
 
     def to_dense(self) -> Tensor:
         scale = self._scale_now()

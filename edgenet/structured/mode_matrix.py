@@ -14,7 +14,7 @@ from torch import Tensor
 from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.structured.base import StructuredMatrix, row_numbers
-from edgenet.structured.contraction import left_first, right_first, three
+from edgenet.structured.contraction import add_left_first, add_right_first, left_first, right_first, three
 from edgenet.structured.convs import Convs, Steps
 from edgenet.structured.routes import Route, route
 
@@ -78,10 +78,7 @@ class ModeMatrix(StructuredMatrix):
         if torch.compiler.is_compiling():  # one trace serves every batch, and cannot look a route up
             way = Route((self._narrowest(),), True, 0.0, 0)
         else:
-            key = (1 << max(0, len(flat) - 1).bit_length(), not self.training)
-            way = self._known.get(key)
-            if way is None:
-                way = self._known[key] = self.route(*key)
+            way = self._way(len(flat))
         if not way.cuts:
             return ops.linear(x, self.to_dense())
         y = self.cache.get(self, way, self._tensors(), lambda: self._prepared(way))(flat)
@@ -89,7 +86,22 @@ class ModeMatrix(StructuredMatrix):
             y = y[:, :m]
         return y if x.dim() == 2 else y.reshape(*x.shape[:-1], m)
 
-    def _prepared(self, way: Route) -> Callable[[Tensor], Tensor]:
+    def adder(self, signals: int) -> Callable[[Tensor, Tensor], Any] | None:
+        way = self._way(signals)
+        if len(way.cuts) != 1:
+            return None
+        product = self.cache.get(self, way, self._tensors(), lambda: self._prepared(way))
+        return partial(add_right_first if way.right_first else add_left_first, **product.keywords)
+
+    def _way(self, rows: int) -> Route:
+        """The route for a batch of about so many rows, looked up once."""
+        key = (1 << max(0, rows - 1).bit_length(), not self.training)
+        way = self._known.get(key)
+        if way is None:
+            way = self._known[key] = self.route(*key)
+        return way
+
+    def _prepared(self, way: Route) -> partial[Tensor]:
         """The product, with all factors merged and laid out."""
         if len(way.cuts) == 2:
             a, g, b = self.triple(*way.cuts)

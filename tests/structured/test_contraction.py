@@ -8,9 +8,11 @@ from edgenet.structured import BlockTerm, Kronecker, TensorTrain, contraction, r
 from edgenet.structured.padding import matched_modes, suggest_modes
 
 MATRICES = {
-    "tensor_train": lambda: TensorTrain.random((28, 22), rank=3, out_modes=(3, 5, 2), in_modes=(2, 3, 4)),
-    "block_term": lambda: BlockTerm.random((28, 22), blocks=2, rank=2, out_modes=(3, 5, 2), in_modes=(2, 3, 4)),
-    "kronecker": lambda: Kronecker.random((28, 22), factors=[(3, 2), (5, 3), (2, 4)], terms=2),
+    "tensor_train": lambda shape=(28, 22): TensorTrain.random(shape, rank=3, out_modes=(3, 5, 2), in_modes=(2, 3, 4)),
+    "block_term": lambda shape=(28, 22): BlockTerm.random(
+        shape, blocks=2, rank=2, out_modes=(3, 5, 2), in_modes=(2, 3, 4)
+    ),
+    "kronecker": lambda shape=(28, 22): Kronecker.random(shape, factors=[(3, 2), (5, 3), (2, 4)], terms=2),
 }
 
 
@@ -33,6 +35,25 @@ def test_every_route_gives_the_product_and_its_gradients(name, cuts, right_first
     got = torch.autograd.grad((matrix(x) * direction).sum(), inputs)
     want = torch.autograd.grad((x @ dense.mT * direction).sum(), inputs)
     torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("cuts", [(1,), (2,), (1, 2), ()])
+@pytest.mark.parametrize("right_first", [True, False])
+@pytest.mark.parametrize("signals", [0, 1, 5])
+@torch.no_grad()
+def test_every_route_of_one_cut_adds_to_signals_side_by_side(name, cuts, right_first, signals, monkeypatch):
+    for shape in ((28, 22), (30, 24)):  # with padding, and without
+        matrix = MATRICES[name](shape).eval()
+        monkeypatch.setattr(type(matrix), "route", lambda *_: routes.Route(cuts, right_first, 0.0, 0))
+        add = matrix.adder(signals)
+        if len(cuts) != 1:
+            assert add is None
+            continue
+        y, x = torch.randn(shape[0], signals), torch.randn(shape[1], signals)
+        want = y + matrix.to_dense() @ x
+        add(y, x)
+        torch.testing.assert_close(y, want)
 
 
 @pytest.mark.parametrize("name", MATRICES)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgenet import ops
 from edgenet.errors import RankError, ShapeError
-from edgenet.structured import Csr, Sparse, Uniform
+from edgenet.structured import Csr, Sparse, Uniform, csr
 
 sizes = st.sampled_from([1, 2, 3, 5, 7, 13, 16, 31])
 
@@ -77,6 +77,18 @@ def test_it_multiplies_without_building_the_matrix(monkeypatch):
     with torch.no_grad(), ops.use("reference"):
         near(matrix(x), wanted)
         near(matrix(x[:2]), wanted[:2])
+
+
+@pytest.mark.parametrize("signals", [0, 1, 9])
+@pytest.mark.parametrize("mkl", [True, False])
+@torch.no_grad()
+def test_it_adds_to_signals_side_by_side(signals, mkl, monkeypatch):
+    monkeypatch.setattr(csr, "_mkl_serves", lambda *_, real=csr._mkl_serves: mkl and real(*_))
+    matrix = Csr.random((50, 60), 1.0, density=0.1).eval()
+    y, x = torch.randn(50, signals), torch.randn(60, signals)
+    want = y + matrix.to_dense() @ x
+    matrix.adder(signals)(y, x)
+    near(y, want)
 
 
 SPOILED = {

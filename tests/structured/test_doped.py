@@ -53,6 +53,19 @@ def test_its_parts_multiply_alone_so_that_rows_of_either_can_be_dropped(arrays, 
     near(arrays["b_k"] * base / 0.5 + arrays["b_s"] * dopant / 0.5, arrays["y_cmr"])
 
 
+@torch.no_grad()
+def test_packed_it_adds_both_parts_to_signals_side_by_side(arrays, doped):
+    assert doped.eval().adder(2) is None  # whose dopant is not packed
+    packed, x = doped.pack().eval(), arrays["x"].mT.contiguous()
+    sums = torch.ones(len(doped.to_dense()), x.shape[1])
+    packed.adder(x.shape[1])(sums, x)
+    near(sums, arrays["y"].mT + 1)
+    packed.train().drop_rows_(0.5, 0.5)
+    packed.base.eval(), packed.dopant.eval()
+    assert packed.adder(2) is None  # which would know nothing of rows that drop out
+    assert Doped(LowRank.random((9, 12), rank=2), Csr.random((9, 12), density=0.2)).eval().adder(2) is None
+
+
 def test_row_dropout_is_theirs_in_every_way_to_read_it(arrays, doped):
     doped.row_scale = torch.stack([arrays["b_k"], arrays["b_s"]]) / 0.5
     index = torch.tensor([3, 0, 11, 3])

@@ -16,6 +16,7 @@ from edgenet.nn.recurrent.built import walk_of
 from edgenet.nn.recurrent.cells import Cell, ElmanCell, GRUCell, LSTMCell, State
 from edgenet.nn.recurrent.choice import product_is_cheaper
 from edgenet.nn.recurrent.columns import Columns
+from edgenet.nn.recurrent.feature_walk import walk_by_features
 from edgenet.nn.recurrent.library_walk import serves, walk_by_torch
 from edgenet.ops import backend
 from edgenet.structured import StructuredLinear, StructuredMatrix
@@ -166,7 +167,11 @@ def _inferring(
     bias, state_bias = _biases(cell)
     outputs = signal.new_empty(count, batch, cell.out_size)
     drawn = any(one.weight.training for one in (cell.input_map, cell.state_map))  # once a sequence
-    size = count if drawn else max(1, (_PIECE if multiplies else _LARGE_PIECE) // batch)
+    if multiplies and not drawn and isinstance(cell.state_map, StructuredLinear):
+        found = walk_by_features(cell, signal, state, mask, reverse, bias, state_bias, _stepped)
+        if found is not None:
+            return found
+    size = count if drawn else max(1, (_PIECE if multiplies else _LARGE_PIECE) // max(1, batch))
     maps, multiply = _inference_maps(cell, bias, multiplies, count, batch, size)
     pieces = range(0, count, size)
     for start in reversed(pieces) if reverse else pieces:
@@ -200,10 +205,12 @@ def _inference_maps(
 
 def _stepped(
     cell: Cell, inputs: Tensor, multiply: Any, state: State, mask: Tensor | None, steps: range, outputs: Tensor,
-    bias: Tensor | None,
+    bias: Tensor | None, peepholes: Tensor | None = None,
 ) -> State:  # fmt: skip
     if isinstance(cell, LSTMCell):
-        arguments = inputs, multiply, state, mask, steps, outputs, False, cell.peepholes, cell.projection
+        if peepholes is None:
+            peepholes = cell.peepholes
+        arguments = inputs, multiply, state, mask, steps, outputs, False, peepholes, cell.projection
         return lstm_walk.forward(*arguments)[0]
     if isinstance(cell, GRUCell):
         return gru_walk.forward(inputs, multiply, state, mask, steps, outputs, False, bias)[0]

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from edgenet.compress import compress_, slots
-from edgenet.nn.recurrent import GRU, LSTM, RNN, fast
+from edgenet.nn.recurrent import GRU, LSTM, RNN, fast, feature_walk
+from edgenet.nn.recurrent.walk import walked
 from edgenet.structured import STRUCTURES, BlockCirculant, BlockTerm, TensorTrain, structure
 
 OPTIONS = {
@@ -80,6 +81,51 @@ def test_a_structure_in_every_slot_says_what_it_multiplies_by(name, kind, monkey
             packed = [cell.state_map.weight.pack() for cell in module.cells]
             assert all(matrix.shape == (module.cells[0].gates * 6, 10 if stacked else 6) for matrix in packed)
         monkeypatch.undo()
+
+
+FEATURES = [
+    (RNN, {}), (RNN, {"bias": False}), (GRU, {}), (GRU, {"bias": False}), (LSTM, {}), (LSTM, {"bias": False}),
+    (LSTM, {"peepholes": True}), (LSTM, {"proj_size": 6}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("input_name", ["doped", "low_rank"])
+@pytest.mark.parametrize("batch", [0, 1, 3, 33])
+@pytest.mark.parametrize("kind, options", FEATURES)
+@torch.no_grad()
+def test_packed_doped_matrices_walk_by_features(kind, options, batch, input_name, monkeypatch):
+    module = kind(8, 12, **options).eval()
+    cell = module.cells[0]
+    for part, name in ((cell.state_map, "doped"), (cell.input_map, input_name)):
+        part.weight = structure(name, **OPTIONS[name])(part.weight.to_dense()).pack().eval()
+    if options.get("peepholes"):
+        cell.peepholes.normal_()
+    monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, **__: True)
+    walks = []
+
+    def spied(*arguments):
+        walks.append(feature_walk.walk_by_features(*arguments))
+        return walks[-1]
+
+    monkeypatch.setattr(fast, "walk_by_features", spied)
+    mask = torch.arange(STEPS)[:, None, None] < torch.arange(batch)[:, None] % (STEPS + 1)
+    x, state = torch.randn(STEPS, batch, 8), tuple(torch.randn(batch, width) for width in module.state_widths)
+    for ends, reverse, first in ((None, False, None), (mask, False, state), (mask, True, state), (None, True, state)):
+        got = fast.walked_fast(cell, x, first, ends, reverse)
+        torch.testing.assert_close(got, walked(cell, x, first, ends, reverse), rtol=1e-10, atol=1e-12)
+        assert all(part.is_contiguous() for part in (got[0], *got[1]))
+    taken = bool(batch) and "proj_size" not in options
+    assert [found is not None for found in walks] == [taken] * 4
+
+
+@torch.no_grad()
+def test_a_walk_by_features_follows_its_numbers(monkeypatch):
+    monkeypatch.setattr(fast, "product_is_cheaper", lambda *_, **__: True)
+    module = LSTM(4, 6, structure=structure("csr", density=0.3)).eval()
+    x = torch.randn(STEPS, BATCH, 4)
+    module(x)
+    module.cells[0].state_map.weight.values.data.mul_(2)
+    torch.testing.assert_close(module(x)[0], defined(module, x)[0], rtol=1e-10, atol=1e-12)
 
 
 def test_a_plan_finds_the_slots_by_their_paths():
