@@ -83,6 +83,8 @@ class Anneal(Callback):
             raise PlanError(f"Anneal: give one of density and ratio, got {density!r} and {ratio!r}.")
         for share in (initial if density is None else density, initial):
             number_of((1, 1), share)
+        if density is not None and density > initial:
+            raise PlanError(f"Anneal: a density falls; from {initial!r} to {density!r} it would rise.")
         self.span = Span("Anneal", start, end)
         self.every = whole("Anneal", "every", every, 1)
         self.density, self.initial, self.pattern = density, initial, checked_pattern("Anneal", pattern)

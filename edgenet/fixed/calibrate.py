@@ -165,6 +165,8 @@ class Calibration:
         f_c = fitting(most["c"], _CELL)
         f_y = FRACTION if projection is None else fitting(max(most["y"], most["h"]), _SIGNAL)
         gates = fitting(max(most["z"], float(self.bias.abs().max())), _GATES)
+        if self.peepholes is not None:  # they have gates - f_c fraction bits at least
+            gates = min(gates, f_c + fitting(float(self.peepholes.abs().max())))
         if min(f_c, gates) < 0:
             raise ConversionError(
                 f"cells up to {most['c']:g} and gates up to {most['z']:g} leave no fraction bits: scale the weights."

@@ -165,6 +165,14 @@ def test_c_functions_refuse_null_pointers_and_negative_lengths(small):
         compiled._called(compiled._reset, 0)
 
 
+def test_a_library_that_is_made_anew_is_the_new_one_and_the_old_one_goes_on(tmp_path):
+    models = [fixed(2, layers=1, hidden=hidden) for hidden in (8, 8, 16)]
+    made = [compile_(generate(model), tmp_path, flags=QUICK) for model in models]  # one path for all
+    codes = torch.randint(-3000, 3000, (6, 13)).to(torch.int16)
+    for model, compiled in zip(models, made, strict=True):
+        assert torch.equal(compiled.run(codes).long(), model.run(codes[:, None].long())[0][:, 0])
+
+
 def test_what_is_no_library_is_refused(small, tmp_path, monkeypatch):
     _, _, folder = small
     with pytest.raises(BackendError, match="no compiled LSTM called 'other'"):

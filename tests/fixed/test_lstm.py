@@ -12,6 +12,7 @@ import edgenet
 from edgenet.errors import ConfigError, ConversionError, ShapeError
 from edgenet.fixed import FixedPointLSTM
 from edgenet.fixed.activation import FUNCTIONS, knots
+from edgenet.fixed.arithmetic import values
 from edgenet.nn.recurrent import LSTM, LSTMCell
 from edgenet.structured import BlockCirculant, Dense, StructuredLinear
 from edgenet.structured.read import read
@@ -146,6 +147,17 @@ def test_pruning_and_hooks_on_a_matrix_count_and_others_are_refused():
         FixedPointLSTM.from_lstm(model, [x])
 
 
+def test_large_peepholes_of_small_cells_do_not_saturate():
+    model, x = LSTM(2, 4, peepholes=True), torch.ones(320, 1, 2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.cells[0].input_map.bias[::4] = 7.0
+        model.cells[0].peepholes[:, 1:] = 2000.0  # the first cell counts the steps, the others stay 0
+    cell = FixedPointLSTM.from_lstm(model, [x]).layers[0]
+    assert (values(cell.peepholes, cell.formats["peepholes"]) == model.cells[0].peepholes).all()
+
+
 @torch.no_grad()
 def test_one_matrix_for_input_and_state_is_taken_where_blocks_end_between_them():
     options = {"structure": partial(BlockCirculant.from_dense, block=4), "stacked": True}
@@ -187,6 +199,7 @@ def test_what_cannot_calibrate_is_refused(batches, text):
     (lambda m: m(torch.full((1, 1, 13), torch.nan)), "NaN"),
     (lambda m: m(torch.ones(1, 1, 13).long()), "``run`` takes whole numbers"),
     (lambda m: m.run(torch.ones(1, 1, 13)), "codes are whole numbers"),
+    (lambda m: m.run(torch.ones(1, 1, 13).long(), [(torch.zeros(1, 16),) * 2] * 2), "h are whole numbers"),
     (lambda m: m.run(torch.full((1, 1, 13), 32768)), "codes are -32768 to 32767, got 32768 to 32768"),
     (lambda m: m.run(torch.ones(1, 1, 13).long(), m.begin(2)), "states of 1 sequences"),
     (lambda m: m(torch.ones(1, 1, 13), (torch.zeros(1, 1, 16),) * 2), "of 2 layers, got"),
