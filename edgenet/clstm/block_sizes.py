@@ -101,9 +101,9 @@ def choose_block_sizes(
 
     Every matrix of every ``LSTM`` in the model is tried at every block size, and ``compress.search`` chooses: the error
     of each, weighed by what it costs in the whole model, for the fewest parameters. Matrices that share an input
-    (``shared_inputs``) take one size; those that are in blocks already stay. Block sizes are those that divide the rows of a gate, so that the model has an
-    operator graph. A trained dense LSTM is far from any in blocks: ``fine_tune`` trains what is tried, the smallest
-    first; ``ADMM`` beforehand draws its weights there.
+    (``shared_inputs``) take one size; those that are in blocks already stay. Block sizes are those that divide the
+    rows of a gate, so that the model has an operator graph. A trained dense LSTM is far from any in blocks:
+    ``fine_tune`` trains what is tried, the smallest first; ``ADMM`` beforehand draws its weights there.
 
     Args:
         model: any, with LSTMs of ``nn.recurrent`` in it, ``models.Sequence`` say. It stays as it is.
@@ -118,8 +118,8 @@ def choose_block_sizes(
         progress: show bars on stderr.
 
     Raises:
-        PlanError: if there is no LSTM, block sizes are not whole numbers, or none of them divides the rows of all gates;
-            if some of the matrices that share an input can be changed and others cannot; and as of ``search``.
+        PlanError: if there is no LSTM, block sizes are not whole numbers, or none of them divides the rows of all
+            gates; if some of the matrices that share an input can be changed and others cannot; and as of ``search``.
     """
     found = list(_lstms(model))
     if not found:

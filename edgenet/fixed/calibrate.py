@@ -16,7 +16,7 @@ from edgenet.nn.recurrent import LSTMCell
 from edgenet.nn.recurrent.columns import Columns
 from edgenet.shortcuts import hooked
 from edgenet.structured import BlockCirculant, StructuredLinear
-from edgenet.structured.read import read
+from edgenet.structured.read import read_settled
 
 _GATES = 12  # fraction bits of gates at the most: +-8, beyond the last segments of sigmoid and tanh
 _MAPS = (StructuredLinear, Columns)
@@ -65,7 +65,7 @@ class Map:
                 f"{name} is a {type(linear).__name__}, or has hooks; wanted is a StructuredLinear, a matrix and a "
                 f"bias, without any. Merge what was put on it into the matrix, or take it off."
             )
-        weight = read(linear.weight).detach().double()
+        weight = read_settled(linear.weight).detach().double()
         block = linear.weight.block if isinstance(linear.weight, BlockCirculant) else 1
         if isinstance(linear, Columns):
             weight = weight[:, linear.start : linear.stop]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgenet import fit
-from edgenet.compress import Anneal, Compress, EndWhen, RowDropout, Training, compress_
+from edgenet.compress import Anneal, Compress, EndWhen, RowDropout, Training, compress_, decompress_
 from edgenet.errors import PlanError
 from edgenet.nn.recurrent import LSTM
 from edgenet.structured import Doped, structure
@@ -130,6 +130,15 @@ def test_between_epochs_there_are_no_masks_and_every_epoch_begins_with_those_of_
     again.step = 2
     again.call("before_epoch")
     assert torch.equal(seen[2], again.model[0].weight.row_scale) and not torch.equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize("put", [decompress_, lambda model: compress_(model, {"0": {"structure": "dense"}})])
+def test_rows_that_drop_out_are_there_when_something_else_is_put_in_their_place(put):
+    model = net(DOPED).train()
+    wanted = model[0].weight.to_dense().detach()
+    model[0].weight.drop_rows_(0.5, 0.5)
+    put(model)
+    assert torch.equal(model[0].weight.to_dense(), wanted) and model[0].weight.training
 
 
 def test_a_resumed_training_draws_the_masks_that_would_have_been_drawn():

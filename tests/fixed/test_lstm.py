@@ -14,7 +14,7 @@ from edgenet.fixed import FixedPointLSTM
 from edgenet.fixed.activation import FUNCTIONS, knots
 from edgenet.fixed.arithmetic import values
 from edgenet.nn.recurrent import LSTM, LSTMCell
-from edgenet.structured import BlockCirculant, Dense, StructuredLinear
+from edgenet.structured import BlockCirculant, Dense, Doped, StructuredLinear
 from edgenet.structured.read import read
 
 
@@ -220,6 +220,14 @@ def test_cells_of_wrong_parts_are_refused():
         make(cell.products, 16, {"input": 3})
     with pytest.raises(ConfigError, match="0 to 30 more"):
         make(cell.products, 16, {**cell.formats, "peepholes": 60})
+
+
+def test_rows_that_drop_out_in_training_are_taken_all():
+    doped = partial(Doped.from_dense, base={"structure": "low_rank", "rank": 2})
+    model, x = LSTM(13, 16, structure=doped), torch.randn(5, 3, 13)
+    wanted = FixedPointLSTM.from_lstm(model.eval(), [x])(x)[0]
+    model.train().cells[0].input_map.weight.drop_rows_(0.5, 0.5)
+    assert torch.equal(FixedPointLSTM.from_lstm(model, [x])(x)[0], wanted)
 
 
 def test_dense_matrices_of_any_family_are_taken_entry_by_entry():
