@@ -197,6 +197,13 @@ def test_a_frozen_dopant_keeps_its_numbers():
 
 
 # ---------------------------------------------------------------- what is refused
+@pytest.mark.parametrize("together", [False, True])
+def test_a_density_that_would_rise_is_refused(together):
+    with pytest.raises(PlanError, match=r"begins with \d+ of \d+ entries and is to end with"):
+        Steps(net(SPARSE, None), SGD, [Anneal(None, 1, 5, initial=0.2, ratio=4, together=together)])
+    Steps(net(SPARSE, None), SGD, [Anneal(None, 1, 5, initial=0.25, ratio=4, together=together)])
+
+
 @pytest.mark.parametrize(
     "options, error, says",
     [

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,6 +76,12 @@ def test_other_schedules_give_other_code_and_equal_numbers(tmp_path):
     text = generate(model, scheduled=one_by_one)
     assert text.count("void layer0_stage") == len(one_by_one(lstm_graph(LstmShape(13, 16, 11, True)))) > 20
     assert_equal(model, compile_(text, tmp_path, flags=QUICK), 50)
+
+
+def test_units_may_be_called_anything():
+    model = fixed(4, layers=1)
+    other = generate(model, scheduled=lambda graph: [replace(stage, unit="dsp") for stage in schedule(graph)])
+    assert other.replace(", dsp:", "") == generate(model).replace(", circulant:", "").replace(", pointwise:", "")
 
 
 def test_stages_of_the_default_schedule_are_three_a_layer_and_two_without_projection():

@@ -68,8 +68,8 @@ def search(
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest
             models of the list, until one keeps to the drop.
         together: patterns for ``re.match``, each of a group of slots that take the same family with the same options,
-            or stay as they are. Matrices in circulant blocks, for one, share the transform of a common input where
-            their blocks have one size. Groups that share a slot are one; slots that match none choose for themselves.
+            or stay as they are. Matrices in circulant blocks, for one, need one transform of a common input where their
+            blocks have one size. Groups that share a slot are one; slots that match none choose for themselves.
         ladders: {family: options of each size to try}, in place of the family's own ``ladder``, for instance
             ``{"block_circulant": [{"block": 8}, {"block": 16}]}``. No sizes between them are tried, and a size is left
             out of slots that do not take it.
