@@ -68,8 +68,8 @@ def shared_inputs(model: nn.Module) -> list[tuple[str, ...]]:
 
     The maps of a layer's directions read one input. What a layer puts out is the input of the next layer, and of its
     own state map a step later: with one block size the transform of it serves both. (A layer that reads both ways puts
-    out two vectors side by side, and the next layer reads them as one.) In dropout between layers the two differ in
-    training, not afterwards.
+    out two vectors side by side, and the next layer reads them as one.) Maps that are no slots are in no group. In
+    dropout between layers the two differ in training, not afterwards.
     """
     groups = []
     for name, lstm in _lstms(model):
@@ -80,7 +80,7 @@ def shared_inputs(model: nn.Module) -> list[tuple[str, ...]]:
                 readers.insert(0, f"{name}cells.{layer - 1}.state_map.weight")
             groups.append(tuple(readers))
     known = {each: slot.name for slot in slots(model).values() for each in slot.names}
-    joined = [tuple(dict.fromkeys(known[each] for each in group)) for group in groups]
+    joined = [tuple(dict.fromkeys(known[each] for each in group if each in known)) for group in groups]
     return [group for group in joined if len(group) > 1]
 
 

@@ -76,6 +76,8 @@ class Map:
                 )
         if block & (block - 1):
             raise ConversionError(f"{name} has blocks of {block}; 16-bit transforms are of 1, 2, 4, 8, ... numbers.")
+        if not weight.isfinite().all():
+            raise ConversionError(f"{name} has weights that are NaN or infinite, and 16 bits have no number for them.")
         nearest = BlockCirculant.from_dense(weight, block)
         if not torch.allclose(nearest.to_dense(), weight, rtol=1e-5, atol=1e-6 * float(weight.abs().max())):
             raise ConversionError(

@@ -70,6 +70,9 @@ def test_matrices_that_read_one_vector_have_one_block_size():
     inside = Sequence(6, 3, hidden_channels=8, num_layers=3)
     assert shared_inputs(inside)[1] == ("rnn.cells.1.state_map.weight", "rnn.cells.2.input_map.weight")
     assert shared_inputs(LSTM(8, 8, 2, stacked=True)) == [("cells.0.input_map.weight", "cells.1.input_map.weight")]
+    other = lstm()
+    other.cells[0].state_map = nn.Sequential(other.cells[0].state_map)
+    assert shared_inputs(other) == []
 
 
 def test_the_model_that_is_given_back_runs_as_its_blocks_say_and_the_given_one_stays():

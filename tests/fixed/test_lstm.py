@@ -174,10 +174,18 @@ def other_cell(model):
     return model
 
 
+def spoilt(model, number):
+    with torch.no_grad():
+        model.cells[0].input_map.weight.generators[0, 0, 0] = number
+    return model
+
+
 @pytest.mark.parametrize(("make", "text"), [
     (lambda: torch.nn.LSTM(13, 16), "got a LSTM; one of torch's"),
     (lambda: LSTM(13, 16, bidirectional=True), "one direction"),
     (lambda: lstm(3), "blocks of 3"),
+    (lambda: spoilt(lstm(4, layers=1), torch.nan), r"cells\[0\].input_map has weights that are NaN or infinite"),
+    (lambda: spoilt(lstm(1, layers=1), torch.inf), r"cells\[0\].input_map has weights that are NaN or infinite"),
     (lambda: other_cell(lstm(4, layers=1)), r"cells\[0\] is to be an LSTMCell"),
 ])  # fmt: skip
 def test_what_has_no_16_bit_form_is_refused(make, text):
