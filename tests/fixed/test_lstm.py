@@ -117,9 +117,12 @@ def test_it_saves_loads_copies_and_compiles(tmp_path, dtype):
     loaded = edgenet.from_pretrained(tmp_path)
     assert isinstance(loaded, FixedPointLSTM) and loaded.layers[1].products.spectra.dtype == torch.int16
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    other = fixed(4, **GOOGLE)
+    other = copy.deepcopy(model)
+    for cell in other.layers:
+        cell.bias.zero_(), cell.products.spectra.zero_()
+    assert not torch.equal(other(x)[0], wanted)
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    for same in (loaded, copy.deepcopy(model), other if other.layers[0].formats == model.layers[0].formats else model):
+    for same in (loaded, copy.deepcopy(model), other):
         assert torch.equal(same(x)[0], wanted)
     assert torch.equal(model.to(torch.float16)(x)[0], wanted)  # whole numbers stay what they are
 
@@ -236,6 +239,16 @@ def test_rows_that_drop_out_in_training_are_taken_all():
     wanted = FixedPointLSTM.from_lstm(model.eval(), [x])(x)[0]
     model.train().cells[0].input_map.weight.drop_rows_(0.5, 0.5)
     assert torch.equal(FixedPointLSTM.from_lstm(model, [x])(x)[0], wanted)
+
+
+def test_a_state_of_other_formats_is_refused():
+    model, x = lstm(4, **GOOGLE), torch.randn(9, 4, 13)
+    one, again = (FixedPointLSTM.from_lstm(model, [x]) for _ in range(2))
+    loud = FixedPointLSTM.from_lstm(model, [10 * x])
+    again.load_state_dict(one.state_dict())
+    assert torch.equal(again(x)[0], one(x)[0])
+    with pytest.raises(RuntimeError, match=r"cells.0.layout: the numbers of this state have fraction bits and shifts"):
+        loud.load_state_dict(one.state_dict())
 
 
 def test_dense_matrices_of_any_family_are_taken_entry_by_entry():
