@@ -17,6 +17,7 @@ from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
 from edgenet.nn.recurrent import LSTM, Columns
 from edgenet.structured import BlockCirculant
+from edgenet.structured.given import is_whole
 from edgenet.text import plain_table
 
 _SIZES = (2, 4, 8, 16, 32, 64)
@@ -29,7 +30,7 @@ class BlockSizes:
     Attributes:
         model: a copy with block-circulant matrices in its LSTMs, fine-tuned where that was asked.
         blocks: {slot: block size}; 1 where the matrix stays dense.
-        together: the groups of slots that share an input, and so have one block size.
+        together: the groups of slots that share an input, and so were given one block size.
         before, after: cost of one step of every cell, by the cell's name.
         search: everything the search found, its Pareto list among that.
     """
@@ -67,8 +68,8 @@ def shared_inputs(model: nn.Module) -> list[tuple[str, ...]]:
 
     The maps of a layer's directions read one input. What a layer puts out is the input of the next layer, and of its
     own state map a step later: with one block size the transform of it serves both. (A layer that reads both ways puts
-    out two vectors side by side, and the next layer reads them as one.) In dropout between layers the two differ in
-    training, not afterwards.
+    out two vectors side by side, and the next layer reads them as one.) Maps that are no slots are in no group. In
+    dropout between layers the two differ in training, not afterwards.
     """
     groups = []
     for name, lstm in _lstms(model):
@@ -79,7 +80,7 @@ def shared_inputs(model: nn.Module) -> list[tuple[str, ...]]:
                 readers.insert(0, f"{name}cells.{layer - 1}.state_map.weight")
             groups.append(tuple(readers))
     known = {each: slot.name for slot in slots(model).values() for each in slot.names}
-    joined = [tuple(dict.fromkeys(known[each] for each in group)) for group in groups]
+    joined = [tuple(dict.fromkeys(known[each] for each in group if each in known)) for group in groups]
     return [group for group in joined if len(group) > 1]
 
 
@@ -100,9 +101,9 @@ def choose_block_sizes(
 
     Every matrix of every ``LSTM`` in the model is tried at every block size, and ``compress.search`` chooses: the error
     of each, weighed by what it costs in the whole model, for the fewest parameters. Matrices that share an input
-    (``shared_inputs``) take one size. Block sizes are those that divide the rows of a gate, so that the model has an
-    operator graph. A trained dense LSTM is far from any in blocks: ``fine_tune`` trains what is tried, the smallest
-    first; ``ADMM`` beforehand draws its weights there.
+    (``shared_inputs``) take one size; those that are in blocks already stay. Block sizes are those that divide the
+    rows of a gate, so that the model has an operator graph. A trained dense LSTM is far from any in blocks:
+    ``fine_tune`` trains what is tried, the smallest first; ``ADMM`` beforehand draws its weights there.
 
     Args:
         model: any, with LSTMs of ``nn.recurrent`` in it, ``models.Sequence`` say. It stays as it is.
@@ -117,7 +118,8 @@ def choose_block_sizes(
         progress: show bars on stderr.
 
     Raises:
-        PlanError: if there is no LSTM, or none of the sizes divides the rows of all gates; and as of ``search``.
+        PlanError: if there is no LSTM, block sizes are not whole numbers, or none of them divides the rows of all
+            gates; if some of the matrices that share an input can be changed and others cannot; and as of ``search``.
     """
     found = list(_lstms(model))
     if not found:
@@ -126,13 +128,15 @@ def choose_block_sizes(
         )
     before = _costs(model, machine)
     ends = sorted({end for _, lstm in found for end in _ends(lstm)})
-    sizes = [k for k in sorted(set(blocks)) if k > 1 and all(end % k == 0 for end in ends)]
+    if not isinstance(blocks, Sequence) or not all(is_whole(k) for k in blocks):
+        raise PlanError(f"block sizes to try are a list of whole numbers from 2 up, got {blocks!r}.")
+    sizes = [k for k in sorted(set(map(int, blocks))) if k > 1 and all(end % k == 0 for end in ends)]
     if not sizes:
         told = ", ".join(map(str, ends))
         raise PlanError(
             f"none of the block sizes {list(blocks)} is above 1 and divides {told}, where gates or maps end."
         )
-    groups = shared_inputs(model) if share else []
+    groups = _free(model) if share else []
     result = search(
         model, judge, max_drop=max_drop, families=("block_circulant",),
         pattern="|".join(f"{re.escape(name)}$" for name in _slots(model)),
@@ -143,6 +147,21 @@ def choose_block_sizes(
     return BlockSizes(
         result.model, _blocks(result.model), tuple(groups), before, _costs(result.model, machine), result
     )  # fmt: skip
+
+
+def _free(model: nn.Module) -> list[tuple[str, ...]]:
+    """The groups of ``shared_inputs`` whose sizes are to be chosen: not those that are in blocks already."""
+    found, known = [], slots(model)
+    for group in shared_inputs(model):
+        free = [name for name in group if known[name].is_dense and known[name].refusal() is None]
+        if free and len(free) < len(group):
+            rest = next(name for name in group if name not in free)
+            raise PlanError(
+                f"{' and '.join(group)} share an input, and {rest} cannot get the block size of {free[0]}: it is "
+                f"compressed already, or can take no matrix. Decompress it, or let them choose apart with share=False."
+            )
+        found += [group] if free else []
+    return found
 
 
 def _lstms(model: nn.Module) -> Iterator[tuple[str, LSTM]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edgenet.clstm.operators import Operator, OperatorGraph
 from edgenet.errors import PlanError
+from edgenet.structured.given import is_whole
 from edgenet.text import plain_table
 
 
@@ -152,13 +153,15 @@ def pipeline(
         buffers: cycles that a stage takes beside its work, for the memory between it and the next.
 
     Raises:
-        PlanError: if there are no stages, a number is out of range, or multipliers do not go round.
+        PlanError: if there are no stages, a number is out of range or not whole (all but the frequency), or multipliers
+            do not go round.
     """
     stages = tuple(stages)
-    if not stages or lanes < 1 or frequency <= 0 or buffers < 0:
+    whole = all(is_whole(number) for number in (multipliers, lanes, buffers))
+    if not stages or not whole or lanes < 1 or not 0 < frequency < math.inf or buffers < 0:
         raise PlanError(
-            f"a pipeline wants stages, lanes from 1 up, a frequency above 0 and buffers from 0 up; got {len(stages)} "
-            f"stages, {lanes}, {frequency} and {buffers}."
+            f"a pipeline wants stages, whole numbers of multipliers, lanes from 1 up, a frequency above 0 and buffers "
+            f"from 0 up; got {len(stages)} stages, {multipliers}, {lanes}, {frequency} and {buffers}."
         )
     left = multipliers // lanes - len(stages)
     if left < 0:
@@ -166,10 +169,10 @@ def pipeline(
             f"{multipliers} multipliers make {multipliers // lanes} units of {lanes}, and {len(stages)} stages want "
             f"one each. Take {len(stages) * lanes} or more."
         )
-    replicas = [1] * len(stages)
+    replicas, work = [1] * len(stages), [stage.work for stage in stages]
 
     def cycles(k: int) -> int:
-        return buffers + -(-stages[k].work // (replicas[k] * lanes))
+        return buffers + -(-work[k] // (replicas[k] * lanes))
 
     for _ in range(left):
         slowest = max(range(len(stages)), key=cycles)

@@ -174,7 +174,7 @@ def _looking_at(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, and random numbers that are given back."""
     modes = {module: module.training for module in model.modules()}
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             model.eval()
             yield
     finally:

@@ -106,7 +106,7 @@ def fit(slot: Slot, structure: Structure, weight: Tensor | None = None) -> tuple
         raise PlanError(reason)
     where = f"{slot.name}, {slot.shape[0]} x {slot.shape[1]}"
     with torch.no_grad():
-        weight = slot.weight().detach() if weight is None else weight
+        weight = slot.learned() if weight is None else weight
         try:
             matrix = structure(weight.clone())  # what a function writes into its argument must not reach the model
         except (ShapeError, RankError, PlanError) as error:

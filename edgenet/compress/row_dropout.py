@@ -32,7 +32,8 @@ class RowDropout(Callback):
     these are ours. A constant rate until the end hurts.
 
     The masks of a step are drawn by the training's seed, the step and the matrix's path: they leave torch's own random
-    numbers as they are, and a resumed training draws the same ones.
+    numbers as they are, and a resumed training draws the same ones. Between epochs there are none, so that a training
+    that is ended early leaves no rows out.
 
     Args:
         rate: p of the base at the beginning, in [0, 1).
@@ -80,6 +81,13 @@ class RowDropout(Callback):
     def on_optimizer(self, training: Training) -> None:
         self._draw_(training)
 
+    def before_epoch(self, training: Training) -> None:
+        self._draw_(training)
+
+    def after_epoch(self, training: Training) -> None:
+        for _, matrix in self._found(training.model).values():
+            matrix.drop_rows_(0, 0)
+
     def after_step(self, training: Training) -> None:
         if others_settled(self, training):
             self._matched(training.model)
@@ -99,7 +107,7 @@ class RowDropout(Callback):
         return self.base_rate * left, self.dopant_rate * left
 
     def _draw_(self, training: Training) -> None:
-        """The masks of the next step."""
+        """The masks of the next step. They are the same however often they are drawn before it."""
         rates = self.rates_at(training)
         for path, matrix in self._found(training.model).values():
             text = f"{self._seed} {training.step} {path}"

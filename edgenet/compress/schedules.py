@@ -60,9 +60,9 @@ class Anneal(Callback):
         RankError: if a density is not in (0, 1].
         PlanError: if the steps are in no order, there is not exactly one of density and ratio, another argument is out
             of range, or the pattern is no regular expression; in ``on_start``, if no sparse matrix matches and no other
-            callback has yet to put structures in, if bases leave nothing of the ratio, or if steps are shares and the
-            training does not tell how many it has; in ``on_optimizer``, if a loop of one's own has not asked for rates;
-            in ``after_step``, if there still is none when the density is to fall.
+            callback has yet to put structures in, if a ratio leaves nothing or more than ``initial``, or if steps are
+            shares and the training does not tell how many it has; in ``on_optimizer``, if a loop of one's own has not
+            asked for rates; in ``after_step``, if there still is none when the density is to fall.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class Anneal(Callback):
             raise PlanError(f"Anneal: give one of density and ratio, got {density!r} and {ratio!r}.")
         for share in (initial if density is None else density, initial):
             number_of((1, 1), share)
+        if density is not None and density > initial:
+            raise PlanError(f"Anneal: a density falls; from {initial!r} to {density!r} it would rise.")
         self.span = Span("Anneal", start, end)
         self.every = whole("Anneal", "every", every, 1)
         self.density, self.initial, self.pattern = density, initial, checked_pattern("Anneal", pattern)
@@ -138,7 +140,8 @@ class Anneal(Callback):
         if self.together:
             self._set_together_(training, matrices)
             return
-        for (_, matrix), density in zip(matrices, self._last(training.model, matrices), strict=True):
+        for (path, matrix), density in zip(matrices, self._last(training.model, matrices), strict=True):
+            self._check_fall(path, math.prod(matrix.shape), number_of(matrix.shape, density))
             matrix.set_density_(cubic_density(training.step, *self.span.steps(training), density, self.initial))
 
     def _last(self, model: nn.Module, matrices: list[tuple[str, Sparse]]) -> list[float]:
@@ -159,8 +162,16 @@ class Anneal(Callback):
                     f"Anneal: a ratio of {self.ratio:g} leaves {last} entries for {len(matrices)} sparse matrices "
                     f"beside their bases. Take a smaller ratio, or smaller bases."
                 )
+        self._check_fall("all together", entries, last)
         now = cubic_density(training.step, *self.span.steps(training), last / entries, self.initial)
         keep_largest_([matrix for _, matrix in matrices], max(len(matrices), round(now * entries)), self.relative)
+
+    def _check_fall(self, whose: str, entries: int, last: int) -> None:
+        if last > (first := number_of((1, entries), self.initial)):
+            raise PlanError(
+                f"Anneal: {whose} begins with {first} of {entries} entries and is to end with {last}: a density falls. "
+                f"Take a larger initial."
+            )
 
     def _factors(self, model: nn.Module) -> dict[int, float]:
         """Of the optimizer's rate, for every matrix by identity."""

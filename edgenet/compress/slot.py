@@ -14,7 +14,7 @@ from edgenet.compress.sharing import is_hooked
 from edgenet.errors import PlanError
 from edgenet.structured import Dense, Structure, StructuredConv, StructuredMatrix, in_parts, of_kernel
 from edgenet.structured.bridge import detach_
-from edgenet.structured.read import read
+from edgenet.structured.read import read, read_settled
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,14 @@ class Slot:
         if self.matrix is None:
             return self.parameter.flatten(1)
         return read(self.matrix) if is_hooked(self.matrix) else self.matrix.to_dense()
+
+    def learned(self) -> Tensor:
+        """(m, n), detached: what stays of it when something else is put in its place. Nothing drops out there.
+
+        Raises:
+            PlanError: if the size is not known yet.
+        """
+        return (self.weight() if self.matrix is None or self.is_lazy else read_settled(self.matrix)).detach()
 
     @property
     def trains(self) -> bool:
@@ -172,7 +180,7 @@ def clear(slot: Slot) -> None:
     reason = slot.refusal()
     if reason is not None:
         raise PlanError(reason)
-    dense = Dense.from_dense(slot.weight().detach()).requires_grad_(slot.trains)
+    dense = Dense.from_dense(slot.learned()).requires_grad_(slot.trains)
     tensor: nn.Parameter = dense.weight
     for place in slot.places:
         if isinstance(place, Behind):

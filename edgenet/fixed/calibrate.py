@@ -16,7 +16,7 @@ from edgenet.nn.recurrent import LSTMCell
 from edgenet.nn.recurrent.columns import Columns
 from edgenet.shortcuts import hooked
 from edgenet.structured import BlockCirculant, StructuredLinear
-from edgenet.structured.read import read
+from edgenet.structured.read import read_settled
 
 _GATES = 12  # fraction bits of gates at the most: +-8, beyond the last segments of sigmoid and tanh
 _MAPS = (StructuredLinear, Columns)
@@ -65,7 +65,7 @@ class Map:
                 f"{name} is a {type(linear).__name__}, or has hooks; wanted is a StructuredLinear, a matrix and a "
                 f"bias, without any. Merge what was put on it into the matrix, or take it off."
             )
-        weight = read(linear.weight).detach().double()
+        weight = read_settled(linear.weight).detach().double()
         block = linear.weight.block if isinstance(linear.weight, BlockCirculant) else 1
         if isinstance(linear, Columns):
             weight = weight[:, linear.start : linear.stop]
@@ -76,6 +76,8 @@ class Map:
                 )
         if block & (block - 1):
             raise ConversionError(f"{name} has blocks of {block}; 16-bit transforms are of 1, 2, 4, 8, ... numbers.")
+        if not weight.isfinite().all():
+            raise ConversionError(f"{name} has weights that are NaN or infinite, and 16 bits have no number for them.")
         nearest = BlockCirculant.from_dense(weight, block)
         if not torch.allclose(nearest.to_dense(), weight, rtol=1e-5, atol=1e-6 * float(weight.abs().max())):
             raise ConversionError(
@@ -165,6 +167,8 @@ class Calibration:
         f_c = fitting(most["c"], _CELL)
         f_y = FRACTION if projection is None else fitting(max(most["y"], most["h"]), _SIGNAL)
         gates = fitting(max(most["z"], float(self.bias.abs().max())), _GATES)
+        if self.peepholes is not None:  # they have gates - f_c fraction bits at least
+            gates = min(gates, f_c + fitting(float(self.peepholes.abs().max())))
         if min(f_c, gates) < 0:
             raise ConversionError(
                 f"cells up to {most['c']:g} and gates up to {most['z']:g} leave no fraction bits: scale the weights."

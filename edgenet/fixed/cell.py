@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ class FixedPointCell(nn.Module):
     """
 
     bias: Tensor
+    layout: Tensor
     peepholes: Tensor | None
 
     def __init__(
@@ -71,9 +73,26 @@ class FixedPointCell(nn.Module):
             )
         self.register_buffer("bias", torch.zeros(4 * hidden_size, dtype=torch.int16))
         self.register_buffer("peepholes", torch.zeros(3, hidden_size, dtype=torch.int16) if peepholes else None)
+        #: int32, what all other numbers mean: fraction bits in the order of ``FORMATS``, shifts of the products
+        self.register_buffer("layout", torch.tensor(self._layout(), dtype=torch.int32))
         self.sigmoid = PiecewiseLinear("sigmoid", formats["gates"])
         self.tanh = PiecewiseLinear("tanh", formats["gates"])
         self.tanh_of_cell = PiecewiseLinear("tanh", formats["cell"])
+
+    def _layout(self) -> list[int]:
+        parts = [part for part in (self.products, self.state_products, self.projection) if part is not None]
+        shifts = [shift for part in parts for shift in (part.shift, *part.shifts)]
+        return [*(int(self.formats[name]) for name in FORMATS), *shifts]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """A state that was calibrated otherwise is refused: its numbers would mean others here."""
+        given, own = state_dict.get(f"{prefix}layout"), self._layout()
+        if given is not None and given.tolist() != own:
+            args[-1].append(
+                f"{prefix}layout: the numbers of this state have fraction bits and shifts {given.tolist()}, and those "
+                f"here {own}. Save and load the whole model (save_pretrained), or copy it."
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def arguments(self) -> dict[str, bool]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class Compiled:
     """A compiled fixed-point LSTM.
 
     Args:
-        library: the shared object. It is run: load only what you made.
+        library: the shared object. It is run: load only what you made. A copy is loaded, so that the file may be made
+            anew: the loader gives who asks for one path twice what it has from the first time.
         name: that it was generated with.
 
     Attributes:
@@ -60,7 +62,8 @@ class Compiled:
     def __init__(self, library: str | Path, name: str = "lstm") -> None:
         path = Path(library).resolve()
         try:
-            loaded = ctypes.CDLL(str(path))
+            with tempfile.TemporaryDirectory(prefix="edgenet-") as own:  # what is loaded stays when its file has gone
+                loaded = ctypes.CDLL(shutil.copy(path, own))
             self._sizes, self._reset, self._run = (
                 getattr(loaded, f"{name}_{part}") for part in ("sizes", "reset", "run")
             )

@@ -15,6 +15,11 @@ _EACH = "for (int l = 0; l < COUNT; ++l)"
 Schedule = Callable[[OperatorGraph], Sequence[Stage]]
 
 
+def _multiplies(stage: Stage) -> bool:
+    """By its operators: what a unit is called is for whoever scheduled it to say."""
+    return all(one.kind == "circulant" for one in stage.operators)
+
+
 class LayerCode:
     """The code of one layer.
 
@@ -54,7 +59,7 @@ class LayerCode:
     def _functions(self) -> Iterator[str]:
         for number, stage in enumerate(self.stages):
             kinds = ", ".join(one.name for one in stage.operators)
-            body = self._circulant(number, stage) if stage.unit == "circulant" else self._pointwise(number, stage)
+            body = self._circulant(number, stage) if _multiplies(stage) else self._pointwise(number, stage)
             yield "\n".join([f"// {kinds}", f"void layer{self.place}_stage{number}(State* s) {{", *body, "}"])
 
     # ---------------------------------------------------------------- products

@@ -121,10 +121,7 @@ class FixedPointLSTM(nn.Module):
         Raises:
             ShapeError: if codes or states do not fit.
         """
-        signal = _sequences(codes, self.input_size, self.batch_first)
-        if signal.is_floating_point() or signal.is_complex() or signal.dtype == torch.bool:
-            raise ShapeError(f"codes are whole numbers, got {signal.dtype}; call the module itself with floats.")
-        signal = _in_range("codes", signal)
+        signal = _in_range("codes", _whole("codes", _sequences(codes, self.input_size, self.batch_first)))
         before = self.begin(signal.shape[1]) if states is None else self._checked(states, signal.shape[1])
         after = []
         for cell, state in zip(self.layers, before, strict=True):
@@ -165,7 +162,7 @@ class FixedPointLSTM(nn.Module):
         got = [[tuple(part.shape) for part in state] for state in states]
         if got != wanted:
             raise ShapeError(f"states of {batch} sequences are h and c a layer of sizes {wanted}, got {got}.")
-        return [(_in_range("h", h), _in_range("c", c)) for h, c in states]
+        return [(_in_range("h", _whole("h", h)), _in_range("c", _whole("c", c))) for h, c in states]
 
 
 def _sequences(x: Tensor, size: int, batch_first: bool) -> Tensor:
@@ -174,6 +171,12 @@ def _sequences(x: Tensor, size: int, batch_first: bool) -> Tensor:
         came = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise ShapeError(f"wanted is a {'(B, T' if batch_first else '(T, B'}, {size}) input, got {came}.")
     return x.transpose(0, 1) if batch_first else x
+
+
+def _whole(name: str, codes: Tensor) -> Tensor:
+    if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+        raise ShapeError(f"{name} are whole numbers, got {codes.dtype}; call the module itself with floats.")
+    return codes
 
 
 def _in_range(name: str, codes: Tensor) -> Tensor:

@@ -25,6 +25,22 @@ def read(matrix: nn.Module) -> Tensor:
     return matrix.to_dense() if called is None else called
 
 
+def read_settled(matrix: nn.Module) -> Tensor:
+    """``read`` in evaluation mode, whatever the mode is: what a conversion keeps. Rows that drop out of a doped matrix
+    while it trains, and numbers that an adapter drops, are all there.
+
+    Raises:
+        PlanError, ShapeError: as ``read``.
+    """
+    modes = {part: part.training for part in matrix.modules()}
+    try:
+        matrix.eval()
+        return read(matrix)
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
 def read_plain(*matrices: nn.Module) -> list[Tensor]:
     """``read`` of each, where ``shortcuts.plain`` was asked about them, or about what they are parts of: nothing is put
     on them. What stands in a slot may still be a module of torch's, which has no ``to_dense``."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgenet.clstm import choose_block_sizes, lstm_cost, shape_of, shared_inputs
-from edgenet.compress import decompress_, slots
+from edgenet.compress import compress_, decompress_, slots
 from edgenet.errors import PlanError
 from edgenet.models import Sequence
 from edgenet.nn.recurrent import GRU, LSTM
@@ -70,6 +70,9 @@ def test_matrices_that_read_one_vector_have_one_block_size():
     inside = Sequence(6, 3, hidden_channels=8, num_layers=3)
     assert shared_inputs(inside)[1] == ("rnn.cells.1.state_map.weight", "rnn.cells.2.input_map.weight")
     assert shared_inputs(LSTM(8, 8, 2, stacked=True)) == [("cells.0.input_map.weight", "cells.1.input_map.weight")]
+    other = lstm()
+    other.cells[0].state_map = nn.Sequential(other.cells[0].state_map)
+    assert shared_inputs(other) == []
 
 
 def test_the_model_that_is_given_back_runs_as_its_blocks_say_and_the_given_one_stays():
@@ -106,6 +109,26 @@ def test_fine_tuning_lets_larger_blocks_pass():
     assert len(calls) == 1 and set(found.blocks.values()) == {4} and found.model.tuned
 
 
+def in_blocks(model, pattern):
+    compress_(model, {pattern: {"structure": "block_circulant", "block": 4}})
+    return model
+
+
+def test_matrices_in_blocks_stay_and_the_others_are_chosen():
+    model = in_blocks(LSTM(6, 8, 2), r"cells\.(0\.state|1\.input)_map")
+    found = choose_block_sizes(model, 1.0, lambda _: 0.0, blocks=[2], progress=False)
+    assert list(found.blocks.values()) == [2, 4, 4, 2] and found.together == ()
+    part = in_blocks(LSTM(6, 8, 2), r"cells\.0\.state_map")
+    apart = choose_block_sizes(part, 1.0, lambda _: 0.0, blocks=[2], share=False, progress=False)
+    assert list(apart.blocks.values()) == [2, 4, 2, 2]
+
+
+@pytest.mark.parametrize("blocks", [4, [4.0], ["4"], [True]])
+def test_block_sizes_that_are_no_whole_numbers_are_refused(blocks):
+    with pytest.raises(PlanError, match="a list of whole numbers from 2 up"):
+        choose_block_sizes(LSTM(6, 8), 1.0, lambda _: 0.0, blocks=blocks)
+
+
 @pytest.mark.parametrize(
     ("model", "options", "says"),
     [
@@ -114,6 +137,7 @@ def test_fine_tuning_lets_larger_blocks_pass():
         (lambda: LSTM(6, 9), {}, r"none of the block sizes \[2, 4\] is above 1 and divides 9,"),
         (lambda: LSTM(7, 8, stacked=True), {}, "divides 7, 8, where gates or maps end"),
         (lambda: LSTM(6, 8, structure=structure("low_rank", rank=2)), {}, "input_map has a LowRank"),
+        (lambda: in_blocks(LSTM(6, 8, 2), r"cells\.0\.state_map"), {}, "and cells.0.state_map.weight cannot get"),
     ],
 )
 def test_what_has_no_block_sizes_is_refused(model, options, says):

@@ -122,6 +122,9 @@ def test_a_pipeline_is_told_as_a_table():
         ({"multipliers": 30, "lanes": 0}, "lanes from 1 up"),
         ({"multipliers": 30, "frequency": 0}, "frequency above 0"),
         ({"multipliers": 30, "buffers": -1}, "buffers from 0 up"),
+        ({"multipliers": 30.5}, "whole numbers of multipliers"),
+        ({"multipliers": 30, "lanes": 1.5}, "got 3 stages, 30, 1.5"),
+        ({"multipliers": 30, "frequency": float("nan")}, "frequency above 0"),
     ],
 )
 def test_a_pipeline_that_cannot_be_is_refused(options, says):

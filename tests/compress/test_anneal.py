@@ -197,12 +197,20 @@ def test_a_frozen_dopant_keeps_its_numbers():
 
 
 # ---------------------------------------------------------------- what is refused
+@pytest.mark.parametrize("together", [False, True])
+def test_a_density_that_would_rise_is_refused(together):
+    with pytest.raises(PlanError, match=r"begins with \d+ of \d+ entries and is to end with"):
+        Steps(net(SPARSE, None), SGD, [Anneal(None, 1, 5, initial=0.2, ratio=4, together=together)])
+    Steps(net(SPARSE, None), SGD, [Anneal(None, 1, 5, initial=0.25, ratio=4, together=together)])
+
+
 @pytest.mark.parametrize(
     "options, error, says",
     [
         ({"density": 0.1, "ratio": 2}, PlanError, "give one of density and ratio, got 0.1 and 2"),
         ({"ratio": 1}, PlanError, "ratio is a number, above 1, got 1"),
         ({"ratio": 2, "initial": 0}, RankError, "got 0"),
+        ({"density": 0.5, "initial": 0.2}, PlanError, "from 0.2 to 0.5 it would rise"),
         ({"ratio": 2, "together": 1}, PlanError, "together is true or false, got 1"),
         ({"ratio": 2, "relative": "no"}, PlanError, "relative is true or false, got 'no'"),
         ({"ratio": 2, "rate": 0}, PlanError, "rate is a number, above 0, got 0"),

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgenet.compress import Anneal, Compress, RowDropout, Training, compress_
+from edgenet import fit
+from edgenet.compress import Anneal, Compress, EndWhen, RowDropout, Training, compress_, decompress_
 from edgenet.errors import PlanError
 from edgenet.nn.recurrent import LSTM
 from edgenet.structured import Doped, structure
@@ -106,6 +107,38 @@ def test_masks_are_drawn_for_every_step_by_the_seed_and_leave_other_random_numbe
     torch.randint(2**31, ())  # the seed of the masks
     torch.rand(3)
     assert torch.equal(after, torch.rand(3))
+
+
+def test_a_training_that_is_ended_early_leaves_no_row_out():
+    model, noted = net(DOPED), Noted()
+    x = torch.randn(6, 6)
+    rules = [RowDropout(0.5, start=3, end=99), noted, EndWhen({"loss": 1e9})]
+    fit(model, torch.utils.data.TensorDataset(x, x), epochs=9, batch_size=2, callbacks=rules, progress=False)
+    assert len(noted.seen) == 3 and model[0].weight.row_scale is None
+    assert torch.equal(model.train()(x), model.eval()(x))
+
+
+def test_between_epochs_there_are_no_masks_and_every_epoch_begins_with_those_of_its_step():
+    model, batch = net(DOPED), (torch.ones(2, 6), torch.ones(2, 6))
+    seen = []
+    training = Steps(model, SGD, [RowDropout(0.5, start=9, end=99)])
+    loss = lambda output, y: seen.append(model[0].weight.row_scale.clone()) or (output - y).square().mean()  # noqa: E731
+    training.epochs(1, [batch] * 2, loss)
+    assert model[0].weight.row_scale is None
+    training.epochs(1, [batch], loss)
+    again = Steps(copy.deepcopy(model), SGD, [RowDropout(0.5, start=9, end=99)], training.callback_states())
+    again.step = 2
+    again.call("before_epoch")
+    assert torch.equal(seen[2], again.model[0].weight.row_scale) and not torch.equal(seen[1], seen[2])
+
+
+@pytest.mark.parametrize("put", [decompress_, lambda model: compress_(model, {"0": {"structure": "dense"}})])
+def test_rows_that_drop_out_are_there_when_something_else_is_put_in_their_place(put):
+    model = net(DOPED).train()
+    wanted = model[0].weight.to_dense().detach()
+    model[0].weight.drop_rows_(0.5, 0.5)
+    put(model)
+    assert torch.equal(model[0].weight.to_dense(), wanted) and model[0].weight.training
 
 
 def test_a_resumed_training_draws_the_masks_that_would_have_been_drawn():

@@ -136,6 +136,14 @@ def test_slots_that_no_size_fits_alike_are_refused():
 
 
 # ---------------------------------------------------------------- sizes of one's own
+def test_a_size_that_some_slots_do_not_take_is_tried_in_the_others():
+    net = nn.Sequential(nn.Linear(24, 24), nn.Linear(24, 2))
+    ladder = {"kronecker": [{"factor": [2, 4]}, {"factor": [4, 6]}]}  # 4 rows do not divide 2
+    result = search(net, budget=Budget(ratio=2.5), families=("kronecker",), ladders=ladder)
+    found = {(name, spec["factor"][0]) for p in result.points for name, spec in p.plan.rules if spec != "keep"}
+    assert found == {(r"0\.weight$", 2), (r"0\.weight$", 4), (r"1\.weight$", 2)}
+
+
 def test_only_the_sizes_that_are_named_are_tried():
     sizes = [{"block": 8}, {"block": 3}]
     for ratio in (2, 2.9, 5):
@@ -151,6 +159,11 @@ def test_only_the_sizes_that_are_named_are_tried():
         ({"block_circulant": []}, r"list of options such as .*got \[\]"),
         ({"block_circulant": [4]}, r"got \[4\]"),
         ({"block_circulant": "4"}, "got '4'"),
+        ({"block_circulant": 4}, "got 4"),
+        ([{"block": 4}], r"ladders are \{family: list of options\}, got \[\{'block': 4\}\]"),
+        ({"block_circulant": [{"structure": "low_rank", "rank": 1}]}, "got .*'low_rank'"),
+        ({"block_circulant": [{"block": 4}, {"blok": 8}]}, r"no slot takes \{'blok': 8\}.*no option 'blok'"),
+        ({"block_circulant": [{"block": 4}, {"block": -1}]}, r"no slot takes \{'block': -1\}"),
     ],
 )
 def test_sizes_that_are_none_are_refused(ladders, says):

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -75,6 +76,12 @@ def test_other_schedules_give_other_code_and_equal_numbers(tmp_path):
     text = generate(model, scheduled=one_by_one)
     assert text.count("void layer0_stage") == len(one_by_one(lstm_graph(LstmShape(13, 16, 11, True)))) > 20
     assert_equal(model, compile_(text, tmp_path, flags=QUICK), 50)
+
+
+def test_units_may_be_called_anything():
+    model = fixed(4, layers=1)
+    other = generate(model, scheduled=lambda graph: [replace(stage, unit="dsp") for stage in schedule(graph)])
+    assert other.replace(", dsp:", "") == generate(model).replace(", circulant:", "").replace(", pointwise:", "")
 
 
 def test_stages_of_the_default_schedule_are_three_a_layer_and_two_without_projection():
@@ -163,6 +170,14 @@ def test_c_functions_refuse_null_pointers_and_negative_lengths(small):
         compiled._called(compiled._run, state.data_ptr(), x.data_ptr(), -1, x.data_ptr())
     with pytest.raises(ConfigError):
         compiled._called(compiled._reset, 0)
+
+
+def test_a_library_that_is_made_anew_is_the_new_one_and_the_old_one_goes_on(tmp_path):
+    models = [fixed(2, layers=1, hidden=hidden) for hidden in (8, 8, 16)]
+    made = [compile_(generate(model), tmp_path, flags=QUICK) for model in models]  # one path for all
+    codes = torch.randint(-3000, 3000, (6, 13)).to(torch.int16)
+    for model, compiled in zip(models, made, strict=True):
+        assert torch.equal(compiled.run(codes).long(), model.run(codes[:, None].long())[0][:, 0])
 
 
 def test_what_is_no_library_is_refused(small, tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ import edgenet
 from edgenet.errors import ConfigError, ConversionError, ShapeError
 from edgenet.fixed import FixedPointLSTM
 from edgenet.fixed.activation import FUNCTIONS, knots
+from edgenet.fixed.arithmetic import values
 from edgenet.nn.recurrent import LSTM, LSTMCell
-from edgenet.structured import BlockCirculant, Dense, StructuredLinear
+from edgenet.structured import BlockCirculant, Dense, Doped, StructuredLinear
 from edgenet.structured.read import read
 
 
@@ -116,9 +117,12 @@ def test_it_saves_loads_copies_and_compiles(tmp_path, dtype):
     loaded = edgenet.from_pretrained(tmp_path)
     assert isinstance(loaded, FixedPointLSTM) and loaded.layers[1].products.spectra.dtype == torch.int16
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    other = fixed(4, **GOOGLE)
+    other = copy.deepcopy(model)
+    for cell in other.layers:
+        cell.bias.zero_(), cell.products.spectra.zero_()
+    assert not torch.equal(other(x)[0], wanted)
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    for same in (loaded, copy.deepcopy(model), other if other.layers[0].formats == model.layers[0].formats else model):
+    for same in (loaded, copy.deepcopy(model), other):
         assert torch.equal(same(x)[0], wanted)
     assert torch.equal(model.to(torch.float16)(x)[0], wanted)  # whole numbers stay what they are
 
@@ -146,6 +150,17 @@ def test_pruning_and_hooks_on_a_matrix_count_and_others_are_refused():
         FixedPointLSTM.from_lstm(model, [x])
 
 
+def test_large_peepholes_of_small_cells_do_not_saturate():
+    model, x = LSTM(2, 4, peepholes=True), torch.ones(320, 1, 2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.cells[0].input_map.bias[::4] = 7.0
+        model.cells[0].peepholes[:, 1:] = 2000.0  # the first cell counts the steps, the others stay 0
+    cell = FixedPointLSTM.from_lstm(model, [x]).layers[0]
+    assert (values(cell.peepholes, cell.formats["peepholes"]) == model.cells[0].peepholes).all()
+
+
 @torch.no_grad()
 def test_one_matrix_for_input_and_state_is_taken_where_blocks_end_between_them():
     options = {"structure": partial(BlockCirculant.from_dense, block=4), "stacked": True}
@@ -162,10 +177,18 @@ def other_cell(model):
     return model
 
 
+def spoilt(model, number):
+    with torch.no_grad():
+        model.cells[0].input_map.weight.generators[0, 0, 0] = number
+    return model
+
+
 @pytest.mark.parametrize(("make", "text"), [
     (lambda: torch.nn.LSTM(13, 16), "got a LSTM; one of torch's"),
     (lambda: LSTM(13, 16, bidirectional=True), "one direction"),
     (lambda: lstm(3), "blocks of 3"),
+    (lambda: spoilt(lstm(4, layers=1), torch.nan), r"cells\[0\].input_map has weights that are NaN or infinite"),
+    (lambda: spoilt(lstm(1, layers=1), torch.inf), r"cells\[0\].input_map has weights that are NaN or infinite"),
     (lambda: other_cell(lstm(4, layers=1)), r"cells\[0\] is to be an LSTMCell"),
 ])  # fmt: skip
 def test_what_has_no_16_bit_form_is_refused(make, text):
@@ -187,6 +210,7 @@ def test_what_cannot_calibrate_is_refused(batches, text):
     (lambda m: m(torch.full((1, 1, 13), torch.nan)), "NaN"),
     (lambda m: m(torch.ones(1, 1, 13).long()), "``run`` takes whole numbers"),
     (lambda m: m.run(torch.ones(1, 1, 13)), "codes are whole numbers"),
+    (lambda m: m.run(torch.ones(1, 1, 13).long(), [(torch.zeros(1, 16),) * 2] * 2), "h are whole numbers"),
     (lambda m: m.run(torch.full((1, 1, 13), 32768)), "codes are -32768 to 32767, got 32768 to 32768"),
     (lambda m: m.run(torch.ones(1, 1, 13).long(), m.begin(2)), "states of 1 sequences"),
     (lambda m: m(torch.ones(1, 1, 13), (torch.zeros(1, 1, 16),) * 2), "of 2 layers, got"),
@@ -207,6 +231,24 @@ def test_cells_of_wrong_parts_are_refused():
         make(cell.products, 16, {"input": 3})
     with pytest.raises(ConfigError, match="0 to 30 more"):
         make(cell.products, 16, {**cell.formats, "peepholes": 60})
+
+
+def test_rows_that_drop_out_in_training_are_taken_all():
+    doped = partial(Doped.from_dense, base={"structure": "low_rank", "rank": 2})
+    model, x = LSTM(13, 16, structure=doped), torch.randn(5, 3, 13)
+    wanted = FixedPointLSTM.from_lstm(model.eval(), [x])(x)[0]
+    model.train().cells[0].input_map.weight.drop_rows_(0.5, 0.5)
+    assert torch.equal(FixedPointLSTM.from_lstm(model, [x])(x)[0], wanted)
+
+
+def test_a_state_of_other_formats_is_refused():
+    model, x = lstm(4, **GOOGLE), torch.randn(9, 4, 13)
+    one, again = (FixedPointLSTM.from_lstm(model, [x]) for _ in range(2))
+    loud = FixedPointLSTM.from_lstm(model, [10 * x])
+    again.load_state_dict(one.state_dict())
+    assert torch.equal(again(x)[0], one(x)[0])
+    with pytest.raises(RuntimeError, match=r"cells.0.layout: the numbers of this state have fraction bits and shifts"):
+        loud.load_state_dict(one.state_dict())
 
 
 def test_dense_matrices_of_any_family_are_taken_entry_by_entry():

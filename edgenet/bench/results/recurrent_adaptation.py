@@ -118,7 +118,7 @@ def bits(x: Tensor, y: Tensor, model: nn.Module) -> float:
 def rise(measured: dict[str, Any]) -> float:
     """The largest rise of the bits of both from one measurement to the next; 0 where they never rise. Pruning that
     takes more than the rest can make up for shows so, and a base that leaned on what is gone."""
-    return max(0.0, *(after["loss"] - before["loss"] for before, after in pairwise(measured["rows"])))
+    return max([0.0, *(after["loss"] - before["loss"] for before, after in pairwise(measured["rows"]))])
 
 
 def _introduction() -> str:

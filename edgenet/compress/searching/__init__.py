@@ -68,10 +68,11 @@ def search(
         fine_tune: trains a compressed model in place, in training mode. With ``max_drop`` it is called for the smallest
             models of the list, until one keeps to the drop.
         together: patterns for ``re.match``, each of a group of slots that take the same family with the same options,
-            or stay as they are. Matrices in circulant blocks, for one, share the transform of a common input where
-            their blocks have one size. Groups that share a slot are one; slots that match none choose for themselves.
+            or stay as they are. Matrices in circulant blocks, for one, need one transform of a common input where their
+            blocks have one size. Groups that share a slot are one; slots that match none choose for themselves.
         ladders: {family: options of each size to try}, in place of the family's own ``ladder``, for instance
-            ``{"block_circulant": [{"block": 8}, {"block": 16}]}``. No sizes between them are tried.
+            ``{"block_circulant": [{"block": 8}, {"block": 16}]}``. No sizes between them are tried, and a size is left
+            out of slots that do not take it.
         points: of the Pareto list, about.
         seed: of torch's random numbers in everything that is called. Those outside go on as if nothing had been drawn.
         progress: show bars on stderr.
@@ -81,7 +82,7 @@ def search(
             slot whose size is not known yet, a model that cannot be copied, or ``evaluate`` returns no finite number;
             if bits or quantisers are asked for where parameters are counted; if a pattern of ``together`` matches
             fewer than two slots, or no size of any family fits all slots of a group; if ``ladders`` are of a family
-            that is not searched, or no options.
+            that is not searched, or no options, or have a size that no slot takes.
         ShapeError: if a weight is not finite.
     """
     if budget is None and max_drop is None:

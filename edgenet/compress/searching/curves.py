@@ -71,7 +71,7 @@ class Curves:
     Raises:
         PlanError: if a family is unknown or none is given, or none makes any slot smaller; if bits are none that codes
             have, or are not what costs are of; if no size of any family fits all slots of a group; if ladders are of
-            other families, or no options.
+            other families, or no options, or have a size that no slot takes.
     """
 
     def __init__(
@@ -94,8 +94,10 @@ class Curves:
         self.ladders = _ladders(ladders or {}, self.families)
         self.groups = grouped(slots, together)
         self.choices: dict[str, list[Choice]] = {}
+        self._taken: dict[str, Exception | None] = {}  # of every rung why no slot takes it, None where one does
         for group in self.bar(self.groups, "fit"):
             self._begin(group)
+        self._refuse_rungs_for_nobody()
         if all(len(choices) == 1 for choices in self.choices.values()):
             raise PlanError(f"none of the families {', '.join(self.families)} makes any of the slots smaller.")
 
@@ -176,6 +178,17 @@ class Curves:
                 f"Budget(bytes=...), which counts what is on disk."
             )
 
+    def _refuse_rungs_for_nobody(self) -> None:
+        """
+        Raises:
+            PlanError: if a size was named that no slot takes: it would be missed silently.
+        """
+        for kind, rungs in self.ladders.items():
+            for options in rungs:
+                why = self._taken.get(repr({"structure": kind, **options}))
+                if why is not None:
+                    raise PlanError(f"no slot takes {options!r}, which ladders has for {kind!r}: {why}") from why
+
     def _neighbours(self, group: Group, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Options between a rung of a ladder and the next ones on both sides."""
         kind, found = rung["structure"], list[dict[str, Any]]()
@@ -204,8 +217,10 @@ class Curves:
             matrix, error = self._fit(slot, rung)
         except _REFUSALS as refused:
             if refused.__cause__ is None or isinstance(refused.__cause__, _REFUSALS):
+                self._taken.setdefault(repr(rung), refused)
                 return None
             raise  # a fault of the family's, which must be seen
+        self._taken[repr(rung)] = None
         spec = rung
         if self.unit == "parameters" and numbers_of(matrix) < _entries(matrix):
             matrix = matrix.pack()  # what a mask hides is in memory all the same: compressed rows hold what is counted
@@ -260,10 +275,13 @@ def _named(names: Sequence[str] | str) -> tuple[str, ...]:
 def _ladders(
     given: Mapping[str, Sequence[Mapping[str, Any]]], families: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
+    if not isinstance(given, Mapping):
+        raise PlanError(f"ladders are {{family: list of options}}, got {given!r}.")
     for name, rungs in given.items():
         if name not in families:
             raise PlanError(f"ladders has sizes of {name!r}, which is not searched; there are {', '.join(families)}.")
-        if isinstance(rungs, str) or not rungs or not all(isinstance(rung, Mapping) for rung in rungs):
+        listed = isinstance(rungs, Sequence) and not isinstance(rungs, str) and len(rungs) > 0
+        if not listed or not all(isinstance(rung, Mapping) and "structure" not in rung for rung in rungs):
             raise PlanError(f"a ladder of {name!r} is a list of options such as {{'rank': 4}}, got {rungs!r}.")
     return {name: [dict(rung) for rung in rungs] for name, rungs in given.items()}
 

@@ -51,3 +51,4 @@ def test_every_row_is_measured_kept_and_told(tmp_path, data_root, monkeypatch):
 def test_the_largest_rise_is_of_neighbours():
     assert part.rise({"rows": [{"loss": loss} for loss in (3.0, 2.5, 2.75, 2.7, 2.9)]}) == pytest.approx(0.25)
     assert part.rise({"rows": [{"loss": loss} for loss in (3.0, 2.0)]}) == 0
+    assert part.rise({"rows": [{"loss": 3.0}]}) == 0
