@@ -182,6 +182,12 @@ def test_several_heads_and_what_lives_on_nodes_go_with_an_edge_gate(layer, optio
     close(torch.stack([net(one, EDGES) for one in x]), net(x, EDGES))
 
 
+@pytest.mark.parametrize("layer", ["edge_varying", "hybrid"])
+def test_a_bank_that_knows_its_heads_from_the_first_input_goes_with_an_edge_gate(layer):
+    net, x = GraphRecurrent(-1, OUT, layer=layer, gate="edge", hidden_channels=H), signal()
+    close(torch.stack([net(one, EDGES) for one in x]), net(x, EDGES))
+
+
 @pytest.mark.parametrize("layer", NO_EDGE_GATE)
 def test_layers_without_weights_of_edges_have_no_edge_gate(layer):
     with pytest.raises(ConfigError, match="edge gate"):
@@ -221,6 +227,13 @@ def test_several_operators_sparse_adjacencies_and_edge_features_come_as_they_do_
     assert featured.needs_edge_attr and not plain.needs_edge_attr
     attr = torch.randn(SYMMETRIC.shape[1], 2)
     assert (featured(x, SYMMETRIC, edge_attr=attr) - featured(x, SYMMETRIC, edge_attr=2 * attr)).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize(("layer", "gate", "counts"), [("gat", None, 0), ("gat", "edge", 0), ("gcnn", "edge", 1)])
+def test_values_of_an_adjacency_count_where_they_do_in_the_layer(layer, gate, counts):
+    net, x = model(layer=layer, gate=gate), signal()
+    adjacency = torch.sparse_coo_tensor(SYMMETRIC.flip(0), torch.rand(SYMMETRIC.shape[1]), (N, N))
+    assert ((net(x, adjacency) - net(x, SYMMETRIC)).abs().max() > 1e-6) == counts
 
 
 def test_nodes_may_be_numbered_anew_and_tables_follow_their_ids():
@@ -329,6 +342,14 @@ def test_graphs_of_another_size_or_with_other_edges_are_refused():
 def test_signals_of_other_shapes_are_refused(shape, message):
     with pytest.raises(ShapeError, match=message):
         model()(signal(*shape), EDGES)
+
+
+def test_what_are_no_tensors_is_refused():
+    for wrong, found in ((signal().tolist(), "a list"), (signal().to_sparse(), "sparse")):
+        with pytest.raises(ShapeError, match=f"sequences of signals.*{found}"):
+            model()(wrong, EDGES)
+    with pytest.raises(ShapeError, match="state of this layer is 1 tensors"):
+        model()(signal(), EDGES, state=[(0,)])
 
 
 def test_an_empty_batch_has_empty_scores():

@@ -55,7 +55,7 @@ class GraphRecurrentLayer(nn.Module):
             return
         count = len(self.cell.begin(x[0])) + (0 if self.input_gate is None else 2)
         wanted = (*x.shape[1:-1], self.cell.hidden_size)
-        found = [tuple(part.shape) for part in state]
+        found = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in state]
         if found != [wanted] * count:
             raise ShapeError(f"the state of this layer is {count} tensors (B, N, H) = {wanted}, got {found}.")
 
