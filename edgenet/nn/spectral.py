@@ -40,8 +40,8 @@ class SpectralConv(nn.Module):
 
     Raises:
         ConfigError: if an option is of another kind.
-        ShapeError: if a shift operator is not symmetric, finite and real, M does not fit, or the edge weights have not R
-            columns.
+        ShapeError: if a shift operator is not symmetric, finite and real, M does not fit, or the edge weights have not
+            R columns.
         SupportError: in ``forward``, on another graph than the bound one, or with other edge weights.
     """
 

@@ -346,7 +346,7 @@ def test_signals_of_other_shapes_are_refused(shape, message):
 
 def test_what_are_no_tensors_is_refused():
     for wrong, found in ((signal().tolist(), "a list"), (signal().to_sparse(), "sparse")):
-        with pytest.raises(ShapeError, match=f"sequences of signals.*{found}"):
+        with pytest.raises(ShapeError, match=rf"sequences of signals.*{found}"):
             model()(wrong, EDGES)
     with pytest.raises(ShapeError, match="state of this layer is 1 tensors"):
         model()(signal(), EDGES, state=[(0,)])

@@ -113,7 +113,7 @@ def test_answers_of_nodes_are_not_taken_for_those_of_steps():
 
     assert batch(3, 3, 3).target.shape == (9, 3)  # of 9 steps
     assert batch(4, 3).target.shape == (4, 3) and batch(4, 4).target.shape == (9,)
-    with pytest.raises(ShapeError, match="as many steps as nodes.*a step of padding"):
+    with pytest.raises(ShapeError, match=r"as many steps as nodes.*a step of padding"):
         batch(3, 3)
 
 
