@@ -161,7 +161,7 @@ def _ends(lstm: LSTM) -> Iterator[int]:
 
 
 def _slots(model: nn.Module) -> dict[str, Slot]:
-    """The slots of the maps of all LSTMs; peepholes are of two axes too, and no matrices."""
+    """The slots of the maps of all LSTMs."""
     heads = "|".join(re.escape(name) for name, _ in _lstms(model))
     maps = re.compile(rf"({heads})cells\.\d+\.({'|'.join(MATRICES)})\.")
     return {name: slot for name, slot in slots(model).items() if maps.match(name)}

@@ -13,7 +13,8 @@ more: ``nn.LSTM``, attention, ...    ``lstm.weight_hh_l0``          ``edgenet.st
 ===================================  =============================  ================================================
 
 Names stay what they are when a slot is filled. A tensor of more than two axes counts as its first by all others, and
-one that is then a single row or column is a vector, and no slot. A layer is not swapped but put behind a bridge where
+one that is then a single row or column is a vector, and no slot; so are tensors that a module calls
+``stacked_vectors``, whose rows are diagonals, say. A layer is not swapped but put behind a bridge where
 something would be lost by a swap: where it has hooks, is a subclass with a forward of its own, is
 the model itself, or where its parent is known to read ``.weight`` as a tensor (``nn.TransformerEncoderLayer``, say).
 The layers inside of an adapter (a wrapper that hands ``.weight`` on) are layers like any other.
@@ -160,6 +161,8 @@ def _places(module: nn.Module, prefix: str, parents: Parents) -> Iterator[tuple[
 
 def _is_matrix(parameter: nn.Parameter, name: str, module: nn.Module) -> bool:
     if parameter.dim() < 2 or not (parameter.is_floating_point() or parameter.is_complex()):
+        return False
+    if name in getattr(module, "stacked_vectors", ()):
         return False
     return (_is_linear(module) and name == "weight") or min(parameter.flatten(1).shape) > 1
 

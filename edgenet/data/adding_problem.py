@@ -75,6 +75,8 @@ def draw(size: int, generator: torch.Generator, length: int = 200) -> tuple[Tens
     """
     if size < 1:
         raise ConfigError(f"adding_problem: a split has at least 1 sequence, got {size}.")
+    if isinstance(length, bool) or not isinstance(length, int):
+        raise ConfigError(f"adding_problem: length must be a whole number, got {length!r}.")
     if length < 2:
         raise ConfigError(f"adding_problem: length must be at least 2, got {length}.")
     options = {"generator": generator, "device": generator.device}

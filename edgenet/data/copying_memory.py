@@ -87,6 +87,8 @@ def sequences(symbols: Tensor, wait: int) -> tuple[Tensor, Tensor]:
     Raises:
         ConfigError: if ``wait`` is below 1.
     """
+    if isinstance(wait, bool) or not isinstance(wait, int):
+        raise ConfigError(f"copying_memory: wait must be a whole number, got {wait!r}.")
     if wait < 1:
         raise ConfigError(f"copying_memory: wait must be at least 1, got {wait}.")
     x = symbols.new_full((len(symbols), wait + 2 * REMEMBERED), BLANK)

@@ -79,4 +79,5 @@ def fresh(name: str, batch_size: int, batches: int, *, seed: int = 0, **options:
     for option in options:
         if option not in known:
             raise ConfigError(f"{name} has no option {option!r} to draw by; it has {', '.join(known)}.")
+    DRAWN[name](1, torch.Generator(), **options)  # which refuses numbers out of range now, and not in an epoch
     return Fresh(DRAWN[name], batch_size, batches, seed=seed, **options)

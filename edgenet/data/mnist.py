@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +89,7 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in wanted if name in arrays}
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{file}: cannot be read: {error}. {HOW_TO_GET}") from error
     for name, shape in wanted.items():
         if name not in found or found[name].shape != shape or found[name].dtype != np.uint8:
@@ -102,7 +104,7 @@ def _idx(file: Path, rest: tuple[int, ...]) -> np.ndarray:
     try:
         with gzip.open(file) as content:
             head, body = content.read(len(wanted)), _whole(content, int(np.prod(shape)))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file}: cannot be read: {error}. {HOW_TO_GET}") from error
     if head != wanted or body is None:
         raise DataError(f"{file}: is no idx file of {' x '.join(map(str, shape))} bytes. {HOW_TO_GET}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def read_text(path: Path) -> str:
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             text = file.read(CHARACTERS + 1).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}. {FACTS.how_to_get}") from error
     if len(text) != CHARACTERS or len(set(text)) != SYMBOLS:
         raise DataError(

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from edgenet import shortcuts
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.hub import Pretrained
 from edgenet.models.stack import check_ranges
 from edgenet.nn import UnitaryRNN, recurrent
 from edgenet.nn.options import checked
+from edgenet.structured.embedding import StructuredEmbedding
 from edgenet.structured.families import named
 from edgenet.structured.families import structure as structure_of
 from edgenet.text import did_you_mean
@@ -130,9 +132,14 @@ class Sequence(nn.Module, Pretrained):
         return self.config()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
-        like = next(self.parameters())
-        self.load_state_dict(type(self)(**self.config()).to(like.device, like.dtype).state_dict())
+        """Draw all parameters anew; what ``compress_`` put into the recurrent maps stays there."""
+        if isinstance(self.embedding, StructuredEmbedding):
+            self.embedding.weight.draw_(1.0)  # as torch draws tables
+        elif self.embedding is not None:
+            self.embedding.reset_parameters()
+        self.rnn.reset_parameters()
+        if not isinstance(self.head, nn.Identity):
+            self.head.reset_parameters()
 
     def forward(
         self,
@@ -204,7 +211,7 @@ class Sequence(nn.Module, Pretrained):
     def _check_symbols(self, values: Tensor) -> None:
         if values.is_floating_point() or values.dtype == torch.bool:
             raise ShapeError(f"symbols are whole numbers, got {values.dtype}. Features go without embedding=.")
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not shortcuts.unwatched():
             return
         low, high = (int(end) for end in values.aminmax())
         if low < 0 or high >= self.in_channels:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from edgenet import shortcuts
 from edgenet.errors import ShapeError
 from edgenet.nn.mod_relu import ModReLU, check_count
 from edgenet.nn.recurrent.cells import Cell, State
@@ -53,6 +54,15 @@ class UnitaryCell(Cell):
         found = []
         for one in inputs.unbind(0):
             state = self.step(one, state)
+            found.append(parts(state[0]))
+        return torch.stack(found)
+
+    def by_calls(self, x: Tensor, start: Tensor) -> Tensor:
+        """The same of inputs (T, B, in), by a call of the cell at every step, so that what hangs on the cell counts."""
+        state: State = (torch.complex(*start.unbind(-2)),)
+        found = []
+        for one in x.unbind(0):
+            state = self(one, state)
             found.append(parts(state[0]))
         return torch.stack(found)
 
@@ -103,7 +113,7 @@ class UnitaryRNN(nn.Module):
         self.input_size, self.hidden_size, self.output_size = input_size, hidden_size, output_size
         self.batch_first, self.seed = batch_first, seed
         if matrix is None:
-            radius = math.sqrt(3 / (hidden_size + 1))
+            radius = _radius(hidden_size)
             phases = torch.empty(3, hidden_size).uniform_(-math.pi, math.pi)
             matrix = Unitary(phases, torch.empty(2, hidden_size, 2).uniform_(-radius, radius), seed=seed)
         _check_matrix(matrix, hidden_size)
@@ -167,7 +177,11 @@ class UnitaryRNN(nn.Module):
             x = x.masked_fill(over[..., None], 0)  # what padding holds, NaN even, must not reach a gradient
         begun = self.begun(x.shape[1]) if state is None else self._checked_state(state, x.shape[1])
         start = parts(begun)
-        states = walk(self.cell, x, start)
+        if torch.is_autocast_enabled(x.device.type):  # there are no complex numbers of half precision
+            with torch.autocast(x.device.type, enabled=False):
+                states = walk(self.cell, x.to(start.dtype), start)
+        else:
+            states = walk(self.cell, x, start)
         _check_finite(states)
         return torch.cat([start[None], states]), steps
 
@@ -175,8 +189,7 @@ class UnitaryRNN(nn.Module):
         """Features, of symbols too."""
         width = self.input_size
         if isinstance(input, Tensor) and input.dtype == torch.int64 and input.dim() == 2:
-            known = torch.compiler.is_compiling() or not input.numel()
-            if not known and not 0 <= int(input.min()) <= int(input.max()) < width:
+            if input.numel() and _may_look() and not 0 <= int(input.min()) <= int(input.max()) < width:
                 least, most = int(input.min()), int(input.max())
                 raise ShapeError(f"symbols are 0 to {width - 1} for input_size {width}, got {least} to {most}.")
             return nn.functional.one_hot(input, width).to(self.cell.start.dtype)
@@ -211,8 +224,26 @@ class UnitaryRNN(nn.Module):
         again = pack_padded_sequence(outputs.index_select(dim, order), steps[order.cpu()], batch_first=self.batch_first)
         return PackedSequence(again.data, again.batch_sizes, order, packed.unsorted_indices), last
 
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as they start; another ``matrix`` with entries of the mean square 1 / n."""
+        matrix, size = self.cell.state_map.weight, self.hidden_size
+        for part in (self.cell.input_map, self.read_out):
+            part.reset_parameters()
+        with torch.no_grad():
+            matrix.draw_(1 / math.sqrt(size))
+            if isinstance(matrix, Unitary):
+                matrix.reflections.mul_(_radius(size))
+            self.cell.activation.bias.uniform_(-0.01, 0.01)
+            bound = math.sqrt(1.5 / size)
+            self.cell.start.uniform_(-bound, bound)
+
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, {self.output_size}, batch_first={self.batch_first}"
+
+
+def _may_look() -> bool:
+    """Whether numbers can be asked for: nothing compiles or transforms."""
+    return not torch.compiler.is_compiling() and shortcuts.unwatched()
 
 
 def _joined(parts: Tensor) -> Tensor:
@@ -226,6 +257,11 @@ def _is_complex(matrix: nn.Module) -> bool:
     if any(isinstance(part, Unitary) for part in matrix.modules()):
         return True
     return any(p.is_complex() for p in matrix.parameters())
+
+
+def _radius(size: int) -> float:
+    """Within which the numbers of reflections start."""
+    return math.sqrt(3 / (size + 1))
 
 
 def _check_matrix(matrix: Any, size: int) -> None:
@@ -246,7 +282,7 @@ def _steps(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
             f"lengths are ({x.shape[1]},) whole numbers, one a sequence, got {tuple(steps.shape)} of {steps.dtype}."
         )
     steps = steps.to(x.device, torch.int64)
-    if not torch.compiler.is_compiling() and len(steps) and not 0 <= int(steps.min()) <= int(steps.max()) <= len(x):
+    if _may_look() and len(steps) and not 0 <= int(steps.min()) <= int(steps.max()) <= len(x):
         raise ShapeError(f"lengths are from 0 to {len(x)} steps, got {steps.tolist()}.")
     return steps
 
@@ -256,7 +292,7 @@ def _check_finite(states: Tensor) -> None:
     Raises:
         ShapeError: with the first step at which a state is not finite. A later one is not either, as W mixes all.
     """
-    if torch.compiler.is_compiling() or bool(states[-1].isfinite().all()):
+    if not _may_look() or bool(states[-1].isfinite().all()):
         return
     step, row = (~states.isfinite()).flatten(2).any(2).nonzero()[0].tolist()
     raise ShapeError(

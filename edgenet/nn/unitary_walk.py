@@ -11,6 +11,7 @@ from torch import Tensor
 from edgenet import shortcuts
 from edgenet.nn.mod_relu import ModReLU
 from edgenet.ops import backend
+from edgenet.ops.transforms import of_batched_gradients
 from edgenet.structured import StructuredLinear, StructuredMatrix, Unitary
 
 #: widths up to which one product with W is cheaper than its factors, at batches of 1 to 100
@@ -27,6 +28,8 @@ def walk(cell: Any, x: Tensor, start: Tensor) -> Tensor:
     The meaning is ``cell.by_steps``. Where nobody would notice, W is read once a sequence and the gradient goes through
     it once: as a matrix, or, for wide states, as the factors of a ``Unitary``.
     """
+    if shortcuts.hooked(cell):
+        return cell.by_calls(x, start)
     inputs = cell.input_map(x)
     matrix = _readable(cell)
     if matrix is None:
@@ -150,11 +153,12 @@ class _Along(torch.autograd.Function):
         return states
 
     @staticmethod
+    @of_batched_gradients
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         way, wanted = ctx.way, ctx.needs_input_grad[2:]
         states, lengths, *rest = ctx.saved_tensors
         tensors, sums = rest[: len(wanted)], rest[len(wanted) :]
-        if torch.is_grad_enabled():  # a derivative of the derivative is wanted
+        if torch.is_grad_enabled() or not backend.eager():  # derivatives of derivatives are wanted, or batches of them
             return (None, None, *_of_definition(way, ctx.eps, tensors, wanted, gradient))
         _, start, bias, *w = tensors
         # h = z g(|z|) with g(r) = max(r + b, 0) / r, so dh = g dz - z (b / r^3) Re(conj(z) dz) where r + b > 0, r > eps
@@ -201,7 +205,8 @@ def _of_product(
 def _of_definition(
     way: _Way, eps: float, tensors: Sequence[Tensor], wanted: Sequence[bool], gradient: Tensor
 ) -> list[Tensor | None]:
-    """All gradients, differentiable themselves."""
+    """All gradients, differentiable themselves where that is wanted."""
+    twice = torch.is_grad_enabled()
     with torch.enable_grad():
         leaves = [t.view_as(t) for t in tensors]
         inputs, state, bias, *w = leaves
@@ -212,5 +217,5 @@ def _of_definition(
             state = z * ((length + bias).relu() / length)
             found.append(state)
         asked = [leaf for leaf, want in zip(leaves, wanted, strict=True) if want]
-        given = iter(torch.autograd.grad(torch.stack(found), asked, gradient, create_graph=True))
+        given = iter(torch.autograd.grad(torch.stack(found), asked, gradient, create_graph=twice))
     return [next(given) if want else None for want in wanted]

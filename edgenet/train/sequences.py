@@ -92,7 +92,7 @@ class Streams(Source):
 
     Raises:
         ConfigError: if one of the numbers is no whole number from 1.
-        ShapeError: if x and y differ in length, or are shorter than a chunk of every stream, or x holds NaN.
+        ShapeError: if x and y differ in length, or are shorter than a chunk of every stream, or x or y holds NaN.
     """
 
     def __init__(self, x: Tensor, y: Tensor, *, streams: int = 32, length: int = 64, steps: int | None = None) -> None:
@@ -109,8 +109,9 @@ class Streams(Source):
                 f"{len(x):,} steps are too few for {streams} streams and chunks of {length}, which take "
                 f"{streams * length:,}. Take fewer streams, or shorter chunks."
             )
-        if x.is_floating_point():
-            check_finite(x, "x", "Streams")
+        for name, tensor in (("x", x), ("y", y)):
+            if tensor.is_floating_point():
+                check_finite(tensor, name, "Streams")
         self.x, self.y = x, y
         self.streams, self.length, self.chunks = streams, length, steps
         self.each = len(x) // streams  # steps of a stream
@@ -119,7 +120,17 @@ class Streams(Source):
     @classmethod
     def of(cls, data: Data, *, streams: int = 32, length: int = 64, steps: int | None = None) -> Streams:
         """The streams of data whose sequences follow one another, x (S, T) and y (S, T), as those of tinyshakespeare
-        do."""
+        do.
+
+        Raises:
+            ShapeError: if they are of different lengths: there would be padding between them.
+        """
+        lengths = data.get("lengths")
+        if lengths is not None and bool((lengths != data.x.shape[1]).any()):
+            raise ShapeError(
+                "these sequences have lengths, and what comes after is padding, which is no part of a long sequence. "
+                "Hand in the data themselves, or Streams(x, y) of the steps that count."
+            )
         return cls(data.x.flatten(0, 1), data.y.flatten(0, 1), streams=streams, length=length, steps=steps)
 
     def placed(self, place: Callable[[Tensor], Tensor]) -> Streams:

@@ -23,7 +23,7 @@ def lstm(**options):
 
 
 def maps(model):
-    return {name: slot for name, slot in slots(model).items() if not name.endswith("peepholes")}
+    return slots(model)
 
 
 def judged_against(model):

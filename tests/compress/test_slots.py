@@ -13,7 +13,7 @@ from edgenet.compress import replace, slots
 from edgenet.compress.slot import clear
 from edgenet.errors import PlanError
 from edgenet.models import NodeClassifier
-from edgenet.nn import EdgeNetConv
+from edgenet.nn import LSTM, EdgeNetConv
 from edgenet.structured import Dense, StructuredLinear, TensorTrain
 from edgenet.structured.bridge import bridged
 from edgenet.structured.embedding import StructuredEmbedding
@@ -256,6 +256,11 @@ def test_an_embedding_that_would_change_is_refused(table, says):
     with pytest.raises(PlanError, match=says):
         fill(slots(model)["0.weight"])
     assert model[0] is table
+
+
+def test_peepholes_are_vectors_and_no_slot():
+    names = slots(nn.Sequential(LSTM(4, 4, peepholes=True)))
+    assert list(names) == ["0.cells.0.input_map.weight", "0.cells.0.state_map.weight"]
 
 
 # ---------------------------------------------------------------- what replacing keeps

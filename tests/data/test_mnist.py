@@ -66,6 +66,8 @@ def test_pixels_go_from_minus_one_to_one(folder):
         (reading.IMAGES, b"no gzip", "cannot be read"),
         (reading.LABELS, gzip.compress(idx(np.full(6, 10, np.uint8))), "class 10"),
         (reading.TRAINING, b"no archive", "cannot be read"),
+        (reading.IMAGES, gzip.compress(b"")[:10] + b"\xff" * 30, "cannot be read"),
+        (reading.TRAINING, b"PK\x03\x04 cut", "cannot be read"),
     ],
 )
 def test_files_of_another_content_are_refused(folder, name, content, says):

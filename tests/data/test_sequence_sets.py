@@ -98,6 +98,7 @@ def test_a_packed_text_is_the_same_and_another_one_is_refused(plays):
         (gzip.compress((TEXT + "a").encode()), "it has more"),
         (gzip.compress(TEXT.replace("a", "b").encode()), "different ones"),
         (b"no gzip", "cannot be read"),
+        (gzip.compress(b"")[:10] + b"\xff" * 30, "cannot be read"),
         (gzip.compress(b"\xff" * 400), "cannot be read"),
     ):
         (plays / "tinyshakespeare.txt.gz").write_bytes(content)

@@ -431,3 +431,16 @@ def test_a_configuration_names_it_or_the_data_do(tmp_path):
     tables["model"]["kind"] = "GraphRecurrent"
     tables["model"]["options"]["cell"] = "gru"
     assert run(RunConfig.from_dict(tables), progress=False).models[0].config()["cell"] == "gru"
+
+
+def test_hooks_on_a_cell_count_or_are_refused_where_gates_take_it_apart():
+    x, called = signal(), []
+    net = model()
+    before = net(x, EDGES)
+    net.layers[0].cell.register_forward_hook(lambda *_: called.append(1))
+    close(net(x, EDGES), before)
+    assert len(called) == T
+    gated = model(gate="node")
+    gated.layers[0].cell.register_forward_hook(lambda *_: called.append(1))
+    with pytest.raises(ConfigError, match="has hooks, and gates between its maps"):
+        gated(x, EDGES)

@@ -241,3 +241,32 @@ def test_it_is_a_model_by_name_and_packed_sequences_come_out_packed():
     assert MODELS["Sequence"] is Sequence
     packed = pack_padded_sequence(features(), torch.tensor([6, 4, 1]), batch_first=True)
     assert isinstance(make()(packed), PackedSequence)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "unitary"])
+def test_parameters_are_drawn_anew_also_of_a_compressed_model(cell):
+    model = make(cell=cell, embedding=4)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    model.reset_parameters()
+    for name, parameter in model.named_parameters():
+        assert name.endswith("read_out.bias") or not torch.equal(parameter, before[name]), name
+    compress_(model, {".*(input_map|embedding)": {"structure": "low_rank", "rank": 2}})
+    before = model.state_dict()
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    model.reset_parameters()
+    changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert any("input_map.weight.left" in name for name in changed) and any("embedding" in name for name in changed)
+
+
+@pytest.mark.parametrize("embedding", [None, 4])
+def test_gradients_of_every_sequence_are_taken_at_once(embedding):
+    model = make(embedding=embedding)
+    x, named = features() if embedding is None else symbols(), dict(model.named_parameters())
+
+    def loss(parameters, x):
+        return torch.func.functional_call(model, parameters, (x[None],)).square().sum()
+
+    got = torch.func.vmap(torch.func.grad(loss), (None, 0))(named, x)
+    loss(named, x[1]).backward()
+    name = "rnn.cells.0.state_map.weight.weight"
+    torch.testing.assert_close(got[name][1], named[name].grad)

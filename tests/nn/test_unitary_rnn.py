@@ -298,6 +298,12 @@ def test_whatever_is_put_on_a_part_counts():
     for part in ("cell.state_map", "cell.state_map.weight", "cell.activation", "cell.input_map"):
         got, _ = changed(lambda net, part=part: net.get_submodule(part).register_forward_hook(_twice))
         assert not torch.allclose(got, plain), part
+    called = []
+    got, _ = changed(lambda net: net.cell.register_forward_hook(lambda *_: called.append(1)))
+    near(got, plain)
+    assert len(called) == len(x)
+    got, _ = changed(lambda net: net.cell.register_forward_hook(lambda module, inputs, state: (2 * state[0],)))
+    assert not torch.allclose(got, plain)
     got, _ = changed(lambda net: setattr(net.cell.state_map, "bias", nn.Parameter(torch.ones(6) + 0j)))
     assert not torch.allclose(got, plain)
     got, _ = changed(lambda net: setattr(net.cell, "activation", nn.Identity()))
@@ -418,3 +424,47 @@ def test_a_state_that_is_not_finite_is_named_with_its_step(way, value):
 def test_sizes_and_matrices_that_do_not_fit_are_refused(make, error, says):
     with pytest.raises(error, match=says):
         make()
+
+
+@pytest.mark.parametrize("way", ["built", "factored"])
+def test_batched_gradients_and_function_transforms(way, monkeypatch):
+    if way == "factored":
+        monkeypatch.setattr(unitary_walk, "_BUILD", 0)
+    net, x = made(), torch.randn(3, 1, 3)
+    jacobian = torch.autograd.functional.jacobian
+    near(jacobian(lambda x: net(x)[0], x, vectorize=True), jacobian(lambda x: net(x)[0], x))
+    named = dict(net.named_parameters())
+
+    def loss(parameters, x):
+        return torch.func.functional_call(net, parameters, (x[:, None],))[0].square().sum()
+
+    several = torch.randn(2, 3, 3)
+    got = torch.func.vmap(torch.func.grad(loss), (None, 0))(named, several)
+    for number, one in enumerate(several):
+        net.zero_grad()
+        loss(named, one).backward()
+        near(got["cell.start"][number], net.cell.start.grad)
+
+
+def test_under_autocast_states_stay_in_single_precision():
+    net, x = made().float(), torch.randn(4, 2, 3, dtype=torch.float32)
+    want = net(x)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        got, last = net(x)
+        again = net(x.bfloat16())[1]
+    got.float().sum().backward()
+    assert last.dtype == again.dtype == torch.complex64 and net.cell.start.grad.isfinite().all()
+    torch.testing.assert_close(got.float(), want, rtol=0.05, atol=0.05)  # the read-out has 8 bits
+
+
+@pytest.mark.parametrize("matrix", [None, Kronecker.from_dense(torch.eye(6), factor=(2, 2))])
+def test_parameters_drawn_anew_start_as_the_first_ones(matrix):
+    net = made(matrix=matrix)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    net.reset_parameters()
+    for name, parameter in net.named_parameters():
+        assert name == "read_out.bias" or not torch.equal(parameter, before[name]), name
+    if matrix is None:
+        assert net.cell.state_map.weight.reflections.abs().max() <= math.sqrt(3 / 7)
+    assert net.cell.start.abs().max() <= math.sqrt(3 / 12) and net.cell.activation.bias.abs().max() <= 0.01
+    assert (net.read_out.bias == 0).all()

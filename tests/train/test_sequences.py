@@ -289,12 +289,21 @@ def test_a_language_model_learns_what_only_the_state_can_know():
         ({"streams": 10, "length": 6}, ShapeError, r"50 steps are too few for 10 streams .* take 60\."),
         ({"y": torch.zeros(49)}, ShapeError, r"got \(50,\) and \(49,\)"),
         ({"x": torch.full((50, 1), math.nan)}, ShapeError, r"x\[0, 0\] is nan"),
+        ({"y": torch.full((50,), math.inf)}, ShapeError, r"y\[0\] is inf"),
     ],
 )
 def test_streams_that_cannot_be_are_refused(options, error, says):
     x, y = letters()
     with pytest.raises(error, match=says):
         Streams(**{"x": x, "y": y, "streams": 2, "length": 5, **options})
+
+
+def test_streams_of_padded_sequences_are_refused():
+    pieces = Data(x=torch.zeros(6, 4).long(), y=torch.zeros(6, 4).long(), lengths=torch.tensor([4, 4, 3, 4, 4, 4]))
+    with pytest.raises(ShapeError, match="what comes after is padding"):
+        Streams.of(pieces, streams=2, length=3)
+    pieces.lengths.fill_(4)
+    assert Streams.of(pieces, streams=2, length=3).each == 12
 
 
 def test_a_model_without_a_state_is_told_so():

@@ -33,7 +33,7 @@ class Gate(nn.Module):
         self, x: Tensor, edges: Edges, state: State | None = None, active: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """(T, B, N, F) -> (T, B, 1, 1), (T, B, N, 1) or (T, B, E) gates, and the last g."""
-        hidden, state = walk(self.cell, self.cell.input_map(x, edges), state, edges, active=active)
+        hidden, state = walk(self.cell, x, state, edges, active=active)
         return self.read(hidden, edges), state
 
 

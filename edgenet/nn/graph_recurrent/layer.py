@@ -43,11 +43,11 @@ class GraphRecurrentLayer(nn.Module):
         """
         self._check(state, x)
         if self.input_gate is None or self.state_gate is None:
-            return walk(self.cell, self.cell.input_map(x, edges), state, edges, active=active)
+            return walk(self.cell, x, state, edges, active=active)
         own, of_input, of_state = (None,) * 3 if state is None else (state[:-2], state[-2:-1], state[-1:])
         q, of_input = self.input_gate(x, edges, of_input, active)
         p, of_state = self.state_gate(x, edges, of_state, active)
-        outputs, own = walk(self.cell, self.cell.input_map(x, edges.gated(q)), own, edges, p, active)
+        outputs, own = walk(self.cell, x, own, edges, p, active, edges.gated(q))
         return outputs, (*own, *of_input, *of_state)
 
     def _check(self, state: State | None, x: Tensor) -> None:

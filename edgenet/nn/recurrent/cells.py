@@ -131,6 +131,8 @@ class LSTMCell(Cell):
     """
 
     gates = 4
+    #: of tensors whose rows multiply number by number, which no structured matrix can stand for
+    stacked_vectors = ("peepholes",)
     peepholes: nn.Parameter | None
 
     def __init__(

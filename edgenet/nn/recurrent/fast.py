@@ -64,11 +64,30 @@ def _suits(cell: Cell, signal: Tensor, state: State | None) -> bool:
         return False
     if not all(isinstance(one.weight, StructuredMatrix) for one in maps):
         return False
-    if not _projects_plainly(getattr(cell, "projection", None)):
+    if not _projects_plainly(getattr(cell, "projection", None)) or not _fits(cell, signal):
         return False
     tensors = [signal, *(state or ()), *(t for t in cell.parameters())]
     one = all(t.dtype == signal.dtype and t.device == signal.device for t in tensors)
     return one and signal.dtype in (torch.float32, torch.float64) and backend.readable(*tensors)
+
+
+def _fits(cell: Cell, signal: Tensor) -> bool:
+    """Whether every part is of the shape that the others want. What somebody put into a slot may not be: then the
+    modules say so, and kernels, which follow pointers, never see it."""
+    rows, width, out = cell.gates * cell.hidden_size, signal.shape[-1], cell.out_size
+    one, two = cell.input_map, cell.state_map
+    if type(one) is Columns:
+        shapes = [(one.weight, (rows, width + out))]
+        ends = (one.start, one.stop, two.start, two.stop) == (0, width, width, width + out)
+    else:
+        shapes, ends = [(one.weight, (rows, width)), (two.weight, (rows, out))], True
+    shapes += [(part.bias, (rows,)) for part in (one, two) if part.bias is not None]
+    if isinstance(cell, LSTMCell):
+        if cell.peepholes is not None:
+            shapes.append((cell.peepholes, (3, cell.hidden_size)))
+        if cell.projection is not None:
+            shapes.append((cell.projection.weight, (out, cell.hidden_size)))
+    return ends and all(tuple(part.shape) == shape for part, shape in shapes)
 
 
 def _projects_plainly(projection: nn.Module | None) -> bool:

@@ -32,7 +32,8 @@ class Recurrent(nn.Module):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional: as of ``torch.nn.LSTM``.
-        structure: makes the matrix of every slot of a dense start; None: dense.
+        structure: makes the matrix of every slot of a dense weight; None: dense. Its numbers are then drawn, as
+            ``reset_parameters`` draws them.
         stacked: whether one matrix holds the maps of input and state side by side, (gates * hidden_size, in + out).
 
     Raises:
@@ -94,7 +95,19 @@ class Recurrent(nn.Module):
     def _matrix(self, rows: int, columns: int, structure: Structure | None) -> StructuredMatrix:
         bound = 1 / math.sqrt(self.hidden_size)
         weight = torch.empty(rows, columns).uniform_(-bound, bound)
-        return Dense(weight) if structure is None else structure(weight)
+        if structure is None:
+            return Dense(weight)
+        matrix = structure(weight)
+        if not isinstance(matrix, StructuredMatrix) or tuple(matrix.shape) != (rows, columns):
+            shape = f" {tuple(matrix.shape)}" if isinstance(matrix, StructuredMatrix) else ""
+            raise ConfigError(
+                f"structure makes a structured matrix of a weight {(rows, columns)}, got a {type(matrix).__name__}"
+                f"{shape}."
+            )
+        if not weight.is_meta:
+            with torch.no_grad():
+                matrix.draw_(bound / math.sqrt(3))  # what fits a drawn weight is smaller than that
+        return matrix
 
     def _bias(self, rows: int) -> Tensor | None:
         bound = 1 / math.sqrt(self.hidden_size)
@@ -214,7 +227,10 @@ class LSTM(Recurrent):
         peepholes: bool = False,
         **options: Any,
     ) -> None:
-        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or not 0 <= proj_size < max(1, hidden_size):
+        known = isinstance(hidden_size, int)  # else the message is about that
+        if isinstance(proj_size, bool) or not isinstance(proj_size, int) or proj_size < 0 or (
+            known and proj_size >= max(1, hidden_size)
+        ):  # fmt: skip
             raise ConfigError(f"proj_size is a whole number from 0 to under hidden_size, got {proj_size!r}.")
         if not isinstance(peepholes, bool):
             raise ConfigError(f"peepholes is True or False, got {peepholes!r}.")

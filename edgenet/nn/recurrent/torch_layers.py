@@ -26,7 +26,7 @@ def from_torch(module: nn.RNNBase, structure: Structure | None = None) -> Recurr
 
     Raises:
         ConversionError: if it is of another class, or something is on it that would be lost (hooks, parametrisations,
-            a structured matrix behind a bridge).
+            a structured matrix behind a bridge, a tensor that stands in two places).
     """
     kind = _KINDS.get(type(module))
     if kind is None:
@@ -38,6 +38,12 @@ def from_torch(module: nn.RNNBase, structure: Structure | None = None) -> Recurr
         raise ConversionError(f"from_torch takes torch.nn.RNN, GRU or LSTM, got {type(module).__name__}.")
     if hooked(module):
         raise ConversionError(f"this {kind.__name__} has hooks, which would be lost; remove them first.")
+    names = [name for names in module._all_weights for name in names]
+    if len({id(getattr(module, name)) for name in names}) < len(names):
+        raise ConversionError(
+            f"a tensor stands in two places of this {kind.__name__}, which the copy would have apart; convert before "
+            f"tying, or tie the copy's maps."
+        )
     options: dict[str, Any] = {"bias": bool(module.bias), "batch_first": module.batch_first}
     options["dropout"] = module.dropout if module.num_layers > 1 else 0.0  # which has nothing to drop there
     options["bidirectional"] = module.bidirectional

@@ -41,28 +41,38 @@ def walk(
 
 
 def walked(cell: Cell, signal: Tensor, state: State | None, mask: Tensor | None, reverse: bool) -> tuple[Tensor, State]:
-    """The definition: every input mapped at once, then step by step. Outputs behind an end are the state's."""
-    inputs = cell.input_map(signal)
-    return stepped(cell, inputs, cell.begin(inputs[0]) if state is None else state, mask, reverse)
+    """The definition: every input mapped at once, then step by step. Outputs behind an end are the state's.
+
+    A cell with hooks, or a ``forward`` of its own, is called at every step, and maps the input of that step.
+    """
+    if shortcuts.hooked(cell):
+        return stepped(cell, signal, state, mask, reverse, mapped=False)
+    return stepped(cell, cell.input_map(signal), state, mask, reverse)
 
 
 def stepped(
     cell: Cell,
     inputs: Tensor,
-    state: State,
+    state: State | None,
     mask: Tensor | None,
     reverse: bool = False,
     contexts: Sequence[tuple[Any, ...]] | None = None,
+    mapped: bool = True,
 ) -> tuple[Tensor, State]:
     """The same of inputs that are mapped already, (T, B, ..., gates * hidden_size).
 
     Args:
+        state: the first one; None: that in which the cell begins.
         contexts: what the state map takes beside the state, at each of the T steps.
+        mapped: False: inputs are not, and the cell is called to do all of it.
     """
     outputs: list[Tensor] = []
     steps = range(len(inputs))
+    beside = [()] * len(inputs) if contexts is None else contexts
+    if state is None:
+        state = cell.begin(inputs[0] if mapped else cell.input_map(inputs[0], *beside[0]))
     for step in reversed(steps) if reverse else steps:
-        new = cell.step(inputs[step], state, *(() if contexts is None else contexts[step]))
+        new = (cell.step if mapped else cell)(inputs[step], state, *beside[step])
         if mask is not None:
             new = tuple(torch.where(mask[step], now, before) for now, before in zip(new, state, strict=True))
         state = new

@@ -23,6 +23,9 @@ STEPS, BATCH = 6, 4
         (GRU, {"dropout": 1.5, "num_layers": 2}, "dropout .* got 1.5"),
         (GRU, {"dropout": 0.5}, "dropout=0.5 is between layers"),
         (GRU, {"structure": "kronecker"}, "structured.structure"),
+        (GRU, {"structure": lambda weight: nn.Linear(3, 15)}, r"weight \(15, 3\), got a Linear"),
+        (GRU, {"structure": lambda weight: Dense(weight.mT)}, r"weight \(15, 3\), got a Dense \(3, 15\)"),
+        (LSTM, {"hidden_size": "5"}, "hidden_size is a whole number from 1, got '5'"),
         (RNN, {"nonlinearity": "sin"}, "tanh or relu, got 'sin'"),
         (LSTM, {"proj_size": 5}, "proj_size .* got 5"),
         (LSTM, {"peepholes": 1}, "peepholes"),
@@ -135,3 +138,21 @@ def test_a_state_that_becomes_nan_is_told_with_its_step(kind, grad):
         with pytest.raises(ShapeError, match=r"first state of layer 0 holds NaN"):
             state = torch.full((4, BATCH, 5), torch.nan)
             module(x, state if kind is not LSTM else (state, state), lengths=[0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("part", ["input_map.weight", "state_map.weight", "input_map.bias", "peepholes", "projection"])
+def test_a_part_of_another_shape_is_no_memory_for_kernels_to_read(part, grad):
+    options = {"peepholes": {"peepholes": True}, "projection": {"proj_size": 2}}.get(part, {})
+    lstm = LSTM(3, 5, **options).float()
+    cell, wrong = lstm.cells[0], torch.zeros(6, 2, dtype=torch.float32)
+    if part == "peepholes":
+        cell.peepholes = nn.Parameter(wrong[:3])
+    elif part == "projection":
+        cell.projection.weight = Dense(wrong)
+    elif part == "input_map.bias":
+        cell.input_map.bias = nn.Parameter(wrong[0])
+    else:
+        getattr(cell, part.removesuffix(".weight")).weight = Dense(wrong)
+    with torch.set_grad_enabled(grad), pytest.raises((RuntimeError, ShapeError)):
+        lstm(torch.zeros(STEPS, BATCH, 3, dtype=torch.float32))

@@ -192,6 +192,10 @@ def test_from_torch_refuses_what_it_would_lose():
     hooked.register_forward_hook(lambda *_: None)
     with pytest.raises(ConversionError, match="hooks"):
         from_torch(hooked)
+    tied = nn.LSTM(4, 4, 2)
+    tied.weight_hh_l1 = tied.weight_hh_l0
+    with pytest.raises(ConversionError, match="stands in two places"):
+        from_torch(tied)
     bridged = nn.LSTM(4, 4)
     attach_(bridged, "weight_hh_l0", structure("low_rank", rank=1))
     with pytest.raises(ConversionError, match="decompress_"):

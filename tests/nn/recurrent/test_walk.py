@@ -161,6 +161,32 @@ def test_a_hook_on_a_matrix_counts():
     near(got, twin(x)[0])
 
 
+@pytest.mark.parametrize("put", ["hook", "pre-hook", "forward"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_put_on_a_cell_counts_at_every_step(kind, put):
+    module = KINDS[kind](3, 5, bidirectional=True)
+    x, lengths = torch.randn(STEPS, BATCH, 3), [STEPS, 1, *[STEPS - 1] * (BATCH - 2)]
+    for backwards in (0, 1):
+        cell, called = module.cells[backwards], []
+        before = module(x, lengths=lengths)
+
+        def seen(*_, called=called):
+            called.append(1)
+
+        if put == "hook":
+            handle = cell.register_forward_hook(seen)
+        elif put == "pre-hook":
+            handle = cell.register_forward_pre_hook(seen)
+        else:
+            cell.forward = lambda *given, forward=cell.forward, seen=seen: (seen(), forward(*given))[1]
+        near(module(x, lengths=lengths), before)
+        assert len(called) == STEPS
+        if put == "hook":
+            handle.remove()
+            cell.register_forward_hook(lambda module, inputs, output: (2 * output[0], *output[1:]))
+            assert not torch.allclose(module(x, lengths=lengths)[0], before[0])
+
+
 class Scaled(torch.nn.Module):
     """An adapter of a user's in the place of a matrix."""
 
@@ -267,3 +293,11 @@ def test_parameters_drawn_anew_keep_their_range():
     assert not torch.equal(module.cells[0].state_map.weight.left, before["cells.0.state_map.weight.left"])
     deviation = module.cells[0].state_map.weight.to_dense().std()
     assert abs(deviation - 1 / 8 / 3**0.5) < 0.02 and module.cells[0].input_map.bias.abs().max() <= 1 / 8
+
+
+@pytest.mark.parametrize("options", [{"block": 8}, {"block": 16}])
+def test_a_structure_starts_as_large_as_a_dense_matrix(options):
+    lstm = LSTM(64, 64, structure=structure("block_circulant", **options), proj_size=32)
+    for part in (lstm.cells[0].input_map, lstm.cells[0].state_map, lstm.cells[0].projection):
+        deviation = part.weight.to_dense().std()
+        assert abs(deviation * 8 * 3**0.5 - 1) < 0.25
