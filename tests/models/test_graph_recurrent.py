@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import combinations
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from edgenet.errors import ConfigError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.models import GraphRecurrent
 from edgenet.models.graph_recurrent import CELLS, GATES
-from edgenet.nn import SPECIALIZATIONS
+from edgenet.nn import SPECIALIZATIONS, EdgeNetConv
+from edgenet.nn.graph_recurrent import Edges, Gate, GraphMap, GraphRecurrentLayer, NodeRead
+from edgenet.nn.recurrent import GRUCell, LSTMCell
 from edgenet.structured import LowRank
 from edgenet.train import fit, run
 
@@ -444,3 +447,38 @@ def test_hooks_on_a_cell_count_or_are_refused_where_gates_take_it_apart():
     gated.layers[0].cell.register_forward_hook(lambda *_: called.append(1))
     with pytest.raises(ConfigError, match="has hooks, and gates between its maps"):
         gated(x, EDGES)
+
+
+def test_a_layer_over_parts_of_any_kind_goes_on_from_its_own_state_and_draws_all_of_them():
+    def conv(width, channels):
+        return GraphMap(EdgeNetConv(width, channels, phi="shift"))
+
+    def gate(cell):
+        return Gate(cell, NodeRead(conv(6, 1)))
+
+    projection = nn.Linear(H, 2)
+    cell = LSTMCell(conv(F, 4 * H), conv(2, 4 * H), H, projection, 2, peepholes=True)
+    gates = gate(GRUCell(conv(F, 18), conv(6, 18), 6)), gate(LSTMCell(conv(F, 24), conv(6, 24), 6))
+    x, edges = signal().transpose(0, 1), Edges(Graph(EDGES, N))
+    found = {}
+    for some in ((None, None), (gates[0], None), (None, gates[1]), gates):
+        layer = GraphRecurrentLayer(cell, *some)
+        whole, state = layer(x, edges)
+        first, between = layer(x[:1], edges)
+        second, after = layer(x[1:], edges, between)
+        close(torch.cat([first, second]), whole)
+        close(after, state)
+        found[some] = whole
+    assert all((a - b).abs().max() > 1e-6 for a, b in combinations(found.values(), 2))
+    nn.init.ones_(cell.peepholes)
+    before = {name: p.clone() for name, p in layer.named_parameters() if p.dim() > 1}
+    layer.reset_parameters()
+    assert [name for name, p in before.items() if torch.equal(p, layer.get_parameter(name))] == []
+
+
+@pytest.mark.parametrize(("gate", "other"), [("edge", "node"), ("edge", "time"), ("node", "edge")])
+def test_gates_of_another_kind_than_their_maps_are_refused(gate, other):
+    net, with_gates = model(gate=gate), model(gate=other)
+    net.layers[0].input_gate = with_gates.layers[0].input_gate
+    with pytest.raises(ConfigError, match=f"gates of {'edges' if gate == 'node' else 'nodes or time'} came to a map"):
+        net(signal(), EDGES)
