@@ -15,7 +15,7 @@ READERS = {
     "compression/blockcirc_forward.npz": "structured/test_block_circulant.py",
     "compression/bt_*.npz": "structured/test_block_term.py",
     "compression/clstm.npz": "structured/test_recurrent.py",
-    "compression/copying_example.npz": "data/test_copying_memory.py",
+    "compression/copying_example.npz": "data/test_drawn_sequences.py",
     "compression/doped_kron.npz": "structured/test_doped.py",
     "compression/fixed16.npz": "structured/test_quantised.py",
     "compression/kron_*.npz": "structured/test_kronecker.py",

@@ -25,6 +25,8 @@ from edgenet.nn.graph_recurrent import (
 )
 from edgenet.nn.options import checked
 from edgenet.nn.recurrent import Cell, ElmanCell, GRUCell, LSTMCell, State
+from edgenet.phi import Phi
+from edgenet.phi.edge_gated import EdgeGated
 from edgenet.shortcuts import unwatched
 from edgenet.text import did_you_mean
 
@@ -122,6 +124,12 @@ class GraphRecurrent(nn.Module, Pretrained):
         """Whether a layer was made for edge features."""
         return any(getattr(one.conv, "needs_edge_attr", False) for one in self.maps)
 
+    @property
+    def follows_signal(self) -> bool:
+        """Whether its layers draw the weights of edges from the signal, as attention does; gates of edges aside."""
+        phis = [part for one in self.maps for part in one.modules() if isinstance(part, Phi)]
+        return any(phi.follows_signal for phi in phis if not isinstance(phi, EdgeGated))
+
     def bind(self, edges: Any, num_nodes: int | None = None) -> Self:
         """Give tables of edge weights and node taps their graph; see ``EdgeNetConv.bind``."""
         for one in self.maps:
@@ -166,8 +174,8 @@ class GraphRecurrent(nn.Module, Pretrained):
                 step at which they do.
             SupportError: if a layer's table was made for another graph.
         """
-        single = x.dim() == 3
         signal = self._checked(x).transpose(0, 1)  # (T, B, N, F)
+        single = x.dim() == 3
         edges = self._edges(signal, edge_index, edge_weight, edge_attr, n_id, e_id)
         active = None if lengths is None else _active(lengths, signal)
         if active is not None:
@@ -190,11 +198,13 @@ class GraphRecurrent(nn.Module, Pretrained):
     def _checked(self, x: Tensor) -> Tensor:
         """(B, T, N, F) of what came."""
         wanted = self._config["in_channels"]
-        if x.dim() not in (3, 4) or not x.is_floating_point() or wanted not in (-1, x.shape[-1]):
+        fits = isinstance(x, Tensor) and x.layout == torch.strided and x.dim() in (3, 4) and x.is_floating_point()
+        if not fits or wanted not in (-1, x.shape[-1]):
             width = "F" if wanted == -1 else wanted
+            found = f"{tuple(x.shape)} {x.dtype} {x.layout}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
             raise ShapeError(
-                f"wanted are sequences of signals (B, T, N, {width}), or one (T, N, {width}), of floats; got "
-                f"{tuple(x.shape)} {x.dtype}."
+                f"wanted are sequences of signals (B, T, N, {width}), or one (T, N, {width}), of floats, dense; got "
+                f"{found}."
             )
         x = x.unsqueeze(0) if x.dim() == 3 else x
         if not x.shape[1]:
@@ -203,11 +213,11 @@ class GraphRecurrent(nn.Module, Pretrained):
 
     def _edges(self, signal: Tensor, edges: Any, weight: Any, attr: Any, n_id: Any, e_id: Any) -> Edges:
         graph, values = Graph.of(edges, signal.shape[2])
-        if values is not None:  # of a sparse adjacency: edge features of layers made for such, else edge weights
-            if not self.needs_edge_attr:
+        if values is not None:  # of a sparse adjacency, as layers take them; see ``EdgeNetConv.forward``
+            if self.needs_edge_attr:
+                attr = values if attr is None else attr
+            elif not self.follows_signal:
                 weight = values if weight is None else weight
-            elif attr is None:
-                attr = values
         return Edges(graph.with_ids(n_id, e_id), weight, attr)
 
     def _states(self, state: list[State] | None) -> list[State] | list[None]:

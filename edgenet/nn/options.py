@@ -7,7 +7,7 @@ import inspect
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -94,6 +94,8 @@ def _plain(value: Any, parameter: inspect.Parameter | None) -> Any:
         return operator.index(value)
     if isinstance(value, list) and any(typing.get_origin(kind) is tuple for kind in kinds):
         return tuple(_plain(one, None) for one in value)
+    if isinstance(value, list | tuple | np.ndarray | Tensor) and Sequence[int] in kinds:
+        return (tuple if isinstance(value, tuple) else list)(operator.index(one) for one in value)
     return value
 
 
@@ -135,7 +137,9 @@ def _is(value: Any, kind: Any) -> bool:
         several = isinstance(value, list | tuple) and len(value) == len(inner)
         return several and all(any(_is(v, k) for k in _kinds(want)) for v, want in zip(value, inner, strict=True))
     if origin is Sequence:  # ranges and arrays are as good
-        return isinstance(value, Iterable) and not isinstance(value, type)
+        several = isinstance(value, Iterable) and not isinstance(value, type) and getattr(value, "ndim", 1) > 0
+        # what can be walked but once is left to who walks it
+        return several and (inner != (int,) or isinstance(value, Iterator) or all(map(is_whole, value)))
     if origin is not None:
         kind = origin
     try:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from edgenet import gso
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
+from edgenet.nn.options import checked
 from edgenet.phi.shift import one_column
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix
 from edgenet.structured.read import read
@@ -38,7 +39,9 @@ class SpectralConv(nn.Module):
         shifts: R, shift operators on the same edges: their entries are the columns of (E, R) edge weights.
 
     Raises:
-        ShapeError: if a shift operator is not symmetric, M does not fit, or the edge weights have not R columns.
+        ConfigError: if an option is of another kind.
+        ShapeError: if a shift operator is not symmetric, finite and real, M does not fit, or the edge weights have not
+            R columns.
         SupportError: in ``forward``, on another graph than the bound one, or with other edge weights.
     """
 
@@ -46,6 +49,7 @@ class SpectralConv(nn.Module):
     add_self_loops = False
     needs_edge_attr = False
 
+    @checked
     def __init__(
         self,
         in_channels: int,
@@ -120,6 +124,8 @@ class SpectralConv(nn.Module):
         """Compute the transforms of operators on n nodes, given as ``_operator`` does, and remember the operators."""
         dtype = torch.get_default_dtype() if self.bias is None else self.bias.dtype
         target, source = key // max(1, n), key % max(1, n)
+        if not weight.isfinite().all():
+            raise ShapeError("a spectral filter needs finite shift operators, and some entries are NaN or infinite.")
         found = [self._transformed(target, source, one, n) for one in weight.view(-1, self.shifts).unbind(1)]
         forward, inverse, basis = (torch.stack(parts).to(dtype) for parts in zip(*found, strict=True))
         self.key, self.shift = key, weight
@@ -129,7 +135,7 @@ class SpectralConv(nn.Module):
     def _transformed(self, target: Tensor, source: Tensor, weight: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """V^T, V and the basis of one operator."""
         shift = weight.new_zeros(n, n).index_put((target, source), weight, accumulate=True)
-        if not torch.allclose(shift, shift.T, atol=1e-8):
+        if not torch.allclose(shift, shift.T, atol=1e-8 * _largest(shift)):
             raise ShapeError("a spectral filter needs a symmetric shift operator: make the graph undirected.")
         eigenvalues, vectors = torch.linalg.eigh(shift)  # ascending
         return vectors.T, vectors, self._basis(eigenvalues)
@@ -142,6 +148,8 @@ class SpectralConv(nn.Module):
             weight = gso.NORMALISATIONS[self.normalize](graph, one_column(edge_weight), torch.float64)
         else:
             weight = self._check_columns(graph, edge_weight)
+        if weight.is_complex():
+            raise ShapeError(f"a spectral filter needs real shift operators, and their entries are {weight.dtype}.")
         key, order = torch.sort(graph.target * graph.num_nodes + graph.source, stable=True)
         return key, weight.detach().double()[order]
 
@@ -166,7 +174,8 @@ class SpectralConv(nn.Module):
             if not torch.equal(key, self.key):
                 return False
             kept = torch.finfo(self.shift.dtype).eps  # the digits that are left of it where the layer was converted
-            return torch.allclose(shift, self.shift.double(), rtol=max(1e-5, kept), atol=max(1e-8, kept))
+            known = self.shift.double()
+            return torch.allclose(shift, known, rtol=max(1e-5, kept), atol=max(1e-8, kept) * _largest(known))
 
         if not (graph.memo(("spectral", self._token), same, at_most=32) if edge_weight is None else same()):
             raise SupportError(
@@ -265,6 +274,11 @@ class SpectralConv(nn.Module):
     def __repr__(self) -> str:
         several = "" if self.shifts == 1 else f", shifts={self.shifts}"
         return f"SpectralConv({self.in_channels}, {self.out_channels}, coefficients={self.coefficients}{several})"
+
+
+def _largest(entries: Tensor) -> float:
+    """The largest size of an entry, which says what is small."""
+    return float(entries.abs().max()) if entries.numel() else 0.0
 
 
 def spline_basis(x: np.ndarray, count: int, degree: int = 3) -> np.ndarray:

@@ -35,9 +35,28 @@ class EdgeGated(Phi):
             raise ConfigError(f"the gates of edges come in the place of edge features, and this {kind} reads those.")
         if base.mixes_channels:
             raise ConfigError(f"a {kind} has a matrix for every edge, and an edge gate scales single weights.")
-        self.base, self.order, self.heads = base, base.order, base.heads
-        self.shares_hops = base.shares_hops
-        self.has_initial, self.has_diagonal = base.has_initial, base.has_diagonal
+        self.base = base
+
+    # all of the base as it is now: a bank of filters knows its heads when it has seen a signal
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return self.base.order
+
+    @property
+    def heads(self) -> int:  # type: ignore[override]
+        return self.base.heads
+
+    @property
+    def shares_hops(self) -> bool:  # type: ignore[override]
+        return self.base.shares_hops
+
+    @property
+    def has_initial(self) -> bool:  # type: ignore[override]
+        return self.base.has_initial
+
+    @property
+    def has_diagonal(self) -> bool:  # type: ignore[override]
+        return self.base.has_diagonal
 
     def forward(
         self,
@@ -82,7 +101,6 @@ class EdgeGated(Phi):
 
     def bind(self, graph: Graph, heads: int | None = None) -> None:
         self.base.bind(graph, heads)
-        self.heads = self.base.heads
 
     def reset_parameters(self) -> None:
         reset: Any = self.base.reset_parameters

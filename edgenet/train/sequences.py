@@ -21,19 +21,23 @@ class Sequences(Source):
     Args:
         data: x, y and perhaps ``lengths`` (S,), on their device; what else it has goes with every batch.
         kept: what was computed once for the data.
+
+    Raises:
+        ShapeError: if there are lengths, and nobody can tell whether y is of steps; see ``per_step``.
     """
 
     def __init__(self, data: Any, kept: dict[str, Any], size: int, target: Target) -> None:
         self.data, self.kept, self.size = data, kept, size
         self.answers, self.lengths = answer_of(data, target), data.get("lengths")
         self.steps = -(-len(self.answers) // size)
+        self.per_step = self.lengths is not None and per_step(data.x, self.answers)
 
     def _batch(self, rows: Any) -> Batch:
         x, answers = self.data.x[rows], self.answers[rows]
         if self.lengths is None:
             return Batch(self.data, answers, values={"x": x}, kept=self.kept)
         lengths = self.lengths[rows]
-        if answers.shape[1:2] != x.shape[1:2]:  # of the sequences whole
+        if not self.per_step:  # of the sequences whole
             return Batch(self.data, answers, values={"x": x, "lengths": lengths}, kept=self.kept)
         there = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # (B, T)
         return Batch(self.data, answers[there], there, values={"x": x, "lengths": lengths}, kept=self.kept)
@@ -50,6 +54,21 @@ class Sequences(Source):
 
     def first(self) -> Batch:
         return self._batch(slice(0, min(2, self.size)))
+
+
+def per_step(x: Tensor, answers: Tensor) -> bool:
+    """Whether there is an answer for every step, (S, T, ...), and not one for each sequence, (S, ...).
+
+    Raises:
+        ShapeError: if that cannot be told: of signals on as many nodes as there are steps, (S, N) looks like (S, T).
+    """
+    steps, nodes = x.shape[1], x.shape[2] if x.dim() == 4 else None
+    if steps == nodes and answers.shape[1:2] == x.shape[1:2] and answers.shape[1:3] != x.shape[1:3]:
+        raise ShapeError(
+            f"x {tuple(x.shape)} has as many steps as nodes, so that y {tuple(answers.shape)} may be of either, and "
+            f"only answers of steps end with their sequence. Append a step of padding to x, and to y if it is of steps."
+        )
+    return answers.shape[1:2] == x.shape[1:2]
 
 
 class Streams(Source):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import combinations
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from edgenet.errors import ConfigError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.models import GraphRecurrent
 from edgenet.models.graph_recurrent import CELLS, GATES
-from edgenet.nn import SPECIALIZATIONS
+from edgenet.nn import SPECIALIZATIONS, EdgeNetConv
+from edgenet.nn.graph_recurrent import Edges, Gate, GraphMap, GraphRecurrentLayer, NodeRead
+from edgenet.nn.recurrent import GRUCell, LSTMCell
 from edgenet.structured import LowRank
 from edgenet.train import fit, run
 
@@ -182,6 +185,12 @@ def test_several_heads_and_what_lives_on_nodes_go_with_an_edge_gate(layer, optio
     close(torch.stack([net(one, EDGES) for one in x]), net(x, EDGES))
 
 
+@pytest.mark.parametrize("layer", ["edge_varying", "hybrid"])
+def test_a_bank_that_knows_its_heads_from_the_first_input_goes_with_an_edge_gate(layer):
+    net, x = GraphRecurrent(-1, OUT, layer=layer, gate="edge", hidden_channels=H), signal()
+    close(torch.stack([net(one, EDGES) for one in x]), net(x, EDGES))
+
+
 @pytest.mark.parametrize("layer", NO_EDGE_GATE)
 def test_layers_without_weights_of_edges_have_no_edge_gate(layer):
     with pytest.raises(ConfigError, match="edge gate"):
@@ -221,6 +230,13 @@ def test_several_operators_sparse_adjacencies_and_edge_features_come_as_they_do_
     assert featured.needs_edge_attr and not plain.needs_edge_attr
     attr = torch.randn(SYMMETRIC.shape[1], 2)
     assert (featured(x, SYMMETRIC, edge_attr=attr) - featured(x, SYMMETRIC, edge_attr=2 * attr)).abs().max() > 1e-6
+
+
+@pytest.mark.parametrize(("layer", "gate", "counts"), [("gat", None, 0), ("gat", "edge", 0), ("gcnn", "edge", 1)])
+def test_values_of_an_adjacency_count_where_they_do_in_the_layer(layer, gate, counts):
+    net, x = model(layer=layer, gate=gate), signal()
+    adjacency = torch.sparse_coo_tensor(SYMMETRIC.flip(0), torch.rand(SYMMETRIC.shape[1]), (N, N))
+    assert ((net(x, adjacency) - net(x, SYMMETRIC)).abs().max() > 1e-6) == counts
 
 
 def test_nodes_may_be_numbered_anew_and_tables_follow_their_ids():
@@ -331,6 +347,14 @@ def test_signals_of_other_shapes_are_refused(shape, message):
         model()(signal(*shape), EDGES)
 
 
+def test_what_are_no_tensors_is_refused():
+    for wrong, found in ((signal().tolist(), "a list"), (signal().to_sparse(), "sparse")):
+        with pytest.raises(ShapeError, match=rf"sequences of signals.*{found}"):
+            model()(wrong, EDGES)
+    with pytest.raises(ShapeError, match="state of this layer is 1 tensors"):
+        model()(signal(), EDGES, state=[(0,)])
+
+
 def test_an_empty_batch_has_empty_scores():
     assert model(gate="edge")(signal(0, T, N, F), EDGES).shape == (0, T, N, OUT)
 
@@ -423,3 +447,38 @@ def test_hooks_on_a_cell_count_or_are_refused_where_gates_take_it_apart():
     gated.layers[0].cell.register_forward_hook(lambda *_: called.append(1))
     with pytest.raises(ConfigError, match="has hooks, and gates between its maps"):
         gated(x, EDGES)
+
+
+def test_a_layer_over_parts_of_any_kind_goes_on_from_its_own_state_and_draws_all_of_them():
+    def conv(width, channels):
+        return GraphMap(EdgeNetConv(width, channels, phi="shift"))
+
+    def gate(cell):
+        return Gate(cell, NodeRead(conv(6, 1)))
+
+    projection = nn.Linear(H, 2)
+    cell = LSTMCell(conv(F, 4 * H), conv(2, 4 * H), H, projection, 2, peepholes=True)
+    gates = gate(GRUCell(conv(F, 18), conv(6, 18), 6)), gate(LSTMCell(conv(F, 24), conv(6, 24), 6))
+    x, edges = signal().transpose(0, 1), Edges(Graph(EDGES, N))
+    found = {}
+    for some in ((None, None), (gates[0], None), (None, gates[1]), gates):
+        layer = GraphRecurrentLayer(cell, *some)
+        whole, state = layer(x, edges)
+        first, between = layer(x[:1], edges)
+        second, after = layer(x[1:], edges, between)
+        close(torch.cat([first, second]), whole)
+        close(after, state)
+        found[some] = whole
+    assert all((a - b).abs().max() > 1e-6 for a, b in combinations(found.values(), 2))
+    nn.init.ones_(cell.peepholes)
+    before = {name: p.clone() for name, p in layer.named_parameters() if p.dim() > 1}
+    layer.reset_parameters()
+    assert [name for name, p in before.items() if torch.equal(p, layer.get_parameter(name))] == []
+
+
+@pytest.mark.parametrize(("gate", "other"), [("edge", "node"), ("edge", "time"), ("node", "edge")])
+def test_gates_of_another_kind_than_their_maps_are_refused(gate, other):
+    net, with_gates = model(gate=gate), model(gate=other)
+    net.layers[0].input_gate = with_gates.layers[0].input_gate
+    with pytest.raises(ConfigError, match=f"gates of {'edges' if gate == 'node' else 'nodes or time'} came to a map"):
+        net(signal(), EDGES)

@@ -10,6 +10,7 @@ from torch_geometric.nn import to_hetero
 
 from edgenet import EdgeNetConv, GraphClassifier, NodeClassifier, from_pretrained
 from edgenet.errors import ConfigError, ShapeError
+from edgenet.models import AggregationNetwork
 from edgenet.nn import SPECIALIZATIONS, taps
 from edgenet.nn import specializations as nets
 from edgenet.phi import PHIS, ShiftOperator
@@ -95,6 +96,20 @@ def test_lists_arrays_and_ranges_stand_for_pairs_and_nodes():
     assert nets.gat([4, 4], 3).in_channels == EdgeNetConv([4, 4], 3, phi="attention").in_channels == (4, 4)
     for nodes in (np.array([0, 1]), range(2)):
         assert nets.hybrid(4, 3, nodes=nodes)(torch.randn(4, 4), RING).shape == (4, 3)
+
+
+@pytest.mark.parametrize("value", [[8.5], ["8"], "8", [True], torch.ones(1), torch.tensor(8)])
+def test_lists_of_whole_numbers_hold_such(value):
+    with pytest.raises(ConfigError, match="channels of AggregationNetwork is a list of whole numbers"):
+        AggregationNetwork(4, 3, nodes=[0], length=8, channels=value)
+    with pytest.raises(ConfigError, match="hops of EdgeNetConv is a list of whole numbers"):
+        EdgeNetConv(4, 3, hops=value)
+
+
+def test_lists_of_numbers_of_numpy_and_torch_are_saved():
+    for value in (np.array([4, 2]), torch.tensor([4, 2]), (np.int64(4), 2), range(2, 4)):
+        made = AggregationNetwork(4, 3, nodes=[0], length=20, channels=value, hidden_channels=value)
+        assert json.loads(json.dumps(made.config())) == made.config()
 
 
 @pytest.mark.parametrize("model", [NodeClassifier, GraphClassifier])

@@ -1,13 +1,14 @@
 """Spectral filters over several shift operators, which are the columns of the edge weights."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
 
 from edgenet import from_pretrained, save_pretrained
-from edgenet.errors import ShapeError, SupportError
+from edgenet.errors import ConfigError, ShapeError, SupportError
 from edgenet.models import NodeClassifier
 from edgenet.nn import SpectralConv, specializations
 from edgenet.nn.spectral import spline_basis
@@ -106,6 +107,21 @@ def test_what_does_not_fit_is_refused():
     lopsided[3, 1] += 1
     with pytest.raises(ShapeError, match="needs a symmetric shift operator"):
         conv(x, BOTH, lopsided)
+    small = 1e-9 * lopsided  # whose entries differ as much
+    with pytest.raises(ShapeError, match="needs a symmetric shift operator"):
+        conv(x, BOTH, small)
+    for number in (math.nan, math.inf):
+        with pytest.raises(ShapeError, match="finite"):
+            conv(x, BOTH, entries(2) * number)
+    for count in (1, 2):
+        with pytest.raises(ShapeError, match="real"):
+            SpectralConv(3, 2, None, None, shifts=count)(x, BOTH, entries(count) * 1j)
+    for wrong in (2.0, True):
+        with pytest.raises(ConfigError, match="shifts of SpectralConv is a whole number"):
+            SpectralConv(3, 2, None, None, shifts=wrong)
+    other = SpectralConv(3, 2, None, None, shifts=2).bind(BOTH, N, 1e-9 * entries(2))
+    with pytest.raises(SupportError, match="other edge weights"):
+        other(x, BOTH, 1e-9 * entries(2, seed=1))
     conv(x, BOTH, entries(2))
     with pytest.raises(SupportError, match="other edge weights"):
         conv(x, BOTH, entries(2, seed=1))

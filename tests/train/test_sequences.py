@@ -101,6 +101,22 @@ def test_a_graph_beside_the_sequences_is_handed_on_sorted():
     assert all(torch.equal(one, edges) for _, one in seen)
 
 
+def test_answers_of_nodes_are_not_taken_for_those_of_steps():
+    edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
+    lengths = torch.tensor([1, 2, 3, 3])
+
+    def batch(steps, *shape):
+        data = Data(x=torch.randn(4, steps, 3, 1), y=torch.randn(4, *shape), lengths=lengths, edge_index=edges)
+        task = Task.of(Dataset("rings", "sequence", "value", "rmse", 1, 1, [data], [data], [data]))
+        task.prepare(torch.device("cpu"), torch.get_default_dtype(), 4)
+        return next(task._sources["train"].ordered())
+
+    assert batch(3, 3, 3).target.shape == (9, 3)  # of 9 steps
+    assert batch(4, 3).target.shape == (4, 3) and batch(4, 4).target.shape == (9,)
+    with pytest.raises(ShapeError, match=r"as many steps as nodes.*a step of padding"):
+        batch(3, 3)
+
+
 @pytest.mark.parametrize("per", ["step", "sequence"])
 def test_a_configuration_makes_the_model_that_the_sequences_want(per, monkeypatch):
     x = torch.randint(5, (8, 6), generator=drawn())

@@ -12,13 +12,14 @@ from edgenet.bench.harness import page, report
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
-#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it)
+#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it; of times, ``parts()``)
 PARTS = {
     "copying": ("Long memory: copying and adding", "edgenet.bench.results.recurrent_copying"),
     "characters": ("Characters", "edgenet.bench.results.recurrent_characters"),
     "characters_10x": ("Characters, 10 times smaller", "edgenet.bench.results.recurrent_characters_10x"),
     "adaptation": ("Co-matrix adaptation", "edgenet.bench.results.recurrent_adaptation"),
     "clstm": ("C-LSTM", "edgenet.bench.results.recurrent_clstm"),
+    "generated": ("C-LSTM: generated code", "edgenet.bench.speed.generated_lstm"),
     "traffic": ("Graph recurrent networks", "edgenet.bench.results.recurrent_traffic"),
     "speed": ("Speed", "edgenet.bench.speed.recurrent"),
 }
@@ -42,6 +43,6 @@ def run(
     for name in chosen:
         heading, module = PARTS[name]
         made = import_module(module)
-        found = made.parts() if name == "speed" else made.parts(seeds, runs, processes, data_root)
+        found = made.parts() if module.startswith("edgenet.bench.speed.") else made.parts(seeds, runs, processes, data_root)
         head = [f"## {heading}", f"```\n{report.command()}\n```", report.machine()]
         page.write_section(out, TITLE, name, [*head, *found])

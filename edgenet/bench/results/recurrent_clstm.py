@@ -9,7 +9,6 @@ from typing import Any
 from edgenet.bench.harness import report, worker
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results.recurrent_clstm_run import BATCH, RATE, SIDE, TUNING, Row, measured
-from edgenet.bench.speed import generated_lstm
 from edgenet.clstm import Machine, Product, by_block, critical_path, lstm_graph, pipeline, schedule
 from edgenet.clstm import cost as costs
 from edgenet.clstm.google import LAYERS, OUTPUTS, PUBLISHED, in_blocks, parameters, weights
@@ -40,8 +39,6 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> lis
         *_accuracy(found),
         schedule_text(),
         *_products(),
-        "### Generated code",
-        *generated_lstm.parts(),
         *report.measured_elsewhere([result for _, result in done]),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from edgenet.errors import ShapeError
 from edgenet.nn.graph_recurrent.edges import Edges
 from edgenet.nn.graph_recurrent.gates import Gate
 from edgenet.nn.graph_recurrent.walk import walk
-from edgenet.nn.recurrent import Cell, State
+from edgenet.nn.recurrent import Cell, LSTMCell, State
 
 
 class GraphRecurrentLayer(nn.Module):
@@ -22,7 +23,7 @@ class GraphRecurrentLayer(nn.Module):
 
     Args:
         cell: over maps that take ``Edges``.
-        input_gate, state_gate: both, or none.
+        input_gate, state_gate: None: open.
     """
 
     def __init__(self, cell: Cell, input_gate: Gate | None = None, state_gate: Gate | None = None) -> None:
@@ -36,33 +37,51 @@ class GraphRecurrentLayer(nn.Module):
 
         Args:
             x, edges, active: as of ``walk``.
-            state: tensors (B, N, H): of the cell, then of the gates; None: zeros.
+            state: tensors (B, N, H): of the cell, then of the cells of the gates, each as it begins; None: zeros.
 
         Raises:
             ShapeError: if the state is of another number of tensors, or of another shape.
         """
-        self._check(state, x)
-        if self.input_gate is None or self.state_gate is None:
-            return walk(self.cell, x, state, edges, active=active)
-        own, of_input, of_state = (None,) * 3 if state is None else (state[:-2], state[-2:-1], state[-1:])
-        q, of_input = self.input_gate(x, edges, of_input, active)
-        p, of_state = self.state_gate(x, edges, of_state, active)
-        outputs, own = walk(self.cell, x, own, edges, p, active, edges.gated(q))
-        return outputs, (*own, *of_input, *of_state)
+        own, *of_gates = self._states(state, x)
+        opened: dict[str, Tensor] = {}
+        found: list[Tensor] = []
+        for (name, gate), before in zip(self._gates().items(), of_gates, strict=True):
+            opened[name], after = gate(x, edges, before, active)
+            found += after
+        q, p = opened.get("input_gate"), opened.get("state_gate")
+        outputs, last = walk(self.cell, x, own, edges, p, active, None if q is None else edges.gated(q))
+        return outputs, (*last, *found)
 
-    def _check(self, state: State | None, x: Tensor) -> None:
+    def _gates(self) -> dict[str, Gate]:
+        """The gates that there are."""
+        both = {"input_gate": self.input_gate, "state_gate": self.state_gate}
+        return {name: gate for name, gate in both.items() if gate is not None}
+
+    def _cells(self) -> list[Cell]:
+        """All cells, in the order of their states."""
+        return [self.cell, *(gate.cell for gate in self._gates().values())]
+
+    def _states(self, state: State | None, x: Tensor) -> list[State | None]:
+        """The state of each cell."""
+        cells = self._cells()
         if state is None:
-            return
-        count = len(self.cell.begin(x[0])) + (0 if self.input_gate is None else 2)
-        wanted = (*x.shape[1:-1], self.cell.hidden_size)
-        found = [tuple(part.shape) for part in state]
-        if found != [wanted] * count:
-            raise ShapeError(f"the state of this layer is {count} tensors (B, N, H) = {wanted}, got {found}.")
+            return [None] * len(cells)
+        starts = [cell.begin(x[0]) for cell in cells]
+        wanted = [tuple(part.shape) for start in starts for part in start]
+        found = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in state]
+        if found != wanted:
+            raise ShapeError(f"the state of this layer is {len(wanted)} tensors (B, N, H), {wanted}, got {found}.")
+        ends = list(accumulate(map(len, starts)))
+        return [tuple(state[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
-        cells = [self.cell, *(gate.cell for gate in (self.input_gate, self.state_gate) if gate is not None)]
-        reads = [gate.read for gate in (self.input_gate, self.state_gate) if gate is not None]
-        parts: list[Any] = [*(map for cell in cells for map in (cell.input_map, cell.state_map)), *reads]
+        parts: list[Any] = [gate.read for gate in self._gates().values()]
+        for cell in self._cells():
+            parts += [cell.input_map, cell.state_map]
+            if isinstance(cell, LSTMCell):
+                parts += [] if cell.projection is None else [cell.projection]
+                if cell.peepholes is not None:
+                    nn.init.zeros_(cell.peepholes)
         for part in parts:
             part.reset_parameters()

@@ -46,7 +46,17 @@ class GraphMap(nn.Module):
         reset()
 
     def forward(self, x: Tensor, edges: Edges) -> Tensor:
-        """(..., N, F) -> (..., N, F_out)."""
+        """(..., N, F) -> (..., N, F_out).
+
+        Raises:
+            ConfigError: if gates of edges come to a map of other gates, or the reverse.
+        """
+        if edges.gate is not None and (edges.gate.dim() < x.dim()) != self.gates_edges:
+            came, wanted = ("nodes or time", "edges") if self.gates_edges else ("edges", "nodes or time")
+            raise ConfigError(
+                f"gates of {came} came to a map for those of {wanted}. For gates of edges call gate_edges_(conv), and "
+                f"make GraphMap(conv, gates_edges=True)."
+            )
         given = {"edge_weight": edges.weight, "edge_attr": edges.attr}
         if self.gates_edges and edges.gate is not None:
             given["edge_attr"] = edges.gate.flatten(0, -2).t()

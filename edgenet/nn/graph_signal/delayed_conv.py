@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -76,10 +77,12 @@ class DelayedConv(nn.Module):
             )
         z = (x if x.dim() == 4 else x.unsqueeze(0)).permute(2, 1, 0, 3)  # (N, T, B, F)
         weight = self._weights(z, graph, values if edge_weight is None else edge_weight)
+        heads = weight.shape[1]
+        walked = (len(z), heads, math.prod(z.shape[1:]) // max(1, heads))  # no heads where there are no signals
         hops = [z]
         for _ in range(self.order):
             z = torch.cat([torch.zeros_like(z[:, :1]), z[:, :-1]], 1)  # a step later
-            z = ops.spmm(graph, weight, z.reshape(len(z), weight.shape[1], -1)).reshape(z.shape)
+            z = ops.spmm(graph, weight, z.reshape(walked)).reshape(z.shape)
             hops.append(z)
         y = self.linear(torch.cat(hops, -1)).permute(2, 1, 0, 3)
         return y if x.dim() == 4 else y.squeeze(0)
@@ -87,8 +90,10 @@ class DelayedConv(nn.Module):
     def _weights(self, z: Tensor, graph: Graph, given: Tensor | None) -> Tensor:
         """(E, 1), (E, T) or (E, T * B) weights: steps, or steps of signals, are heads of one walk."""
         steps, batch = z.shape[1:3]
+        if given is not None and given.is_complex():
+            raise ShapeError(f"the entries of a delayed filter's operator are real, got edge weights {given.dtype}.")
         if given is None or given.dim() == 1:
-            return self.shift(z, z, graph, given)[0]
+            return self.shift(z, z, graph, given)[0].to(z.dtype)
         if given.shape not in ((steps, graph.num_edges), (batch, steps, graph.num_edges)):
             raise ShapeError(
                 f"edge weights are ({graph.num_edges},), ({steps}, {graph.num_edges}) or ({batch}, {steps}, "
@@ -99,5 +104,5 @@ class DelayedConv(nn.Module):
                 f"normalize={self.normalize!r} is for one operator; normalise those of the steps beforehand, and set "
                 f"normalize=None."
             )
-        weight = given if given.is_floating_point() else given.to(z.dtype)
+        weight = given.to(z.dtype)
         return weight.T if weight.dim() == 2 else weight.permute(2, 1, 0).flatten(1)

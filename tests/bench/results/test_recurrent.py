@@ -14,7 +14,7 @@ from edgenet.errors import ConfigError
 def test_every_part_is_measured_by_a_module(name):
     given = inspect.signature(import_module(recurrent.PARTS[name][1]).parts).parameters
     needed = [key for key, parameter in given.items() if parameter.default is parameter.empty]
-    assert needed == ([] if name == "speed" else ["seeds", "runs", "processes", "data_root"])
+    assert needed == ([] if name in ("speed", "generated") else ["seeds", "runs", "processes", "data_root"])
     assert name in SECTIONS["recurrent"].split(", "), "the help of --parts"
 
 

@@ -40,6 +40,8 @@ def test_the_page_has_a_line_a_row_with_the_errors_of_its_runs(tmp_path, data_ro
     assert f"{mean:.2f} ± " in line and f"{results[0]['parameters']:,}" in line
     for heading in ("### Traffic", "### Known weights", "### Chickenpox", "the mean of the time of day"):
         assert heading in text
+    assert "at once" not in text and "which printed test errors too" in text and "rates were not searched" in text
+    assert f"over {run.AT_ONCE} test windows" in text  # those that ``sensitivity`` looks at
     assert "15 minutes, from the best" in text and "5 minutes, from the best" in text
     assert len(list((tmp_path / "traffic").glob("*/*.json"))) == 8
 

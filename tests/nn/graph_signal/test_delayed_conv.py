@@ -80,6 +80,11 @@ def test_no_steps_no_hops_and_graphs_without_edges_are_fine():
     conv = DelayedConv(3, 4)
     assert conv(torch.randn(2, 0, 13, 3), GRAPH).shape == (2, 0, 13, 4)
     assert conv(torch.randn(0, 2, 13, 3), GRAPH).shape == (0, 2, 13, 4)
+    varying = DelayedConv(3, 4, normalize=None)
+    for batch, steps in ((0, 2), (2, 0)):
+        x = torch.randn(batch, steps, 13, 3)
+        for weight in (torch.ones(steps, EDGES), torch.ones(batch, steps, EDGES)):
+            assert varying(x, GRAPH, weight).shape == (batch, steps, 13, 4)
     assert conv(torch.randn(2, 3, 3), GRAPHS["no_edges"]).isfinite().all()
     x = torch.randn(2, 13, 3)
     torch.testing.assert_close(DelayedConv(3, 3, 0)(x, GRAPH).shape, x.shape)
@@ -92,6 +97,8 @@ def test_it_lasts_and_its_matrix_is_a_slot(tmp_path):
     for again in (copy.deepcopy(conv), from_pretrained(tmp_path)):
         torch.testing.assert_close(again(x, GRAPH), y, rtol=0, atol=0)
     assert conv.float()(x.float(), GRAPH).dtype == torch.float32
+    for weight in (torch.ones(EDGES), torch.ones(STEPS, EDGES)):  # float64
+        assert DelayedConv(3, 4, 2, None).float()(x.float(), GRAPH, weight).dtype == torch.float32
     conv.double().reset_parameters()
     assert not conv(x, GRAPH).allclose(y)
     compress_(conv, {r"linear\.": lambda w: LowRank.from_dense(w, rank=4)})
@@ -109,6 +116,8 @@ def test_what_does_not_fit_is_refused():
     for shape in ((4, EDGES), (2, STEPS, EDGES - 1), (1, 1, STEPS, EDGES)):
         with pytest.raises(ShapeError, match="edge weights are"):
             conv(x, GRAPH, torch.ones(shape))
+    with pytest.raises(ShapeError, match="are real"):
+        DelayedConv(3, 4, normalize=None)(x, GRAPH, torch.ones(STEPS, EDGES) * 1j)
     with pytest.raises(ShapeError, match="normalise those of the steps beforehand"):
         conv(x, GRAPH, torch.ones(STEPS, EDGES))
     with pytest.raises(ShapeError, match="the graph has 13 nodes"):
