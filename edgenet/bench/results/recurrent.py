@@ -12,7 +12,7 @@ from edgenet.bench.harness import page, report
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
-#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it; of times, ``parts()``)
+#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it, of times ``parts()``)
 PARTS = {
     "copying": ("Long memory: copying and adding", "edgenet.bench.results.recurrent_copying"),
     "characters": ("Characters", "edgenet.bench.results.recurrent_characters"),
@@ -43,6 +43,7 @@ def run(
     for name in chosen:
         heading, module = PARTS[name]
         made = import_module(module)
-        found = made.parts() if module.startswith("edgenet.bench.speed.") else made.parts(seeds, runs, processes, data_root)
+        timed = module.startswith("edgenet.bench.speed.")
+        found = made.parts() if timed else made.parts(seeds, runs, processes, data_root)
         head = [f"## {heading}", f"```\n{report.command()}\n```", report.machine()]
         page.write_section(out, TITLE, name, [*head, *found])
