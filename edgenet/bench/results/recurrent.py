@@ -12,7 +12,7 @@ from edgenet.bench.harness import page, report
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
-#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it, or ``parts()`` times)
+#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it; times need none)
 PARTS = {
     "copying": ("Long memory: copying and adding", "edgenet.bench.results.recurrent_copying"),
     "characters": ("Characters", "edgenet.bench.results.recurrent_characters"),
