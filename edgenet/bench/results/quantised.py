@@ -5,12 +5,11 @@ Each part measures one section of the page, and leaves the others alone.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
-from edgenet.bench.harness import page, report
-from edgenet.errors import ConfigError
-from edgenet.text import did_you_mean, markdown_table
+from edgenet.bench.harness import page
+from edgenet.bench.results import sections
+from edgenet.text import markdown_table
 
 #: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it)
 PARTS = {
@@ -30,22 +29,10 @@ def run(
     Raises:
         ConfigError: if a part is unknown, or the page has half a section.
     """
-    chosen = [name.strip() for name in parts.split(",") if name.strip()]
-    for name in chosen:
-        if name not in PARTS:
-            raise ConfigError(f"--parts has {name!r}; there are {', '.join(PARTS)}.{did_you_mean(name, PARTS)}")
-    if not chosen:
-        raise ConfigError(f"--parts names none; there are {', '.join(PARTS)}.")
+    names = sections.chosen(PARTS, parts)
     page.write_section(out, TITLE, "published", published())
-    for name in chosen:
-        heading, module = PARTS[name]
-        made = import_module(module)
-        if name == "speed":
-            found = made.parts()
-        else:  # the picture of the digits stands beside the page
-            found = made.parts(seeds, runs, processes, data_root, **({"page": out} if name == "mnist" else {}))
-        head = [f"## {heading}", f"```\n{report.command()}\n```", report.machine()]
-        page.write_section(out, TITLE, name, [*head, *found])
+    picture = {"mnist": {"page": out}}  # the picture of the digits stands beside the page
+    sections.measure(out, TITLE, PARTS, names, seeds, runs, processes, data_root, more=picture)
 
 
 def published() -> list[str]:

@@ -5,12 +5,9 @@ Each part measures one section of the page, and leaves the others alone.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
-from edgenet.bench.harness import page, report
-from edgenet.errors import ConfigError
-from edgenet.text import did_you_mean
+from edgenet.bench.results import sections
 
 #: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it; times need none)
 PARTS = {
@@ -34,16 +31,4 @@ def run(
     Raises:
         ConfigError: if a part is unknown, or the page has half a section.
     """
-    chosen = [name.strip() for name in parts.split(",") if name.strip()]
-    for name in chosen:
-        if name not in PARTS:
-            raise ConfigError(f"--parts has {name!r}; there are {', '.join(PARTS)}.{did_you_mean(name, PARTS)}")
-    if not chosen:
-        raise ConfigError(f"--parts names none; there are {', '.join(PARTS)}.")
-    for name in chosen:
-        heading, module = PARTS[name]
-        made = import_module(module)
-        timed = module.startswith("edgenet.bench.speed.")
-        found = made.parts() if timed else made.parts(seeds, runs, processes, data_root)
-        head = [f"## {heading}", f"```\n{report.command()}\n```", report.machine()]
-        page.write_section(out, TITLE, name, [*head, *found])
+    sections.measure(out, TITLE, PARTS, sections.chosen(PARTS, parts), seeds, runs, processes, data_root)

@@ -17,6 +17,7 @@ from edgenet.bench.results import (
     quantised_mnist,
     quantised_run,
     quantised_table,
+    sections,
 )
 from edgenet.bench.results.quantised_ablations import questions
 from edgenet.bench.results.quantised_nets import NETS
@@ -228,14 +229,14 @@ def test_a_part_rewrites_its_own_section_alone(tmp_path, monkeypatch, quick):
         def parts(cls, *arguments, **picture):
             return [cls.said]
 
-    monkeypatch.setattr(quantised, "import_module", lambda name: Measured)
+    monkeypatch.setattr(sections, "import_module", lambda name: Measured)
     out = tmp_path / "page.md"
     before = bench(out, tmp_path / "runs", monkeypatch)
     assert before.count("first") == 4 and "11.40" in before
     Measured.said = "second"
     after = bench(out, tmp_path / "runs", monkeypatch, "--parts", "cora, speed")
-    sections = {name: after.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0] for name in quantised.PARTS}
-    assert {name for name, text in sections.items() if "second" in text} == {"cora", "speed"}
+    found = {name: after.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0] for name in quantised.PARTS}
+    assert {name for name, text in found.items() if "second" in text} == {"cora", "speed"}
 
 
 def test_parts_that_there_are_not_are_named(tmp_path, capsys):

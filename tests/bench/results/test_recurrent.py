@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgenet.bench.results import SECTIONS, recurrent, recurrent_characters, recurrent_characters_10x
+from edgenet.bench.results import SECTIONS, recurrent, recurrent_characters, recurrent_characters_10x, sections
 from edgenet.errors import ConfigError
 
 
@@ -27,7 +27,7 @@ def test_parts_that_are_unknown_are_refused(parts, said, tmp_path):
 
 def test_a_part_rewrites_its_own_section_alone(tmp_path, monkeypatch):
     made = SimpleNamespace(parts=lambda seeds, runs, processes, data_root: [f"{seeds} seeds"])
-    monkeypatch.setattr(recurrent, "import_module", lambda name: made)
+    monkeypatch.setattr(sections, "import_module", lambda name: made)
     out = tmp_path / "page.md"
     for seeds, part in ((2, "copying"), (3, "traffic"), (4, "copying")):
         recurrent.run(seeds, out, tmp_path, 1, None, part)
