@@ -49,10 +49,7 @@ def hops_combined(order: int, self_tap: bool | None, hops: Sequence[int] | None,
     """
     if hops is None:
         hops = range(0 if (taps_itself if self_tap is None else self_tap) else 1, order + 1)
-    try:
-        hops = tuple(operator.index(k) for k in hops)
-    except TypeError:
-        raise ShapeError(f"hops are a list of whole numbers, got {hops!r}.") from None
+    hops = tuple(operator.index(k) for k in hops)
     if not hops:
         raise ShapeError("a layer of order 0 without a self tap has no signal to combine.")
     if list(hops) != sorted(set(hops)) or hops[0] < 0 or hops[-1] != order:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from edgenet.errors import PlanError, ShapeError
+from edgenet.errors import ConfigError, PlanError, ShapeError
 from edgenet.nn import SPECIALIZATIONS, EdgeNetConv, specializations
 from edgenet.nn.keep import combined, keep_inputs_, keep_taps_
 from edgenet.nn.lift import Identity
@@ -217,18 +217,18 @@ def test_hops_are_chosen_when_a_layer_is_made():
 
 
 @pytest.mark.parametrize(
-    ("options", "text"),
+    ("options", "error", "text"),
     [
-        ({"hops": [0, 1]}, "end at the order 2"),
-        ({"hops": [1, 0, 2]}, "rise"),
-        ({"hops": []}, "no signal"),
-        ({"hops": [0, 2], "self_tap": False}, "contradicts"),
-        ({"hops": [0.7, 2]}, "whole numbers"),
-        ({"hops": "02"}, "whole numbers"),
+        ({"hops": [0, 1]}, ShapeError, "end at the order 2"),
+        ({"hops": [1, 0, 2]}, ShapeError, "rise"),
+        ({"hops": []}, ShapeError, "no signal"),
+        ({"hops": [0, 2], "self_tap": False}, ShapeError, "contradicts"),
+        ({"hops": [0.7, 2]}, ConfigError, "whole numbers"),
+        ({"hops": "02"}, ConfigError, "whole numbers"),
     ],
 )
-def test_hops_that_make_no_layer_are_refused(options, text):
-    with pytest.raises(ShapeError, match=text):
+def test_hops_that_make_no_layer_are_refused(options, error, text):
+    with pytest.raises(error, match=text):
         EdgeNetConv(5, 3, 2, phi="shift", **options)
 
 
