@@ -39,23 +39,23 @@ class EdgeGated(Phi):
 
     # all of the base as it is now: a bank of filters knows its heads when it has seen a signal
     @property
-    def order(self) -> int:  # type: ignore[override]
+    def order(self) -> int:  # type: ignore[override]  # read, never set
         return self.base.order
 
     @property
-    def heads(self) -> int:  # type: ignore[override]
+    def heads(self) -> int:  # type: ignore[override]  # read, never set
         return self.base.heads
 
     @property
-    def shares_hops(self) -> bool:  # type: ignore[override]
+    def shares_hops(self) -> bool:  # type: ignore[override]  # read, never set
         return self.base.shares_hops
 
     @property
-    def has_initial(self) -> bool:  # type: ignore[override]
+    def has_initial(self) -> bool:  # type: ignore[override]  # read, never set
         return self.base.has_initial
 
     @property
-    def has_diagonal(self) -> bool:  # type: ignore[override]
+    def has_diagonal(self) -> bool:  # type: ignore[override]  # read, never set
         return self.base.has_diagonal
 
     def forward(

@@ -27,6 +27,8 @@ from edgenet.train import Batch, Metric, Task, fit
 
 EVERY = 20  # iterations of an epoch, after which the validation sequences are looked at
 VALIDATION, TEST = 100, 1000  # sequences
+RULES = {"RMSprop": partial(torch.optim.RMSprop, alpha=0.9), "Adam": partial(torch.optim.Adam, betas=(0.9, 0.99))}
+LOWEST = 0.02  # share of the rate at the end of the cosine
 SOLVED = {"copying_memory": 0.05, "adding_problem": 0.01}  # share of the baseline; mean squared error
 
 
@@ -40,7 +42,8 @@ class Row:
         net: "unitary" or "lstm".
         hidden: numbers of its state, complex ones or real ones.
         iterations: at most; a multiple of 20.
-        rate: of RMSprop, whose decay is 0.9.
+        rule: "RMSprop", whose decay is 0.9, or "Adam", (0.9, 0.99), whose rate falls by a cosine.
+        rate: of the rule.
         batch: sequences of an iteration.
         most_seeds: trained with no more than so many seeds, as it takes long and says little.
     """
@@ -50,6 +53,7 @@ class Row:
     net: str
     hidden: int
     iterations: int = 1500
+    rule: str = "RMSprop"
     rate: float = 1e-3
     batch: int = 20
     most_seeds: int = 3
@@ -57,7 +61,12 @@ class Row:
     @property
     def file(self) -> str:
         """For the names of its files."""
-        return f"{self.task}-{self.length}-{self.net}-{self.hidden}-{self.rate:g}-{self.batch}"
+        return f"{self.task}-{self.length}-{self.net}-{self.hidden}-{self.rule}-{self.rate:g}-{self.batch}"
+
+    @property
+    def clipped(self) -> bool:
+        """Whether gradients are clipped to length 1: all but those of unitary networks under RMSprop, as published."""
+        return self.net == "lstm" or self.rule == "Adam"
 
     @property
     def option(self) -> dict[str, int]:
@@ -141,10 +150,11 @@ def _computed(row: Row, seed: int) -> dict[str, Any]:
     found = fit(
         model,
         task_of(row),
+        {"scheduler": {"name": "cosine", "lowest": LOWEST}} if row.rule == "Adam" else {},
+        optimizer=partial(RULES[row.rule], lr=row.rate),
         callbacks=[end],
-        optimizer=partial(torch.optim.RMSprop, lr=row.rate, alpha=0.9),
         epochs=row.iterations // EVERY,
-        clip_norm=1.0 if row.net == "lstm" else 0.0,
+        clip_norm=1.0 if row.clipped else 0.0,
         seed=seed,
         progress=False,
     )
