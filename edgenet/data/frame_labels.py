@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from edgenet.data import mnist
 from edgenet.data.dataset import Dataset, Facts
-from edgenet.data.mnist import HOW_TO_GET, SIDE, read
+from edgenet.data.mnist import HOW_TO_GET, SIDE, check_side, read
 from edgenet.data.places import Place
 from edgenet.data.sequences import check_sequences
 from edgenet.errors import ConfigError
@@ -60,9 +60,7 @@ def make(where: Sequence[Place], *, digits: int = 4, side: int = SIDE, seed: int
         DatasetNotFoundError: no folder has the files.
         DataError: they hold something else.
     """
-    if not 1 <= side <= SIDE or SIDE % side:
-        sides = ", ".join(str(size) for size in range(1, SIDE + 1) if SIDE % size == 0)
-        raise ConfigError(f"frame_labels: side divides {SIDE}, so it is one of {sides}; got {side}.")
+    check_side("frame_labels", side)
     folder = find(where)
     images = read(folder)
     draw, lists = np.random.default_rng(seed), []

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from edgenet.data.places import Place, lacks_files, not_found, places, search
-from edgenet.errors import DataError
+from edgenet.errors import ConfigError, DataError
 
 IMAGES, LABELS, TRAINING = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "mnist_5k_train_subset.npz"
 SIDE = 28  # pixels
@@ -77,6 +77,13 @@ def find(where: Sequence[Place], name: str = "MNIST") -> Path:
     if looked.found is None:
         raise not_found(name, TRAINING, looked.tried, HOW_TO_GET)
     return looked.found
+
+
+def check_side(name: str, side: int) -> None:
+    """Refuse sides of images that do not come of squares of whole pixels."""
+    if not 1 <= side <= SIDE or SIDE % side:
+        sides = ", ".join(str(size) for size in range(1, SIDE + 1) if SIDE % size == 0)
+        raise ConfigError(f"{name}: side divides {SIDE}, so it is one of {sides}; got {side}.")
 
 
 def _pairs(images: np.ndarray, labels: np.ndarray) -> TensorDataset:

@@ -11,10 +11,9 @@ from torch_geometric.data import Data
 
 from edgenet.data import mnist
 from edgenet.data.dataset import Dataset, Facts
-from edgenet.data.mnist import HELD_OUT, HOW_TO_GET, SIDE, TEST, TRAIN, read
+from edgenet.data.mnist import HELD_OUT, HOW_TO_GET, SIDE, TEST, TRAIN, check_side, read
 from edgenet.data.places import Place
 from edgenet.data.sequences import check_sequences
-from edgenet.errors import ConfigError
 
 FACTS = Facts(
     title="Pixel MNIST: digits read pixel by pixel, in an order that a seed draws",
@@ -54,9 +53,7 @@ def make(where: Sequence[Place], *, side: int = 14, permuted: bool = True, seed:
         DatasetNotFoundError: no folder has the files.
         DataError: they hold something else.
     """
-    if not 1 <= side <= SIDE or SIDE % side:
-        sides = ", ".join(str(size) for size in range(1, SIDE + 1) if SIDE % size == 0)
-        raise ConfigError(f"pixel_mnist: side divides {SIDE}, so it is one of {sides}; got {side}.")
+    check_side("pixel_mnist", side)
     folder = find(where)
     images = read(folder)
     order = np.random.default_rng(seed).permutation(side * side) if permuted else np.arange(side * side)
