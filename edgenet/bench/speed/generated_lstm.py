@@ -22,6 +22,7 @@ BLOCKS = (4, 8, 16)
 FRAMES = 50
 ROUNDS = 7
 _CODE, _FLOATS, _TORCH = "generated code, 16 bits", "the same in float32", "torch.nn.LSTM, float32, dense, no peepholes"
+_OURS = "ours, float32, dense"
 
 
 def jobs(malloc: str = "default") -> list[Job]:
@@ -44,13 +45,15 @@ def measure(job: Job) -> dict[str, Any]:
     for cell in model.cells:
         nn.init.normal_(cell.peepholes, std=0.1)
     model.eval()
-    dense = nn.LSTM(inputs, cells, layers, proj_size=projection).eval()
+    dense, ours = nn.LSTM(inputs, cells, layers, proj_size=projection).eval(), LSTM(inputs, cells, layers, **options)
+    ours.eval()
     x = torch.randn(frames, 1, inputs)
     fixed = FixedPointLSTM.from_lstm(model, [x])
     with tempfile.TemporaryDirectory() as folder:
         compiled = compile_(generate(fixed, "google"), folder, "google")
     codes = (x[:, 0] * 2.0**compiled.input_bits).round().to(torch.int16)
     calls = {_CODE: lambda: compiled.run(codes), _FLOATS: lambda: model(x), _TORCH: lambda: dense(x)}
+    calls[_OURS] = lambda: ours(x)
     timed = timing.timed([Implementation(name, {FORWARD: call}, dict) for name, call in calls.items()], job["rounds"])
     seconds = {row["name"]: row["times"][FORWARD]["minimum"] / frames for row in timed if row["failed"] is None}
     wanted = model(x)[0]
@@ -80,22 +83,24 @@ def parts(malloc: str = "default") -> list[str]:
         f"those of the module. *Error*: root mean square, of 16 bits and 22 straight lines for every curve, over that "
         f"of the output in float32; weights are random."
     )
-    head = ["| way | block | microseconds a frame | frames a second | times torch | MB | error |", "|---" * 7 + "|"]
+    names = ("way", "block", "microseconds a frame", "frames a second", "times torch", "times the fastest dense", "MB")
+    head = [f"| {' | '.join(names)} | error |", "|---" * 8 + "|"]
     lines = [line for found in rows(malloc) for line in _lines(found)]
     return [text, "\n".join([*head, *lines])]
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
     if "failed" in found:
-        return [f"| not measured: {found['failed']} | | | | | | |"]
+        return [f"| not measured: {found['failed']} | | | | | | | |"]
     lines, torch_seconds = [], found["seconds"].get(_TORCH)
+    dense = [found["seconds"][name] for name in (_TORCH, _OURS) if name in found["seconds"]]
     for name, seconds in found["seconds"].items():
         times = "" if torch_seconds is None else f"{torch_seconds / seconds:.1f}"
         size = {_CODE: found["bytes"], _TORCH: found["dense_bytes"]}.get(name)
         told = "" if name != _CODE else f"{found['error']:.3f}" if found["equal"] else "**WRONG: other bits**"
-        block = "" if name == _TORCH else found["block"]
+        fastest = f"{min(dense) / seconds:.1f}" if dense else ""
+        block = "" if name in (_TORCH, _OURS) else found["block"]
         megabytes = "" if size is None else f"{size / 1e6:.2f}"
-        lines.append(
-            f"| {name} | {block} | {1e6 * seconds:.1f} | {1 / seconds:,.0f} | {times} | {megabytes} | {told} |"
-        )
+        cells = (name, block, f"{1e6 * seconds:.1f}", f"{1 / seconds:,.0f}", times, fastest, megabytes, told)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines

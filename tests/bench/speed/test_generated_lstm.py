@@ -22,10 +22,12 @@ def quick(monkeypatch):
 def test_every_way_is_timed_and_the_bits_are_compared(quick):
     text, table = generated_lstm.parts()
     assert "5 inputs, 1 layers of 16 cells" in text and "compared with those of the module" in text
-    code, floats, dense = table.splitlines()[2:]
+    code, floats, torch_line, dense = table.splitlines()[2:]
     assert code.startswith("| generated code, 16 bits | 4 |") and "WRONG" not in code
-    assert floats.startswith("| the same in float32 | 4 |") and dense.endswith("|  |")
-    assert all(float(line.split("|")[3]) > 0 for line in (code, floats, dense))
+    assert floats.startswith("| the same in float32 | 4 |") and torch_line.endswith("|  |")
+    assert dense.startswith("| ours, float32, dense |  |")
+    assert all(float(line.split("|")[3]) > 0 for line in (code, floats, torch_line, dense))
+    assert "1.0" in (torch_line.split("|")[6].strip(), dense.split("|")[6].strip()), "the fastest dense one"
 
 
 def test_other_bits_and_failures_are_told(quick, monkeypatch):
@@ -40,4 +42,4 @@ def test_other_bits_and_failures_are_told(quick, monkeypatch):
     monkeypatch.setattr(worker, "all_measured", lambda jobs: [row, {"failed": "there is no g++"}])
     wrong, failed = generated_lstm.parts()[1].splitlines()[2:]
     assert "**WRONG: other bits**" in wrong and "100,000" in wrong
-    assert failed == "| not measured: there is no g++ | | | | | | |"
+    assert failed == "| not measured: there is no g++ | | | | | | | |"
