@@ -8,7 +8,7 @@ from typing import Any
 
 #: iterations of a training: of the rows that are compared at full length, of the others, and of those that try a rate
 LENGTHS = {"long": 10_000, "short": 4_000, "tried": 1_000}
-RATES = (0.004, 0.008, 0.016, 0.032)  # tried for every family, on the validation slice
+RATES = (0.004, 0.008, 0.016, 0.032, 0.064)  # tried for every family, on the validation slice
 HIDDEN, EMBEDDING = 128, 64
 SHAPE = (4 * HIDDEN, EMBEDDING + HIDDEN)  # of the stacked map: its rows are the gates, its columns input and state
 RATIOS = (20, 10)
