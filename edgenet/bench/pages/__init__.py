@@ -10,10 +10,10 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from edgenet.bench.pages.content import Content
+from edgenet.bench.pages.content import Content, from_parts
 from edgenet.bench.pages.writer import publish
 
-__all__ = ["Content", "publish"]
+__all__ = ["Content", "from_parts", "publish"]
 
 FOLDER = Path("docs/results")
 #: name: what it does. Commands of pages, which measure nothing

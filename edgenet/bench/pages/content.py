@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_SHOWN = ("|", "#", "![", "- ")  # how a table, a heading, a picture and a list begin
+
 
 @dataclass(frozen=True)
 class Content:
@@ -21,6 +23,13 @@ class Content:
     tables: Sequence[str] | str
     protocol: Sequence[str] | str
     limits: Sequence[str] | str
+
+
+def from_parts(claim: str, parts: Sequence[str], limits: Sequence[str] | str) -> Content:
+    """A page of parts in one row: what stands before the first table, heading or picture is protocol."""
+    parts = paragraphs(parts)
+    first = next((k for k, part in enumerate(parts) if part.startswith(_SHOWN)), len(parts))
+    return Content(claim, parts[first:], parts[:first], limits)
 
 
 def paragraphs(parts: Sequence[str] | str) -> list[str]:

@@ -12,8 +12,8 @@ NAME = "README.md"
 _HEAD = """# Results
 
 Each page has a claim, tables, protocol and limits. The command that it prints measured the rows beside it
-([rows](rows)); `edgenet bench render` makes the page again of them. *Stale*: the code that made a page has changed since;
-`edgenet bench stale` lists the files. Where the rows of old runs were lost, a page says that its rows are read off it.
+([rows](rows)); `edgenet bench render` makes the page again of them. *Stale*: the code that made a page has changed
+since; `edgenet bench stale` lists the files. Where the rows of old runs were lost, a page says that they are read off it.
 """
 
 

@@ -39,7 +39,9 @@ def page_text(record: Record, name: str) -> str:
 def machine(facts: dict[str, Any]) -> str:
     """The sentence on where the numbers were measured."""
     versions = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
-    allocator = "default settings" if facts["allocator"] == "default" else "tuned, as in the command"
+    allocators = {"default": "default settings"}
+    told = facts["allocator"]
+    allocator = allocators.get(told, told) if isinstance(told, str) else "tuned, as in the command"
     runs = facts.get("runs", {})
     made = "; ".join(f"{count} with {settings}" for settings, count in runs.items())
     return (

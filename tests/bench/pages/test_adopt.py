@@ -107,5 +107,5 @@ def test_code_is_hashed_as_it_was_at_the_commit(tmp_path, monkeypatch):
     now = syntax.hashes(code, syntax.sources(package))
     assert sorted(code) == ["gso.py", "phi/disc.py"]
     assert code["phi/disc.py"] == now["phi/disc.py"] and code["gso.py"] != now["gso.py"]
-    with pytest.raises(ConfigError, match="there was no .*ring.py at HEAD"):
+    with pytest.raises(ConfigError, match="there was no phi/ring"):
         adopt.code_at("HEAD", ["edgenet.phi.ring"])
