@@ -61,6 +61,7 @@ def told(said: str, page: Path, commit: str | None) -> dict[str, Any]:
         "command": command["command"] if command else "not recorded",
         "commit": at,
         "date": date,
+        **({"noted": "commit and date are of the last change of the page"} if commit is None else {}),
         "backend": backend[1] if backend else "not recorded",
         "machine": text.strip(),
         "seeds": list(range(int(seeds[1]))) if seeds else "as the page says",

@@ -13,7 +13,7 @@ _HEAD = """# Results
 
 Each page has a claim, tables, protocol and limits. The command that it prints measured the rows beside it
 ([rows](rows)); `edgenet bench render` makes the page again of them. *Stale*: the code that made a page has changed
-since; `edgenet bench stale` lists the files. Where the rows of old runs were lost, a page says that they are read off it.
+since; `edgenet bench stale` lists the files. Where old runs were not kept, a page says that its rows are read off it.
 """
 
 
