@@ -1,4 +1,4 @@
-"""The pages of this checkout: each is what its rows make, has the shape that a reader expects, and links that lead on."""
+"""The pages of this checkout: each is what its rows make, has its shape, and links that lead on."""
 
 import json
 import re
