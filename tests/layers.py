@@ -104,6 +104,10 @@ LAYERS: dict[str, LayerCase] = {
     ),
     "gcat": LayerCase(lambda i, o: nets.gcat(i, o, 2, heads=2)),
     "gcat, mean": LayerCase(lambda i, o: nets.gcat(i, o, 3, heads=2, concat=False), widths=("narrow",)),
+    "gcat, matrices": LayerCase(lambda i, o: nets.gcat(i, o, 2, heads=2, taps="matrix")),
+    "gcat, matrices, mean": LayerCase(
+        lambda i, o: nets.gcat(i, o, 1, heads=2, concat=False, taps="matrix"), widths=("narrow",)
+    ),
     "gcat, one hop": LayerCase(
         lambda i, o: EdgeNetConv(i, o, heads=2, phi="attention", taps=taps.Scaled(1)), widths=("narrow",)
     ),

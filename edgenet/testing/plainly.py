@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
-from edgenet.nn.taps import Chebyshev, InitialResidual, Jacobi, Stacks, Teleport
+from edgenet.nn.taps import Chebyshev, Horner, InitialResidual, Jacobi, Stacks, Teleport
 
 #: (layer, graph, (E, H) weights, (N, H, C) signal) -> (N, H, C)
 Move = Callable[[EdgeNetConv, Graph, Tensor, Tensor], Tensor]
@@ -131,6 +131,11 @@ def walked(
             u = hop(k, u.unsqueeze(-2)).squeeze(-2) + root(F.dropout(z, taps.dropout, taps.training))
             u = u if taps.activation is None else taps.activation(u)
         return [u.unsqueeze(-2)]
+    if isinstance(kind, Horner):
+        *before, y = z.chunk(conv.order + 1, -1)
+        for k in reversed(range(conv.order)):
+            y = hop(k, y) + before[k]
+        return [y]
     if isinstance(kind, Teleport):
         h = z
         for k in range(conv.order):
