@@ -397,6 +397,10 @@ def _converter_cases() -> list[ConverterCase]:
         case(pyg.SGConv, "K=3", K=3, weighted=True),
         case(pyg.SGConv, "without loops and bias", K=2, add_self_loops=False, bias=False, out=8),
         case(pyg.SGConv, "flow", K=2, weighted=True, **t2s),
+        *(ConverterCase(f"APPNP {label}", partial(pyg.APPNP, K, 0.2, **options), weighted=weighted)
+          for label, K, weighted, options in (
+              ("K=0", 0, False, {}), ("K=5", 5, False, {}), ("weights", 3, True, {}), ("flow", 2, True, t2s),
+              ("without loops", 3, True, {"add_self_loops": False}), ("as given", 2, True, {"normalize": False}))),
         case(pyg.ARMAConv),
         case(pyg.ARMAConv, "layers", num_layers=3, weighted=True),
         case(pyg.ARMAConv, "stacks", num_stacks=2, num_layers=2, weighted=True),
