@@ -48,10 +48,9 @@ def plainly(move: Move = moved) -> Iterator[None]:
     ) -> Tensor:
         x = tuple(map(filled, x)) if isinstance(x, tuple) else filled(x)
         if isinstance(x, Tensor) and x.dim() == 3:  # a batch is its signals, one by one
-            given_too = {"edge_weight": edge_weight, "edge_attr": edge_attr}
             firsts = [None] * len(x) if initial is None else initial
-            pairs = zip(x, firsts, strict=True)
-            return torch.stack([forward(conv, z, edge_index, initial=first, **given_too) for z, first in pairs])
+            one = partial(forward, conv, edge_index=edge_index, edge_weight=edge_weight, edge_attr=edge_attr)
+            return torch.stack([one(z, initial=first) for z, first in zip(x, firsts, strict=True)])
         pair = isinstance(x, tuple)
         source, target = x if pair else (x, x)
         nodes = size[1] if target is None and size is not None else len(target)
