@@ -15,10 +15,11 @@ from edgenet.errors import ShapeError
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.deep import appnp, dagnn, gcnii, gpr
 from edgenet.nn.options import checked
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.spectral import SpectralConv
-from edgenet.phi import EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
+from edgenet.phi import Attention, EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
 from edgenet.structured import StructuredLinear
 
 Channels = int | tuple[int, int]
@@ -123,17 +124,32 @@ def gcat(
     concat: bool = True,
     dropout: float = 0.0,
     add_self_loops: bool = True,
+    taps: str = "scalar",
     bias: bool = True,
 ) -> EdgeNetConv:
     """Graph convolutional attention network (Isufi, Gama, Ribeiro 2021, sec. V-B): a polynomial of one learned
     operator.
 
-    y = merge over heads of sum over k of h_k A^k x W,   A the attention weights, k = 0..K
+    y = merge over heads of sum over k of A^k x W_k,   A the attention weights, k = 0..K
+
+    Args:
+        taps: "scalar": W_k = h_k W, one number a tap, and attention reads x W, as in alegnn. "matrix": a matrix for
+            every tap and head, as in the paper; attention then reads all of x W_0, ..., x W_K, where the paper gives
+            it a matrix of its own.
     """
-    taps = tapping.Scaled(order + 1, "concat" if concat else "mean")
+    merge, bare = "concat" if concat else "mean", {"concat": concat, "bias": bias, "add_self_loops": add_self_loops}
+    if taps == "scalar":
+        return EdgeNetConv(
+            in_channels, out_channels, order, heads, "attention", self_tap=True, dropout=dropout,
+            taps=tapping.Scaled(order + 1, merge), **bare,
+        )  # fmt: skip
+    if taps != "matrix":
+        raise ShapeError(f"taps of a graph convolutional attention network are 'scalar' or 'matrix', got {taps!r}.")
+    width = (order + 1) * out_channels
+    source = in_channels[0] if isinstance(in_channels, tuple) else in_channels
     return EdgeNetConv(
-        in_channels, out_channels, order, heads, "attention", concat=concat, bias=bias, self_tap=True,
-        add_self_loops=add_self_loops, taps=taps, dropout=dropout,
+        in_channels, out_channels, phi=Attention(order, heads, width, dropout=dropout), self_tap=True,
+        lift=lifts.LinearLift(StructuredLinear.dense(source, heads * width), heads), taps=tapping.Horner(merge), **bare,
     )  # fmt: skip
 
 
@@ -349,7 +365,7 @@ def additive(
 SPECIALIZATIONS: dict[str, Callable[..., nn.Module]] = {
     function.__name__: function
     for function in (
-        gcnn, gcn, tag, sgc, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying, hybrid, arma, spectral,
-        spectral_product, additive,
+        gcnn, gcn, tag, sgc, dagnn, appnp, gpr, gcnii, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying,
+        hybrid, arma, spectral, spectral_product, additive,
     )
 }  # fmt: skip
