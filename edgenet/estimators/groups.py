@@ -67,7 +67,8 @@ def _of_columns(
     """From the columns of each group."""
     owner: dict[int, Hashable] = {}
     for label, columns in groups.items():
-        columns = np.atleast_1d(list(columns) if isinstance(columns, set | frozenset) else columns).tolist()
+        columns = list(columns) if isinstance(columns, set | frozenset) else columns
+        columns = np.atleast_1d(np.asarray(columns, dtype=object)).tolist()  # names and numbers, as they are
         if not columns:
             raise ConfigError(f"group {label!r} is empty. Remove it, or give it columns.")
         for column in columns:
@@ -88,7 +89,7 @@ def _of_columns(
 def _number(column: Any, label: Hashable, names: Sequence[str] | None) -> Any:
     """The number of a column that is called by its name; what is no name stays what it is."""
     if not isinstance(column, str):
-        return column
+        return column.item() if isinstance(column, np.generic) else column
     if names is None:
         raise ConfigError(f"group {label!r} names {column!r}, and the columns have no names: fit to a DataFrame.")
     known = [str(name) for name in names]
