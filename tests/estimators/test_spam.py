@@ -6,6 +6,7 @@ import pytest
 from scipy.special import expit
 from sklearn.base import is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from stored import oracle
 
 from edgenet.bench.results.spam_simulation import RELEVANT, draw
 from edgenet.errors import ConfigError, ShapeError
@@ -28,8 +29,9 @@ def test_its_task_says_what_it_is():
 
 
 # ------------------------------------------------------------------- independent fits
-def test_predictions_are_those_of_the_r_package(oracle_root):
-    r = np.load(oracle_root / "estimators" / "spam_samQL.npz")
+@oracle("estimators/spam_samQL*.npz")
+def test_predictions_are_those_of_the_r_package(stored):
+    r = np.load(stored)
     model = SpAM(basis="natural", df=3, penalties=r["lambda_spam"], tol=1e-9).fit(r["X"], r["y"])
     # the package stops at 1e-5 or so: its own predictions are no better
     np.testing.assert_allclose(model.predict_path(r["X"]).T, r["pred_train"], atol=1e-5)
@@ -48,8 +50,9 @@ def test_predictions_are_those_of_the_r_package(oracle_root):
         assert abs(ours - theirs) < 1e-9 * theirs
 
 
-def test_log_odds_are_those_of_grplasso(oracle_root):
-    r = np.load(oracle_root / "estimators" / "spam_logistic.npz")
+@oracle("estimators/spam_logistic*.npz")
+def test_log_odds_are_those_of_grplasso(stored):
+    r = np.load(stored)
     model = SpAM("classification", df=5, penalties=r["lams"], tol=1e-9).fit(r["X"], r["y"])
     got = model.predict_path(r["X"])
     want = (r["grplasso_coef"][0] + r["design"] @ r["grplasso_coef"][1:]).T
