@@ -39,7 +39,8 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
         raise ConfigError(f"groups are a label for each column, or the columns of each group, got {groups!r}.")
     index = getattr(groups, "index", None)  # of a list it is a method
     if names is not None and index is not None and not callable(index) and set(index) == set(names):
-        groups = [groups[name] for name in names]
+        by_name: Any = groups
+        groups = [by_name[name] for name in names]
     groups = list(groups)
     if any(isinstance(group, list | tuple | range | set | frozenset | np.ndarray) for group in groups):
         return _of_columns(dict(enumerate(groups)), num_columns, names)

@@ -45,7 +45,7 @@ def _check_levels(tau: Any) -> None:
     several = isinstance(tau, Sequence | np.ndarray) and not isinstance(tau, str)
     levels = list(tau) if several and np.ndim(tau) == 1 else [tau]
     for level in levels:
-        if not isinstance(level, Real):
+        if not isinstance(level, int | float | np.number):
             raise ConfigError(f"tau is a number, got {tau!r}; or several rising ones.")
         if not 0 < level < 1:
             raise ConfigError(f"tau lies between 0 and 1, neither included, got {level}.")

@@ -122,7 +122,7 @@ class Solution:
         n = len(self.y)
         self.residual = self.data.copy()
         self.side = np.where((self.y > 0) | ((self.y == 0) & (self.noise > 0)), 1.0, -1.0)
-        blocks = np.arange(n).reshape(self.intercepts, -1) if self.intercepts else []
+        blocks: Any = np.arange(n).reshape(self.intercepts, -1) if self.intercepts else []
         orders = [rows[np.lexsort((self.noise[rows], self.y[rows]))] for rows in blocks]
         at = [divide(self.low, self.high, order) for order in orders]
         for column, (rows, (below, i, above)) in enumerate(zip(blocks, at, strict=True)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def trace(
         PathWarning: if rounding errors ended the path above ``lambda_min``. What is returned is correct down to there.
     """
     if not x.shape[1]:
-        blocks = np.arange(len(y)).reshape(intercepts, -1) if intercepts else []
+        blocks: Any = np.arange(len(y)).reshape(intercepts, -1) if intercepts else []
         at = [y[divide(low, high, rows[np.argsort(y[rows], kind="stable")])[1]] for rows in blocks]
         met = (y.reshape(intercepts or 1, -1) == (np.array(at)[:, None] if intercepts else 0.0)).sum()
         return Trace(np.zeros(1), np.zeros(1), np.array(at)[None], np.zeros((1, 0)), np.array([met]), [])

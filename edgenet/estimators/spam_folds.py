@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ def draw_folds(
     Raises:
         ShapeError: if there are not enough samples, of a class.
     """
-    if not isinstance(cv, Integral):
+    if not isinstance(cv, int | np.integer):
         pairs = check_cv(cv).split(np.zeros((n, 1)))
         return [(np.flatnonzero(np.isin(kept, fitted)), np.flatnonzero(np.isin(kept, held))) for fitted, held in pairs]
     labels = y.argmax(0) if y.ndim > 1 else y.astype(int) if classifies else y

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -55,7 +54,7 @@ def _number(column: Any, num_columns: int, names: Any) -> int:
     """The number of a column."""
     if names is not None and isinstance(column, str) and column in names:
         return int(np.flatnonzero(names == column)[0])
-    if not isinstance(column, Integral) or not 0 <= column < num_columns:
+    if not isinstance(column, int | np.integer) or not 0 <= column < num_columns:
         known = "" if names is None else ", or are called by their names"
         raise ConfigError(f"columns go from 0 to {num_columns - 1}, got {column!r}{known}.")
     return int(column)
