@@ -17,6 +17,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from stored import NONE, ORACLES, folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,16 +52,13 @@ def _clean_state(request: pytest.FixtureRequest):
     torch.use_deterministic_algorithms(before[1])
 
 
-def _folder(variable: str, default: Path) -> Path:
-    """The folder that an environment variable names; by default one beside the checkout, which is then made known."""
-    folder = Path(os.environ.get(variable) or default)
-    if variable not in os.environ and folder.is_dir():
-        os.environ[variable] = str(folder)  # for edgenet.data.load, in commands that tests start too
-    return folder
+_DATA = folder("EDGENET_DATA", "data")
 
 
-_DATA = _folder("EDGENET_DATA", ROOT.parent / "shared" / "data")
-_ORACLES = _folder("EDGENET_ORACLES", ROOT.parent / "shared" / "oracle")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """``-k oracle`` selects the tests that read arrays of independent implementations, whatever they are called."""
+    if {"stored", "oracle_root"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker("oracle")
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +72,12 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def oracle_root() -> Path:
     """Arrays made by independent implementations; skips where there are none."""
-    if not _ORACLES.is_dir():
-        pytest.skip(f"no oracle arrays: {_ORACLES} is no folder. Set EDGENET_ORACLES to one.")
-    return _ORACLES
+    if not ORACLES.is_dir():
+        pytest.skip(NONE)
+    return ORACLES
+
+
+@pytest.fixture
+def stored(request: pytest.FixtureRequest) -> Path:
+    """A file of such arrays; ``stored.oracle`` says which."""
+    return request.param

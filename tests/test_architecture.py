@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "pretrained": f"{LOW} nn models compress convert fixed checkpoint _version",
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm",
-    "estimators": "errors",
+    "estimators": "errors text",
     "data": "errors text",
     "tables": "errors",
     "config": "errors text tables",

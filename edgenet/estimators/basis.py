@@ -50,7 +50,9 @@ def bsplines(u: Any, inner: Any, degree: int) -> list[Any]:
 class SplineBasis:
     """For each of p variables, functions that span the centred splines and are orthonormal on the data at hand:
 
-    mean_i u_a(x_i) = 0,   mean_i u_a(x_i) u_b(x_i) = 1 if a = b else 0.
+    mean_i u_a(x_i) = 0,   mean_i u_a(x_i) u_b(x_i) = 1 if a = b else 0
+
+    (weighted means, where points have weights).
 
     The empirical norm of f = sum_a c_a u_a, sqrt(mean_i f(x_i)^2), is then the Euclidean norm of c. A variable with few
     distinct values spans fewer functions (two values: one), a constant one none; what is missing are zeros.
@@ -73,7 +75,9 @@ class SplineBasis:
     rank: np.ndarray
 
     @classmethod
-    def fit(cls, x: np.ndarray, df: int = 6, degree: int = 3, kind: str = "bspline") -> SplineBasis:
+    def fit(
+        cls, x: np.ndarray, df: int = 6, degree: int = 3, kind: str = "bspline", weight: np.ndarray | None = None
+    ) -> SplineBasis:
         """The basis of data.
 
         The inner knots are quantiles of the distinct values, which keeps them apart where values repeat.
@@ -83,6 +87,7 @@ class SplineBasis:
             df: v, functions for each variable, the constant not counted.
             degree: of the polynomial pieces; 3 for natural splines.
             kind: "bspline" has df - degree inner knots; "natural" has df - 1 inner knots and no curvature at the ends.
+            weight: (n,) of the points, with mean 1; None for equal ones. Knots do not depend on them.
 
         Raises:
             ConfigError: if ``kind`` is unknown, or ``df`` is too small for the degree.
@@ -105,11 +110,13 @@ class SplineBasis:
         # a constant has no quantiles between its ends
         inner = np.where((high > low)[:, None], inner, at)
         values = np.stack(bsplines(u, inner, degree), -1)  # (n, p, b)
-        mean = values.mean(0)
+        mean = values.mean(0) if weight is None else np.tensordot(weight, values, 1) / len(x)
         centred = (values - mean).transpose(1, 0, 2)  # (p, n, b)
         bend = None if kind == "bspline" else np.stack([_natural(knots) for knots in inner])
         if bend is not None:
             centred = centred @ bend
+        if weight is not None:
+            centred = np.sqrt(weight)[:, None] * centred
         _, scale, rotation = np.linalg.svd(centred, full_matrices=False)
         size = min(df, scale.shape[1])
         kept = scale[:, :size] > 1e-9 * np.maximum(scale[:, :1], 1e-9)

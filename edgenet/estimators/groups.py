@@ -11,6 +11,7 @@ import numpy as np
 
 from edgenet.errors import ConfigError
 from edgenet.estimators.columns import column_name
+from edgenet.text import did_you_mean
 
 
 def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = None) -> tuple[list[Hashable], np.ndarray]:
@@ -18,16 +19,17 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
 
     Args:
         groups: None, each column by itself; or ``num_columns`` labels, one for each column; or the columns of each
-            group, as a list of lists, or as a mapping from labels to lists.
+            group, as a list of lists, or as a mapping from labels to lists. Columns are numbers or names. A ``Series``
+            of labels whose index are the columns' names is read by name.
         num_columns: p.
-        names: of the columns, for messages.
+        names: of the columns.
 
     Returns:
         G labels, sorted if one was given for each column (and they can be) and else in the order given; (p,) numbers
         below G.
 
     Raises:
-        ConfigError: if there are not p labels, a group is empty, two overlap, or a column is in none.
+        ConfigError: if there are not p labels, a group is empty, two overlap, a column is in none, or has no such name.
     """
     if groups is None:
         return list(range(num_columns)), np.arange(num_columns)
@@ -35,6 +37,10 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
         return _of_columns(groups, num_columns, names)
     if not isinstance(groups, Iterable):
         raise ConfigError(f"groups are a label for each column, or the columns of each group, got {groups!r}.")
+    index = getattr(groups, "index", None)  # of a list it is a method
+    if names is not None and index is not None and not callable(index) and set(index) == set(names):
+        by_name: Any = groups
+        groups = [by_name[name] for name in names]
     groups = list(groups)
     if any(isinstance(group, list | tuple | range | set | frozenset | np.ndarray) for group in groups):
         return _of_columns(dict(enumerate(groups)), num_columns, names)
@@ -62,10 +68,12 @@ def _of_columns(
     """From the columns of each group."""
     owner: dict[int, Hashable] = {}
     for label, columns in groups.items():
-        columns = np.atleast_1d(list(columns) if isinstance(columns, set | frozenset) else columns).tolist()
+        columns = list(columns) if isinstance(columns, set | frozenset) else columns
+        columns = np.atleast_1d(np.asarray(columns, dtype=object)).tolist()  # names and numbers, as they are
         if not columns:
             raise ConfigError(f"group {label!r} is empty. Remove it, or give it columns.")
-        for j in columns:
+        for column in columns:
+            j = _number(column, label, names)
             _check_column(j, label, owner, num_columns, names)
             owner[j] = label
     missing = [column_name(j, names) for j in range(num_columns) if j not in owner]
@@ -77,6 +85,18 @@ def _of_columns(
     labels = list(groups)
     number = {label: g for g, label in enumerate(labels)}
     return labels, np.array([number[owner[j]] for j in range(num_columns)], dtype=int)
+
+
+def _number(column: Any, label: Hashable, names: Sequence[str] | None) -> Any:
+    """The number of a column that is called by its name; what is no name stays what it is."""
+    if not isinstance(column, str):
+        return column.item() if isinstance(column, np.generic) else column
+    if names is None:
+        raise ConfigError(f"group {label!r} names {column!r}, and the columns have no names: fit to a DataFrame.")
+    known = [str(name) for name in names]
+    if column not in known:
+        raise ConfigError(f"group {label!r} holds {column!r}, which is no column.{did_you_mean(column, known, 3)}")
+    return known.index(column)
 
 
 def _check_column(

@@ -2,8 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logsumexp, softmax
+
+
+class Loss(Protocol):
+    """A loss of responses y at predictions F, both (n,); of C classes y are their indicators, and both are (C, n).
+
+    Attributes:
+        bound: L, which no second derivative exceeds.
+    """
+
+    bound: float
+
+    @staticmethod
+    def value(y: np.ndarray, total: np.ndarray, weight: np.ndarray | None = None) -> float:
+        """The mean over the n points, with weights whose mean is 1."""
+
+    @staticmethod
+    def residual(y: np.ndarray, total: np.ndarray) -> np.ndarray:
+        """Minus the derivative, of the shape of ``y``."""
+
+    @staticmethod
+    def curvature(total: np.ndarray) -> np.ndarray | None:
+        """Second derivatives, (n,) or (C, C, n); None for ones."""
+
+    @staticmethod
+    def intercept(y: np.ndarray, weight: np.ndarray | None = None) -> Any:
+        """The best constant F, a number or (C,)."""
+
+
+def mean(values: np.ndarray, weight: np.ndarray | None) -> Any:
+    """The mean over the last axis, of n points with weights whose mean is 1; None for equal ones."""
+    return values.mean(-1) if weight is None else values @ weight / len(weight)
 
 
 class Squared:
@@ -12,24 +45,20 @@ class Squared:
     bound = 1.0
 
     @staticmethod
-    def value(y: np.ndarray, total: np.ndarray) -> float:
-        """The mean over the n points."""
-        return float(np.mean((y - total) ** 2) / 2)
+    def value(y: np.ndarray, total: np.ndarray, weight: np.ndarray | None = None) -> float:
+        return float(mean((y - total) ** 2, weight) / 2)
 
     @staticmethod
     def residual(y: np.ndarray, total: np.ndarray) -> np.ndarray:
-        """Minus the derivative, (n,)."""
         return y - total
 
     @staticmethod
     def curvature(total: np.ndarray) -> np.ndarray | None:
-        """Second derivatives, (n,), at most ``bound``; None for ones."""
         return None
 
     @staticmethod
-    def intercept(y: np.ndarray) -> float:
-        """The best constant F."""
-        return float(y.mean())
+    def intercept(y: np.ndarray, weight: np.ndarray | None = None) -> float:
+        return float(mean(y, weight))
 
 
 class Logistic:
@@ -38,8 +67,8 @@ class Logistic:
     bound = 0.25
 
     @staticmethod
-    def value(y: np.ndarray, total: np.ndarray) -> float:
-        return float(np.mean(np.logaddexp(0, total) - y * total))
+    def value(y: np.ndarray, total: np.ndarray, weight: np.ndarray | None = None) -> float:
+        return float(mean(np.logaddexp(0, total) - y * total, weight))
 
     @staticmethod
     def residual(y: np.ndarray, total: np.ndarray) -> np.ndarray:
@@ -51,8 +80,34 @@ class Logistic:
         return p * (1 - p)
 
     @staticmethod
-    def intercept(y: np.ndarray) -> float:
-        return float(np.log(y.mean() / (1 - y.mean())))
+    def intercept(y: np.ndarray, weight: np.ndarray | None = None) -> float:
+        share = mean(y, weight)
+        return float(np.log(share / (1 - share)))
 
 
-Loss = type[Squared] | type[Logistic]
+class Multinomial:
+    """log(sum_c e^{F_c}) - F_y of C classes, with y as indicators; constants of all F_c together change nothing.
+
+    Second derivatives diag(p) - p p' are at most 1/2 (Bohning 1992).
+    """
+
+    bound = 0.5
+
+    @staticmethod
+    def value(y: np.ndarray, total: np.ndarray, weight: np.ndarray | None = None) -> float:
+        return float(mean(logsumexp(total, axis=0) - (y * total).sum(0), weight))
+
+    @staticmethod
+    def residual(y: np.ndarray, total: np.ndarray) -> np.ndarray:
+        return y - softmax(total, axis=0)
+
+    @staticmethod
+    def curvature(total: np.ndarray) -> np.ndarray | None:
+        p = softmax(total, axis=0)
+        return np.eye(len(p))[:, :, None] * p - p[:, None] * p
+
+    @staticmethod
+    def intercept(y: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+        """With sum 0."""
+        logs = np.log(mean(y, weight))
+        return logs - logs.mean()

@@ -2,15 +2,17 @@
 
     minimise  sum_i rho(y_i - b0 - x_i b) + lambda * sum_g w_g * max_{j in g} |b_j|,   rho(r) = max(tau r, (tau - 1) r)
 
-is a linear program for every lambda. Between its vertices the solution moves along straight edges, on each of which
-lambda is constant and t = sum_g w_g ||b_g||_inf grows; at a vertex it waits while lambda falls. What describes it is
+is a linear program for every lambda. Weights of observations, and several levels at once, change two things only: rho
+has slopes [low_i, high_i] of its own, v_i (tau_i - 1) and v_i tau_i, and there is a b0 for each level. Between its
+vertices the solution moves along straight edges, on each of which lambda is constant and t = sum_g w_g ||b_g||_inf
+grows; at a vertex it waits while lambda falls. What describes it is
 
-    elbow    the observations with residual 0; their duals theta are free in [tau - 1, tau]
+    elbow    the observations with residual 0; their duals theta are free in [low, high]
     active   the groups with a radius m_g > 0. Within one, a coefficient is *bound* (|b_j| = m_g) or *free* (below)
-    Z        (n, d): the intercept's ones, z_g = sum of s_j x_j over the bound j of each active group, x_j for free
+    Z        (n, d): ones for every b0, z_g = sum of s_j x_j over the bound j of each active group, x_j for free
              coefficients; their values are (b0, m_g, b_j), and c (d,) holds the costs (0, w_g, 0)
 
-and is optimal while, with q = X' theta, all theta_i of the elbow lie in [tau - 1, tau], q_j = 0 for free j,
+and is optimal while, with q = X' theta, all theta_i of the elbow lie in [low, high], q_j = 0 for free j,
 s_j q_j >= 0 for bound j with sum_{j in g} |q_j| = lambda w_g, and ||q_g||_1 <= lambda w_g for the other groups.
 At a vertex the elbow has d observations: Z_E is square, and as lambda falls theta_E moves along -Z_E^-T c until an
 observation leaves the elbow, a bound coefficient becomes free, or a group enters. On an edge it has d - 1, and
@@ -51,14 +53,15 @@ def lower(now: Solution, floor: float) -> tuple[Any, ...] | None:
 
     approach = -now.sign * rate_q
     turning = np.flatnonzero(now.bound & (approach > 0) & (now.num_bound > 1)[now.group])
-    room = np.where(rate_theta > 0, now.tau - theta[at], theta[at] - (now.tau - 1.0))
+    room = np.where(rate_theta > 0, now.high[at] - theta[at], theta[at] - now.low[at])
     slack = np.concatenate([room, (now.sign * q)[turning]])
     rate = np.concatenate([np.abs(rate_theta), approach[turning]])
     size = np.concatenate([np.ones(d), now.column_size[turning]])
+    tolerance = DUAL_TOLERANCE * np.concatenate([now.span[at], now.column_size[turning]])
     fall, event = now.lambda_ - floor, None
     usable = rate > 0
     while usable.any():
-        reach = np.where(usable, (slack + DUAL_TOLERANCE * size) / rate, np.inf).min()
+        reach = np.where(usable, (slack + tolerance) / rate, np.inf).min()
         tied = usable & (slack / rate <= reach)
         best = int(np.argmax(np.where(tied, rate / size, -1.0)))  # the largest pivot, for the inverse's sake
         if best < d:
@@ -130,8 +133,7 @@ def advance(now: Solution, t_max: float) -> bool:
     rate = np.concatenate([approach[meeting], height_rate - v[owner], -v[owner] - height_rate, -v[lone]])
     # rounding errors of a coefficient are small beside what the largest of all does to the fit, and no smaller
     worth = now.sizes()
-    first_coefficient = int(now.intercept)
-    error, speed = ((np.abs(a) * worth)[first_coefficient:].max(initial=0.0) / worth for a in (value[:, 0], v))
+    error, speed = ((np.abs(a) * worth)[now.intercepts :].max(initial=0.0) / worth for a in (value[:, 0], v))
     columns = np.concatenate([free, free, lone])
     tolerance = np.concatenate([now.residual_tolerance[meeting], TOLERANCE * error[columns]])
     usable = rate > np.concatenate([np.zeros(len(meeting)), NOISE * speed[columns]])

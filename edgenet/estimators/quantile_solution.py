@@ -31,6 +31,22 @@ class Event(NamedTuple):
     lambda_: float
 
 
+def divide(low: np.ndarray, high: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, int, np.ndarray]:
+    """The quantile of some observations: those below it, the one it is, and those above.
+
+    It is the first at which duals of ``low`` below and ``high`` above leave room in [low, high] for a sum of 0: with
+    one level and equal weights the ceil(n tau)-th.
+
+    Args:
+        low, high: (n,).
+        order: the observations by rising y.
+    """
+    reach = np.cumsum((high - low)[order])
+    wanted = high[order].sum() - 1e-9 * reach[-1] / len(order)
+    rank = min(int(np.searchsorted(reach, wanted)), len(order) - 1)
+    return order[:rank], int(order[rank]), order[rank + 1 :]
+
+
 class LostError(ArithmeticError):
     """Rounding errors have spoilt a solution; the text says how it shows."""
 
@@ -39,12 +55,12 @@ class Solution:
     """The solution where a path is now, at a vertex or on an edge; it starts at b = 0.
 
     Args:
-        x, y, tau, group, weight, intercept: as for ``quantile_trace.trace``.
+        x, y, low, high, group, weight, intercepts: as for ``quantile_trace.trace``.
         seed: of the noise that decides between events that coincide.
 
     Attributes:
         lambda_: the penalty.
-        theta: (n,) duals; q = X' theta, (p,).
+        theta: (n,) duals in [low, high]; q = X' theta, (p,).
         d: how many columns Z has.
         elbow, x_elbow: observations with residual 0, and their rows of x; the first d count.
         z, cost, what, value: Z, c, what every column is of, and (b0, m, b) with what epsilon adds to it; likewise.
@@ -58,14 +74,15 @@ class Solution:
         self,
         x: np.ndarray,
         y: np.ndarray,
-        tau: float,
+        low: np.ndarray,
+        high: np.ndarray,
         group: np.ndarray,
         weight: np.ndarray,
-        intercept: bool,
+        intercepts: int,
         seed: int,
     ) -> None:
         n, p = len(x), x.shape[1]
-        self.x, self.y, self.tau, self.intercept = x, y, tau, intercept
+        self.x, self.y, self.low, self.high, self.intercepts = x, y, low, high, intercepts
         self.noise = np.random.default_rng(seed).uniform(-1.0, 1.0, n)
         self.data = np.stack([y, self.noise], axis=1)
         self.group, self.weight = group, weight
@@ -75,13 +92,14 @@ class Solution:
         spread = np.abs(y).mean() or 1.0
         self.residual_tolerance = TOLERANCE * (np.abs(y) + min(spread, np.median(np.abs(y)) or spread))
         self.lengths = np.diff(self.first, append=p)
-        self.column_size = np.abs(x).sum(0)
+        self.span = high - low
+        self.column_size = self.span @ np.abs(x)
         self.group_size = np.add.reduceat(self.column_size, self.first)
 
-        capacity = min(n, p + intercept) + 2
+        capacity = min(n, p + intercepts) + 2
         self.z = np.zeros((n, capacity), order="F")
         self.cost = np.zeros(capacity)
-        self.what = np.full(capacity, -1)  # of every column of z: -1 the intercept, j a free coefficient, p + g a group
+        self.what = np.full(capacity, -1)  # of every column of z: -1 an intercept, j a free coefficient, p + g a group
         self.where = np.full(p + len(weight), -1)  # the other way round
         self.value = np.zeros((capacity, 2))  # of b0, m_g, b_j, and what epsilon adds to it
         self.elbow = np.full(capacity, -1)
@@ -100,27 +118,28 @@ class Solution:
         self.lambda_ = float((np.add.reduceat(np.abs(self.q), self.first) / self.weight).max())
 
     def _start(self) -> None:
-        """b = 0 and b0 the tau-quantile of y, the observation that has ceil(n tau) - 1 below it."""
+        """b = 0, and every b0 the quantile of its observations."""
         n = len(self.y)
         self.residual = self.data.copy()
-        self.side = np.zeros(n)
-        if self.intercept:
-            order = np.lexsort((self.noise, self.y))
-            rank = min(max(int(np.ceil(n * self.tau - 1e-9)), 1), n) - 1
-            at = order[rank]
-            self.side[order[:rank]], self.side[order[rank + 1 :]] = -1.0, 1.0
-            self._append_column(np.ones(n), 0.0, -1)
-            self.value[0] = self.residual[at]
-            self.residual -= self.residual[at]
-            self._put_row(0, at)
-        else:
-            self.side[:] = np.where((self.y > 0) | ((self.y == 0) & (self.noise > 0)), 1.0, -1.0)
-        self.theta = np.where(self.side > 0, self.tau, self.tau - 1.0)
-        if self.intercept:
-            self.theta[at] = min(max(self.theta[at] - self.theta.sum(), self.tau - 1.0), self.tau)
+        self.side = np.where((self.y > 0) | ((self.y == 0) & (self.noise > 0)), 1.0, -1.0)
+        blocks: Any = np.arange(n).reshape(self.intercepts, -1) if self.intercepts else []
+        orders = [rows[np.lexsort((self.noise[rows], self.y[rows]))] for rows in blocks]
+        at = [divide(self.low, self.high, order) for order in orders]
+        for column, (rows, (below, i, above)) in enumerate(zip(blocks, at, strict=True)):
+            self.side[below], self.side[i], self.side[above] = -1.0, 0.0, 1.0
+            ones = np.zeros(n)
+            ones[rows] = 1.0
+            self._append_column(ones, 0.0, -1)
+            self.value[column] = self.residual[i]
+            self.residual[rows] -= self.residual[i]
+            self._put_row(column, i)
+        self.theta = np.where(self.side > 0, self.high, self.low)
+        for below, i, above in at:
+            rest = self.low[below].sum() + self.high[above].sum()
+            self.theta[i] = min(max(-rest, self.low[i]), self.high[i])
         self.inverse.rebuild(self.z[self.elbow[: self.d], : self.d])
 
-    def vertex(self) -> tuple[float, float, np.ndarray, int, bool]:
+    def vertex(self) -> tuple[float, np.ndarray, np.ndarray, int, bool]:
         """(t, b0, b, elbow size, whether the edge before it has changed a residual)."""
         what, value = self.what[: self.d], self.value[: self.d, 0]
         radius = np.zeros(len(self.weight))
@@ -130,7 +149,7 @@ class Solution:
         free = (what >= 0) & ~groups
         b[what[free]] = value[free]
         elbow = self.d - (self.spot >= 0)
-        return float(self.weight @ radius), float(value[0]) if self.intercept else 0.0, b, elbow, self.moved
+        return float(self.weight @ radius), value[: self.intercepts].copy(), b, elbow, self.moved
 
     def open(self, kind: str, index: int, extra=None) -> None:
         """Leave a vertex: take an observation out of the elbow, or a column into Z. The costs become a row."""
@@ -138,7 +157,7 @@ class Solution:
         if kind == "leave":
             i = self.elbow[index]
             self._note(kind, i)
-            self.side[i], self.theta[i] = extra, self.tau if extra > 0 else self.tau - 1.0
+            self.side[i], self.theta[i] = extra, self.high[i] if extra > 0 else self.low[i]
             self.inverse.replace_row(index, self.cost[:d])
             self.elbow[index], self.spot = -1, index
             self.x_elbow[index] = 0.0
@@ -204,7 +223,8 @@ class Solution:
     def sizes(self) -> np.ndarray:
         """(d,) sums of the absolute data that the columns of Z are made of."""
         bound = np.add.reduceat(np.where(self.bound, self.column_size, 0.0), self.first)
-        return np.concatenate([self.column_size, bound, [len(self.y)]])[self.what[: self.d]]
+        ones = self.span.sum() / max(self.intercepts, 1)
+        return np.concatenate([self.column_size, bound, [ones]])[self.what[: self.d]]
 
     def _append_column(self, column: np.ndarray, cost: float, name: int) -> None:
         d = self.d
@@ -267,8 +287,8 @@ class Solution:
         gap = self.lambda_ * self.cost[:d]
         gap[groups] -= sums[what[groups] - p]
         gap[free] -= self.q[what[free]]
-        if self.intercept:
-            gap[0] -= self.theta.sum()
+        q = self.intercepts
+        gap[:q] -= self.theta @ self.z[:, :q]
         if (np.abs(gap) > 1e-2 * DUAL_TOLERANCE * self.sizes()).any():
             change = gap @ inverse
             self.theta[at] += change

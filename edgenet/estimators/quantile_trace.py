@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from edgenet.estimators.quantile_certificate import Certificate
 from edgenet.estimators.quantile_simplex import NOISE, advance, lower
-from edgenet.estimators.quantile_solution import Event, LostError, Solution
+from edgenet.estimators.quantile_solution import Event, LostError, Solution, divide
 
 #: Edges between two inversions from scratch, which end the growth of rounding errors; after trouble, after every edge.
 REFRESH = 40
@@ -26,7 +27,7 @@ class Trace:
         t: (V,) radii.
         lambda_: (V,) vertex k is optimal for lambda in [lambda_[k], lambda_[k - 1]] (vertex 0: from lambda_[0] up), and
             the edge from it to vertex k + 1 is optimal at lambda_[k]. Does not increase.
-        intercept: (V,).
+        intercept: (V, number of b0).
         coef: (V, p).
         elbow: (V,) observations with residual 0.
         events: everything that happened, also what took no step.
@@ -47,23 +48,25 @@ class PathWarning(RuntimeWarning):
 def trace(
     x: np.ndarray,
     y: np.ndarray,
-    tau: float,
+    low: np.ndarray,
+    high: np.ndarray,
     group: np.ndarray,
     weight: np.ndarray,
-    intercept: bool = True,
+    intercepts: int = 1,
     lambda_min: float = 0.0,
     t_max: float = np.inf,
     max_groups: int | None = None,
 ) -> Trace:
-    """The path from b = 0 down to ``lambda_min``.
+    """The path from b = 0 down to ``lambda_min``, where observation i with residual r loses max(high_i r, low_i r).
 
     Args:
         x: (n, p) finite numbers, no column of which is 0 throughout (or, with an intercept, constant).
         y: (n,) finite numbers.
-        tau: in (0, 1).
+        low, high: (n,) below and above 0: tau - 1 and tau, times a weight of the observation.
         group: (p,) group of each column, 0 .. G - 1, not decreasing, each occurring.
         weight: (G,) positive.
-        intercept: whether there is a b0, which is not penalised.
+        intercepts: how many b0 there are, which are not penalised: the observations are that many blocks of one length,
+            one after the other, and each has its own. 0 for none.
         lambda_min: where to stop; at 0 the last vertex solves the unpenalised problem.
         t_max: the radius at which to stop.
         max_groups: stop before one more group than this would be active.
@@ -72,12 +75,16 @@ def trace(
         PathWarning: if rounding errors ended the path above ``lambda_min``. What is returned is correct down to there.
     """
     if not x.shape[1]:
-        at = float(np.quantile(y, tau, method="inverted_cdf")) if intercept else 0.0
-        return Trace(np.zeros(1), np.zeros(1), np.array([at]), np.zeros((1, 0)), np.array([(y == at).sum()]), [])
+        blocks: Any = np.arange(len(y)).reshape(intercepts, -1) if intercepts else []
+        at = [y[divide(low, high, rows[np.argsort(y[rows], kind="stable")])[1]] for rows in blocks]
+        met = (y.reshape(intercepts or 1, -1) == (np.array(at)[:, None] if intercepts else 0.0)).sum()
+        return Trace(np.zeros(1), np.zeros(1), np.array(at)[None], np.zeros((1, 0)), np.array([met]), [])
     # powers of two, so that whole numbers stay exact
-    x_scale, y_scale, weight_scale = (2.0 ** np.round(np.log2(np.abs(a).mean() or 1.0)) for a in (x, y, weight))
-    t_scale, lambda_scale = weight_scale * y_scale / x_scale, x_scale / weight_scale
-    scaled = x / x_scale, y / y_scale, tau, group, weight / weight_scale, intercept
+    x_scale, y_scale, weight_scale, span = (
+        2.0 ** np.round(np.log2(np.abs(a).mean() or 1.0)) for a in (x, y, weight, high - low)
+    )
+    t_scale, lambda_scale = weight_scale * y_scale / x_scale, x_scale * span / weight_scale
+    scaled = x / x_scale, y / y_scale, low / span, high / span, group, weight / weight_scale, intercepts
     paths = []
     for seed in range(3):  # other noise is another order of events that coincide
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # rates of 0 are left out afterwards
@@ -109,7 +116,7 @@ class _Walk:
     """One attempt at a path, with what was passed so far.
 
     Args:
-        x, y, tau, group, weight, intercept: as for ``trace``, scaled.
+        x, y, low, high, group, weight, intercepts: as for ``trace``, scaled.
         seed: of ``Solution``.
         refresh: edges between two inversions from scratch.
     """
@@ -118,21 +125,22 @@ class _Walk:
         self,
         x: np.ndarray,
         y: np.ndarray,
-        tau: float,
+        low: np.ndarray,
+        high: np.ndarray,
         group: np.ndarray,
         weight: np.ndarray,
-        intercept: bool,
+        intercepts: int,
         seed: int,
         refresh: int,
     ) -> None:
-        self.now = Solution(x, y, tau, group, weight, intercept, seed)
+        self.now = Solution(x, y, low, high, group, weight, intercepts, seed)
         self.refresh = refresh
         # the path so far; the duals of solutions from the last proved one on
-        self.vertices: list[tuple[float, float, np.ndarray, int, bool]] = []
+        self.vertices: list[tuple[float, np.ndarray, np.ndarray, int, bool]] = []
         self.lambdas: list[float] = []
         self.duals: list[np.ndarray] = []
         self.proved = 0
-        self.certificate = Certificate(x, y, tau, self.now.first, weight)
+        self.certificate = Certificate(x, y, low, high, self.now.first, weight)
 
     def run(self, lambda_min, t_max, max_groups) -> tuple[Trace, str]:
         """The path, and what ended it too early, if anything did."""

@@ -8,18 +8,24 @@ import numpy as np
 
 from edgenet.errors import ConfigError
 from edgenet.estimators.basis import SplineBasis
+from edgenet.estimators.losses import mean
 
 
 class Smoother(Protocol):
     """S_1, ..., S_p at n points; every S_j r has mean zero.
 
-    A function is kept as coefficients c, from which its values at the n points and elsewhere follow.
+    A function is kept as coefficients c, from which its values at the n points and elsewhere follow. Residuals r and
+    functions f are (n,), or (C, n) where every class has its own; then coefficients have C rows too.
 
     Attributes:
         df: (p,) degrees of freedom, the traces of S_j.
+        weight: (n,) of the points, with mean 1, in all means and norms; None for equal ones.
+        count: the sum of the weights as they were given: how many points they stand for.
     """
 
     df: np.ndarray
+    weight: np.ndarray | None
+    count: float
 
     def partial(
         self, j: int, c: np.ndarray | None, f: np.ndarray | None, r: np.ndarray
@@ -28,20 +34,27 @@ class Smoother(Protocol):
 
         Args:
             c, f: coefficients and values of the function now; None for zero.
-            r: (n,) residual.
+            r: (n,) or (C, n) residual.
         """
 
     def norms(self, r: np.ndarray) -> np.ndarray:
-        """(p,) empirical norms of S_j r."""
+        """(p,) empirical norms of S_j r, over all classes together."""
 
     def values(self, j: int, c: np.ndarray) -> np.ndarray:
-        """(n,) values at the n points."""
+        """(n,) or (C, n) values at the n points."""
 
     def evaluate(self, j: int, c: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """(m,) values at (m,) points."""
+        """(m,) or (C, m) values at (m,) points."""
 
     def forget(self) -> None:
         """Drop what only fitting needs; ``evaluate`` still works."""
+
+
+def _of_mean_one(weight: np.ndarray | None, n: int) -> tuple[np.ndarray | None, float]:
+    """Weights of mean 1, and their sum as it was."""
+    if weight is None:
+        return None, float(n)
+    return weight / weight.mean(), float(weight.sum())
 
 
 class SplineSmoother:
@@ -49,36 +62,49 @@ class SplineSmoother:
 
     Backfitting with projections is block coordinate descent of a convex problem, the group lasso: it finds the minimum.
 
+    Args:
+        x: (n, p).
+        basis, df, degree: of ``SplineBasis``.
+        weight: (n,) positive; None for equal ones.
+
     Attributes:
-        design: (p, v, n) values of the basis functions.
+        design: (p, v, n) values of the basis functions; weighted: the same times the weights.
     """
 
-    def __init__(self, x: np.ndarray, basis: str = "bspline", df: int = 6, degree: int = 3) -> None:
-        self.basis = SplineBasis.fit(x, df, degree, basis)
+    def __init__(
+        self,
+        x: np.ndarray,
+        basis: str = "bspline",
+        df: int = 6,
+        degree: int = 3,
+        weight: np.ndarray | None = None,
+    ) -> None:
+        self.weight, self.count = _of_mean_one(weight, len(x))
+        self.basis = SplineBasis.fit(x, df, degree, basis, self.weight)
         self.design = np.ascontiguousarray(self.basis(x).transpose(1, 2, 0))
+        self.weighted = self.design if self.weight is None else self.design * self.weight
         self.df = self.basis.rank.astype(float)
 
     def partial(
         self, j: int, c: np.ndarray | None, f: np.ndarray | None, r: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        u = self.design[j]
-        z = u @ r / len(r)
+        z = r @ self.weighted[j].T / r.shape[-1]
         if c is not None:
             z += c
-        return z, z @ u
+        return z, z @ self.design[j]
 
     def norms(self, r: np.ndarray) -> np.ndarray:
         p, v, n = self.design.shape
-        return np.linalg.norm((self.design.reshape(p * v, n) @ r).reshape(p, v), axis=1) / n
+        return np.linalg.norm((self.weighted.reshape(p * v, n) @ r.T).reshape(p, -1), axis=1) / n
 
     def values(self, j: int, c: np.ndarray) -> np.ndarray:
         return c @ self.design[j]
 
     def evaluate(self, j: int, c: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return self.basis.column(j)(x[:, None])[:, 0] @ c
+        return c @ self.basis.column(j)(x[:, None])[:, 0].T
 
     def forget(self) -> None:
-        del self.design
+        del self.design, self.weighted
 
 
 class KernelSmoother:
@@ -90,53 +116,66 @@ class KernelSmoother:
     Args:
         x: (n, p).
         bandwidth: c, above 0; 0.6 in the paper's simulations.
+        weight: (n,) positive; None for equal ones. They multiply those of the kernel, and n is their sum.
 
     Raises:
         ConfigError: if the bandwidth is not above 0.
     """
 
-    def __init__(self, x: np.ndarray, bandwidth: float = 0.6) -> None:
+    def __init__(self, x: np.ndarray, bandwidth: float = 0.6, weight: np.ndarray | None = None) -> None:
         if not bandwidth > 0:
             raise ConfigError(f"a bandwidth is above 0, got {bandwidth}.")
+        self.weight, self.count = _of_mean_one(weight, len(x))
         self.x = np.ascontiguousarray(x.T)  # (p, n)
-        self.h = bandwidth * x.std(0) * len(x) ** -0.2
+        deviation = (
+            x.std(0)
+            if weight is None
+            else np.sqrt(mean((self.x - mean(self.x, self.weight)[:, None]) ** 2, self.weight))
+        )
+        self.h = bandwidth * deviation * self.count**-0.2
         self.matrices = np.empty((x.shape[1], len(x), len(x)))
         for j in range(x.shape[1]):
             rows = self._rows(j, self.x[j])
-            np.subtract(rows, rows.mean(0), out=self.matrices[j])
+            np.subtract(rows, mean(rows.T, self.weight), out=self.matrices[j])
         self.df = np.einsum("jii->j", self.matrices)
 
     def _rows(self, j: int, x: np.ndarray) -> np.ndarray:
         """(m, n) weights with which a local line at (m,) points averages the data."""
-        h = self.h[j]
+        h, n = self.h[j], self.x.shape[1]
         if h == 0:
-            return np.full((len(x), self.x.shape[1]), 1 / self.x.shape[1])
+            return np.full((len(x), n), 1 / n) if self.weight is None else np.tile(self.weight / n, (len(x), 1))
         gap = (self.x[j] - x[:, None]) / h
         square = gap * gap
         # relative to the nearest point: far from all data the weights would vanish together
         kernel = np.exp((square.min(1, keepdims=True) - square) / 2)
+        if self.weight is not None:
+            kernel *= self.weight
         kernel /= kernel.sum(1, keepdims=True)
-        mean = (kernel * gap).sum(1, keepdims=True)
-        spread = (kernel * (gap - mean) ** 2).sum(1, keepdims=True)
+        middle = (kernel * gap).sum(1, keepdims=True)
+        spread = (kernel * (gap - middle) ** 2).sum(1, keepdims=True)
         # the small term leaves a local mean where all data nearby have one x, and no line can be drawn
-        return kernel * (1 - mean * (gap - mean) / (spread + 1e-9 * (1 + mean**2)))
+        return kernel * (1 - middle * (gap - middle) / (spread + 1e-9 * (1 + middle**2)))
 
     def partial(
         self, j: int, c: np.ndarray | None, f: np.ndarray | None, r: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         z = r if f is None else f + r
-        return z, self.matrices[j] @ z
+        return z, z @ self.matrices[j].T
 
     def norms(self, r: np.ndarray) -> np.ndarray:
         p, n = self.x.shape
-        return np.linalg.norm((self.matrices.reshape(p * n, n) @ r).reshape(p, n), axis=1) / np.sqrt(n)
+        smooth = (self.matrices.reshape(p * n, n) @ r.T).reshape(p, n, -1)
+        if self.weight is not None:
+            smooth *= np.sqrt(self.weight)[:, None]
+        return np.linalg.norm(smooth.reshape(p, -1), axis=1) / np.sqrt(n)
 
     def values(self, j: int, c: np.ndarray) -> np.ndarray:
-        return self.matrices[j] @ c
+        return c @ self.matrices[j].T
 
     def evaluate(self, j: int, c: np.ndarray, x: np.ndarray) -> np.ndarray:
         inside = np.clip(x, self.x[j].min(), self.x[j].max())
-        return self._rows(j, inside) @ c - (self._rows(j, self.x[j]) @ c).mean()
+        middle = mean(c @ self._rows(j, self.x[j]).T, self.weight)
+        return c @ self._rows(j, inside).T - np.asarray(middle)[..., None]
 
     def forget(self) -> None:
         del self.matrices

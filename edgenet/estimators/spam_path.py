@@ -19,7 +19,8 @@ class SpAMPath:
     Attributes:
         penalties: (m,), falling.
         fits: m solutions.
-        df: (m,) degrees of freedom: the sum of tr S_j over the functions that are not zero.
+        df: (m,) degrees of freedom: the sum of tr S_j over the functions that are not zero; C - 1 times it, of C > 2
+            classes.
         deviance: (m,) twice the mean training loss: the squared error in regression.
     """
 
@@ -63,7 +64,7 @@ def falling(
 def follow(
     smoother: Smoother,
     y: np.ndarray,
-    loss: Loss,
+    loss: type[Loss],
     penalties: np.ndarray,
     among: Sequence[int] | None,
     tol: float,
@@ -82,14 +83,14 @@ def follow(
     deviance: list[float] = []
     for penalty in penalties:
         fits.append(backfit(smoother, y, loss, penalty, fits[-1] if fits else None, among, tol, max_iter))
-        df.append(smoother.df[fits[-1].support].sum())
-        deviance.append(2 * loss.value(y, fits[-1].total))
-        if ends and (df[-1] > 0.8 * len(y) or deviance[-1] < 1e-3 * deviance[0]):
+        df.append(smoother.df[fits[-1].support].sum() * (len(y) - 1 if y.ndim > 1 else 1))
+        deviance.append(2 * loss.value(y, fits[-1].total, smoother.weight))
+        if ends and (df[-1] > 0.8 * smoother.count or deviance[-1] < 1e-3 * deviance[0]):
             break
     return SpAMPath(penalties[: len(fits)], fits, np.array(df), np.array(deviance))
 
 
-def criteria(path: SpAMPath, n: int, classifies: bool) -> dict[str, np.ndarray]:
+def criteria(path: SpAMPath, n: float, classifies: bool) -> dict[str, np.ndarray]:
     """(m,) numbers "gcv" and "cp" of a path of n points, as ``SpAM`` describes them; the smallest is best."""
     left = np.maximum(1 - path.df / n, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,9 +103,10 @@ def criteria(path: SpAMPath, n: int, classifies: bool) -> dict[str, np.ndarray]:
 def held_out(
     x: np.ndarray,
     y: np.ndarray,
-    loss: Loss,
+    weight: np.ndarray | None,
+    loss: type[Loss],
     penalties: np.ndarray,
-    smooth: Callable[[np.ndarray], Smoother],
+    smooth: Callable[[np.ndarray, np.ndarray | None], Smoother],
     folds: Iterable[tuple[np.ndarray, np.ndarray]],
     among: Sequence[int],
     tol: float,
@@ -113,22 +115,24 @@ def held_out(
     """(m,) deviance on folds that took no part in the fit, bases and knots included.
 
     Args:
-        smooth: makes the smoother of some points.
+        weight: (n,) of the points; None for equal ones.
+        smooth: makes the smoother of some points and their weights.
         folds: (fitted, held) indices of each.
     """
     deviance = np.zeros(len(penalties))
+    all_weights = np.ones(len(x)) if weight is None else weight
     for fitted, held in folds:
-        smoother = smooth(x[fitted])
-        path = follow(smoother, y[fitted], loss, penalties, among, tol, max_iter)
+        smoother = smooth(x[fitted], None if weight is None else weight[fitted])
+        path = follow(smoother, y[..., fitted], loss, penalties, among, tol, max_iter)
+        own, share = all_weights[held] / all_weights[held].mean(), all_weights[held].sum() / all_weights.sum()
         for i, fit in enumerate(path.fits):
-            total = predict(smoother, fit, x[held])
-            deviance[i] += 2 * loss.value(y[held], total) * len(held) / len(y)
+            deviance[i] += 2 * loss.value(y[..., held], predict(smoother, fit, x[held]), own) * share
     return deviance
 
 
 def predict(smoother: Smoother, fit: Fit, x: np.ndarray) -> np.ndarray:
-    """(m,) values of an additive predictor at (m, p) points."""
-    total = np.full(len(x), fit.intercept)
+    """(m,) or (C, m) values of an additive predictor at (m, p) points."""
+    total = np.zeros((*np.shape(fit.intercept), len(x))) + np.asarray(fit.intercept)[..., None]
     for j, c in fit.coefficients.items():
         total += smoother.evaluate(j, c, x[:, j])
     return total

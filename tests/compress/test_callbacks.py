@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from stored import oracle
 from torch import nn
 
 from edgenet import checkpoint
@@ -124,8 +125,9 @@ def test_admm_refuses_what_it_cannot_train():
 
 
 # ---------------------------------------------------------------- schedules
-def test_the_density_is_one_less_the_published_sparsity(oracle_root):
-    sched = np.load(oracle_root / "compression" / "doped_kron.npz")["sched"]
+@oracle("compression/doped_kron*.npz")
+def test_the_density_is_one_less_the_published_sparsity(stored):
+    sched = np.load(stored)["sched"]
     ours = [1 - cubic_density(step, 2, 32, 1 - 0.96) for step in range(45)]
     np.testing.assert_allclose(ours, sched, atol=1e-12)
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import numbered, oracle, tensors
 from torch import nn
 
 from edgenet.compress import GroupLasso, Groups, L1Inf
@@ -26,12 +27,13 @@ def near(got, want, **tolerance):
 
 
 # ------------------------------------------------------------------- proximal maps
-def test_the_map_of_the_largest_magnitude_is_that_of_a_solver(oracle_root):
-    want = np.load(oracle_root / "estimators" / "prox_linf.npz")
-    for i in range(6):
-        v = torch.tensor(want[f"v{i}"])[None]
+@oracle("estimators/prox_linf*.npz")
+def test_the_map_of_the_largest_magnitude_is_that_of_a_solver(stored):
+    want = tensors(stored)
+    for (i,) in numbered(want, r"v(\d+)"):
+        v = want[f"v{i}"][None]
         got = L1Inf(NONE, 1.0).prox(v, float(want[f"lam{i}"]))
-        near(got[0], torch.tensor(want[f"x{i}"]), rtol=0, atol=1e-7)  # the solver's tolerance
+        near(got[0], want[f"x{i}"], rtol=0, atol=1e-7)  # the solver's tolerance
 
 
 @each_penalty

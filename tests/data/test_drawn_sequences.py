@@ -6,22 +6,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stored import oracle, tensors
 
 from edgenet import data
 from edgenet.data import adding_problem, copying_memory
 from edgenet.errors import ConfigError
 
 
-def test_copying_is_that_of_the_authors_code(oracle_root):
-    files = sorted((oracle_root / "compression").glob("copying*.npz"))
-    assert files, "no arrays of the copying task"
-    for file in files:
-        arrays = np.load(file)
-        wait = int(arrays["T"])
-        symbols = np.random.RandomState(0).randint(1, high=9, size=(len(arrays["x"]), 10))
-        x, y = copying_memory.sequences(torch.from_numpy(symbols), wait)
-        assert x.dtype == y.dtype == torch.int64
-        assert torch.equal(x, torch.from_numpy(arrays["x"])) and torch.equal(y, torch.from_numpy(arrays["y"]))
+@oracle("compression/copying*.npz")
+def test_copying_is_that_of_the_authors_code(stored):
+    arrays = tensors(stored)
+    symbols = np.random.RandomState(0).randint(1, high=9, size=(len(arrays["x"]), 10))
+    x, y = copying_memory.sequences(torch.from_numpy(symbols), int(arrays["T"]))
+    assert x.dtype == y.dtype == torch.int64
+    assert torch.equal(x, arrays["x"]) and torch.equal(y, arrays["y"])
 
 
 def test_copying_by_hand():

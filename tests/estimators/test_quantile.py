@@ -1,4 +1,4 @@
-"""QuantilePath as an estimator: scikit-learn's contract, ways to name a solution, choices, bad input, pictures."""
+"""QuantilePath as an estimator: ways to name a solution, choices, bad input, pictures."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from sklearn.base import clone
 from sklearn.linear_model import QuantileRegressor
 from sklearn.metrics import mean_pinball_loss
 from sklearn.model_selection import KFold
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators import QuantilePath
@@ -21,11 +20,6 @@ def data():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((80, 12))
     return x, x[:, :4] @ [2.0, -2.0, 2.0, 1.0] + 1.0 + 0.5 * rng.standard_t(4, 80)
-
-
-@parametrize_with_checks([QuantilePath(), QuantilePath(0.8, penalty=0.1), QuantilePath(cv=3, max_groups=3)])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 # --- naming a solution ------------------------------------------------------------------------------------------------

@@ -302,14 +302,14 @@ def test_a_solution_gone_wrong_is_noticed_by_its_duals(monkeypatch):
 
 def test_a_certificate_holds_for_solutions_alone():
     x, y = np.array([[-1.0], [0.0], [2.0], [3.0]]), np.array([-1.0, 0.0, 1.0, 2.0])
-    certificate = Certificate(x, y, 0.5, np.array([0]), np.ones(1))
+    certificate = Certificate(x, y, np.full(4, -0.5), np.full(4, 0.5), np.array([0]), np.ones(1))
     theta = np.array([[-0.5, -0.5, 0.5, 0.5]])  # of b = 0 with an observation for intercept; x' theta = 3
     nothing, one = np.zeros((1, 1)), np.ones(1)
 
     def holds(intercept, coef, penalty):
-        return bool(certificate.holds(intercept * one, coef, theta, penalty * one)[0, 0])
+        return bool(certificate.holds(intercept * one[None], coef, theta, penalty * one)[0, 0])
 
     assert holds(0.0, nothing, 3.0) and holds(0.5, nothing, 4.0)
     assert not holds(0.0, nothing, 2.9) and not holds(1.5, nothing, 3.0) and not holds(0.0, nothing + 0.1, 3.5)
     assert not holds(np.nan, nothing, 3.0)
-    assert not certificate.ends(0.0, nothing[0], 1e-3) and certificate.ends(0.0, nothing[0], 1e-12)
+    assert not certificate.ends(np.zeros(1), nothing[0], 1e-3) and certificate.ends(np.zeros(1), nothing[0], 1e-12)

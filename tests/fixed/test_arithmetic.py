@@ -2,9 +2,9 @@
 
 from fractions import Fraction
 
-import numpy as np
 import pytest
 import torch
+from stored import oracle, tensors
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.fixed.arithmetic import fitting, quantised, saturate, shifted, values
@@ -18,15 +18,13 @@ def test_a_shift_rounds_half_to_even_as_python_does(bits):
     assert shifted(x, bits).tolist() == [round(Fraction(int(v), 2**bits)) for v in x]
 
 
-def test_numbers_are_quantised_as_in_every_oracle(oracle_root):
-    files = sorted((oracle_root / "compression").glob("fixed*.npz"))
-    assert files
-    for file in files:
-        stored = np.load(file)
-        bits = int(stored["frac_bits"])
-        codes = quantised(torch.from_numpy(stored["v"]), bits)
-        assert codes.tolist() == stored["q"].tolist()
-        assert values(codes, bits).tolist() == stored["value"].tolist()
+@oracle("compression/fixed*.npz")
+def test_numbers_are_quantised_as_in_numpy(stored):
+    arrays = tensors(stored)
+    bits = int(arrays["frac_bits"])
+    codes = quantised(arrays["v"], bits)
+    assert codes.tolist() == arrays["q"].tolist()
+    assert values(codes, bits).tolist() == arrays["value"].tolist()
 
 
 @pytest.mark.parametrize("most", [0.3, 1.0, 3.99, 4.0, 32767.0, 1e-6, 1e9])

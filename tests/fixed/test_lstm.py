@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fixed_cases import GOOGLE, fixed, lstm, mixed
+from stored import oracle, tensors
 
 import edgenet
 from edgenet.errors import ConfigError, ConversionError, ShapeError
@@ -67,17 +68,18 @@ def test_blocks_may_differ_from_matrix_to_matrix():
     assert decibels(with_lines(model, x), FixedPointLSTM.from_lstm(model, [x])(x)[0]) > 45  # as above
 
 
+@oracle("compression/clstm*.npz")
 @torch.no_grad()
-def test_it_is_close_to_the_google_lstm_of_the_oracle(oracle_root):
-    stored = {key: torch.from_numpy(value) for key, value in np.load(oracle_root / "compression" / "clstm.npz").items()}
-    x, model = stored["x"], LSTM(6, 8, proj_size=4, peepholes=True, batch_first=True)
+def test_it_is_close_to_a_google_lstm_in_numpy(stored):
+    arrays = tensors(stored)
+    x, model = arrays["x"], LSTM(6, 8, proj_size=4, peepholes=True, batch_first=True)
     cell = model.cells[0]
     for name, key in (("input_map", "w_ih"), ("state_map", "w_hh"), ("projection", "w_hr")):
-        setattr(cell, name, StructuredLinear(BlockCirculant(stored[key]), stored["bias"] if key == "w_ih" else None))
-    cell.peepholes.copy_(stored["peep"])
-    torch.testing.assert_close(model(x)[0], stored["y_peep"])
+        setattr(cell, name, StructuredLinear(BlockCirculant(arrays[key]), arrays["bias"] if key == "w_ih" else None))
+    cell.peepholes.copy_(arrays["peep"])
+    torch.testing.assert_close(model(x)[0], arrays["y_peep"])
     found, (_, c) = FixedPointLSTM.from_lstm(model, [x])(x)
-    torch.testing.assert_close(found, stored["y_peep"], rtol=0, atol=0.02)  # lines for curves, over seven steps
+    torch.testing.assert_close(found, arrays["y_peep"], rtol=0, atol=0.02)  # lines for curves, over seven steps
     assert c.shape == (1, 2, 8)
 
 

@@ -4,13 +4,11 @@ Every file of the family is a case. Signals there are (B, T, F, N), ours (B, T, 
 state dict. Gates of edges have a softmax over the receivers of each sender there; the adapter puts that in ours.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
 import torch
+from stored import oracle, tensors
 from torch import Tensor
 
 from edgenet import ops
@@ -20,7 +18,6 @@ from edgenet.nn.recurrent import Cell
 from edgenet.phi import Attention
 
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
-FILES = sorted(Path(os.environ.get("EDGENET_ORACLES", "absent"), "alegnn").glob("grnn*.npz"))  # conftest sets it
 Arrays = dict[str, Tensor]
 #: (ours, its name there, theirs -> the shape of ours)
 Pair = tuple[torch.nn.Parameter, str, Callable[[Tensor], Tensor]]
@@ -31,12 +28,6 @@ class SenderAttention(Attention):
 
     def weights(self, score: Tensor, graph: Graph, edge_weight: Tensor | None) -> Tensor:
         return ops.segment_softmax(score, graph.source, graph.num_sources)
-
-
-def load(file: Path) -> Arrays:
-    with np.load(file) as stored:
-        numbers = {name: stored[name] for name in stored.files if stored[name].dtype.kind in "bif"}
-    return {name: torch.as_tensor(value) for name, value in numbers.items()}
 
 
 def of_taps(weight: Tensor) -> Tensor:
@@ -97,9 +88,9 @@ def gate_of(file: Path) -> str | None:
     return named[0] if named else None
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
-def test_outputs_and_gradients_are_those_of_alegnn(file):
-    a, kind = load(file), gate_of(file)
+@oracle("alegnn/grnn*.npz")
+def test_outputs_and_gradients_are_those_of_alegnn(stored):
+    a, kind = tensors(stored), gate_of(stored)
     model, graph, values, pairs = network(a, kind)
     x = a["x"].transpose(2, 3).clone().requires_grad_()
     start = a["z0"].transpose(1, 2)  # of the gates' networks, too
@@ -107,16 +98,15 @@ def test_outputs_and_gradients_are_those_of_alegnn(file):
     torch.testing.assert_close(y.transpose(2, 3), a["y"], **TOLERANCE)
     (y.transpose(2, 3) * a["r"]).sum().backward()
     torch.testing.assert_close(x.grad.transpose(2, 3), a["grad_x"], **TOLERANCE)
-    stored = {name.removeprefix("grad_") for name in a if name.startswith("grad_")} - {"x"}
-    assert {name for _, name, _ in pairs} == stored
+    assert {name for _, name, _ in pairs} == {name[5:] for name in a if name.startswith("grad_")} - {"x"}
     for ours, name, shaped in pairs:
         wanted = shaped(a[f"grad_{name}"])
         torch.testing.assert_close(ours.grad, wanted, **TOLERANCE, msg=lambda m, n=name: f"gradient in {n}: {m}")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
-def test_there_are_as_many_parameters_as_published(file):
-    a, kind = load(file), gate_of(file)
+@oracle("alegnn/grnn*.npz")
+def test_there_are_as_many_parameters_as_published(stored):
+    a, kind = tensors(stored), gate_of(stored)
     hidden, _, taps, features = a["aWeights"].shape
     base, nodes = taps * hidden * (features + hidden) + 2 * hidden, a["S"].shape[-1]
     own = {None: 0, "time": hidden * nodes + 1, "node": taps * hidden + 1, "edge": hidden + 2}[kind]
@@ -125,4 +115,4 @@ def test_there_are_as_many_parameters_as_published(file):
 
 
 def test_there_are_arrays_of_every_gate(oracle_root):
-    assert {gate_of(file) for file in FILES} == {None, "time", "node", "edge"}
+    assert {gate_of(file) for file in (oracle_root / "alegnn").glob("grnn*.npz")} == {None, "time", "node", "edge"}

@@ -9,15 +9,13 @@ from PyG's, and some of its lines are slips. The adapters below undo or rebuild 
 * S is a stack of E shift operators.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
+from stored import oracle, tensors
 from torch import Tensor, nn
 
 from edgenet import ops
@@ -38,11 +36,6 @@ from edgenet.structured import StructuredLinear
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
 #: arrays that no layer of theirs uses: the basis, where every eigenvalue has a coefficient of its own
 UNUSED = {"spectral_M20_und_E1": {"splineKernel"}}
-
-# Families of files that another test reads.
-ELSEWHERE = {
-    "grnn": "read by tests/models/test_graph_recurrent_alegnn.py",
-}
 
 
 class Arrays(dict[str, Tensor]):
@@ -396,9 +389,7 @@ def local_activation(kind: type[LocalActivation], a: Arrays) -> Adapter:
     activation = kind(int(a["Khop"]), flow="target_to_source")
     fill(activation.weight, a["weight"].squeeze(0))
     graph, _ = by_rows(a["S"])
-    return Adapter(
-        activation, lambda x: activation(x, graph), {"weight": lambda: activation.weight.grad.unsqueeze(0)}
-    )
+    return Adapter(activation, lambda x: activation(x, graph), {"weight": lambda: activation.weight.grad.unsqueeze(0)})
 
 
 def maxact(a: Arrays) -> Adapter:
@@ -455,49 +446,40 @@ ADAPTERS: dict[str, Callable[[Arrays], Adapter]] = {
 
 
 # ---------------------------------------------------------------- the cases
-FILES = sorted(Path(os.environ.get("EDGENET_ORACLES", "absent"), "alegnn").glob("*.npz"))  # conftest sets it
-
-
 def family(file: Path) -> str:
     return file.stem.split("_")[0]
 
 
-def load(file: Path) -> Arrays:
-    """The arrays, but for names of graphs."""
-    with np.load(file) as stored:
-        numbers = {name: stored[name] for name in stored.files if stored[name].dtype.kind in "bif"}
-    return Arrays({name: torch.as_tensor(value) for name, value in numbers.items()})
-
-
-@pytest.mark.parametrize("file", [f for f in FILES if family(f) not in ELSEWHERE], ids=lambda f: f.stem)
-def test_outputs_and_gradients_are_those_of_alegnn(file):
-    assert family(file) in ADAPTERS, f"{file.name} has no adapter; write one, or list its family under ELSEWHERE."
-    a = load(file)
-    adapter = ADAPTERS[family(file)](a)
+# those of recurrent networks: tests/models/test_graph_recurrent_alegnn.py
+@oracle("alegnn/*.npz", but="alegnn/grnn*.npz")
+def test_outputs_and_gradients_are_those_of_alegnn(stored):
+    assert family(stored) in ADAPTERS, f"{stored.name} has no adapter; write one."
+    a = Arrays(tensors(stored))
+    adapter = ADAPTERS[family(stored)](a)
     x = a["x"].transpose(1, 2).clone().requires_grad_()
     y = adapter.run(x)
     torch.testing.assert_close(y.transpose(1, 2), a["y"], **TOLERANCE)
     (y.transpose(1, 2) * a["r"]).sum().backward()
     torch.testing.assert_close(x.grad.transpose(1, 2), a["grad_x"], **TOLERANCE)
-    stored = {name.removeprefix("grad_") for name in a if name.startswith("grad_")} - {"x"}
-    assert set(adapter.gradients) == stored
+    wanted = {name.removeprefix("grad_") for name in a if name.startswith("grad_")} - {"x"}
+    assert set(adapter.gradients) == wanted
     for name, ours in adapter.inside.items():
         got = ours(a["x"].transpose(1, 2))
         torch.testing.assert_close(got, a[name], **TOLERANCE, msg=lambda m, n=name: f"{n}: {m}")
-    for name in stored:
+    for name in wanted:
         got = adapter.gradients[name]()
         torch.testing.assert_close(got, a[f"grad_{name}"], **TOLERANCE, msg=lambda m, n=name: f"gradient in {n}: {m}")
-    unread = {name for name, value in a.items() if value.dim()} - a.read - UNUSED.get(file.stem, set())
-    assert not unread, f"nobody compares {', '.join(sorted(unread))} of {file.name}."
+    unread = {name for name, value in a.items() if value.dim()} - a.read - UNUSED.get(stored.stem, set())
+    assert not unread, f"nobody compares {', '.join(sorted(unread))} of {stored.name}."
 
 
 def test_every_kind_of_layer_has_stored_arrays(oracle_root):
-    assert {family(file) for file in FILES} >= set(ADAPTERS)
+    assert {family(file) for file in (oracle_root / "alegnn").glob("*.npz")} >= set(ADAPTERS)
 
 
-@pytest.mark.parametrize("name", ["evgf_M20_und_E1", "evgf_M5_dir_E2"])
-def test_the_tables_hold_a_number_for_each_one_under_the_mask(name, oracle_root):
-    a = load(oracle_root / "alegnn" / f"{name}.npz")
+@oracle("alegnn/evgf*.npz")
+def test_the_tables_hold_a_number_for_each_one_under_the_mask(stored):
+    a = Arrays(tensors(stored))
     adapter = evgf(a)
     f, g = a["weightEV"].shape[0], a["weightEV"].shape[3]
     tables = [conv.phi for conv in adapter.layers if hasattr(conv.phi, "edge_table")]

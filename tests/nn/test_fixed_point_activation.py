@@ -2,9 +2,9 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
+from stored import numbered, oracle, tensors
 from torch import nn
 
 from edgenet.errors import ConfigError, ShapeError
@@ -29,15 +29,15 @@ def test_it_is_the_format_number_by_number(bits, fraction_bits, rounding):
     assert layer(x).tolist() == by_hand(x, bits, fraction_bits, rounding)
 
 
-@pytest.mark.parametrize("integer_bits, fraction_bits", [(16, 16), (3, 5), (2, 6), (4, 4), (8, 8)])
-def test_floor_is_the_rounding_of_deepshift_but_for_its_upper_end(integer_bits, fraction_bits, oracle_root):
-    stored = np.load(oracle_root / "quantised" / "deepshift_tables.npz")
-    x = torch.from_numpy(stored["fx_x"]).double()
-    want = torch.from_numpy(stored[f"fx_{integer_bits}_{fraction_bits}"]).double()
-    got = FixedPointActivation(integer_bits + fraction_bits, fraction_bits, "floor")(x)
-    theirs = 2.0 ** (integer_bits - 1) - 1
-    assert torch.equal(got.clamp_max(theirs), want)
-    assert (got <= theirs + 1 - 2.0**-fraction_bits).all()
+@oracle("quantised/deepshift_tables*.npz")
+def test_floor_is_the_rounding_of_deepshift_but_for_its_upper_end(stored):
+    arrays = tensors(stored)
+    x = arrays["fx_x"].double()
+    for integer_bits, fraction_bits in numbered(arrays, r"fx_(\d+)_(\d+)"):
+        got = FixedPointActivation(integer_bits + fraction_bits, fraction_bits, "floor")(x)
+        theirs = 2.0 ** (integer_bits - 1) - 1
+        assert torch.equal(got.clamp_max(theirs), arrays[f"fx_{integer_bits}_{fraction_bits}"].double())
+        assert (got <= theirs + 1 - 2.0**-fraction_bits).all()
 
 
 def test_nearest_is_what_weights_of_that_format_are():

@@ -2,9 +2,9 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
+from stored import oracle, tensors
 from torch import nn
 
 from edgenet.errors import ConfigError
@@ -20,9 +20,10 @@ def passed(layer, x, gradient):
     return y.detach(), x.grad
 
 
-def test_it_is_the_sign_and_gate_of_the_oracle(oracle_root):
-    stored = {name: np.load(oracle_root / "quantised" / "binary_ste.npz")[name] for name in ("x", "fwd", "gout", "gin")}
-    x, y, above, below = (torch.from_numpy(stored[name]) for name in ("x", "fwd", "gout", "gin"))
+@oracle("quantised/binary_ste*.npz")
+def test_it_is_the_sign_and_gate_by_hand(stored):
+    arrays = tensors(stored)
+    x, y, above, below = (arrays[name] for name in ("x", "fwd", "gout", "gin"))
     got, gradient = passed(Sign(), x, above.to(x.dtype))
     assert torch.equal(got, y) and torch.equal(gradient, below)
 

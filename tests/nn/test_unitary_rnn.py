@@ -4,10 +4,10 @@ import copy
 import math
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from stored import oracle, tensors
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -72,18 +72,16 @@ def way(request, monkeypatch):
 
 
 # ---------------------------------------------------------------- numbers
-def test_states_and_outputs_are_those_of_independent_code(oracle_root, way):
-    files = sorted((oracle_root / "compression").glob("urnn*.npz"))
-    assert files, "no arrays of unitary recurrent networks"
-    for file in files:
-        arrays = {name: torch.from_numpy(values) for name, values in np.load(file).items()}
-        net = of_arrays(arrays)
-        for mode in (True, False):
-            near(net.train(mode).states(arrays["x"]), arrays["hs"])
-            near(net(arrays["x"])[0], arrays["outs"])
-        z = torch.complex(*arrays["z_in"].chunk(2, 1))
-        turned = net.cell.turned(z)
-        near(torch.cat([turned.real, turned.imag], 1), arrays["z_out"])
+@oracle("compression/urnn*.npz")
+def test_states_and_outputs_are_those_of_independent_code(stored, way):
+    arrays = tensors(stored)
+    net = of_arrays(arrays)
+    for mode in (True, False):
+        near(net.train(mode).states(arrays["x"]), arrays["hs"])
+        near(net(arrays["x"])[0], arrays["outs"])
+    z = torch.complex(*arrays["z_in"].chunk(2, 1))
+    turned = net.cell.turned(z)
+    near(torch.cat([turned.real, turned.imag], 1), arrays["z_out"])
 
 
 @pytest.mark.parametrize("real", [False, True], ids=["unitary", "a real matrix"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stored import numbered, oracle
 
 from edgenet import ops
 from edgenet.errors import ShapeError
@@ -49,9 +50,10 @@ def test_products_are_those_of_the_signs(form, m, n, k):
     assert dots.dtype == torch.int32 and torch.equal(dots, (a.double() @ w.double().mT).to(torch.int32))
 
 
-def test_products_and_words_are_those_of_the_oracle(form, oracle_root):
-    arrays = np.load(oracle_root / "quantised" / "binary_gemm.npz")
-    for i in range(8):
+@oracle("quantised/binary_gemm*.npz")
+def test_products_and_words_are_those_of_numpy(form, stored):
+    arrays = np.load(stored)
+    for (i,) in numbered(arrays, r"A(\d+)"):
         a, w = (torch.from_numpy(arrays[f"{name}{i}"]) for name in "AW")
         packed = ops.pack_signs(a), ops.pack_signs(w)
         for name, words in zip("AW", packed, strict=True):

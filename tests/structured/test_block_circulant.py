@@ -6,6 +6,7 @@ import scipy.linalg
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import oracle, tensors
 
 from edgenet.errors import RankError, RankWarning, ShapeError
 from edgenet.structured import BlockCirculant
@@ -19,8 +20,8 @@ def near(got, want, digits=1e-10):
 
 
 @pytest.fixture
-def arrays(oracle_root):
-    return {k: torch.from_numpy(v) for k, v in np.load(oracle_root / "compression" / "blockcirc_forward.npz").items()}
+def arrays(stored):
+    return tensors(stored)
 
 
 def test_block_circulant_by_hand():
@@ -30,6 +31,7 @@ def test_block_circulant_by_hand():
     assert (matrix.num_parameters(), matrix.bits()) == (3, 3 * 64)
 
 
+@oracle("compression/blockcirc_forward*.npz")
 def test_values_and_gradients_are_scipys(arrays):
     matrix, x = BlockCirculant(arrays["w"]), arrays["x"].requires_grad_()
     near(matrix.to_dense(), arrays["W"])
@@ -39,6 +41,7 @@ def test_values_and_gradients_are_scipys(arrays):
     near(gw, arrays["gw"])
 
 
+@oracle("compression/blockcirc_forward*.npz")
 def test_a_generator_read_as_first_row_is_the_same_one_run_backwards(arrays):
     """First row w makes first column w[0], w[k - 1], ..., w[1]: how a matrix of C-LSTM's text is loaded."""
     w = arrays["w"]

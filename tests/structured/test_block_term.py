@@ -1,10 +1,10 @@
 """BlockTerm: the layer of Ye et al. 2018, its counts, its fit."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import numbered, oracle, tensors
 
 from edgenet.errors import RankError, RankWarning
 from edgenet.structured import BlockTerm
@@ -12,32 +12,32 @@ from edgenet.structured import BlockTerm
 SMALL = {"out_modes": (3, 5, 2), "in_modes": (2, 3, 4)}
 
 
-def loaded(root, name):
-    return {key: torch.from_numpy(value) for key, value in np.load(root / "compression" / f"{name}.npz").items()}
-
-
 def relative(matrix, weight):
     return float((matrix.to_dense() - weight).detach().norm() / weight.norm())
 
 
-def test_forward_of_an_independent_implementation(oracle_root):
-    arrays = loaded(oracle_root, "bt_forward")
+@oracle("compression/bt_forward*.npz")
+def test_forward_of_an_independent_implementation(stored):
+    arrays = tensors(stored)
     matrix = BlockTerm(arrays["core"], [arrays[f"A{k}"] for k in range(3)])
     torch.testing.assert_close(matrix.to_dense(), arrays["W"], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(matrix(arrays["x"]), arrays["y"], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(matrix(arrays["x"][:1]), arrays["y_tednet"][:1], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("rank", [2, 3, 5])
-def test_one_block_fits_as_well_as_an_independent_tucker_iteration(oracle_root, rank):
-    arrays = loaded(oracle_root, "bt_projection")
-    weight, theirs = arrays["W"], float(arrays[f"hooi_relerr_R{rank}"])
-    assert relative(BlockTerm.from_dense(weight, 1, rank, **SMALL), weight) <= theirs + 1e-6
-    assert relative(BlockTerm.from_dense(weight, 2, rank, **SMALL), weight) < theirs
+@oracle("compression/bt_projection*.npz")
+def test_one_block_fits_as_well_as_an_independent_tucker_iteration(stored):
+    arrays = tensors(stored)
+    weight = arrays["W"]
+    for (rank,) in numbered(arrays, r"hooi_relerr_R(\d+)"):
+        theirs = float(arrays[f"hooi_relerr_R{rank}"])
+        assert relative(BlockTerm.from_dense(weight, 1, rank, **SMALL), weight) <= theirs + 1e-6
+        assert relative(BlockTerm.from_dense(weight, 2, rank, **SMALL), weight) < theirs
 
 
-def test_planted_blocks_are_found(oracle_root):
-    planted = loaded(oracle_root, "bt_forward")["W"]
+@oracle("compression/bt_forward*.npz")
+def test_planted_blocks_are_found(stored):
+    planted = tensors(stored)["W"]
     assert relative(BlockTerm.from_dense(planted, 2, 2, **SMALL), planted) < 1e-6
 
 

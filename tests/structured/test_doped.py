@@ -3,11 +3,11 @@
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import oracle, tensors
 from torch._dynamo.testing import CompileCounter
 
 from edgenet.errors import PlanError, RankError, ShapeError
@@ -28,8 +28,8 @@ def near(got, want, digits=1e-10):
 
 
 @pytest.fixture
-def arrays(oracle_root):
-    return {k: torch.from_numpy(v) for k, v in np.load(oracle_root / "compression" / "doped_kron.npz").items()}
+def arrays(stored):
+    return tensors(stored)
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def doped(arrays):
     return Doped(Kronecker(arrays["A"], arrays["B"]), Sparse(arrays["S"], arrays["mask"].bool()))
 
 
+@oracle("compression/doped_kron*.npz")
 def test_a_doped_kronecker_product_is_scipys(arrays, doped):
     near(doped(arrays["x"]), arrays["y"])
     near(doped.pack()(arrays["x"]), arrays["y"])
@@ -44,15 +45,18 @@ def test_a_doped_kronecker_product_is_scipys(arrays, doped):
     assert doped.num_parameters() == 9 + 12 + 11
 
 
+@oracle("compression/doped_kron*.npz")
 def test_the_mask_of_largest_magnitude_is_theirs(arrays):
     assert torch.equal(Sparse.from_dense(arrays["S"], 11 / 108).mask, arrays["mask"].bool())
 
 
+@oracle("compression/doped_kron*.npz")
 def test_its_parts_multiply_alone_so_that_rows_of_either_can_be_dropped(arrays, doped):
     base, dopant = doped.base(arrays["x"]), doped.dopant(arrays["x"])
     near(arrays["b_k"] * base / 0.5 + arrays["b_s"] * dopant / 0.5, arrays["y_cmr"])
 
 
+@oracle("compression/doped_kron*.npz")
 @torch.no_grad()
 def test_packed_it_adds_both_parts_to_signals_side_by_side(arrays, doped):
     assert doped.eval().adder(2) is None  # whose dopant is not packed
@@ -66,6 +70,7 @@ def test_packed_it_adds_both_parts_to_signals_side_by_side(arrays, doped):
     assert Doped(LowRank.random((9, 12), rank=2), Csr.random((9, 12), density=0.2)).eval().adder(2) is None
 
 
+@oracle("compression/doped_kron*.npz")
 def test_row_dropout_is_theirs_in_every_way_to_read_it(arrays, doped):
     doped.row_scale = torch.stack([arrays["b_k"], arrays["b_s"]]) / 0.5
     index = torch.tensor([3, 0, 11, 3])
@@ -78,6 +83,7 @@ def test_row_dropout_is_theirs_in_every_way_to_read_it(arrays, doped):
     near(arrays["x"] @ doped.to_dense().mT, arrays["y"])
 
 
+@oracle("compression/doped_kron*.npz")
 def test_rows_drop_out_by_themselves_and_on_average_nothing_is_lost(doped):
     scales = []
     for _ in range(4000):
@@ -99,6 +105,7 @@ def test_rows_of_any_base_drop_out(base):
     near(matrix(x), x @ matrix.to_dense().mT)
 
 
+@oracle("compression/doped_kron*.npz")
 def test_gradients_pass_the_rows_that_stay(arrays, doped):
     doped.row_scale = torch.stack([arrays["b_k"], arrays["b_s"]]) / 0.5
     y = doped(arrays["x"])
@@ -113,6 +120,7 @@ def test_gradients_pass_the_rows_that_stay(arrays, doped):
     assert not found[-1][arrays["b_s"] == 0].any() and bool(found[-1][arrays["b_s"] > 0].any())
 
 
+@oracle("compression/doped_kron*.npz")
 def test_masks_stay_until_they_are_drawn_anew_and_leave_no_trace(doped):
     state = doped.state_dict().keys()
     plain = doped.to_dense().detach().clone()
@@ -147,6 +155,7 @@ def test_a_quantised_sum_drops_rows_and_packs_without_them():
     assert matrix.pack().state_dict().keys() == matrix.eval().pack().state_dict().keys()
 
 
+@oracle("compression/doped_kron*.npz")
 @pytest.mark.parametrize("rate", [1, -0.1, True, "0.1", None, float("nan")])
 def test_rates_that_are_none_are_refused(doped, rate):
     with pytest.raises(RankError, match=r"a rate of row dropout is a number in \[0, 1\), got"):
@@ -155,6 +164,7 @@ def test_rates_that_are_none_are_refused(doped, rate):
         Doped(doped.base, doped.dopant, rate)
 
 
+@oracle("compression/doped_kron*.npz")
 def test_row_dropout_compiles_once_for_all_masks(doped, arrays):
     torch._dynamo.reset()
     counter = CompileCounter()
@@ -165,6 +175,7 @@ def test_row_dropout_compiles_once_for_all_masks(doped, arrays):
     assert counter.frame_count == 1
 
 
+@oracle("compression/doped_kron*.npz")
 def test_an_annealed_dopant_changes_the_sum(doped):
     doped.dopant.set_density_(0.05)
     near(doped.to_dense(), doped.base.to_dense() + doped.dopant.weight * doped.dopant.mask)

@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import numbered, oracle, tensors
 
 from edgenet.errors import RankError, RankWarning, ShapeError
 from edgenet.structured import Kronecker
@@ -23,20 +23,21 @@ def test_a_product_of_two_by_hand():
     assert matrix.num_parameters() == 4 and matrix.multiply_adds() == 4
 
 
-def test_it_multiplies_like_an_independent_implementation(oracle_root):
-    arrays = {k: torch.from_numpy(v) for k, v in np.load(oracle_root / "compression/kron_forward.npz").items()}
+@oracle("compression/kron_forward*.npz")
+def test_it_multiplies_like_an_independent_implementation(stored):
+    arrays = tensors(stored)
     matrix = Kronecker(arrays["A"], arrays["B"])
     torch.testing.assert_close(matrix(arrays["x"]), arrays["y"], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(matrix.to_dense(), arrays["W"], rtol=1e-10, atol=1e-12)
 
 
-def test_the_nearest_sum_is_van_loans(oracle_root):
-    arrays = np.load(oracle_root / "compression/kron_nearest.npz")
-    weight = torch.from_numpy(arrays["W"])
-    for terms in (1, 2, 10):
+@oracle("compression/kron_nearest*.npz")
+def test_the_nearest_sum_is_van_loans(stored):
+    arrays = tensors(stored)
+    weight = arrays["W"]
+    for (terms,) in numbered(arrays, r"W_rank(\d+)"):
         matrix = Kronecker.from_dense(weight, factor=(3, 4), terms=terms)
-        near = torch.from_numpy(arrays[f"W_rank{terms}"])
-        torch.testing.assert_close(matrix.to_dense(), near, rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(matrix.to_dense(), arrays[f"W_rank{terms}"], rtol=1e-7, atol=1e-7)
         assert relative(matrix, weight) == pytest.approx(float(arrays[f"relerr_rank{terms}"]), abs=1e-8)
 
 

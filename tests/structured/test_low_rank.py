@@ -1,10 +1,10 @@
 """LowRank: the truncated singular value decomposition."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import numbered, oracle, tensors
 
 from edgenet.errors import RankError, RankWarning, ShapeError
 from edgenet.structured import LowRank
@@ -23,11 +23,11 @@ def test_low_rank_by_hand():
     assert (matrix.num_parameters(), matrix.multiply_adds(7), matrix.bits()) == (5, 35, 5 * 64)
 
 
-@pytest.mark.parametrize("rank", [1, 3])
-def test_the_nearest_one_is_numpys(oracle_root, rank):
-    arrays = np.load(oracle_root / "compression" / "lmf_hmd.npz")
-    matrix = LowRank.from_dense(torch.from_numpy(arrays["W"]), rank)
-    near(matrix.to_dense(), torch.from_numpy(arrays[f"W_lmf_r{rank}"]))
+@oracle("compression/lmf_hmd*.npz")
+def test_the_nearest_one_is_numpys(stored):
+    arrays = tensors(stored)
+    for (rank,) in numbered(arrays, r"W_lmf_r(\d+)"):
+        near(LowRank.from_dense(arrays["W"], rank).to_dense(), arrays[f"W_lmf_r{rank}"])
 
 
 @given(sizes, sizes, st.integers(1, 31), st.sampled_from([torch.float64, torch.float32, torch.complex128]))

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from stored import numbered, oracle
 from torch import nn
 from torch.nn.utils import prune, spectral_norm, weight_norm
 
@@ -163,12 +164,13 @@ def test_the_largest_numbers_of_a_dtype_stay_finite(make, dtype):
 
 
 # --- fixed point ------------------------------------------------------------------------------------------------------
-def test_fixed_point_is_that_of_the_oracle(oracle_root):
-    stored = np.load(oracle_root / "compression" / "fixed16.npz")
-    matrix = FixedPoint(Dense(torch.from_numpy(stored["v"])[None]), fraction_bits=int(stored["frac_bits"]))
-    exactly(matrix.to_dense()[0], torch.from_numpy(stored["value"]))
-    exactly(matrix.encoded()[0][0][0] - 32768, torch.from_numpy(stored["q"]))
-    assert gradient_of(matrix, torch.ones(1)).tolist() == [[1.0] * len(stored["v"])]  # saturated or not
+@oracle("compression/fixed*.npz")
+def test_fixed_point_is_that_of_numpy(stored):
+    arrays = np.load(stored)
+    matrix = FixedPoint(Dense(torch.from_numpy(arrays["v"])[None]), fraction_bits=int(arrays["frac_bits"]))
+    exactly(matrix.to_dense()[0], torch.from_numpy(arrays["value"]))
+    exactly(matrix.encoded()[0][0][0] - 32768, torch.from_numpy(arrays["q"]))
+    assert gradient_of(matrix, torch.ones(1)).tolist() == [[1.0] * len(arrays["v"])]  # saturated or not
 
 
 @pytest.mark.parametrize("bits", [2, 8, 16])
@@ -188,34 +190,36 @@ def test_fixed_point_numbers_that_a_dtype_does_not_have_are_refused(fraction_bit
 
 
 # --- powers of two ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6])
-def test_latents_round_as_the_code_of_deepshift_does(bits, oracle_root):
-    stored = np.load(oracle_root / "quantised" / "deepshift_tables.npz")
-    x, want = torch.from_numpy(stored["x"])[None], torch.from_numpy(stored[f"Q_{bits}"])[None]
-    matrix = PowerOfTwo(Dense(x), bits, per="none")
-    assert matrix.lowest(0) == stored[f"Q_range_{bits}"][0]
-    # a logarithm in float32 may differ within its last digit; and 0, which has no code here, is the smallest value
-    told = ~torch.from_numpy(stored[f"Q_tie_{bits}"])[None] & (x != 0)
-    exactly(matrix.to_dense()[told], want[told])
-    assert (matrix.to_dense()[x == 0] == 2.0 ** matrix.lowest(0)).all()
-    assert (gradient_of(matrix, torch.full_like(x, 3.0)) == 3).all()
-    exactly(matrix.pack().to_dense(), matrix.to_dense())
+@oracle("quantised/deepshift_tables*.npz")
+def test_latents_round_as_the_code_of_deepshift_does(stored):
+    arrays = np.load(stored)
+    for (bits,) in numbered(arrays, r"Q_(\d+)"):
+        x, want = torch.from_numpy(arrays["x"])[None], torch.from_numpy(arrays[f"Q_{bits}"])[None]
+        matrix = PowerOfTwo(Dense(x), bits, per="none")
+        assert matrix.lowest(0) == arrays[f"Q_range_{bits}"][0]
+        # a logarithm in float32 may differ within its last digit; and 0, which has no code here, is the smallest value
+        told = ~torch.from_numpy(arrays[f"Q_tie_{bits}"])[None] & (x != 0)
+        exactly(matrix.to_dense()[told], want[told])
+        assert (matrix.to_dense()[x == 0] == 2.0 ** matrix.lowest(0)).all()
+        assert (gradient_of(matrix, torch.full_like(x, 3.0)) == 3).all()
+        exactly(matrix.pack().to_dense(), matrix.to_dense())
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6])
-def test_signs_and_shifts_and_their_gradients_are_those_of_deepshift(bits, oracle_root):
-    stored = np.load(oracle_root / "quantised" / "deepshift_tables.npz")
-    sign, shift = (torch.from_numpy(stored[name])[None] for name in ("ps_sign", "ps_shift"))
-    matrix = PowerOfTwo(Dense(sign), bits, per="none", form="sign_shift")
-    with torch.no_grad():
-        matrix.shifts[0].copy_(shift)
-    assert matrix.lowest(0) == stored[f"PS_range_{bits}"][0]
-    exactly(matrix.to_dense(), torch.from_numpy(stored[f"PS_{bits}"])[None])
-    exactly(matrix.pack().to_dense(), matrix.to_dense())
-    to_sign = gradient_of(matrix, torch.from_numpy(stored[f"PS_gout_{bits}"])[None])
-    exactly(to_sign, torch.from_numpy(stored[f"PS_gsign_{bits}"])[None])
-    to_shift = torch.from_numpy(stored[f"PS_gshift_{bits}"])[None]
-    torch.testing.assert_close(matrix.shifts[0].grad, to_shift, rtol=1e-6, atol=0)  # float32, in another order
+@oracle("quantised/deepshift_tables*.npz")
+def test_signs_and_shifts_and_their_gradients_are_those_of_deepshift(stored):
+    arrays = np.load(stored)
+    for (bits,) in numbered(arrays, r"Q_(\d+)"):
+        sign, shift = (torch.from_numpy(arrays[name])[None] for name in ("ps_sign", "ps_shift"))
+        matrix = PowerOfTwo(Dense(sign), bits, per="none", form="sign_shift")
+        with torch.no_grad():
+            matrix.shifts[0].copy_(shift)
+        assert matrix.lowest(0) == arrays[f"PS_range_{bits}"][0]
+        exactly(matrix.to_dense(), torch.from_numpy(arrays[f"PS_{bits}"])[None])
+        exactly(matrix.pack().to_dense(), matrix.to_dense())
+        to_sign = gradient_of(matrix, torch.from_numpy(arrays[f"PS_gout_{bits}"])[None])
+        exactly(to_sign, torch.from_numpy(arrays[f"PS_gsign_{bits}"])[None])
+        to_shift = torch.from_numpy(arrays[f"PS_gshift_{bits}"])[None]
+        torch.testing.assert_close(matrix.shifts[0].grad, to_shift, rtol=1e-6, atol=0)  # float32, in another order
 
 
 def test_the_sign_may_have_the_gradient_of_the_product():
@@ -250,12 +254,13 @@ def test_clipping_brings_latents_back():
 
 
 # --- binary -----------------------------------------------------------------------------------------------------------
-def test_signs_and_their_gate_are_those_of_the_oracle(oracle_root):
-    stored = np.load(oracle_root / "quantised" / "binary_ste.npz")
-    x, direction = torch.from_numpy(stored["x"])[None], torch.from_numpy(stored["gout"])[None]
+@oracle("quantised/binary_ste*.npz")
+def test_signs_and_their_gate_are_those_by_hand(stored):
+    arrays = np.load(stored)
+    x, direction = torch.from_numpy(arrays["x"])[None], torch.from_numpy(arrays["gout"])[None]
     matrix = Binary(Dense(x), per="none")
-    exactly(matrix.to_dense()[0], torch.from_numpy(stored["fwd"]))
-    exactly(gradient_of(matrix, direction)[0], torch.from_numpy(stored["gin"]))
+    exactly(matrix.to_dense()[0], torch.from_numpy(arrays["fwd"]))
+    exactly(gradient_of(matrix, direction)[0], torch.from_numpy(arrays["gin"]))
     exactly(gradient_of(Binary(Dense(x), per="none", gate=False), direction), direction.to(x.dtype))
 
 

@@ -1,22 +1,23 @@
 """Structured matrices in the maps of recurrent cells: C-LSTM's layer, beside arrays of independent implementations."""
 
-import numpy as np
 import pytest
 import torch
+from stored import oracle, tensors
 
 from edgenet.structured import BlockCirculant
 from edgenet.structured.bridge import attach_
 
 
 @pytest.fixture
-def arrays(oracle_root):
-    return {key: torch.from_numpy(value) for key, value in np.load(oracle_root / "compression/clstm.npz").items()}
+def arrays(stored):
+    return tensors(stored)
 
 
 def near(got, want):
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-12)
 
 
+@oracle("compression/clstm*.npz")
 def test_a_projected_lstm_with_circulant_maps_behind_a_bridge(arrays):
     """Sak et al. 2014, Wang et al. 2018: eight gate maps and a projection, in blocks of 2."""
     lstm = torch.nn.LSTM(6, 8, proj_size=4, batch_first=True)
@@ -32,6 +33,7 @@ def test_a_projected_lstm_with_circulant_maps_behind_a_bridge(arrays):
     assert sum(p.numel() for p in lstm.parameters()) == (16 * 3 + 16 * 2 + 2 * 4) * 2 + 64
 
 
+@oracle("compression/clstm*.npz")
 def test_the_cell_with_peepholes_multiplies_by_circulants_alone(arrays):
     to_gates, back, project = (BlockCirculant(arrays[key]) for key in ("w_ih", "w_hh", "w_hr"))
     peep_i, peep_f, peep_o = arrays["peep"]

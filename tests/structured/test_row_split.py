@@ -1,10 +1,10 @@
 """RowSplit: dense rows above blocks of rank one."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import oracle, tensors
 
 from edgenet.errors import RankError, RankWarning, ShapeError
 from edgenet.structured import RowSplit
@@ -26,8 +26,9 @@ def test_row_split_by_hand():
     assert (matrix.num_parameters(), matrix.multiply_adds(2)) == (9, 18)
 
 
-def test_the_nearest_one_is_numpys(oracle_root):
-    arrays = {k: torch.from_numpy(v) for k, v in np.load(oracle_root / "compression" / "lmf_hmd.npz").items()}
+@oracle("compression/lmf_hmd*.npz")
+def test_the_nearest_one_is_numpys(stored):
+    arrays = tensors(stored)
     rows, blocks = int(arrays["free_rows"]), int(arrays["blocks"])
     matrix = RowSplit.from_dense(arrays["W"], rows, blocks)
     near(matrix.to_dense(), arrays["W_hmd"])

@@ -2,20 +2,16 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import numbered, oracle, tensors
 
 from edgenet.errors import RankError, RankWarning, ShapeError
 from edgenet.structured import TensorTrain
 
 FC6 = {"out_modes": (4,) * 6, "in_modes": (2, 7, 8, 8, 7, 4)}  # the 25088 -> 4096 layer of VGG
-
-
-def loaded(root, name):
-    return {key: torch.from_numpy(value) for key, value in np.load(root / "compression" / f"{name}.npz").items()}
 
 
 def test_two_cores_by_hand():
@@ -26,8 +22,9 @@ def test_two_cores_by_hand():
     assert matrix.rows(torch.tensor([1])).tolist() == [[5.0, 10.0]]
 
 
-def test_forward_and_gradients_of_an_independent_implementation(oracle_root):
-    arrays = loaded(oracle_root, "tt_forward")
+@oracle("compression/tt_forward*.npz")
+def test_forward_and_gradients_of_an_independent_implementation(stored):
+    arrays = tensors(stored)
     matrix = TensorTrain([arrays[f"G{k}"] for k in range(3)])
     x = arrays["x"].requires_grad_()
     y = matrix(x)
@@ -39,29 +36,32 @@ def test_forward_and_gradients_of_an_independent_implementation(oracle_root):
         torch.testing.assert_close(core.grad, arrays[f"gG{k}"], rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("ranks", [(2, 2), (4, 4), (6, 8)])
-def test_the_projection_of_an_independent_implementation(oracle_root, ranks):
-    arrays = loaded(oracle_root, "tt_svd")
-    weight, name = arrays["W"], "r{}_{}".format(*ranks)
-    matrix = TensorTrain.from_dense(weight, ranks, tuple(arrays["m"].tolist()), tuple(arrays["n"].tolist()))
-    torch.testing.assert_close(matrix.to_dense(), arrays[f"W_{name}"], rtol=1e-7, atol=1e-7)
-    error = float((matrix.to_dense() - weight).detach().norm() / weight.norm())
-    assert error == pytest.approx(float(arrays[f"relerr_{name}"]), abs=1e-8)
+@oracle("compression/tt_svd*.npz")
+def test_the_projection_of_an_independent_implementation(stored):
+    arrays = tensors(stored)
+    weight = arrays["W"]
+    for ranks in numbered(arrays, r"W_r(\d+)_(\d+)"):
+        name = "r{}_{}".format(*ranks)
+        matrix = TensorTrain.from_dense(weight, ranks, tuple(arrays["m"].tolist()), tuple(arrays["n"].tolist()))
+        torch.testing.assert_close(matrix.to_dense(), arrays[f"W_{name}"], rtol=1e-7, atol=1e-7)
+        error = float((matrix.to_dense() - weight).detach().norm() / weight.norm())
+        assert error == pytest.approx(float(arrays[f"relerr_{name}"]), abs=1e-8)
 
 
-@pytest.mark.parametrize("ranks", [(2, 2), (4, 6), (4, 12)])
-def test_taps_of_a_graph_filter_in_tensor_train_form(oracle_root, ranks):
+@oracle("compression/tap_tensor*.npz")
+def test_taps_of_a_graph_filter_in_tensor_train_form(stored):
     # T (K + 1, F_out, F_in) as a matrix with the taps as rows' first mode: (4 x 2 x 3) x (1 x 2 x 4)
-    arrays = loaded(oracle_root, "tap_tensor")
+    arrays = tensors(stored)
     taps = arrays["T"].flatten(0, 1)
-    name = "r{}_{}".format(*ranks)
-    matrix = TensorTrain.from_dense(taps, ranks, out_modes=(4, 2, 3), in_modes=(1, 2, 4))
-    torch.testing.assert_close(matrix.to_dense().view(4, 6, 8), arrays[f"T_{name}"], rtol=1e-7, atol=1e-7)
+    for ranks in numbered(arrays, r"T_r(\d+)_(\d+)"):
+        matrix = TensorTrain.from_dense(taps, ranks, out_modes=(4, 2, 3), in_modes=(1, 2, 4))
+        wanted = arrays["T_r{}_{}".format(*ranks)]
+        torch.testing.assert_close(matrix.to_dense().view(4, 6, 8), wanted, rtol=1e-7, atol=1e-7)
+    exact = TensorTrain.from_dense(taps, (4, 12), out_modes=(4, 2, 3), in_modes=(1, 2, 4))
     x, y = arrays["X"], 0
-    for tap in matrix.to_dense().view(4, 6, 8) if ranks == (4, 12) else ():
+    for tap in exact.to_dense().view(4, 6, 8):
         y, x = y + x @ tap.mT, arrays["S"] @ x
-    if ranks == (4, 12):
-        torch.testing.assert_close(y, arrays["Y"], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(y, arrays["Y"], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("rank, parameters, factor", [(4, 2016, 50_972), (2, 528, 194_622), (1, 144, 713_614)])

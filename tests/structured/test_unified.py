@@ -5,10 +5,10 @@ import json
 import math
 import warnings
 
-import numpy as np
 import pytest
 import torch
 from oracles import assert_near
+from stored import numbered, oracle, tensors
 from torch import nn
 
 from edgenet import ops
@@ -25,14 +25,15 @@ def exactly(got, want):
 
 
 # --- the nearest member -----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("number", range(5))
-def test_the_projection_is_that_of_the_oracle(number, oracle_root):
-    stored = np.load(oracle_root / "quantised" / "unify_projection.npz")
-    rows, columns, ratio = stored[f"cfg{number}"].tolist()
-    matrix = Unified.from_dense(torch.from_numpy(stored[f"W{number}"]), (int(rows), int(columns)), ratio)
-    torch.testing.assert_close(matrix.to_dense(), torch.from_numpy(stored[f"Z{number}"]), rtol=0, atol=1e-12)
-    chosen = (matrix.block_kinds() == UNIFY).nonzero().flatten()
-    assert chosen.tolist() == sorted(stored[f"sel{number}"].tolist())
+@oracle("quantised/unify_projection*.npz")
+def test_the_projection_is_that_of_a_loop_over_blocks(stored):
+    arrays = tensors(stored)
+    for (number,) in numbered(arrays, r"cfg(\d+)"):
+        rows, columns, ratio = arrays[f"cfg{number}"].tolist()
+        matrix = Unified.from_dense(arrays[f"W{number}"], (int(rows), int(columns)), ratio)
+        torch.testing.assert_close(matrix.to_dense(), arrays[f"Z{number}"], rtol=0, atol=1e-12)
+        chosen = (matrix.block_kinds() == UNIFY).nonzero().flatten()
+        assert chosen.tolist() == sorted(arrays[f"sel{number}"].tolist())
 
 
 def best_of_all(unify, prune, counts):

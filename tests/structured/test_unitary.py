@@ -2,24 +2,23 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import oracle, tensors
 
 from edgenet.errors import ShapeError
 from edgenet.structured import StructuredLinear, Unitary
 
 
-@pytest.fixture(scope="module")
-def oracle(oracle_root):
-    arrays = np.load(oracle_root / "compression" / "urnn.npz")
-    return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+@pytest.fixture
+def arrays(stored):
+    return tensors(stored)
 
 
-def of_oracle(oracle):
-    return Unitary(oracle["theta"], torch.view_as_real(oracle["v"]), oracle["perm"])
+def of_arrays(arrays):
+    return Unitary(arrays["theta"], torch.view_as_real(arrays["v"]), arrays["perm"])
 
 
 def near(got, want, digits=1e-12):
@@ -38,25 +37,28 @@ def by_hand(matrix):
     return d3 @ r2 @ fourier.mH @ d2 @ shuffle @ r1 @ fourier @ d1
 
 
-def test_the_matrix_is_that_of_the_paper(oracle):
-    near(of_oracle(oracle).to_dense(), oracle["W"])
+@oracle("compression/urnn*.npz")
+def test_the_matrix_is_that_of_the_paper(arrays):
+    near(of_arrays(arrays).to_dense(), arrays["W"])
 
 
-def test_the_concatenated_real_form_agrees(oracle):
-    z = torch.complex(*oracle["z_in"].chunk(2, 1))
-    y = of_oracle(oracle).matmul(z)
-    near(torch.cat([y.real, y.imag], 1), oracle["z_out"])
+@oracle("compression/urnn*.npz")
+def test_the_concatenated_real_form_agrees(arrays):
+    z = torch.complex(*arrays["z_in"].chunk(2, 1))
+    y = of_arrays(arrays).matmul(z)
+    near(torch.cat([y.real, y.imag], 1), arrays["z_out"])
 
 
-def test_it_serves_as_the_state_map_of_a_recurrent_net_with_modrelu(oracle):
-    w, state, hs, outs = of_oracle(oracle), oracle["h0"].expand(2, -1), [], []
-    for x in oracle["x"]:
-        z = w.matmul(state) + x.to(torch.complex128) @ oracle["V"].to(torch.complex128).mT
-        state = torch.relu(z.abs() + oracle["bias"]) * z / z.abs()
+@oracle("compression/urnn*.npz")
+def test_it_serves_as_the_state_map_of_a_recurrent_net_with_modrelu(arrays):
+    w, state, hs, outs = of_arrays(arrays), arrays["h0"].expand(2, -1), [], []
+    for x in arrays["x"]:
+        z = w.matmul(state) + x.to(torch.complex128) @ arrays["V"].to(torch.complex128).mT
+        state = torch.relu(z.abs() + arrays["bias"]) * z / z.abs()
         hs.append(state)
-        outs.append(torch.cat([state.real, state.imag], 1) @ oracle["U"].mT + oracle["bo"])
-    near(torch.stack(hs), oracle["hs"])
-    near(torch.stack(outs), oracle["outs"])
+        outs.append(torch.cat([state.real, state.imag], 1) @ arrays["U"].mT + arrays["bo"])
+    near(torch.stack(hs), arrays["hs"])
+    near(torch.stack(outs), arrays["outs"])
 
 
 @given(n=st.sampled_from([1, 2, 3, 7, 12, 31, 64]), batch=st.sampled_from([1, 5, 600]), training=st.booleans())

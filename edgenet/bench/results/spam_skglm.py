@@ -15,13 +15,14 @@ from edgenet.bench.harness.timing import Implementation, timed
 from edgenet.bench.results.spam_simulation import draw_task
 from edgenet.estimators import SpAM
 from edgenet.estimators.backfitting import Fit, backfit
+from edgenet.estimators.losses import Logistic, Loss, Squared
 from edgenet.estimators.smoother import SplineSmoother
-from edgenet.estimators.spam import TASKS
 from edgenet.text import markdown_table
 
 #: (task, n, p)
 PROBLEMS = [("regression", 150, 200), ("regression", 400, 1000), ("classification", 400, 1000)]
 ROUNDS, TOLERANCE, LOOSE = 3, 1e-6, 1e-4
+LOSSES: dict[str, type[Loss]] = {"regression": Squared, "classification": Logistic}
 
 
 class Problem:
@@ -33,7 +34,7 @@ class Problem:
     """
 
     def __init__(self, task: str, x: np.ndarray, y: np.ndarray) -> None:
-        self.task, self.y, self.loss = task, y.astype(float), TASKS[task]
+        self.task, self.y, self.loss = task, y.astype(float), LOSSES[task]
         self.penalties = SpAM(task).fit(x, y).path_.penalties
         self.smoother = SplineSmoother(x)
         self.columns = np.asfortranarray(self.smoother.design.transpose(2, 0, 1).reshape(len(x), -1))  # (n, p v)

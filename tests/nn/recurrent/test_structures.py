@@ -1,8 +1,8 @@
 """A structure in a slot and nothing else: recurrent networks of every family, whichever way they walk."""
 
-import numpy as np
 import pytest
 import torch
+from stored import oracle, tensors
 
 from edgenet.compress import compress_, slots
 from edgenet.nn.recurrent import GRU, LSTM, RNN, fast, feature_walk
@@ -180,9 +180,10 @@ def test_block_terms_of_a_video_lstm_take_as_many_numbers_as_published(rank, wan
     assert made.shape == (4 * 256, 57600)
 
 
-def test_a_c_lstm_with_projection_and_peepholes_equals_the_arrays(oracle_root):
+@oracle("compression/clstm*.npz")
+def test_a_c_lstm_with_projection_and_peepholes_equals_the_arrays(stored):
     """Wang et al. 2018: circulant blocks of 2 in eight gate maps and the projection."""
-    arrays = {key: torch.from_numpy(value) for key, value in np.load(oracle_root / "compression/clstm.npz").items()}
+    arrays = tensors(stored)
     for peepholes, key in ((False, "y"), (True, "y_peep")):
         lstm = LSTM(6, 8, proj_size=4, peepholes=peepholes, batch_first=True)
         cell = lstm.cells[0]
