@@ -45,7 +45,7 @@ def test_a_toml_file_becomes_a_configuration(tmp_path):
         ({"training.seeds": []}, ["training.seeds is", "at least one"]),
         ({"training.seeds": [1, 1]}, ["different whole numbers"]),
         ({"training.seeds": [-1]}, ["from 0 to 2^32 - 1"]),
-        ({"training.stop_by": "luck"}, ["one of metric, loss, either, got 'luck'"]),
+        ({"training.stop_by": "luck"}, ["one of metric, loss, either, window, got 'luck'"]),
         ({"training.dtype": "float16"}, ["one of float32, float64"]),
         ({"optimizer.lr": 0}, ["optimizer.lr is a positive number"]),
         ({"optimizer.lr": float("nan")}, ["optimizer.lr is a number, got nan"]),
