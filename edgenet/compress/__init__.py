@@ -7,7 +7,7 @@ from edgenet.compress.budget import Budget
 from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.compress_rule import Compress
-from edgenet.compress.consistency import consistency
+from edgenet.compress.consistency_loss import consistency
 from edgenet.compress.consistency_rule import Consistency
 from edgenet.compress.distill import distillation
 from edgenet.compress.distill_rule import Distill

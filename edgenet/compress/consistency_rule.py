@@ -6,7 +6,7 @@ from torch import Tensor
 
 from edgenet.compress.arguments import number, whole
 from edgenet.compress.callbacks import Callback, Training
-from edgenet.compress.consistency import consistency
+from edgenet.compress.consistency_loss import consistency
 from edgenet.errors import ConfigError, ShapeError
 
 
