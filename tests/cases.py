@@ -15,16 +15,20 @@ from torch import Tensor, nn
 
 from edgenet.graph import Graph
 from edgenet.nn.taps import (
+    Adaptive,
     Chebyshev,
     GraphIsomorphism,
+    InitialResidual,
     Jacobi,
     Linear,
+    Mean,
     NodeVarying,
     Scaled,
     Stacks,
     Sum,
     SumInputs,
     Taps,
+    Teleport,
 )
 from edgenet.phi import (
     Additive,
@@ -260,7 +264,14 @@ TAPS_CASES: list[TapsCase] = [
     TapsCase("sum mean", partial(Sum, "mean"), width=4),
     TapsCase("sum sum", partial(Sum, "sum"), width=4),
     TapsCase("sum last", partial(Sum, "concat", last=True), width=8),
+    TapsCase("mean", Mean, width=8),
+    TapsCase("mean mean", partial(Mean, "mean"), width=4),
     TapsCase("scaled", partial(Scaled, 3), width=8),
+    TapsCase("scaled by given numbers", partial(Scaled, 3, learned=False, start=[1, 2, 3]), width=8),
+    TapsCase("adaptive", partial(Adaptive, 4), width=8),
+    TapsCase("adaptive lazy", partial(Adaptive, merge="sum"), width=4),
+    TapsCase("teleport", Teleport, width=8),
+    TapsCase("initial_residual", partial(InitialResidual, channels=8), width=8, taps=2),
     TapsCase("linear", lambda: Linear(StructuredLinear.dense(3 * 2 * 4, 5, bias=True)), width=5),
     TapsCase("linear narrower than the signal", lambda: Linear(StructuredLinear.dense(-1, 3)), width=3),
     TapsCase("node_varying", partial(NodeVarying, 5, 3), width=5),

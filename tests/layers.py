@@ -64,6 +64,24 @@ LAYERS: dict[str, LayerCase] = {
     "tag": LayerCase(nets.tag),
     "sgc": LayerCase(lambda i, o: nets.sgc(i, o, 3)),
     "sgc, low rank": LayerCase(low_rank(lambda i, o: nets.sgc(i, o, 2), "lift.linear.weight"), widths=("narrow",)),
+    "gcnn, dropped edges": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, phi="shift", normalize="sym", edge_dropout=0.5), widths=("wide",)
+    ),
+    "dagnn": LayerCase(nets.dagnn),
+    "dagnn, attention": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, 2, "attention", taps="adaptive", self_tap=True, concat=False),
+        widths=("narrow",),
+    ),
+    "appnp": LayerCase(lambda i, o: nets.appnp(i, o, 3)),
+    "appnp, weighed": LayerCase(lambda i, o: nets.appnp(i, o, 2), weights=1, widths=("narrow",)),
+    "gpr": LayerCase(lambda i, o: nets.gpr(i, o, 3)),
+    "mean taps": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, phi="shift", lift="linear", taps="mean"), widths=("narrow",)
+    ),
+    "gcnii": LayerCase(nets.gcnii),
+    "gcnii, low rank": LayerCase(
+        low_rank(lambda i, o: nets.gcnii(i, o), "lift.linear.weight", "taps.mix"), widths=("narrow",)
+    ),
     "gat": LayerCase(lambda i, o: nets.gat(i, o, heads=2)),
     "gat, mean": LayerCase(lambda i, o: nets.gat(i, o, heads=2, concat=False, bias=False), widths=("narrow",)),
     "gat, one head": LayerCase(lambda i, o: nets.gat(i, o, add_self_loops=False), widths=("narrow",)),

@@ -16,7 +16,7 @@ from edgenet.graph import Graph
 from edgenet.hub import Pretrained
 from edgenet.nn import pyg_door
 from edgenet.nn.batches import packed, unpacked
-from edgenet.nn.inputs import Inputs, plain_inputs
+from edgenet.nn.inputs import Inputs, initial_signal, plain_inputs
 from edgenet.nn.lift import LIFTS, Lift
 from edgenet.nn.options import checked
 from edgenet.nn.parts import hops_combined, part_made, phi_named
@@ -230,6 +230,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         return_attention_weights: bool | None = None,
         *,
         edge_weight: Tensor | None = None,
+        initial: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """Run the layer.
 
@@ -250,17 +251,20 @@ class EdgeNetConv(PygDoor, Pretrained):
                 among them.
             edge_weight: (E,) or (E, R) given weights; a shift operator's entries, a factor on attention. Integers count
                 as numbers of the signal's dtype.
+            initial: (N, F_out), or with the leading axes of x, the signal that the network began with, for taps that
+                take one (``InitialResidual``); not on bipartite graphs.
 
         Returns:
             (N, F_out), (B, N, F_out) or (B, T, N, F_out); with ``return_attention_weights``, a pair (output,
             (edge_index, weights)).
         """
         given = plain_inputs(self, x, edge_index, edge_values, edge_weight, edge_attr, size, n_id, e_id)
+        first = initial_signal(self.taps, given, initial)
         way = route(self, given, asked=bool(return_attention_weights))
         z = given.source.unsqueeze(-2) if way.lift_last else self._lifted(given)
         hops = self.phi.fused(given.x, z, given.graph, self.lift) if way.fuse else None
         weights = None if hops else self._weights(given, z, way)
-        y = self._walked(given, z, weights, hops, way)
+        y = self._walked(given, z, weights, hops, way, first)
         if self.bias is not None:
             y = y + self.bias
         elif hops:  # backward reads what attention gave; activations that work in place would change it
@@ -296,7 +300,9 @@ class EdgeNetConv(PygDoor, Pretrained):
         weights = self.phi(given.x, z, given.graph, given.edge_weight, given.edge_attr)
         return self.updated(weights, given.graph) if way.propagate else weights
 
-    def _walked(self, given: Inputs, z: Any, weights: Tensor | None, fused: list[Hop] | None, way: Route) -> Tensor:
+    def _walked(
+        self, given: Inputs, z: Any, weights: Tensor | None, fused: list[Hop] | None, way: Route, first: Tensor | None
+    ) -> Tensor:
         """(N, [B,] H, C) lifted signal, or before its lift -> (N, [B,] F_out)."""
         graph, phi = given.graph, self.phi
         initial, diagonal = phi.initial(graph), phi.diagonal(graph)
@@ -307,7 +313,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         if initial is not None:
             z = z * (initial[:, None, :, None] if given.is_batch else initial.unsqueeze(-1))
         alike = phi.shares_hops and diagonal is None
-        walk = Walk(graph, weights, hop, self.order, self.hops, alike, self.taps, way.mix_first)
+        walk = Walk(graph, weights, hop, self.order, self.hops, alike, self.taps, way.mix_first, first)
         y = self.taps.walk(z, walk) if hasattr(self.taps, "walk") else all_hops(z, walk)
         return self.lift(y).flatten(-2) if way.lift_last and self.lift.heads == 1 else y
 
@@ -316,6 +322,11 @@ class EdgeNetConv(PygDoor, Pretrained):
         source, target = z
         if diagonal is not None or initial is not None:
             raise ShapeError("a bipartite graph has no diagonal: make the phi with self_loops=False and initial=False.")
+        if getattr(self.taps, "own_signals", False):
+            raise ShapeError(
+                f"{type(self.taps).__name__} taps take a walk of their own, from a set of nodes to itself, and a "
+                f"bipartite graph is walked once, from sources to targets."
+            )
         if self.self_tap and target is None:
             raise ShapeError(
                 "the self tap needs the targets' signal: pass (x_source, x_target), or set self_tap=False."

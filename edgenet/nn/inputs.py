@@ -106,6 +106,30 @@ def plain_inputs(
 
 
 # ---------------------------------------------------------------- signals
+def initial_signal(taps: Any, given: Inputs, initial: Tensor | None) -> Tensor | None:
+    """The signal that a network began with, (N, F) or with the leading axes of its input, as (N, [B,] F).
+
+    Raises:
+        ShapeError: if the taps take none, or it is no such signal of these nodes, or the graph is bipartite.
+    """
+    if initial is None:
+        return None
+    if not getattr(taps, "takes_initial", False):
+        raise ShapeError(
+            f"{type(taps).__name__} taps take no initial signal, and one of {tuple(initial.shape)} came: leave it out, "
+            f"or make the layer with taps='initial_residual'."
+        )
+    if given.is_pair:
+        raise ShapeError("an initial signal is of one set of nodes, and a bipartite graph has two; leave it out.")
+    rows = (*given.lead, given.graph.num_nodes)
+    if initial.layout != torch.strided or tuple(initial.shape[:-1]) != rows:
+        raise ShapeError(
+            f"the initial signal is dense and of the input's {' x '.join(map(str, rows))} rows, got "
+            f"{tuple(initial.shape)} ({initial.layout})."
+        )
+    return folded(initial).transpose(0, 1) if given.is_batch else initial
+
+
 def _check_pair(layer: Layer, x: tuple[Any, Any]) -> None:
     if any(side is not None and side.dim() != 2 for side in x):
         raise ShapeError(f"signals on a bipartite graph are (nodes, features), got {[tuple(s.shape) for s in x]}.")

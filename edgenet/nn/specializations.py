@@ -7,6 +7,7 @@ would silently not see the layers of a subclass.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -63,6 +64,64 @@ def _smoothed(in_channels: Channels, out_channels: int, order: int, bias: bool) 
     source = in_channels[0] if isinstance(in_channels, tuple) else in_channels
     lift = lifts.LinearLift(StructuredLinear.dense(source, out_channels))
     phi, taps = ShiftOperator(order, normalize="sym"), tapping.Sum(last=True)
+    return EdgeNetConv(
+        in_channels, out_channels, phi=phi, lift=lift, taps=taps, self_tap=False, add_self_loops=True, bias=bias
+    )
+
+
+@checked
+def dagnn(in_channels: int, out_channels: int, order: int = 10, bias: bool = True) -> EdgeNetConv:
+    """Deep adaptive graph network (Liu, Gao, Ji 2020): every node weighs the hops of x W + b by what they hold."""
+    return _walked(in_channels, out_channels, order, tapping.Adaptive(out_channels), bias)
+
+
+@checked
+def appnp(in_channels: int, out_channels: int, order: int = 10, alpha: float = 0.1, bias: bool = True) -> EdgeNetConv:
+    """Personalised PageRank of x W + b (Klicpera, Bojchevski, Guennemann 2019), which returns with chance ``alpha``."""
+    return _walked(in_channels, out_channels, order, tapping.Teleport(alpha), bias)
+
+
+@checked
+def gpr(in_channels: int, out_channels: int, order: int = 10, alpha: float = 0.1, bias: bool = True) -> EdgeNetConv:
+    """Generalised PageRank of x W + b (Chien et al. 2021): one learned number a hop, which starts as ``appnp``."""
+    taps = tapping.Scaled(order + 1, start=tapping.pagerank_weights(order, alpha))
+    return _walked(in_channels, out_channels, order, taps, bias)
+
+
+def _walked(in_channels: int, out_channels: int, order: int, taps: tapping.Taps, bias: bool) -> EdgeNetConv:
+    """A linear map, with its bias, and then a walk of the normalised adjacency with loops."""
+    lift = lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels, bias=bias))
+    phi = ShiftOperator(order, normalize="sym")
+    return EdgeNetConv(
+        in_channels, out_channels, phi=phi, lift=lift, taps=taps, self_tap=True, add_self_loops=True, bias=False
+    )
+
+
+@checked
+def gcnii(
+    in_channels: int,
+    out_channels: int,
+    alpha: float = 0.1,
+    theta: float = 0.5,
+    depth: int = 1,
+    bias: bool = False,
+) -> EdgeNetConv:
+    """One layer of the deep network of Chen et al. 2020 (eq. 5), as PyG's ``GCN2Conv``; see ``taps.InitialResidual``.
+
+    y = (1 - beta) u + beta u W^T,   u = (1 - alpha) D^(-1/2) (A + I) D^(-1/2) x + alpha h
+
+    beta is log(theta / depth + 1), and h the ``initial`` signal that the layer is called with; without one, x. Where the
+    widths differ, a linear map to ``out_channels`` goes first.
+
+    Args:
+        depth: the number of the layer in its network, from 1.
+    """
+    if theta < 0 or depth < 1:
+        raise ShapeError(f"a layer of a deep network has theta >= 0 and depth >= 1, got {theta} and {depth}.")
+    taps = tapping.InitialResidual(alpha, math.log(theta / depth + 1), out_channels)
+    alike = in_channels == out_channels
+    lift = lifts.Identity() if alike else lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels))
+    phi = ShiftOperator(1, normalize="sym")
     return EdgeNetConv(
         in_channels, out_channels, phi=phi, lift=lift, taps=taps, self_tap=False, add_self_loops=True, bias=bias
     )
@@ -349,7 +408,7 @@ def additive(
 SPECIALIZATIONS: dict[str, Callable[..., nn.Module]] = {
     function.__name__: function
     for function in (
-        gcnn, gcn, tag, sgc, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying, hybrid, arma, spectral,
-        spectral_product, additive,
+        gcnn, gcn, tag, sgc, dagnn, appnp, gpr, gcnii, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying,
+        hybrid, arma, spectral, spectral_product, additive,
     )
 }  # fmt: skip

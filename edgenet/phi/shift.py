@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from edgenet import gso
-from edgenet.errors import ShapeError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, source_and_target
 from edgenet.structured.parameters import replace_
@@ -20,15 +20,19 @@ class ShiftOperator(Phi):
         heads: R shift operators, given as (E, R) edge weights; each has a head of its own.
         normalize: None (or "none") takes the edge weights as they are (1 where none are given); "sym" makes them
             D^(-1/2) A D^(-1/2), "rw" D^(-1) A, with D the weighted in-degree.
+        edge_dropout: chance in [0, 1) that an edge is left out of a pass in training, the same for all hops of the
+            pass. Loops stay. What is left is normalised (Rong et al. 2020, sec. 3: DropEdge); with normalize=None it
+            weighs 1 / (1 - edge_dropout) times as much, so that the mean over passes is S.
 
     Raises:
+        ConfigError: if ``edge_dropout`` is out of range.
         ShapeError: in ``forward``, if the edge weights have not R columns.
     """
 
     shares_hops = True
     reads_edge_attr = False
 
-    def __init__(self, order: int = 1, heads: int = 1, normalize: str | None = None) -> None:
+    def __init__(self, order: int = 1, heads: int = 1, normalize: str | None = None, edge_dropout: float = 0.0) -> None:
         super().__init__()
         if normalize not in gso.NORMALISATIONS:
             raise ShapeError(f"normalize is one of {list(gso.NORMALISATIONS)}, got {normalize!r}.")
@@ -37,7 +41,9 @@ class ShiftOperator(Phi):
             raise ShapeError(
                 f"normalize={normalize!r} is for one shift operator; normalise the {heads} columns beforehand."
             )
-        self.order, self.heads, self.normalize = order, heads, normalize
+        if not 0 <= edge_dropout < 1:
+            raise ConfigError(f"edge_dropout is a probability in [0, 1), got {edge_dropout}.")
+        self.order, self.heads, self.normalize, self.edge_dropout = order, heads, normalize, edge_dropout
 
     def default_lift(self, spec: LayerSpec) -> Choice:
         return "identity", {}
@@ -61,20 +67,38 @@ class ShiftOperator(Phi):
                     f"{self.heads} shift operators need ({graph.num_edges}, {self.heads}) edge weights, got {got}."
                 )
             weight = gso.floating(edge_weight, dtype)
+            if self._drops:
+                weight = weight * self._left(graph, weight).unsqueeze(-1)
         else:
             flat = one_column(edge_weight)
             normalise = gso.NORMALISATIONS[self.normalize]
-            if flat is None:  # a property of the graph alone: computed once
+            if self._drops:
+                flat = gso.adjacency(graph, flat, dtype)
+                weight = normalise(graph, flat * self._left(graph, flat), dtype).unsqueeze(-1)
+            elif flat is None:  # a property of the graph alone: computed once
                 weight = graph.memo((self.normalize, dtype), lambda: normalise(graph, None, dtype)).unsqueeze(-1)
             else:
                 weight = normalise(graph, flat, dtype).unsqueeze(-1)
         return weight.expand(self.order, -1, -1)
 
+    @property
+    def _drops(self) -> bool:
+        """Whether edges are left out in this mode."""
+        return self.training and self.edge_dropout > 0
+
+    def _left(self, graph: Graph, like: Tensor) -> Tensor:
+        """(E,) factors of the edges in one pass: 0 for those that are left out, 1 for loops and, before a
+        normalisation, for the rest."""
+        kept = 1.0 if self.normalize is not None else 1 / (1 - self.edge_dropout)
+        drawn = torch.rand(graph.num_edges, device=like.device) >= self.edge_dropout
+        return torch.where(graph.source == graph.target, 1.0, drawn * kept).to(like.dtype)
+
     def _keep(self, order: int, heads: Tensor) -> None:
         """Nothing is stored; the edge weights that are given must then have the columns of these heads."""
 
     def extra_repr(self) -> str:
-        return f"order={self.order}, heads={self.heads}, normalize={self.normalize!r}"
+        drops = f", edge_dropout={self.edge_dropout:g}" if self.edge_dropout else ""
+        return f"order={self.order}, heads={self.heads}, normalize={self.normalize!r}{drops}"
 
 
 class ShiftProduct(Phi):

@@ -23,7 +23,7 @@ from edgenet.structured.power_of_two import PowerOfTwo
 from edgenet.structured.quantised import Quantised
 from edgenet.structured.row_split import RowSplit
 from edgenet.structured.sparse import Sparse
-from edgenet.structured.sparse_signal import SparseSignal, sparse_features
+from edgenet.structured.sparse_signal import SparseSignal, drop_rows, sparse_features
 from edgenet.structured.stacked import Stacked, in_parts
 from edgenet.structured.tensor_train import TensorTrain
 from edgenet.structured.unified import Unified
@@ -86,6 +86,7 @@ __all__ = [
     "Uniform",
     "Unitary",
     "checked",
+    "drop_rows",
     "family",
     "in_parts",
     "name_of",

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet import ops
-from edgenet.errors import ShapeError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 
 
@@ -65,9 +65,46 @@ class SparseSignal:
             return self
         return SparseSignal(self.graph, F.dropout(self.values, probability))
 
+    def drop_rows(self, probability: float, training: bool) -> SparseSignal:
+        """Dropout of whole nodes; see ``structured.drop_rows``."""
+        if not drops(probability, training):
+            return self
+        left = F.dropout(self.values.new_ones(self.shape[0]), probability)
+        return SparseSignal(self.graph, self.values * left[self.graph.target])
+
     def to_dense(self) -> Tensor:
         dense = self.values.new_zeros(self.shape)
         return dense.index_put((self.graph.target, self.graph.source), self.values, accumulate=True)
+
+
+def drop_rows(x: Tensor | SparseSignal, probability: float, training: bool) -> Tensor | SparseSignal:
+    """Dropout of whole nodes: GRAND's DropNode (Feng et al. 2020, sec. 3.1). In training each row of features is left
+    out with this probability, and the others are 1 / (1 - probability) times as large, so that the mean is x.
+
+    Args:
+        x: (..., N, F), every row of which is drawn for by itself, or a ``SparseSignal``.
+        probability: in [0, 1].
+        training: whether anything is dropped.
+
+    Raises:
+        ConfigError: if the probability is out of range.
+    """
+    if isinstance(x, SparseSignal):
+        return x.drop_rows(probability, training)
+    if not drops(probability, training):
+        return x
+    return x * F.dropout(x.new_ones(*x.shape[:-1], 1), probability)
+
+
+def drops(probability: float, training: bool) -> bool:
+    """Whether anything is dropped.
+
+    Raises:
+        ConfigError: if the probability is out of range.
+    """
+    if not 0 <= probability <= 1:
+        raise ConfigError(f"the probability to drop a row is in [0, 1], got {probability}.")
+    return training and probability > 0
 
 
 def sparse_features(x: Tensor, density: float = 0.1) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
-from edgenet.nn.taps import Chebyshev, Jacobi, Stacks
+from edgenet.nn.taps import Chebyshev, InitialResidual, Jacobi, Stacks, Teleport
 
 #: (layer, graph, (E, H) weights, (N, H, C) signal) -> (N, H, C)
 Move = Callable[[EdgeNetConv, Graph, Tensor, Tensor], Tensor]
@@ -44,12 +44,14 @@ def plainly(move: Move = moved) -> Iterator[None]:
         edge_weight: Tensor | None = None,
         edge_attr: Tensor | None = None,
         size: tuple[int, int] | None = None,
+        initial: Tensor | None = None,
     ) -> Tensor:
         x = tuple(map(filled, x)) if isinstance(x, tuple) else filled(x)
         if isinstance(x, Tensor) and x.dim() == 3:  # a batch is its signals, one by one
-            return torch.stack(
-                [forward(conv, signal, edge_index, edge_weight=edge_weight, edge_attr=edge_attr) for signal in x]
-            )
+            given_too = {"edge_weight": edge_weight, "edge_attr": edge_attr}
+            firsts = [None] * len(x) if initial is None else initial
+            pairs = zip(x, firsts, strict=True)
+            return torch.stack([forward(conv, z, edge_index, initial=first, **given_too) for z, first in pairs])
         pair = isinstance(x, tuple)
         source, target = x if pair else (x, x)
         nodes = size[1] if target is None and size is not None else len(target)
@@ -60,9 +62,9 @@ def plainly(move: Move = moved) -> Iterator[None]:
             z_target = (conv.lift_target or conv.lift)(target)
         ends = ((source, target), (z, z_target)) if pair else (source, z)
         weights = conv.phi(*ends, graph, edge_weight, edge_attr)
-        initial, diagonal = conv.phi.initial(graph), conv.phi.diagonal(graph)
-        if initial is not None:
-            z = initial.unsqueeze(-1) * z
+        own, diagonal = conv.phi.initial(graph), conv.phi.diagonal(graph)
+        if own is not None:
+            z = own.unsqueeze(-1) * z
 
         spmm = ops.spmm if getattr(conv.phi, "corrections", None) is not None else partial(move, conv)
 
@@ -72,7 +74,7 @@ def plainly(move: Move = moved) -> Iterator[None]:
         if pair:
             signals = [z_target, hop(0, z)] if 0 in conv.hops else [hop(0, z)]
         else:
-            signals = walked(conv, z, hop, weights, graph)
+            signals = walked(conv, z, hop, weights, graph, initial)
         y = conv.taps(signals, graph)
         return y if conv.bias is None else y + conv.bias
 
@@ -102,7 +104,9 @@ def given(
     return graph, weight, features
 
 
-def walked(conv: Any, z: Tensor, hop: Callable[..., Tensor], weights: Tensor, graph: Graph) -> list[Tensor]:
+def walked(
+    conv: Any, z: Tensor, hop: Callable[..., Tensor], weights: Tensor, graph: Graph, initial: Tensor | None
+) -> list[Tensor]:
     """The signals that the taps combine: of the hops that count, or of a recursion of their own."""
     taps = conv.taps
     kind = taps
@@ -127,9 +131,16 @@ def walked(conv: Any, z: Tensor, hop: Callable[..., Tensor], weights: Tensor, gr
             u = hop(k, u.unsqueeze(-2)).squeeze(-2) + root(F.dropout(z, taps.dropout, taps.training))
             u = u if taps.activation is None else taps.activation(u)
         return [u.unsqueeze(-2)]
+    if isinstance(kind, Teleport):
+        h = z
+        for k in range(conv.order):
+            h = (1 - taps.alpha) * hop(k, h) + taps.alpha * z
+        return [h]
     for k in range(conv.order):
         step = hop(k, signals[-1])
         signals.append(2 * step - signals[-2] if isinstance(kind, Chebyshev) and k else step)
+    if isinstance(kind, InitialResidual):
+        return [signals[-1], z if initial is None else initial.unsqueeze(-2)]
     return [signals[k] for k in conv.hops]
 
 

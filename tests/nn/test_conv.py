@@ -60,6 +60,10 @@ LAYERS: dict[str, Callable[[int, int], nn.Module]] = {
     "gcn": specializations.gcn,
     "tag": specializations.tag,
     "sgc": specializations.sgc,
+    "dagnn": specializations.dagnn,
+    "appnp": specializations.appnp,
+    "gpr": specializations.gpr,
+    "gcnii": specializations.gcnii,
     "gat": partial(specializations.gat, heads=2),
     "gat-mean": partial(specializations.gat, heads=2, concat=False, add_self_loops=False),
     "gatv2": partial(specializations.gatv2, heads=2),
@@ -501,7 +505,8 @@ def relabelled(graph: Graph, order: Tensor) -> Graph:
     return Graph(order.argsort()[graph.edge_index], graph.num_nodes)
 
 
-EQUIVARIANT = ["gcnn", "gcn", "sgc", "gat", "gatv2", "gcat", "edge_varying_gat", "arma", "spectral_product"]
+DEEP = ["dagnn", "appnp", "gpr", "gcnii"]
+EQUIVARIANT = [*DEEP, "gcnn", "gcn", "sgc", "gat", "gatv2", "gcat", "edge_varying_gat", "arma", "spectral_product"]
 
 
 @graphs
@@ -839,7 +844,9 @@ def test_float32_is_near_float64(layer):
     torch.testing.assert_close(single.double(), y, rtol=1e-4, atol=1e-5)  # float32
 
 
-COMPILED = ["gcnn", "gcn", "gat-mean", "gatv2", "gcat", "edge_varying", "edge_varying-mimo", "node_varying", "arma"]
+COMPILED = [
+    *DEEP, "gcnn", "gcn", "gat-mean", "gatv2", "gcat", "edge_varying", "edge_varying-mimo", "node_varying", "arma",
+]  # fmt: skip
 
 
 def compiled(module: nn.Module) -> Callable:
@@ -878,7 +885,10 @@ def test_a_layer_compiles_as_one_graph_for_any_edge_list(layer):
         close(fast(x, other.edge_index), conv(x, other.edge_index))
 
 
-@pytest.mark.parametrize("layer", ["gcnn", "gat", "gat-mean", "gcn", "edge_varying"])
+EXPORTED = [*DEEP, "gcnn", "gat", "gat-mean", "gcn", "edge_varying"]
+
+
+@pytest.mark.parametrize("layer", EXPORTED)
 def test_a_layer_can_be_exported_for_graphs_of_any_size(layer):
     graph = undirected()
     conv = built(layer, graph)

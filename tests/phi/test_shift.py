@@ -4,11 +4,12 @@ import oracles
 import pytest
 import torch
 
-from edgenet import gso
-from edgenet.errors import ShapeError
+from edgenet import EdgeNetConv, gso
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.phi import ShiftOperator, ShiftProduct
 from edgenet.testing import GRAPHS
+from edgenet.testing.plainly import plainly
 
 GRAPH = GRAPHS["directed"]
 Z = torch.zeros(13, 1, 2, dtype=torch.float64)
@@ -73,3 +74,69 @@ def test_a_shift_product_is_mu0_identity_plus_mu1_shift():
             mu0, mu1 = phi.weight[k, :, h]
             wanted = mu0 * z[:, h] + mu1 * shift @ z[:, h]
             torch.testing.assert_close(hop[:, h], wanted, rtol=1e-12, atol=1e-12)
+
+
+# ---------------------------------------------------------------- edges that are left out
+def without(graph, kept, normalisation):
+    """The weights of a graph of the edges that were kept, and 0 at the others."""
+    bare = Graph(graph.edge_index[:, kept], graph.num_nodes)
+    weight = gso.NORMALISATIONS[normalisation](bare, None)
+    return torch.zeros(graph.num_edges).index_put((kept.nonzero().squeeze(1),), weight)
+
+
+@pytest.mark.parametrize("normalisation", ["sym", "rw"])
+def test_what_is_left_of_the_edges_is_normalised(normalisation):
+    phi = ShiftOperator(3, normalize=normalisation, edge_dropout=0.4)
+    got = phi(None, Z, GRAPH)
+    assert got.shape == (3, 47, 1) and torch.equal(got[0], got[2])  # one draw for all hops of a pass
+    assert not torch.equal(phi(None, Z, GRAPH), got)
+    kept = got[0, :, 0] != 0
+    assert 0 < kept.sum() < 47
+    torch.testing.assert_close(got[0, :, 0], without(GRAPH, kept, normalisation), rtol=1e-12, atol=1e-12)
+
+
+def test_loops_stay_and_each_edge_is_left_out_as_often_as_asked():
+    graph, _ = GRAPH.with_self_loops()
+    phi, loop = ShiftOperator(1, edge_dropout=0.25), graph.source == graph.target
+    draws = torch.stack([phi(None, Z, graph)[0, :, 0] for _ in range(2000)])
+    assert (draws[:, loop] == 1).all()
+    assert set(draws[:, ~loop].unique().tolist()) == {0.0, 1 / 0.75}
+    assert ((draws.mean(0) - 1).abs() < 5 * (0.25 / 0.75 / 2000) ** 0.5).all()  # five standard errors
+
+
+def test_columns_lose_the_same_edges_and_given_weights_their_gradient_there():
+    weight = (torch.rand(47, 3) + 1).requires_grad_()
+    got = ShiftOperator(1, heads=3, edge_dropout=0.5)(None, Z, GRAPH, weight)[0]
+    kept = got[:, 0] != 0
+    loop = GRAPH.source == GRAPH.target
+    factor = torch.where(loop, 1.0, 2.0 * kept)
+    torch.testing.assert_close(got, weight * factor[:, None])
+    got.sum().backward()
+    torch.testing.assert_close(weight.grad, factor[:, None].expand(-1, 3))
+
+
+def test_nothing_is_left_out_in_eval_mode():
+    phi = ShiftOperator(2, normalize="sym", edge_dropout=0.5).eval()
+    assert torch.equal(phi(None, Z, GRAPH), ShiftOperator(2, normalize="sym")(None, Z, GRAPH))
+
+
+@pytest.mark.parametrize("chance", [-0.1, 1.0, float("nan")])
+def test_a_chance_out_of_range_is_refused(chance):
+    with pytest.raises(ConfigError, match=rf"edge_dropout is a probability in \[0, 1\), got {chance}"):
+        ShiftOperator(edge_dropout=chance)
+
+
+def test_a_layer_walks_the_edges_that_are_left_by_every_way():
+    conv = EdgeNetConv(5, 3, 2, phi="shift", normalize="sym", edge_dropout=0.5, add_self_loops=True)
+    graph, x = Graph(GRAPH.edge_index, 13), torch.randn(13, 5)
+    torch.manual_seed(1)
+    wanted = conv(x, graph)
+    torch.compiler.reset()
+    fast = torch.compile(conv, fullgraph=True, backend="aot_eager")
+    torch.manual_seed(1)
+    torch.testing.assert_close(fast(x, graph), wanted)
+    torch.manual_seed(1)
+    with plainly():
+        torch.testing.assert_close(conv(x, graph), wanted)
+    conv.eval()
+    assert torch.equal(conv(x, graph), conv(x, graph))

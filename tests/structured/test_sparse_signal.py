@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from edgenet import NodeClassifier, ops
-from edgenet.errors import ShapeError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.nn import SPECIALIZATIONS
-from edgenet.structured import SparseSignal, StructuredLinear, sparse_features
+from edgenet.structured import SparseSignal, StructuredLinear, drop_rows, sparse_features
 from edgenet.testing import random_graph
 
 
@@ -70,6 +70,46 @@ def test_dropout_keeps_the_expectation_and_never_makes_a_zero_a_number():
     assert ((draws.mean(0) - x).abs() <= 5 * spread + 1e-9).all()  # five standard errors
     assert not draws[:, x == 0].any()
     assert signal.dropout(0.25, False) is signal and signal.dropout(0.0, True) is signal
+
+
+# ---------------------------------------------------------------- nodes that are left out
+def forms(x):
+    return {"sparse": SparseSignal.of(x.to_sparse_csr()), "dense": x, "batch": x.expand(2, 3, *x.shape)}
+
+
+@pytest.mark.parametrize("form", ["sparse", "dense", "batch"])
+def test_whole_rows_are_left_out_and_the_mean_stays(form):
+    x = 2.0 ** torch.randint(4, (13, 40))  # by which division is exact
+    signal = forms(x)[form]
+
+    def draw():
+        left = drop_rows(signal, 0.25, True)
+        return left.to_dense() if form == "sparse" else left
+
+    factors = torch.stack([draw() / x for _ in range(2000)])
+    assert (factors == factors[..., :1]).all()  # a row as a whole
+    assert factors.unique().tolist() == [0.0, 1 / 0.75]
+    assert ((factors.mean(0) - 1).abs() < 5 * (0.25 / 0.75 / 2000) ** 0.5).all()  # five standard errors
+    assert not torch.equal(factors[0, ..., 0], factors[1, ..., 0])
+    if form == "batch":
+        assert not torch.equal(factors[:, 0, 0], factors[:, 1, 2])  # every signal for itself
+
+
+@pytest.mark.parametrize("form", ["sparse", "dense"])
+def test_no_row_is_left_out_in_eval_mode_or_of_no_chance_and_all_are_of_chance_one(form):
+    signal = forms(bag_of_words())[form]
+    assert drop_rows(signal, 0.5, False) is signal and drop_rows(signal, 0.0, True) is signal
+    none = drop_rows(signal, 1.0, True)
+    assert not (none.to_dense() if form == "sparse" else none).any()
+    with pytest.raises(ConfigError, match=r"in \[0, 1\], got 1.5"):
+        drop_rows(signal, 1.5, True)
+
+
+def test_rows_that_stay_have_the_gradient():
+    x = (torch.rand(13, 4) + 1).requires_grad_()
+    left = drop_rows(x, 0.5, True)
+    left.sum().backward()
+    torch.testing.assert_close(x.grad, (left / x).detach())
 
 
 def test_features_are_sorted_once_however_often_they_are_dropped_out():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from torch import Tensor, nn
 
-from edgenet.errors import PlanError
+from edgenet.errors import ConfigError, PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.base import LayerSpec
 
@@ -30,6 +29,7 @@ class Walk:
         combine: the module that stands in the layer, called with the signals and the graph at last: the taps
             themselves, or what somebody put around them.
         may_mix_first: whether nobody would notice if ``combine`` were not called, and its numbers used otherwise.
+        initial: (N, [B,] F) the signal that a network began with, for taps that take one; None if none came.
     """
 
     graph: Graph
@@ -40,24 +40,44 @@ class Walk:
     shares_hops: bool
     combine: Callable[[list[Tensor], Graph], Tensor]
     may_mix_first: bool
+    initial: Tensor | None = None
 
 
-class Taps(nn.Module, ABC):
+class Taps(nn.Module):
     """Walks and combines. Signals are (N, H, C), or (N, B, H, C) for a batch of B signals on one graph.
+
+    A subclass writes ``forward``, what becomes of the signals of a plain walk; or ``walk``, a walk of its own; or both.
 
     Attributes:
         reads_weights: whether it looks at the edge weights of the walk.
-        own_signals: whether it combines other signals than z^(k) = Phi^(k) z^(k-1), of a walk of its own.
+        own_signals: whether it combines other signals than z^(k) = Phi^(k) z^(k-1), of a walk of its own; so do those
+            that write ``walk`` alone. Bipartite graphs, which are walked once, are refused then.
         commutes_with_lift: whether a linear lift of one head could as well be applied to the result.
         folds: whether the taps of a signal that is the same for all heads can become one (``fold_``).
+        takes_initial: whether it reads the initial signal of a walk. Layers of other taps refuse one.
         merge: what becomes of the heads, where they stay apart: "concat" puts them side by side.
+
+    Raises:
+        ConfigError: if a subclass has neither ``forward`` nor ``walk``.
     """
 
+    takes_initial: bool = False
     reads_weights: bool = False
     own_signals: bool = False
     commutes_with_lift: bool = False
     folds: bool = False
     merge: str | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        kind = type(self)
+        if kind.forward is Taps.forward:
+            if kind.walk is Taps.walk:
+                raise ConfigError(
+                    f"{kind.__name__} taps do not say how signals are combined: write forward(signals, graph), or "
+                    f"walk(z, walk) for a walk of their own."
+                )
+            self.own_signals = True
 
     @classmethod
     def for_layer(cls, spec: LayerSpec, *args: Any, **options: Any) -> Self:
@@ -68,9 +88,9 @@ class Taps(nn.Module, ABC):
         """Take all hops from z^(0) = ``z``, and combine: what ends in ``walk.combine(signals, graph)``."""
         return all_hops(z, walk)
 
-    @abstractmethod
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
-        """(N, [B,] H, C) signals of the hops that count -> (N, [B,] F_out)."""
+        """(N, [B,] H, C) signals of the hops that count -> (N, [B,] F_out): here the last one, its heads merged."""
+        return merged(signals[-1], self.merge or "concat")
 
     def bind(self, graph: Graph, channels: int | None = None) -> None:
         """Learn the graph, where taps belong to nodes.
@@ -146,6 +166,23 @@ def all_hops(z: Tensor, walk: Walk) -> Tensor:
     return walk.combine(signals, walk.graph)
 
 
+def summed(z: Tensor, walk: Walk, weight: Tensor | None = None) -> Tensor:
+    """sum over t of weight[t] z^(hops[t]), added up on the way: no hop stays in memory unless a gradient wants it.
+
+    Args:
+        z: (N, [B,] H, C).
+        weight: (T,), one number for each of the hops that count; None: all 1.
+    """
+    total, place = None, 0
+    for k in range(walk.order + 1):
+        z = walk.hop(k - 1, z) if k else z
+        if k in walk.hops:
+            term = z if weight is None else weight[place] * z
+            total, place = term if total is None else total + term, place + 1
+    assert total is not None  # a layer combines one hop at least
+    return total
+
+
 def grid(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
     """The signals and the heads of pairs (t, h) that are all pairs of the two.
 
@@ -159,6 +196,17 @@ def grid(pairs: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
             f"and {len(heads)} heads, {len(set(pairs))} pairs were to stay."
         )
     return signals, heads
+
+
+def check_merge(merge: str) -> str:
+    """A way to merge heads.
+
+    Raises:
+        ShapeError: if there is no such.
+    """
+    if merge not in ("concat", "mean", "sum"):
+        raise ShapeError(f"merge is one of 'concat', 'mean', 'sum', got {merge!r}.")
+    return merge
 
 
 def merged(z: Tensor, merge: str) -> Tensor:

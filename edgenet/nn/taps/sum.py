@@ -7,9 +7,9 @@ from typing import Self
 
 from torch import Tensor
 
-from edgenet.errors import PlanError, ShapeError
+from edgenet.errors import PlanError
 from edgenet.graph import Graph
-from edgenet.nn.taps.base import Taps, grid, merged
+from edgenet.nn.taps.base import Taps, check_merge, grid, merged
 from edgenet.phi.base import LayerSpec
 
 
@@ -25,9 +25,7 @@ class Sum(Taps):
 
     def __init__(self, merge: str = "concat", last: bool = False) -> None:
         super().__init__()
-        if merge not in ("concat", "mean", "sum"):
-            raise ShapeError(f"merge is one of 'concat', 'mean', 'sum', got {merge!r}.")
-        self.merge, self.last = merge, last
+        self.merge, self.last = check_merge(merge), last
 
     @classmethod
     def for_layer(cls, spec: LayerSpec, merge: str | None = None, last: bool = False) -> Self:

@@ -1,0 +1,80 @@
+"""InitialResidual: the walked signal beside the one that a deep network began with."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from torch import Tensor
+
+from edgenet.errors import ConfigError, ShapeError
+from edgenet.graph import Graph
+from edgenet.nn.taps.base import Taps, Walk, check_merge, merged
+from edgenet.nn.taps.teleport import check_chance
+from edgenet.phi.base import LayerSpec
+from edgenet.structured import Dense, StructuredMatrix
+
+
+class InitialResidual(Taps):
+    """The walked signal beside the one that the network began with, nearly as they are: GCNII
+    (Chen et al. 2020, eq. 5).
+
+    u = (1 - alpha) z^(K) + alpha h,   y = (1 - beta) u + beta u W^T
+
+    h is the ``initial`` signal that the layer is called with; of a layer that is called without one, z^(0). GCNII lets
+    beta fall with the depth l, log(theta / l + 1).
+
+    Args:
+        alpha: the share of the initial signal, in [0, 1].
+        beta: the share of what W makes, 0 or more.
+        channels: F, width of the merged signals; -1 reads it off the first.
+        merge: as in ``Sum``.
+
+    Raises:
+        ShapeError: in a walk, if the initial signal has not the shape of the walked one.
+    """
+
+    own_signals = True
+    takes_initial = True
+
+    def __init__(self, alpha: float = 0.1, beta: float = 1.0, channels: int = -1, merge: str = "concat") -> None:
+        super().__init__()
+        if not beta >= 0:
+            raise ConfigError(f"beta, the share of what the matrix makes, is 0 or more, got {beta}.")
+        if channels == 0 or channels < -1:
+            raise ShapeError(f"signals to be mixed have channels >= 1, or -1 for those of the first, got {channels}.")
+        self.alpha, self.beta, self.merge = check_chance(alpha), beta, check_merge(merge)
+        self.mix: StructuredMatrix = Dense.lazy(channels, channels)  # W
+
+    @classmethod
+    def for_layer(
+        cls, spec: LayerSpec, alpha: float = 0.1, beta: float = 1.0, channels: int = -1, merge: str | None = None
+    ) -> Self:
+        return cls(alpha, beta, channels, spec.merge if merge is None else merge)
+
+    def arguments(self) -> dict[str, Any]:
+        return {"channels": self.mix.shape[1]}
+
+    def reset_parameters(self) -> None:
+        self.mix.reset_parameters()
+
+    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+        first = z if walk.initial is None else walk.initial.unsqueeze(-2)
+        for k in range(walk.order):
+            z = walk.hop(k, z)
+        return walk.combine([z, first], walk.graph)
+
+    def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
+        """(N, [B,] H, C) walked and (N, [B,] H, C) or (N, [B,] 1, F) initial signal -> (N, [B,] F)."""
+        walked, first = (merged(z, self.merge) for z in signals)
+        if walked.shape != first.shape:
+            raise ShapeError(
+                f"the initial signal has {first.shape[-1]} channels, and is to be added to a walked one of "
+                f"{walked.shape[-1]}: lift it to that width first."
+            )
+        u = (1 - self.alpha) * walked + self.alpha * first
+        if getattr(self.mix, "is_lazy", False):  # which an adapter need not tell
+            self.mix.materialise(u.shape[-1], u.shape[-1])
+        return (1 - self.beta) * u + self.beta * self.mix(u)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha:g}, beta={self.beta:g}, merge={self.merge!r}"
