@@ -82,6 +82,7 @@ LAYERS: dict[str, LayerCase] = {
     "gcnii, low rank": LayerCase(
         low_rank(lambda i, o: nets.gcnii(i, o), "lift.linear.weight", "taps.mix"), widths=("narrow",)
     ),
+    "grand": LayerCase(lambda i, o: nets.grand(i, o, 3)),
     "gat": LayerCase(lambda i, o: nets.gat(i, o, heads=2)),
     "gat, mean": LayerCase(lambda i, o: nets.gat(i, o, heads=2, concat=False, bias=False), widths=("narrow",)),
     "gat, one head": LayerCase(lambda i, o: nets.gat(i, o, add_self_loops=False), widths=("narrow",)),

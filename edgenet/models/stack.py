@@ -86,7 +86,7 @@ class Stack(nn.Module, Pretrained, ABC):
         for depth in range(num_layers):
             scores = last is not None and depth == num_layers - 1
             channels, count = last if scores and last else (hidden_channels, heads)
-            channels = width if options.get("lift") is False else channels  # a walk of what comes
+            channels = width if options.get("lift") is False and not scores else channels  # a walk of what comes
             own = _at_depth(layer, options, depth)
             conv = make_layer(layer, width, channels, _with_heads(layer, own, count, average=scores))
             wide = out_width(conv, channels)

@@ -128,6 +128,26 @@ def gcnii(
 
 
 @checked
+def grand(
+    in_channels: int, out_channels: int, order: int = 8, lift: bool = True, bias: bool = True
+) -> EdgeNetConv:
+    """The mean of the hops (Feng et al. 2020, GRAND): y = 1 / (K + 1) sum over k of S^k x W + b.
+
+    S is the normalised adjacency with loops. ``models.NodeClassifier`` drops nodes before it.
+
+    Args:
+        lift: whether there is a W, and a b if ``bias``. Without, x walks as it is, and nothing is learned.
+    """
+    if not lift and in_channels != out_channels:
+        raise ShapeError(f"without a lift the {in_channels} channels stay, and out_channels are {out_channels}.")
+    part = lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels)) if lift else lifts.Identity()
+    return EdgeNetConv(
+        in_channels, out_channels, phi=ShiftOperator(order, normalize="sym"), lift=part, taps=tapping.Mean(),
+        self_tap=True, add_self_loops=True, bias=bias and lift,
+    )  # fmt: skip
+
+
+@checked
 def gat(
     in_channels: Channels,
     out_channels: int,
@@ -408,7 +428,7 @@ def additive(
 SPECIALIZATIONS: dict[str, Callable[..., nn.Module]] = {
     function.__name__: function
     for function in (
-        gcnn, gcn, tag, sgc, dagnn, appnp, gpr, gcnii, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying,
-        hybrid, arma, spectral, spectral_product, additive,
+        gcnn, gcn, tag, sgc, dagnn, appnp, gpr, gcnii, grand, gat, gatv2, gcat, edge_varying, edge_varying_gat,
+        node_varying, hybrid, arma, spectral, spectral_product, additive,
     )
 }  # fmt: skip
