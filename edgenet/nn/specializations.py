@@ -201,6 +201,7 @@ def gcat(
     heads: int = 1,
     concat: bool = True,
     dropout: float = 0.0,
+    taps: str = "scaled",
     add_self_loops: bool = True,
     bias: bool = True,
 ) -> EdgeNetConv:
@@ -208,8 +209,10 @@ def gcat(
     operator.
 
     y = merge over heads of sum over k of h_k A^k x W,   A the attention weights, k = 0..K
+
+    Args:
+        taps: "scaled": the numbers h_k, as above; or others that walk by attention: "mean", "adaptive", "teleport".
     """
-    taps = tapping.Scaled(order + 1, "concat" if concat else "mean")
     return EdgeNetConv(
         in_channels, out_channels, order, heads, "attention", concat=concat, bias=bias, self_tap=True,
         add_self_loops=add_self_loops, taps=taps, dropout=dropout,
