@@ -85,8 +85,12 @@ class OptimizerTable:
     name: str = _choice("adam", "adamw", "sgd", "radam", "adamax", "shift_adamax", default="adam")
     lr: float = _wanted("a positive number", lambda value: 0 < value < math.inf, 0.005)
     weight_decay: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 0.0)
-    decay_on: str | dict[str, float] = _wanted(
-        "all, first, or a table {pattern: a decay of 0 or more}", lambda value: _decays(value), "all"
+    decay_on: str | dict[str, float] = field(
+        default="all",
+        metadata={
+            "wanted": "all, first, or a table {pattern: a decay of 0 or more}",
+            "test": lambda value: _decays(value),
+        },
     )
     momentum: float = _wanted("in [0, 1)", lambda value: 0 <= value < 1, 0.0)
 

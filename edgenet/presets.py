@@ -112,7 +112,8 @@ _PUBMED.pop("grand")  # its published settings have batch norms
 for _layer in ("gat", "gatv2"):  # Velickovic et al. 2018, 3.3
     _PUBMED[_layer]["model"]["options"]["out_heads"] = 8
     _PUBMED[_layer]["optimizer"] = {"lr": 0.01, "weight_decay": 0.001}
-_SMALL = {name: copy.deepcopy(tables) for name, tables in _CITATION.items() if name not in _WALKS}  # few features, no need for as much dropout
+# few features, no need for as much dropout
+_SMALL = {name: copy.deepcopy(tables) for name, tables in _CITATION.items() if name not in _WALKS}
 for _layer in _SMALL:
     _SMALL[_layer]["model"]["dropout"] = 0.3
     _SMALL[_layer]["model"].get("options", {}).pop("attention_dropout", None)
@@ -163,7 +164,8 @@ DEFAULT_LAYERS = {"source_localisation": "edge_varying", "movielens": "gcnn"}
 def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
     """The settings for a layer on a data set, published ones where there are any, after ``changes``.
 
-    ``layer`` may be a name in ``PRESETS`` that is no layer's: its settings say which layer it has. A data set or layer without a preset gets the defaults of the tables and of the model.
+    ``layer`` may be a name in ``PRESETS`` that is no layer's: its settings say which layer it has. A data set or layer
+    without a preset gets the defaults of the tables and of the model.
 
     Raises:
         ConfigError: as ``RunConfig.from_dict``.

@@ -41,7 +41,7 @@ class Consistency(Callback):
         if len(outputs) < self.passes:
             raise ConfigError(
                 f"Consistency compares {self.passes} passes over a batch, and this loop has {len(outputs)} in "
-                f"training.outputs: train with edgenet.fit, or put what the model says in training.draws() passes there."
+                f"training.outputs: train with edgenet.fit, or put there what the model says in training.draws()."
             )
         wrong = next((type(one).__name__ for one in outputs if not isinstance(one, Tensor)), None)
         if wrong is not None:

@@ -79,7 +79,9 @@ class Stack(nn.Module, Pretrained, ABC):
             options = {**options, "dropout": attention_dropout}
         width: Any = tuple(in_channels) if isinstance(in_channels, Sequence) else in_channels
         if (before or after) and activation in LOCAL_ACTIVATIONS:
-            raise ConfigError(f"activation {activation!r} looks at neighbours, and maps before and after layers do not.")
+            raise ConfigError(
+                f"activation {activation!r} looks at neighbours, and maps before and after layers do not."
+            )
         for _ in range(before):
             self.before.append(StructuredLinear.dense(width, hidden_channels, bias=True))
             width = hidden_channels

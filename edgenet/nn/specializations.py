@@ -110,8 +110,8 @@ def gcnii(
 
     y = (1 - beta) u + beta u W^T,   u = (1 - alpha) D^(-1/2) (A + I) D^(-1/2) x + alpha h
 
-    beta is log(theta / depth + 1), and h the ``initial`` signal that the layer is called with; without one, x. Where the
-    widths differ, a linear map to ``out_channels`` goes first.
+    beta is log(theta / depth + 1), and h the ``initial`` signal that the layer is called with; without one, x. Where
+    the widths differ, a linear map to ``out_channels`` goes first.
 
     Args:
         depth: the number of the layer in its network, from 1.
@@ -128,9 +128,7 @@ def gcnii(
 
 
 @checked
-def grand(
-    in_channels: int, out_channels: int, order: int = 8, lift: bool = True, bias: bool = True
-) -> EdgeNetConv:
+def grand(in_channels: int, out_channels: int, order: int = 8, lift: bool = True, bias: bool = True) -> EdgeNetConv:
     """The mean of the hops (Feng et al. 2020, GRAND): y = 1 / (K + 1) sum over k of S^k x W + b.
 
     S is the normalised adjacency with loops. ``models.NodeClassifier`` drops nodes before it.

@@ -17,8 +17,8 @@ def decayed(model: nn.Module, table: OptimizerTable) -> list[dict[str, Any]]:
     """Groups of an optimizer, one for every weight decay that ``table.decay_on`` asks for.
 
     Raises:
-        ConfigError: if there is no first layer although ``decay_on`` names it; or a pattern is no regular expression, or
-            fits no parameter.
+        ConfigError: if there is no first layer although ``decay_on`` names it; or a pattern is no regular expression,
+            or fits no parameter.
     """
     names: dict[nn.Parameter, list[str]] = {}  # a tied one has several
     for name, parameter in model.named_parameters(remove_duplicate=False):

@@ -43,7 +43,7 @@ def test_shares_that_vanish_leave_numbers():
      ([torch.ones(3, 2)], 0.0)],
 )  # fmt: skip
 def test_what_are_no_scores_of_classes_is_refused(scores, temperature):
-    with pytest.raises(ShapeError, match="scores .* of two classes or more"):
+    with pytest.raises(ShapeError, match=r"scores .* of two classes or more"):
         consistency(scores, temperature)
 
 

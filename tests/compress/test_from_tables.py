@@ -145,7 +145,7 @@ def test_a_folder_stays_a_folder_where_nobody_reads_it():
     "table, error, says",
     [
         ({"kind": "aneal"}, ConfigError, r"\[\[callback\]\] number 1: no rule is called 'aneal'; .*'anneal'"),
-        ({"kind": 3}, ConfigError, "no rule is called 3; there are admm, anneal, binary_recipe, compress, consistency, distill"),
+        ({"kind": 3}, ConfigError, "no rule is called 3; there are admm, anneal, binary_recipe, compress, consist"),
         ({}, ConfigError, "number 1 lacks its kind, one of admm, anneal"),
         (
             {"kind": "admm", "plan": {}, "rh": 1},

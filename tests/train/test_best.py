@@ -77,5 +77,5 @@ def test_a_window_ends_the_second_half_as_the_authors_of_dagnn_have_it(losses, w
 
 @pytest.mark.parametrize("wrong", [{"stop_by": "window"}, {"stop_by": "window", "patience": 3, "ties": True}])
 def test_a_window_without_a_length_or_with_ties_is_refused(wrong):
-    with pytest.raises(ConfigError, match="'window' looks back over training.patience epochs"):
+    with pytest.raises(ConfigError, match=r"'window' looks back over training\.patience epochs"):
         Settings.from_dict({"training": wrong})

@@ -1,4 +1,4 @@
-"""``edgenet bench cora``: networks of sixteen kinds on the public splits of citation graphs."""
+"""``edgenet bench cora``: networks of all kinds on the public splits of citation graphs."""
 
 from __future__ import annotations
 

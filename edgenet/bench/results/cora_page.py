@@ -91,7 +91,7 @@ def _claim(networks: list[Mapping[str, Any]], chosen: Mapping[str, str]) -> str:
     said = []
     for graph, what, aim in AIMS:
         own = {one["name"]: 100 * fmean(_of(one, "test")) for one in networks if one["graph"] == graph}
-        own = {name: mean for name, mean in own.items() if what in ("any", name) or (what == "learned" and _learns(name))}
+        own = {name: mean for name, mean in own.items() if what in ("any", name, _edges(name))}
         if not own:
             continue
         name = what if what in own else max(own, key=lambda one: own[one])
@@ -104,8 +104,10 @@ def _claim(networks: list[Mapping[str, Any]], chosen: Mapping[str, str]) -> str:
     return " ".join(said)
 
 
-def _learns(name: str) -> bool:
-    return TRIES[name].learned if name in TRIES else NETWORKS[name][1] != "given"
+def _edges(name: str) -> str:
+    """Whether the edge weights of a network are given or learned."""
+    learned = TRIES[name].learned if name in TRIES else NETWORKS[name][1] != "given"
+    return "learned" if learned else "given"
 
 
 def _of(one: Mapping[str, Any], key: str) -> list[float]:
@@ -119,7 +121,7 @@ def _table(networks: list[Mapping[str, Any]], chosen: Mapping[str, str]) -> str:
     for one in networks:
         name, test = one["name"], _of(one, "test")
         if name in TRIES:
-            title, edges, published = TRIES[name].text, "learned" if TRIES[name].learned else "given", {}
+            title, edges, published = TRIES[name].text, _edges(name), {}
         else:
             title, edges, published = NETWORKS[name]
         rows.append((

@@ -19,7 +19,7 @@ KNOWN, TEST, WORDS, CLASSES = 560, 40, 30, 3
 
 
 def planetoid(folder, name):
-    """The eight raw files of a small graph: 30 training, 500 validation and 40 test nodes, words that tell the class."""
+    """The eight raw files of a small graph: 30 training, 500 validation and 40 test nodes."""
     random = np.random.default_rng(0)
     label = np.arange(KNOWN + TEST) % CLASSES
     words = (random.random((len(label), WORDS)) < 0.2).astype(np.float32)
@@ -38,7 +38,7 @@ def planetoid(folder, name):
 
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
-    """A few networks and tries of two epochs, one after the other; CiteSeer is there, PubMed is not, and Cora is a ring."""
+    """A few networks and tries of two epochs, one after the other, on a ring for Cora and CiteSeer's files."""
 
     def trained(job):
         return jobs.trained((job[0].replaced(training__epochs=2), job[1]))
