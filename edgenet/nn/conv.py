@@ -26,6 +26,7 @@ from edgenet.nn.taps import TAPS, Walk
 from edgenet.nn.taps.base import all_hops
 from edgenet.phi import Phi
 from edgenet.phi.base import Hop, LayerSpec
+from edgenet.shortcuts import untouched, unwatched
 
 
 class EdgeNetConv(PygDoor, Pretrained):
@@ -159,6 +160,10 @@ class EdgeNetConv(PygDoor, Pretrained):
         """Whether targets of a bipartite graph are lifted: for a self tap, or for a phi that reads them."""
         return self.self_tap or self.phi.reads_target
 
+    def is_plain(self) -> bool:
+        """Whether nobody would notice if its parts were passed by: none is touched, and nothing watches."""
+        return unwatched() and untouched(self.phi, self.lift, self.taps, self.aggr_module) and not self.is_changed()
+
     # ---------------------------------------------------------------- set-up
     def arguments(self) -> dict[str, Any]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
@@ -237,8 +242,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         Args:
             x: (N, F_in), (B, N, F_in), (B, T, N, F_in), or a (source, target) pair; the target may be None where
                 nothing needs it. Every time step is a signal of its own.
-                Sparse tensors (N, F_in) are read as they are by layers that begin with a linear lift or with factored
-                matrices on edges; others fill them up.
+                Sparse tensors (N, F_in) are read as they are by layers that begin with a linear lift, with factored
+                matrices on edges, or with taps of a shift operator that narrow the signal; others fill them up.
             edge_index: (2, E) edges, ``EdgeIndex``, a ``Graph``, or a transposed sparse adjacency, whose values are the
                 edge weights; attention reads them as edge features, if it was made for some, or not at all.
             edge_values: what a layer takes third: edge features, if it was made for them and none come by name, as
@@ -259,7 +264,7 @@ class EdgeNetConv(PygDoor, Pretrained):
             (edge_index, weights)).
         """
         given = plain_inputs(self, x, edge_index, edge_values, edge_weight, edge_attr, size, n_id, e_id)
-        first = initial_signal(self.taps, given, initial)
+        first = None if initial is None else initial_signal(self.taps, given, initial)
         way = route(self, given, asked=bool(return_attention_weights))
         z = given.source.unsqueeze(-2) if way.lift_last else self._lifted(given)
         hops = self.phi.fused(given.x, z, given.graph, self.lift) if way.fuse else None

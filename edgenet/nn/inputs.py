@@ -24,11 +24,14 @@ class Layer(Protocol):
     in_channels: int | tuple[int, int]
     order: int
     lift: Any
+    taps: Any
     phi: Phi
     flow: str
     add_self_loops: bool
     loop_weight: float
     fill_value: float | str
+
+    def is_plain(self) -> bool: ...
 
     def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]: ...
 
@@ -87,9 +90,9 @@ def plain_inputs(
     pair = isinstance(x, tuple)
     if pair:
         _check_pair(layer, x)
-        source, target = _signal(layer, x[0], 0), None if x[1] is None else _signal(layer, x[1], 1)
+        source, target = _signal(layer, x[0], 0, pair), None if x[1] is None else _signal(layer, x[1], 1, pair)
     else:
-        source = target = _signal(layer, x, 0)
+        source = target = _signal(layer, x, 0, pair)
     lead: tuple[int, ...] = ()
     if not pair and source.dim() > 2:
         lead = tuple(source.shape[:-2])
@@ -106,14 +109,12 @@ def plain_inputs(
 
 
 # ---------------------------------------------------------------- signals
-def initial_signal(taps: Any, given: Inputs, initial: Tensor | None) -> Tensor | None:
+def initial_signal(taps: Any, given: Inputs, initial: Tensor) -> Tensor:
     """The signal that a network began with, (N, F) or with the leading axes of its input, as (N, [B,] F).
 
     Raises:
         ShapeError: if the taps take none, or it is no such signal of these nodes, or the graph is bipartite.
     """
-    if initial is None:
-        return None
     if not getattr(taps, "takes_initial", False):
         raise ShapeError(
             f"{type(taps).__name__} taps take no initial signal, and one of {tuple(initial.shape)} came: leave it out, "
@@ -139,11 +140,11 @@ def _check_pair(layer: Layer, x: tuple[Any, Any]) -> None:
         )
 
 
-def _signal(layer: Layer, x: Any, side: int) -> Signal:
+def _signal(layer: Layer, x: Any, side: int, pair: bool) -> Signal:
     """A signal that the layer can read, of a size that fits it."""
     if isinstance(x, Tensor) and x.layout != torch.strided:
         x = SparseSignal.of(x)
-    if isinstance(x, SparseSignal) and not _reads_sparse(layer):
+    if isinstance(x, SparseSignal) and not (_reads_sparse(layer) or (not pair and _mixes_sparse(layer, x.shape[1]))):
         x = x.to_dense()
     wanted = layer.in_channels[side] if isinstance(layer.in_channels, tuple) else layer.in_channels
     if x.dim() not in (2, 3, 4) or not x.is_floating_point():
@@ -163,6 +164,14 @@ def _reads_sparse(layer: Layer) -> bool:
     expects a tensor would meet them there."""
     reads = getattr(layer.lift, "reads_sparse", False) or layer.phi.reads_sparse
     return reads and untouched(layer.lift, layer.phi)
+
+
+def _mixes_sparse(layer: Layer, channels: int) -> bool:
+    """Likewise where taps mix channels before the walk, and nobody would notice that nothing else reads the signal."""
+    phi, lift = layer.phi, layer.lift
+    alike = phi.shares_hops and not (phi.follows_signal or phi.has_initial or phi.has_diagonal)
+    copied = getattr(lift, "copies_input", False) and lift.heads == phi.heads
+    return alike and copied and layer.is_plain() and layer.taps.mixes_sparse(channels)
 
 
 # ---------------------------------------------------------------- edges

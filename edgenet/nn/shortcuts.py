@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from edgenet.nn.inputs import Inputs
-from edgenet.shortcuts import plain, untouched, unwatched
+from edgenet.shortcuts import plain
 from edgenet.structured import SparseSignal
 
 
@@ -32,8 +32,8 @@ def route(layer: Any, given: Inputs, *, asked: bool) -> Route:
         layer: an ``EdgeNetConv``.
         asked: whether somebody wants the edge weights.
     """
-    phi, lift, taps = layer.phi, layer.lift, layer.taps
-    if unwatched() and untouched(phi, lift, taps, layer.aggr_module) and not layer.is_changed():
+    taps = layer.taps
+    if layer.is_plain():
         fuse = not (asked or taps.reads_weights or given.edge_weight is not None or given.edge_attr is not None)
         return Route(fuse, _lifts_last(layer, given, fuse), True)
     return Route(propagate=True) if layer.is_looked_at() else Route(mix_first=plain(taps))

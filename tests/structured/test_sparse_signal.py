@@ -4,10 +4,11 @@ import oracles
 import pytest
 import torch
 
-from edgenet import NodeClassifier, ops
+from edgenet import EdgeNetConv, NodeClassifier, ops
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.nn import SPECIALIZATIONS
-from edgenet.structured import SparseSignal, StructuredLinear, drop_rows, sparse_features
+from edgenet.nn import specializations as nets
+from edgenet.structured import LowRank, SparseSignal, StructuredLinear, drop_rows, sparse_features
 from edgenet.testing import random_graph
 
 
@@ -49,6 +50,62 @@ def test_every_layer_takes_sparse_features(name, lazy):
     got = layer(x.to_sparse_csr(), graph)
     torch.testing.assert_close(got, layer(x, graph))
     got.sum().backward()
+
+
+def low_rank_gcnn():
+    layer = nets.gcnn(40, 3)
+    layer.taps.linear.weight = LowRank.from_dense(layer.taps.linear.weight.to_dense(), rank=2)
+    return layer
+
+
+MIX_FIRST = {
+    "gcnn": lambda: nets.gcnn(40, 3),
+    "gcnn, lazy": lambda: nets.gcnn(-1, 3),
+    "gcnn, some hops": lambda: EdgeNetConv(40, 3, 3, phi="shift", normalize="rw", hops=[1, 3]),
+    "gcnn, two operators": lambda: nets.gcnn(40, 3, shifts=2, normalize=None),
+    "gcnn, low rank": low_rank_gcnn,
+    "gcnn, dropped edges": lambda: EdgeNetConv(40, 3, 2, phi="shift", normalize="sym", edge_dropout=0.5),
+    "tag": lambda: nets.tag(40, 3),
+    "node_varying": lambda: nets.node_varying(40, 3, groups=2),
+    "hybrid": lambda: nets.hybrid(40, 4, bank="heads", heads=2),
+}
+
+
+@pytest.mark.parametrize("name", MIX_FIRST)
+def test_layers_that_mix_before_they_walk_read_sparse_features_as_they_are(name, monkeypatch):
+    graph, x = random_graph(13, 47), bag_of_words()
+    layer = MIX_FIRST[name]().bind(graph) if "lazy" not in name else MIX_FIRST[name]()
+    given = {"edge_weight": torch.rand(47, 2)} if "two" in name else {}
+    sparse, direction = x.to_sparse_csr(), torch.randn(13, layer.out_channels)
+
+    def results(features):
+        torch.manual_seed(0)
+        y = layer(features, graph, **given)
+        return [y, *torch.autograd.grad(y, list(layer.parameters()), direction)]
+
+    def refuse(self):
+        raise AssertionError("sparse features are filled up")
+
+    monkeypatch.setattr(SparseSignal, "to_dense", refuse)
+    got = results(sparse)
+    monkeypatch.undo()
+    for ours, wanted in zip(got, results(x), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_features_that_want_a_gradient_get_it_through_taps():
+    graph, x, layer = random_graph(13, 47), bag_of_words(), nets.gcnn(40, 3)
+    sparse = SparseSignal.of(x.to_sparse_csr())
+    values, dense = sparse.values.clone().requires_grad_(), x.clone().requires_grad_()
+    layer(SparseSignal(sparse.graph, values), graph).square().sum().backward()
+    layer(dense, graph).square().sum().backward()
+    torch.testing.assert_close(values.grad, dense.grad[x != 0])
+
+
+@pytest.mark.parametrize("make", [lambda: nets.gcnn(40, 50), lambda: nets.gcnn((40, 40), 3, 1, normalize="rw")])
+def test_layers_that_widen_the_signal_or_walk_pairs_fill_sparse_features_up(make):
+    graph, x, layer = random_graph(13, 47), bag_of_words(), make()
+    torch.testing.assert_close(layer(x.to_sparse_csr(), graph), layer(x, graph))
 
 
 @pytest.mark.parametrize("skip", [False, True])

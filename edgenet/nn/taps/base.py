@@ -92,6 +92,11 @@ class Taps(nn.Module):
         """(N, [B,] H, C) signals of the hops that count -> (N, [B,] F_out): here the last one, its heads merged."""
         return merged(signals[-1], self.merge or "concat")
 
+    def mixes_sparse(self, channels: int) -> bool:
+        """Whether its walk mixes channels before it moves them, where all hops have the same weights, and so takes
+        (N, ``channels``) sparse features as they are: a ``SparseSignal``, which stands for a copy in every head."""
+        return False
+
     def bind(self, graph: Graph, channels: int | None = None) -> None:
         """Learn the graph, where taps belong to nodes.
 

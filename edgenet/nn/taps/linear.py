@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from edgenet.errors import PlanError
 from edgenet.graph import Graph
 from edgenet.nn.taps.base import Taps, Walk, all_hops
 from edgenet.phi.base import LayerSpec
-from edgenet.structured import StructuredLinear, StructuredMatrix
+from edgenet.structured import SparseSignal, StructuredLinear, StructuredMatrix
 from edgenet.structured.linear import is_plain_linear, take_
 from edgenet.structured.read import read
 
@@ -49,11 +49,14 @@ class Linear(Taps):
     def reset_parameters(self) -> None:
         self.linear.reset_parameters()
 
-    def walk(self, z: Tensor, walk: Walk) -> Tensor:
+    def mixes_sparse(self, channels: int) -> bool:
+        return self._has_matrix() and self.linear.weight.shape[0] < channels
+
+    def walk(self, z: Tensor | SparseSignal, walk: Walk) -> Tensor:
         if not (walk.may_mix_first and walk.shares_hops):
             return all_hops(z, walk)
         matrix = self.linear.weight
-        taps, (heads, channels) = len(walk.hops), z.shape[-2:]
+        taps, (heads, channels) = len(walk.hops), heads_and_channels(z, walk)
         pairs = self.pairs_of(taps, heads)
         if matrix.is_lazy:
             matrix.materialise(matrix.shape[0], len(pairs) * channels)
@@ -143,11 +146,18 @@ class Linear(Taps):
             raise PlanError("the size of the taps is not known yet: run the model once first.")
 
 
-def horner(z: Tensor, mix: Tensor, walk: Walk) -> Tensor:
+def heads_and_channels(z: Tensor | SparseSignal, walk: Walk) -> tuple[int, int]:
+    """H and C of the lifted signal, of which sparse features are a copy in every head."""
+    if isinstance(z, SparseSignal):
+        return cast(Tensor, walk.weights).shape[-1], z.shape[1]
+    return z.shape[-2], z.shape[-1]
+
+
+def horner(z: Tensor | SparseSignal, mix: Tensor, walk: Walk) -> Tensor:
     """sum over t, h of Phi^t (z[:, h] mix[:, t, h]^T), walked in the output's width.
 
     Args:
-        z: (N, [B,] H, C).
+        z: (N, [B,] H, C), or (N, C) sparse features.
         mix: (F_out, T, H, C), for the T hops of the walk that are combined.
     """
     mixed = dict(zip(walk.hops, mixed_at_once(z, mix), strict=True))
@@ -159,9 +169,12 @@ def horner(z: Tensor, mix: Tensor, walk: Walk) -> Tensor:
     return y.sum(-2)
 
 
-def mixed_at_once(z: Tensor, mix: Tensor) -> tuple[Tensor, ...]:
+def mixed_at_once(z: Tensor | SparseSignal, mix: Tensor) -> tuple[Tensor, ...]:
     """(N, [B,] H, F_out) mixed signals for each of T hops: one product with all of (F_out, T, H, C) ``mix``, where one
     for every hop would read ``z`` T times."""
+    if isinstance(z, SparseSignal):
+        wide = z.times(mix.permute(1, 2, 0, 3).flatten(0, 2))
+        return wide.unflatten(-1, (mix.shape[1], mix.shape[2], -1)).unbind(-3)
     if mix.shape[2] == 1:
         wide = ops.linear(z.squeeze(-2), mix[:, :, 0].transpose(0, 1).flatten(0, 1))
         return wide.unflatten(-1, (mix.shape[1], 1, -1)).unbind(-3)

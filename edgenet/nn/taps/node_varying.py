@@ -12,10 +12,10 @@ from torch import Tensor
 from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.nn.taps.base import Taps, Walk, all_hops, grid
-from edgenet.nn.taps.linear import horner
+from edgenet.nn.taps.linear import heads_and_channels, horner
 from edgenet.phi.base import LayerSpec
 from edgenet.phi.rows import important_nodes, need_node_id
-from edgenet.structured import StructuredMatrix
+from edgenet.structured import SparseSignal, StructuredMatrix
 from edgenet.structured.linear import take_
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.unbound import refuse_making, unbound
@@ -81,8 +81,11 @@ class NodeVarying(Taps):
             start = torch.empty(width, dtype=like.dtype, device=like.device).uniform_(-bound, bound)
             self.table.reset_parameters(start.repeat(groups, 1))
 
-    def walk(self, z: Tensor, walk: Walk) -> Tensor:
-        heads, channels = z.shape[-2:]
+    def mixes_sparse(self, channels: int) -> bool:
+        return self.is_bound and self.table.shape[0] * self.out_channels < channels
+
+    def walk(self, z: Tensor | SparseSignal, walk: Walk) -> Tensor:
+        heads, channels = heads_and_channels(z, walk)
         group = self._group_of(walk.graph, heads * channels)
         groups = self.table.shape[0]
         if not (walk.may_mix_first and walk.shares_hops and groups * self.out_channels < channels):
