@@ -25,7 +25,7 @@ class Stack(nn.Module, Pretrained, ABC):
 
     Every layer is as wide as the one before says that its output is. A model adds what comes after the last one, and
     its ``forward`` calls ``walked``. A layer without parameters is a bare walk: what comes to it is not dropped, and no
-    activation follows. Layers that take an ``initial`` signal get that of the maps before them.
+    activation follows. Layers that take an ``initial`` signal get that of the maps before them, if there are some.
 
     Args:
         in_channels, layer, hidden_channels, num_layers, dropout, attention_dropout, heads, skip, activation,
@@ -178,7 +178,7 @@ class Stack(nn.Module, Pretrained, ABC):
                 x, edges, more, named = as_tensors(conv, x, edge_index, values, given)
                 y = conv(x, edges, *more, **named)
             else:
-                initial = {"initial": first} if takes_initial(conv) else {}
+                initial = {"initial": first} if len(self.before) and takes_initial(conv) else {}
                 y = conv(x, edge_index, *values, **given, **initial)
             if len(self.skips):
                 y = y + self._skipped(depth, x)

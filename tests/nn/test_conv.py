@@ -65,7 +65,6 @@ LAYERS: dict[str, Callable[[int, int], nn.Module]] = {
     "gpr": specializations.gpr,
     "gcnii": specializations.gcnii,
     "grand": specializations.grand,
-    "grand-without-a-lift": lambda i, o: specializations.grand(i, i, 3, lift=False),
     "gat": partial(specializations.gat, heads=2),
     "gat-mean": partial(specializations.gat, heads=2, concat=False, add_self_loops=False),
     "gatv2": partial(specializations.gatv2, heads=2),
