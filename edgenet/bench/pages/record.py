@@ -97,13 +97,16 @@ def name_of(content: Callable[[Any], Content]) -> str:
 
 
 def as_read(value: Any) -> Any:
-    """JSON-able values as they come back from a file: keys are text, tuples are lists."""
-    return json.loads(json.dumps(value))
+    """JSON-able values as they come back from a file: keys are text, tuples lists, what is no number None."""
+    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def _text(value: dict[str, Any]) -> str:
-    """JSON, a line for every entry of the first three levels, so that a change of one row is a change of one line."""
-    return _lines(value, 3, "") + "\n"
+    """JSON, where a row has a line of its own, so that a change of one row is a change of one line."""
+    levels = 3 if isinstance(value["rows"], dict) else 2
+    shown = {key: one for key, one in value.items() if key != "code"}
+    parts = [f'"{key}": {_lines(one, levels if key == "rows" else 1, " ")}' for key, one in shown.items()]
+    return "{\n " + ",\n ".join([*parts, f'"code": {json.dumps(value["code"])}']) + "\n}\n"
 
 
 def _lines(value: Any, levels: int, indent: str) -> str:

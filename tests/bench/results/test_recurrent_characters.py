@@ -7,12 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from edgenet.bench.pages.record import as_read
 from edgenet.bench.results import recurrent_characters as page
 from edgenet.bench.results import recurrent_characters_run as runs
 from edgenet.bench.results.recurrent_characters_rows import LENGTHS, LONG, RATIOS, SHAPE, rows
 from edgenet.data import load, tinyshakespeare
 from edgenet.pretrained import from_pretrained
 from edgenet.structured import Doped
+
+from bench.told import told  # isort: skip
 
 pytestmark = pytest.mark.float32  # as it is measured
 
@@ -61,7 +64,7 @@ def test_the_section_is_trained_once_kept_and_told(text, tmp_path, monkeypatch):
     chosen = [replace(row, hidden=8, embedding=8) if row.family == "dense" else row for row in chosen]
     monkeypatch.setattr(page, "run_all", lambda jobs, processes, run: [run(job) for job in jobs])
     lengths = {"long": 4, "short": 4, "tried": 2}
-    made = page.parts(1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01))
+    made = told(page, 1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01))
     joined = "\n".join(made)
     files = sorted((tmp_path / "runs" / "characters").glob("*.json"))
     assert len(files) == 3 * 2 + 3, "three families tried at two rates, three rows"
@@ -73,7 +76,7 @@ def test_the_section_is_trained_once_kept_and_told(text, tmp_path, monkeypatch):
     for said in ("doped, rows dropped", "20x, from the best", "perplexity a character", "the paper's", "| 27"):
         assert said.lower() in joined.lower(), said
     monkeypatch.setattr(runs, "fit", None)  # nothing is trained again
-    assert page.parts(1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01)) == made
+    assert told(page, 1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01)) == made
 
 
 def test_a_model_is_scored_as_it_is_read_back(text, tmp_path, monkeypatch):
@@ -103,3 +106,12 @@ def test_the_claim_is_judged_by_perplexity():
     chosen = [row for row in rows() if row.ratio == 20 and row.family.startswith("doped")]
     results = {row.file: [{"test": 2.5 - 0.25 * number}] for number, row in enumerate(chosen)}
     assert "20x: dropping rows saves 0.250 bits" in page._who_wins(chosen, results)[1]
+
+
+def test_a_rate_that_diverges_is_a_try_that_lost(text, tmp_path):
+    row = next(row for row in rows() if row.family == "kronecker")
+    job = (row, 0, 1e30, 6, tmp_path, text)
+    lost = runs.tried(job)
+    assert lost["val"] == math.inf and "learning rate" in lost["why"]
+    assert runs.tried(job) == lost, "and is not tried again"
+    assert page._tried_bits(as_read(lost)) == "diverges"
