@@ -18,6 +18,7 @@ from edgenet.nn.taps import (
     Adaptive,
     Chebyshev,
     GraphIsomorphism,
+    Horner,
     InitialResidual,
     Jacobi,
     Linear,
@@ -276,6 +277,7 @@ TAPS_CASES: list[TapsCase] = [
     TapsCase("linear narrower than the signal", lambda: Linear(StructuredLinear.dense(-1, 3)), width=3),
     TapsCase("node_varying", partial(NodeVarying, 5, 3), width=5),
     TapsCase("node_varying groups", partial(NodeVarying, 5, 3, 8, groups=0.5), width=5),
+    TapsCase("horner", Horner, width=8, taps=1),
     TapsCase("sum_inputs", partial(SumInputs, 3), width=3, heads=6, channels=1),
     TapsCase("jacobi", partial(Jacobi, 2, 3), width=3, heads=6, channels=1),
     TapsCase("chebyshev", lambda: Chebyshev(StructuredLinear.dense(3 * 2 * 4, 5, bias=True)), width=5),
@@ -395,6 +397,10 @@ def _converter_cases() -> list[ConverterCase]:
         case(pyg.SGConv, "K=3", K=3, weighted=True),
         case(pyg.SGConv, "without loops and bias", K=2, add_self_loops=False, bias=False, out=8),
         case(pyg.SGConv, "flow", K=2, weighted=True, **t2s),
+        *(ConverterCase(f"APPNP {label}", partial(pyg.APPNP, K, 0.2, **options), weighted=weighted)
+          for label, K, weighted, options in (
+              ("K=0", 0, False, {}), ("K=5", 5, False, {}), ("weights", 3, True, {}), ("flow", 2, True, t2s),
+              ("without loops", 3, True, {"add_self_loops": False}), ("as given", 2, True, {"normalize": False}))),
         case(pyg.ARMAConv),
         case(pyg.ARMAConv, "layers", num_layers=3, weighted=True),
         case(pyg.ARMAConv, "stacks", num_stacks=2, num_layers=2, weighted=True),

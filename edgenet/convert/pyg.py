@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 from torch_geometric.nn import (
+    APPNP,
     ARMAConv,
     ChebConv,
     GATConv,
@@ -22,7 +23,7 @@ from torch_geometric.nn import (
 
 from edgenet.convert.attention import gat, gatv2, transformer
 from edgenet.convert.neighbours import gin, sage
-from edgenet.convert.shifts import arma, cheb, gcn, sgc, tag
+from edgenet.convert.shifts import appnp, arma, cheb, gcn, sgc, tag
 from edgenet.convert.source import Source
 from edgenet.errors import ConversionError
 
@@ -37,6 +38,7 @@ CONVERTERS: dict[type[nn.Module], Converter] = {
     GCNConv: gcn,
     TAGConv: tag,
     SGConv: sgc,
+    APPNP: appnp,
     ARMAConv: arma,
     ChebConv: cheb,
     SAGEConv: sage,

@@ -11,7 +11,7 @@ from edgenet.convert.converted import Converted
 from edgenet.convert.laplacian import ScaledLaplacian
 from edgenet.convert.source import Source
 from edgenet.nn.lift import LinearLift
-from edgenet.nn.taps import Chebyshev, Linear, Stacks, Sum
+from edgenet.nn.taps import Chebyshev, Linear, Stacks, Sum, Teleport
 from edgenet.phi import ShiftOperator
 from edgenet.structured import StructuredLinear
 
@@ -33,6 +33,23 @@ def sgc(source: Source) -> Converted:
         raise source.refusal("K", layer.K, "It walks nowhere: put its linear map, lin, in its place.")
     lift = source.linear("lin", bias=False)  # its bias is added behind the walk, which would otherwise take it
     return _smoothed(source, ShiftOperator(layer.K, normalize="sym"), lift, layer.lin.bias, 1.0)
+
+
+def appnp(source: Source) -> Converted:
+    """``APPNP``: the walk of the normalised adjacency that returns to its first signal."""
+    layer = source.layer
+    source.check_not_cached()
+    _check_walk(source)
+    if layer.dropout > 0:
+        raise source.refusal(
+            "dropout", layer.dropout, "It drops normalised weights anew at every hop: set it to 0, or make a layer of "
+            "ShiftOperator(edge_dropout=...), which drops edges of a pass before they are normalised.",
+        )  # fmt: skip
+    return source.converted(
+        -1, -1, None, calling="weighted", phi=ShiftOperator(layer.K, normalize="sym" if layer.normalize else None),
+        taps=Teleport(layer.alpha), self_tap=True, add_self_loops=layer.normalize and layer.add_self_loops,
+        fixed=("add_self_loops",),
+    )  # fmt: skip
 
 
 def _smoothed(

@@ -7,7 +7,6 @@ would silently not see the layers of a subclass.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -16,10 +15,11 @@ from edgenet.errors import ShapeError
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.deep import appnp, dagnn, gcnii, gpr, grand
 from edgenet.nn.options import checked
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.spectral import SpectralConv
-from edgenet.phi import EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
+from edgenet.phi import Attention, EdgeFactored, EdgeMatrix, EdgeVarying, ShiftOperator
 from edgenet.structured import StructuredLinear
 
 Channels = int | tuple[int, int]
@@ -70,82 +70,6 @@ def _smoothed(in_channels: Channels, out_channels: int, order: int, bias: bool) 
 
 
 @checked
-def dagnn(in_channels: int, out_channels: int, order: int = 10, bias: bool = True) -> EdgeNetConv:
-    """Deep adaptive graph network (Liu, Gao, Ji 2020): every node weighs the hops of x W + b by what they hold."""
-    return _walked(in_channels, out_channels, order, tapping.Adaptive(out_channels), bias)
-
-
-@checked
-def appnp(in_channels: int, out_channels: int, order: int = 10, alpha: float = 0.1, bias: bool = True) -> EdgeNetConv:
-    """Personalised PageRank of x W + b (Klicpera, Bojchevski, Guennemann 2019), which returns with chance ``alpha``."""
-    return _walked(in_channels, out_channels, order, tapping.Teleport(alpha), bias)
-
-
-@checked
-def gpr(in_channels: int, out_channels: int, order: int = 10, alpha: float = 0.1, bias: bool = True) -> EdgeNetConv:
-    """Generalised PageRank of x W + b (Chien et al. 2021): one learned number a hop, which starts as ``appnp``."""
-    taps = tapping.Scaled(order + 1, start=tapping.pagerank_weights(order, alpha))
-    return _walked(in_channels, out_channels, order, taps, bias)
-
-
-def _walked(in_channels: int, out_channels: int, order: int, taps: tapping.Taps, bias: bool) -> EdgeNetConv:
-    """A linear map, with its bias, and then a walk of the normalised adjacency with loops."""
-    lift = lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels, bias=bias))
-    phi = ShiftOperator(order, normalize="sym")
-    return EdgeNetConv(
-        in_channels, out_channels, phi=phi, lift=lift, taps=taps, self_tap=True, add_self_loops=True, bias=False
-    )
-
-
-@checked
-def gcnii(
-    in_channels: int,
-    out_channels: int,
-    alpha: float = 0.1,
-    theta: float = 0.5,
-    depth: int = 1,
-    bias: bool = False,
-) -> EdgeNetConv:
-    """One layer of the deep network of Chen et al. 2020 (eq. 5), as PyG's ``GCN2Conv``; see ``taps.InitialResidual``.
-
-    y = (1 - beta) u + beta u W^T,   u = (1 - alpha) D^(-1/2) (A + I) D^(-1/2) x + alpha h
-
-    beta is log(theta / depth + 1), and h the ``initial`` signal that the layer is called with; without one, x. Where
-    the widths differ, a linear map to ``out_channels`` goes first.
-
-    Args:
-        depth: the number of the layer in its network, from 1.
-    """
-    if theta < 0 or depth < 1:
-        raise ShapeError(f"a layer of a deep network has theta >= 0 and depth >= 1, got {theta} and {depth}.")
-    taps = tapping.InitialResidual(alpha, math.log(theta / depth + 1), out_channels)
-    alike = in_channels == out_channels
-    lift = lifts.Identity() if alike else lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels))
-    phi = ShiftOperator(1, normalize="sym")
-    return EdgeNetConv(
-        in_channels, out_channels, phi=phi, lift=lift, taps=taps, self_tap=False, add_self_loops=True, bias=bias
-    )
-
-
-@checked
-def grand(in_channels: int, out_channels: int, order: int = 8, lift: bool = True, bias: bool = True) -> EdgeNetConv:
-    """The mean of the hops (Feng et al. 2020, GRAND): y = 1 / (K + 1) sum over k of S^k x W + b.
-
-    S is the normalised adjacency with loops. ``models.NodeClassifier`` drops nodes before it.
-
-    Args:
-        lift: whether there is a W, and a b if ``bias``. Without, x walks as it is, and nothing is learned.
-    """
-    if not lift and in_channels != out_channels:
-        raise ShapeError(f"without a lift the {in_channels} channels stay, and out_channels are {out_channels}.")
-    part = lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels)) if lift else lifts.Identity()
-    return EdgeNetConv(
-        in_channels, out_channels, phi=ShiftOperator(order, normalize="sym"), lift=part, taps=tapping.Mean(),
-        self_tap=True, add_self_loops=True, bias=bias and lift,
-    )  # fmt: skip
-
-
-@checked
 def gat(
     in_channels: Channels,
     out_channels: int,
@@ -191,6 +115,10 @@ def gatv2(
     )  # fmt: skip
 
 
+#: taps of ``gcat`` that combine the hops of one lift, by their names in ``taps.TAPS``
+_SHARED_LIFT = {"scalar": "scaled", "mean": "mean", "adaptive": "adaptive", "teleport": "teleport"}
+
+
 @checked
 def gcat(
     in_channels: Channels,
@@ -199,21 +127,34 @@ def gcat(
     heads: int = 1,
     concat: bool = True,
     dropout: float = 0.0,
-    taps: str = "scaled",
     add_self_loops: bool = True,
+    taps: str = "scalar",
     bias: bool = True,
 ) -> EdgeNetConv:
     """Graph convolutional attention network (Isufi, Gama, Ribeiro 2021, sec. V-B): a polynomial of one learned
     operator.
 
-    y = merge over heads of sum over k of h_k A^k x W,   A the attention weights, k = 0..K
+    y = merge over heads of sum over k of A^k x W_k,   A the attention weights, k = 0..K
 
     Args:
-        taps: "scaled": the numbers h_k, as above; or others that walk by attention: "mean", "adaptive", "teleport".
+        taps: "scalar": W_k = h_k W, one number a tap, and attention reads x W, as in alegnn. "matrix": a matrix for
+            every tap and head, as in the paper; attention then reads all of x W_0, ..., x W_K, where the paper gives
+            it a matrix of its own. "mean", "adaptive", "teleport": GRAND, DAGNN, APPNP that walk by attention.
     """
+    merge, bare = "concat" if concat else "mean", {"concat": concat, "bias": bias, "add_self_loops": add_self_loops}
+    if taps in _SHARED_LIFT:
+        return EdgeNetConv(
+            in_channels, out_channels, order, heads, "attention", self_tap=True, dropout=dropout,
+            taps=_SHARED_LIFT[taps], **bare,
+        )  # fmt: skip
+    if taps != "matrix":
+        known = ", ".join(map(repr, _SHARED_LIFT))
+        raise ShapeError(f"taps of a graph convolutional attention network are {known} or 'matrix', got {taps!r}.")
+    width = (order + 1) * out_channels
+    source = in_channels[0] if isinstance(in_channels, tuple) else in_channels
     return EdgeNetConv(
-        in_channels, out_channels, order, heads, "attention", concat=concat, bias=bias, self_tap=True,
-        add_self_loops=add_self_loops, taps=taps, dropout=dropout,
+        in_channels, out_channels, phi=Attention(order, heads, width, dropout=dropout), self_tap=True,
+        lift=lifts.LinearLift(StructuredLinear.dense(source, heads * width), heads), taps=tapping.Horner(merge), **bare,
     )  # fmt: skip
 
 

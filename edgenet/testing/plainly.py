@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edgenet import ops
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
-from edgenet.nn.taps import Chebyshev, InitialResidual, Jacobi, Stacks, Teleport
+from edgenet.nn.taps import Chebyshev, Horner, InitialResidual, Jacobi, Stacks, Teleport
 
 #: (layer, graph, (E, H) weights, (N, H, C) signal) -> (N, H, C)
 Move = Callable[[EdgeNetConv, Graph, Tensor, Tensor], Tensor]
@@ -48,10 +48,9 @@ def plainly(move: Move = moved) -> Iterator[None]:
     ) -> Tensor:
         x = tuple(map(filled, x)) if isinstance(x, tuple) else filled(x)
         if isinstance(x, Tensor) and x.dim() == 3:  # a batch is its signals, one by one
-            given_too = {"edge_weight": edge_weight, "edge_attr": edge_attr}
             firsts = [None] * len(x) if initial is None else initial
-            pairs = zip(x, firsts, strict=True)
-            return torch.stack([forward(conv, z, edge_index, initial=first, **given_too) for z, first in pairs])
+            one = partial(forward, conv, edge_index=edge_index, edge_weight=edge_weight, edge_attr=edge_attr)
+            return torch.stack([one(z, initial=first) for z, first in zip(x, firsts, strict=True)])
         pair = isinstance(x, tuple)
         source, target = x if pair else (x, x)
         nodes = size[1] if target is None and size is not None else len(target)
@@ -131,6 +130,11 @@ def walked(
             u = hop(k, u.unsqueeze(-2)).squeeze(-2) + root(F.dropout(z, taps.dropout, taps.training))
             u = u if taps.activation is None else taps.activation(u)
         return [u.unsqueeze(-2)]
+    if isinstance(kind, Horner):
+        *before, y = z.chunk(conv.order + 1, -1)
+        for k in reversed(range(conv.order)):
+            y = hop(k, y) + before[k]
+        return [y]
     if isinstance(kind, Teleport):
         h = z
         for k in range(conv.order):

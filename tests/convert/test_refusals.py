@@ -95,6 +95,7 @@ REFUSED = {
     "aggr of GCN": (lambda: pyg.GCNConv(5, 3, aggr="mean"), "aggr='mean'.*'sum'"),
     "node_dim": (lambda: pyg.GCNConv(5, 3, node_dim=0), "node_dim=0.*axis -2"),
     "cached": (lambda: pyg.GCNConv(5, 3, cached=True), "cached=True.*cached=False"),
+    "dropout APPNP": (lambda: pyg.APPNP(3, 0.1, dropout=0.5), "dropout=0.5.*anew at every hop"),
     "cached SGC": (lambda: pyg.SGConv(5, 3, cached=True), "cached=True"),
     "K=0": (lambda: pyg.SGConv(5, 3, K=0), "K=0.*lin"),
     "fill mul": (lambda: pyg.GATConv(5, 3, edge_dim=2, fill_value="mul"), "fill_value='mul'"),

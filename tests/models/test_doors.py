@@ -53,7 +53,7 @@ DOORS: dict[str, Callable[[list[Data]], Any]] = {
 def options(layer: str) -> dict[str, Any]:
     known = inspect.signature(SPECIALIZATIONS[layer]).parameters
     heads = {"heads": 2} if "heads" in known else {}
-    return {"layer": layer, "hidden_channels": 4, **heads, **({"bank": "heads"} if "bank" in known else {})}
+    return {"layer": layer, "hidden_channels": 8, **heads, **({"bank": "heads"} if "bank" in known else {})}
 
 
 @pytest.mark.parametrize("layer", SPECIALIZATIONS)

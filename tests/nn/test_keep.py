@@ -24,6 +24,8 @@ LAYERS = {
     "gcnn wider": partial(specializations.gcnn, 5, 7, order=3),
     "two shift operators": partial(specializations.gcnn, 5, 3, order=2, shifts=2, normalize=None),
     "two shift operators, wider": partial(specializations.gcnn, 5, 7, order=2, shifts=2, normalize=None),
+    "dagnn": partial(specializations.dagnn, 5, 4, order=3),
+    "gpr": partial(specializations.gpr, 5, 4, order=3),
     "gat": partial(specializations.gat, 5, 4, heads=3),
     "gat with edge features": partial(specializations.gat, 5, 4, heads=3, edge_dim=2, score_bias=True),
     "gatv2": partial(specializations.gatv2, 5, 4, heads=3),
@@ -389,6 +391,7 @@ def test_layers_that_need_their_inputs_say_so(name):
 
 
 def test_every_layer_was_tried_or_has_no_parts_to_remove():
-    without = {"gcn", "sgc", "tag", "hybrid", "arma", "spectral"}  # as gcnn, or sums of others, or no walk
+    # as gcnn, or sums of others, or no walk, or one that needs all hops
+    without = {"gcn", "sgc", "tag", "hybrid", "arma", "spectral", "appnp", "gcnii"}
     tried = {name.split()[0].rstrip(",") for name in LAYERS} | {"gcnn", "spectral_product", "edge_varying"}
     assert set(SPECIALIZATIONS) <= tried | without

@@ -12,7 +12,7 @@ from torch import nn
 from edgenet.errors import CheckpointError
 from edgenet.nn import EdgeNetConv
 from edgenet.nn.taps import Taps
-from edgenet.phi import Attention
+from edgenet.phi import Attention, Phi
 from edgenet.pretrained import allowed, building, describing, from_pretrained, making, recipe, save_pretrained
 from edgenet.pretrained.allowed import allow
 from edgenet.testing import GRAPHS
@@ -73,7 +73,7 @@ def test_a_users_parts_come_back_once_they_are_allowed(layer, tmp_path):
 @pytest.mark.parametrize(
     "name, kind, says",
     [
-        ("phi.own", Taps, "can be made"),
+        ("phi.own", Phi, "can be made"),
         ("phi.own", print, "class of modules"),
         ("", Fading, "choose one of your own"),
         ("torch.nn.Linear", Fading, "built-in"),

@@ -4,6 +4,7 @@ from edgenet.nn.taps.adaptive import Adaptive
 from edgenet.nn.taps.base import Taps, Walk
 from edgenet.nn.taps.chebyshev import Chebyshev
 from edgenet.nn.taps.graph_isomorphism import GraphIsomorphism
+from edgenet.nn.taps.horner import Horner
 from edgenet.nn.taps.initial_residual import InitialResidual
 from edgenet.nn.taps.jacobi import Jacobi
 from edgenet.nn.taps.linear import Linear
@@ -24,6 +25,7 @@ TAPS: dict[str, type[Taps]] = {
     "teleport": Teleport,
     "initial_residual": InitialResidual,
     "linear": Linear,
+    "horner": Horner,
     "chebyshev": Chebyshev,
     "graph_isomorphism": GraphIsomorphism,
     "node_varying": NodeVarying,
@@ -37,6 +39,7 @@ __all__ = [
     "Adaptive",
     "Chebyshev",
     "GraphIsomorphism",
+    "Horner",
     "InitialResidual",
     "Jacobi",
     "Linear",

@@ -5,9 +5,10 @@ import torch
 from torch_geometric.nn import APPNP
 
 from edgenet import EdgeNetConv
-from edgenet.errors import ConfigError
+from edgenet.errors import ConfigError, PlanError
 from edgenet.nn import specializations as nets
 from edgenet.nn import taps
+from edgenet.nn.keep import keep_taps_
 from edgenet.phi import Attention, EdgeVarying
 from edgenet.testing import random_graph
 
@@ -53,3 +54,12 @@ def test_it_walks_any_weights_and_batches(batch):
 def test_a_chance_is_in_its_range():
     with pytest.raises(ConfigError, match=r"in \[0, 1\], got -0.1"):
         nets.appnp(4, 3, alpha=-0.1)
+
+
+@pytest.mark.parametrize("make", [nets.appnp, nets.gcnii])
+def test_no_hop_can_be_taken_from_a_walk_that_goes_on_from_all(make):
+    conv = make(4, 3)
+    before = dict(conv.named_parameters())
+    with pytest.raises(PlanError, match="taps need all their signals"):
+        keep_taps_(conv, [(conv.hops[0], 0)])
+    assert dict(conv.named_parameters()) == before
