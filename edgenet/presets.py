@@ -96,6 +96,11 @@ _CITATION |= {
         "callback": [{"kind": "consistency", "passes": 4, "temperature": 0.5, "weight": 1.0}],
     },
 }  # fmt: skip
+# GRAND that walks by attention, of 4 heads of 16; not published, and not chosen
+_GRAND_ATTENTION = copy.deepcopy(_CITATION["grand"])
+_GRAND_ATTENTION["model"] |= {"layer": "gcat", "hidden_channels": 16}
+_GRAND_ATTENTION["model"]["options"] |= {"heads": 4, "taps": "mean", "after": 1}
+_GRAND_ATTENTION["model"]["options"].pop("lift")
 _CITESEER = copy.deepcopy(_CITATION)
 _CITESEER["dagnn"]["model"]["dropout"], _CITESEER["dagnn"]["optimizer"]["weight_decay"] = 0.5, 0.02
 _CITESEER["gcnii"]["model"].update(hidden_channels=256, num_layers=32, dropout=0.7)
@@ -147,7 +152,7 @@ _MOVIELENS = {
 
 #: Settings by data set and layer, or by a name of their own where they say the layer. "" stands for all others.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "cora": _CITATION,
+    "cora": {**_CITATION, "grand_attention": _GRAND_ATTENTION},
     "citeseer": _CITESEER,
     "pubmed": _PUBMED,
     "ppi": _PPI,

@@ -112,7 +112,9 @@ LAYERS: dict[str, LayerCase] = {
     "gcat, one hop": LayerCase(
         lambda i, o: EdgeNetConv(i, o, heads=2, phi="attention", taps=taps.Scaled(1)), widths=("narrow",)
     ),
-    "gcat, mean of the hops": LayerCase(lambda i, o: nets.gcat(i, o, heads=2, taps="mean", concat=False), widths=("narrow",)),
+    "gcat, mean of the hops": LayerCase(
+        lambda i, o: nets.gcat(i, o, heads=2, taps="mean", concat=False), widths=("narrow",)
+    ),
     "edge_varying_gat": LayerCase(lambda i, o: nets.edge_varying_gat(i, o, 3, heads=2)),
     "edge_varying_gat, score bias": LayerCase(
         attention(2, share_hops=False, score_bias=True, concat=False), widths=("narrow",)

@@ -34,10 +34,6 @@ class Try:
 
 
 _LIFTED = {"model.options.lift": True, "model.options.after": 1}
-#: what stands in the place of the given shift operator of GRAND
-_ATTENTION = {
-    "model.layer": "gcat", "model.options.taps": "mean", "model.options.lift": None, "model.options.after": 1,
-}  # fmt: skip
 _AGREE = {
     "callback": [{"kind": "consistency", "passes": 4, "temperature": 0.5, "weight": 1.0}],
     "model.options.node_dropout": 0.5, "training.epochs": 5000, "training.patience": 200, "training.stop_by": "either",
@@ -45,20 +41,21 @@ _AGREE = {
 }  # fmt: skip
 TRIES: dict[str, Try] = {
     "grand_lifted": Try("grand", "GRAND that drops words before the walk, and walks 32 channels", _LIFTED),
-    "grand_lifted_64": Try("grand", "the same, 64 channels", {**_LIFTED, "model.hidden_channels": 64}),
-    "grand_lifted_words": Try("grand", "the same, no word dropped", {**_LIFTED, "model.options.input_dropout": 0.0}),
-    "grand_attention": Try("grand", "the same, 32 channels, walked by attention of one head", _ATTENTION, True),
-    "grand_attention_4": Try(
-        "grand", "the same, 4 heads of 16",
-        {**_ATTENTION, "model.hidden_channels": 16, "model.options.heads": 4}, True,
+    "grand_lifted_64": Try("grand", "as grand_lifted, 64 channels", {**_LIFTED, "model.hidden_channels": 64}),
+    "grand_lifted_words": Try("grand", "as grand_lifted, no word dropped", {**_LIFTED, "model.options.input_dropout": 0.0}),
+    "attention": Try("grand_attention", "as grand_lifted, walked by attention of 4 heads of 16", {}, True),
+    "attention_1": Try(
+        "grand_attention", "as attention, one head of 32", {"model.hidden_channels": 32, "model.options.heads": 1}, True
     ),
-    "grand_attention_drop": Try(
-        "grand", "the same, 4 heads of 16, dropout 0.5 of attention",
-        {**_ATTENTION, "model.hidden_channels": 16, "model.options.heads": 4, "model.options.attention_dropout": 0.5},
-        True,
+    "attention_drop": Try(
+        "grand_attention", "as attention, its weights dropped by 0.5", {"model.options.attention_dropout": 0.5}, True
     ),
     "gat_agree": Try("gat", "GAT with dropped nodes and passes that agree", _AGREE, True),
     "dagnn_agree": Try("dagnn", "DAGNN with dropped nodes and passes that agree", _AGREE),
+    "dagnn_attention": Try(
+        "dagnn", "as dagnn_agree, walked by attention",
+        {**_AGREE, "model.layer": "gcat", "model.options.taps": "adaptive"}, True,
+    ),
     "appnp_agree": Try("appnp", "APPNP with dropped nodes and passes that agree", _AGREE),
     "gcnii_agree": Try(
         "gcnii", "GCNII of 16 layers with dropped nodes and passes that agree", {**_AGREE, "model.num_layers": 16}
