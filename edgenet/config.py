@@ -150,7 +150,7 @@ class TrainingTable:
             loss. "loss": a lower validation loss. "either": patience starts anew when the metric or the loss is the
             best so far (Velickovic et al. 2018). "window": the second half of the training ends where the validation
             loss is above its mean over the ``patience`` epochs before (Liu, Gao, Ji 2020).
-        ties: whether patience starts anew, too, where the metric or the loss is as good as the best so far.
+        ties: whether patience starts anew, too, where the metric or the loss is as good as the best so far; left out: no.
         keep_by: which epoch is kept: "metric", of the best metric, of equal ones that of the lower validation loss; or
             "loss", of the lowest validation loss. Left out: "metric", where ``stop_by`` looks at it, else "loss".
         loss: a name; left out: what the data are learned by, the cross-entropy of classes say.
@@ -169,7 +169,7 @@ class TrainingTable:
     batch_size: int = _at_least(1, 100)
     patience: int = _at_least(0, 0)
     stop_by: str = _choice("metric", "loss", "either", "window", default="metric")
-    ties: bool = False
+    ties: bool | None = None
     keep_by: str | None = _choice("metric", "loss", default=None)
     loss: str | None = _choice(
         "cross_entropy", "binary_cross_entropy", "squared_hinge", "smooth_l1", "mse", "l1", default=None

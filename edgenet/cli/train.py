@@ -72,7 +72,8 @@ def _config(options: argparse.Namespace) -> tuple[RunConfig, Path]:
     ):
         if value is not None:
             changes[name] = value
-    target, name = Path(options.target), None
+    target = Path(options.target)
+    name: str | None = None
     if (target / "config.toml").is_file():
         config = RunConfig.from_toml(target / "config.toml", {"out": str(target), **changes})
     elif target.suffix == ".toml" or target.is_file():

@@ -54,8 +54,8 @@ class Best:
             "loss": loss < self.lowest_loss,
         }
         again = {
-            "metric": better["metric"] or (table.ties and equal),
-            "loss": better["loss"] or (table.ties and loss == self.lowest_loss),
+            "metric": better["metric"] or (bool(table.ties) and equal),
+            "loss": better["loss"] or (bool(table.ties) and loss == self.lowest_loss),
         }
         self.waited = 0 if any(again[name] for name in _WATCHED[table.stop_by]) else self.waited + 1
         if better["metric"]:

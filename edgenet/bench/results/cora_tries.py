@@ -42,7 +42,9 @@ _AGREE = {
 TRIES: dict[str, Try] = {
     "grand_lifted": Try("grand", "GRAND that drops words before the walk, and walks 32 channels", _LIFTED),
     "grand_lifted_64": Try("grand", "as grand_lifted, 64 channels", {**_LIFTED, "model.hidden_channels": 64}),
-    "grand_lifted_words": Try("grand", "as grand_lifted, no word dropped", {**_LIFTED, "model.options.input_dropout": 0.0}),
+    "grand_lifted_words": Try(
+        "grand", "as grand_lifted, no word dropped", {**_LIFTED, "model.options.input_dropout": 0.0}
+    ),
     "attention": Try("grand_attention", "as grand_lifted, walked by attention of 4 heads of 16", {}, True),
     "attention_1": Try(
         "grand_attention", "as attention, one head of 32", {"model.hidden_channels": 32, "model.options.heads": 1}, True
