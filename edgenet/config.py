@@ -150,7 +150,7 @@ class TrainingTable:
             loss. "loss": a lower validation loss. "either": patience starts anew when the metric or the loss is the
             best so far (Velickovic et al. 2018). "window": the second half of the training ends where the validation
             loss is above its mean over the ``patience`` epochs before (Liu, Gao, Ji 2020).
-        ties: whether patience starts anew, too, where the metric or the loss is as good as the best so far; left out: no.
+        ties: whether an epoch whose metric or loss is as good as the best so far starts patience anew; left out: no.
         keep_by: which epoch is kept: "metric", of the best metric, of equal ones that of the lower validation loss; or
             "loss", of the lowest validation loss. Left out: "metric", where ``stop_by`` looks at it, else "loss".
         loss: a name; left out: what the data are learned by, the cross-entropy of classes say.
