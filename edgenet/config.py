@@ -29,6 +29,14 @@ def _at_least(low: int, default: Any = MISSING) -> Any:
     return _wanted(f"at least {low}", lambda value: value >= low, default)
 
 
+def _decays(value: Any) -> bool:
+    """Whether a value says which parameters decay, and how much."""
+    if isinstance(value, str):
+        return value in ("all", "first")
+    numbers = [item for item in value.values() if isinstance(item, int | float) and not isinstance(item, bool)]
+    return 0 < len(value) == len(numbers) and all(0 <= number < math.inf for number in numbers)
+
+
 @dataclass(frozen=True)
 class DatasetTable:
     """``[dataset]``: a name that ``edgenet.data`` knows, and the options of its loader."""
@@ -62,13 +70,28 @@ class ModelTable:
 
 @dataclass(frozen=True)
 class OptimizerTable:
-    """``[optimizer]``: ``decay_on = "first"`` decays the weights of the first layer alone, as Kipf and Welling do;
-    "shift_adamax" is ``edgenet.train.ShiftAdaMax``."""
+    """``[optimizer]``: "shift_adamax" is ``edgenet.train.ShiftAdaMax``.
+
+    Attributes:
+        name: of the optimizer.
+        lr: its rate.
+        weight_decay: of the parameters that ``decay_on`` leaves to it.
+        decay_on: "all"; "first", the first layer alone, as Kipf and Welling 2017 have it; or a table {pattern: decay}
+            of parts with a decay of their own, by regular expressions that begin the names of parameters. The first
+            pattern that fits counts, what fits none has ``weight_decay``.
+        momentum: of "sgd".
+    """
 
     name: str = _choice("adam", "adamw", "sgd", "radam", "adamax", "shift_adamax", default="adam")
     lr: float = _wanted("a positive number", lambda value: 0 < value < math.inf, 0.005)
     weight_decay: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 0.0)
-    decay_on: str = _choice("all", "first", default="all")
+    decay_on: str | dict[str, float] = field(
+        default="all",
+        metadata={
+            "wanted": "all, first, or a table {pattern: a decay of 0 or more}",
+            "test": lambda value: _decays(value),
+        },
+    )
     momentum: float = _wanted("in [0, 1)", lambda value: 0 <= value < 1, 0.0)
 
     def __post_init__(self) -> None:
@@ -125,7 +148,11 @@ class TrainingTable:
         patience: epochs without improvement after which to stop; 0 never stops early.
         stop_by: what improvement is. "metric": a better validation metric, or an equal one with a lower validation
             loss. "loss": a lower validation loss. "either": patience starts anew when the metric or the loss is the
-            best so far, and the best epoch is that of "metric" (Velickovic et al. 2018).
+            best so far (Velickovic et al. 2018). "window": the second half of the training ends where the validation
+            loss is above its mean over the ``patience`` epochs before (Liu, Gao, Ji 2020).
+        ties: whether an epoch whose metric or loss is as good as the best so far starts patience anew; left out: no.
+        keep_by: which epoch is kept: "metric", of the best metric, of equal ones that of the lower validation loss; or
+            "loss", of the lowest validation loss. Left out: "metric", where ``stop_by`` looks at it, else "loss".
         loss: a name; left out: what the data are learned by, the cross-entropy of classes say.
         seeds: one training run for each.
         clip_norm: longest gradient, all parameters taken together; longer ones are scaled to it. 0: as they are.
@@ -141,7 +168,9 @@ class TrainingTable:
     epochs: int = _at_least(1, 200)
     batch_size: int = _at_least(1, 100)
     patience: int = _at_least(0, 0)
-    stop_by: str = _choice("metric", "loss", "either", default="metric")
+    stop_by: str = _choice("metric", "loss", "either", "window", default="metric")
+    ties: bool | None = None
+    keep_by: str | None = _choice("metric", "loss", default=None)
     loss: str | None = _choice(
         "cross_entropy", "binary_cross_entropy", "squared_hinge", "smooth_l1", "mse", "l1", default=None
     )
@@ -159,6 +188,18 @@ class TrainingTable:
     dtype: str | None = _choice("float32", "float64", default=None)
     checkpoint_epochs: int = _at_least(0, 0)
     checkpoint_seconds: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 10.0)
+
+    def __post_init__(self) -> None:
+        if self.stop_by == "window" and (not self.patience or self.ties):
+            raise ConfigError(
+                "training.stop_by = 'window' looks back over training.patience epochs, which is 1 or more, and knows "
+                "no ties."
+            )
+
+    @property
+    def kept_by(self) -> str:
+        """``keep_by``, or what stands for it."""
+        return self.keep_by or ("metric" if self.stop_by in ("metric", "either") else "loss")
 
 
 @dataclass(frozen=True, kw_only=True)

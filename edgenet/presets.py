@@ -48,11 +48,77 @@ for _layer, _options in (
 _CITATION["edge_varying"]["model"].update(hidden_channels=8, dropout=0.6)
 # decay would pull the edge weights to 0, and the graph away
 _CITATION["edge_varying"]["optimizer"] = {"lr": 0.003, "weight_decay": 0.0}
+#: networks of a map and one walk, or of many layers between maps
+_WALKS = ("dagnn", "appnp", "gpr", "gcnii", "grand")
+_PATIENT = {"stop_by": "either", "ties": True, "keep_by": "loss"}
+_CITATION |= {
+    # Liu, Gao, Ji 2020: a map of two layers, ten hops
+    "dagnn": {
+        "model": {"hidden_channels": 64, "num_layers": 1, "dropout": 0.8, "options": {"before": 1, "order": 10}},
+        "optimizer": {"lr": 0.01, "weight_decay": 5e-3},
+        "training": {"epochs": 1000, "patience": 100, "stop_by": "window"},
+    },
+    # Klicpera, Bojchevski, Guennemann 2019; they decay the first map alone, and drop numbers of the walk too
+    "appnp": {
+        "model": {
+            "hidden_channels": 64, "num_layers": 1, "dropout": 0.5,
+            "options": {"before": 1, "order": 10, "alpha": 0.1},
+        },
+        "optimizer": {"lr": 0.01, "decay_on": {r"before\.": 5e-3}},
+        "training": {"epochs": 10000, "patience": 100, **_PATIENT},
+    },
+    # Chien et al. 2021, who split the data otherwise
+    "gpr": {
+        "model": {
+            "hidden_channels": 64, "num_layers": 1, "dropout": 0.5,
+            "options": {"before": 1, "order": 10, "alpha": 0.1},
+        },
+        "optimizer": {"lr": 0.01, "weight_decay": 5e-4},
+        "training": {"epochs": 1000, "patience": 200, "stop_by": "loss"},
+    },
+    # Chen et al. 2020, table 4
+    "gcnii": {
+        "model": {
+            "hidden_channels": 64, "num_layers": 64, "dropout": 0.6,
+            "options": {"before": 1, "after": 1, "alpha": 0.1, "theta": 0.5},
+        },
+        "optimizer": {"lr": 0.01, "weight_decay": 5e-4, "decay_on": {r"convs\.": 0.01}},
+        "training": {"epochs": 1500, "patience": 100, "stop_by": "loss"},
+    },
+    # Feng et al. 2020, of their code: dropped nodes, eight hops, then a map of two layers
+    "grand": {
+        "model": {
+            "hidden_channels": 32, "num_layers": 1, "dropout": 0.5,
+            "options": {"order": 8, "lift": False, "after": 2, "input_dropout": 0.5, "node_dropout": 0.5},
+        },
+        "optimizer": {"lr": 0.01, "weight_decay": 5e-4},
+        "training": {"epochs": 5000, "patience": 200, **_PATIENT},
+        "callback": [{"kind": "consistency", "passes": 4, "temperature": 0.5, "weight": 1.0}],
+    },
+}  # fmt: skip
+# GRAND that walks by attention, of 4 heads of 16; not published, and not chosen
+_GRAND_ATTENTION = copy.deepcopy(_CITATION["grand"])
+_GRAND_ATTENTION["model"] |= {"layer": "gcat", "hidden_channels": 16}
+_GRAND_ATTENTION["model"]["options"] |= {"heads": 4, "taps": "mean", "after": 1}
+_GRAND_ATTENTION["model"]["options"].pop("lift")
+_CITESEER = copy.deepcopy(_CITATION)
+_CITESEER["dagnn"]["model"]["dropout"], _CITESEER["dagnn"]["optimizer"]["weight_decay"] = 0.5, 0.02
+_CITESEER["gcnii"]["model"].update(hidden_channels=256, num_layers=32, dropout=0.7)
+_CITESEER["gcnii"]["model"]["options"]["theta"] = 0.6
+_CITESEER["grand"]["model"]["dropout"] = 0.2
+_CITESEER["grand"]["model"]["options"] |= {"order": 2, "input_dropout": 0.0}
+_CITESEER["grand"]["callback"] = [{"kind": "consistency", "passes": 2, "temperature": 0.3, "weight": 0.7}]
 _PUBMED = copy.deepcopy(_CITATION)
+_PUBMED["dagnn"]["model"]["options"]["order"] = 20
+_PUBMED["gcnii"]["model"].update(hidden_channels=256, num_layers=16, dropout=0.5)
+_PUBMED["gcnii"]["model"]["options"]["theta"] = 0.4
+_PUBMED["gcnii"]["optimizer"] = {"lr": 0.01, "weight_decay": 5e-4}
+_PUBMED.pop("grand")  # its published settings have batch norms
 for _layer in ("gat", "gatv2"):  # Velickovic et al. 2018, 3.3
     _PUBMED[_layer]["model"]["options"]["out_heads"] = 8
     _PUBMED[_layer]["optimizer"] = {"lr": 0.01, "weight_decay": 0.001}
-_SMALL = copy.deepcopy(_CITATION)  # few features, no need for as much dropout
+# few features, no need for as much dropout
+_SMALL = {name: copy.deepcopy(tables) for name, tables in _CITATION.items() if name not in _WALKS}
 for _layer in _SMALL:
     _SMALL[_layer]["model"]["dropout"] = 0.3
     _SMALL[_layer]["model"].get("options", {}).pop("attention_dropout", None)
@@ -84,10 +150,10 @@ _MOVIELENS = {
     "training": {"epochs": 40, "batch_size": 5},
 }
 
-#: Settings by data set and layer. The layer "" stands for all that are not named.
+#: Settings by data set and layer, or by a name of their own where they say the layer. "" stands for all others.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "cora": _CITATION,
-    "citeseer": _CITATION,
+    "cora": {**_CITATION, "grand_attention": _GRAND_ATTENTION},
+    "citeseer": _CITESEER,
     "pubmed": _PUBMED,
     "ppi": _PPI,
     "digits": _SMALL,
@@ -103,7 +169,8 @@ DEFAULT_LAYERS = {"source_localisation": "edge_varying", "movielens": "gcnn"}
 def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:
     """The settings for a layer on a data set, published ones where there are any, after ``changes``.
 
-    A data set or layer without a preset gets the defaults of the tables and of the model.
+    ``layer`` may be a name in ``PRESETS`` that is no layer's: its settings say which layer it has. A data set or layer
+    without a preset gets the defaults of the tables and of the model.
 
     Raises:
         ConfigError: as ``RunConfig.from_dict``.
@@ -111,6 +178,7 @@ def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | 
     layer = layer or (changes or {}).get("model.layer") or DEFAULT_LAYERS.get(dataset, "gat")
     known = PRESETS.get(dataset, {})
     tables = copy.deepcopy(known.get(layer, known.get("", {})))
-    tables.setdefault("model", {})["layer"] = layer
+    tables.setdefault("model", {}).setdefault("layer", layer)
     tables["dataset"] = {"name": dataset}
-    return RunConfig.from_dict(changed(tables, changes or {}), f"the preset for {layer} on {dataset}, with changes")
+    changes = {name: value for name, value in (changes or {}).items() if (name, value) != ("model.layer", layer)}
+    return RunConfig.from_dict(changed(tables, changes), f"the preset for {layer} on {dataset}, with changes")

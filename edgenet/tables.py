@@ -75,8 +75,8 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def _spelled(hint: Any) -> str:
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    if type(None) in typing.get_args(hint):  # what may be left out
-        return _spelled(next(kind for kind in typing.get_args(hint) if kind is not type(None)))
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # None is what may be left out
+        return " or ".join(_spelled(kind) for kind in typing.get_args(hint) if kind is not type(None))
     if typing.get_origin(hint) is list:
         return "a list of whole numbers" if typing.get_args(hint) == (int,) else "a list of tables"
     if typing.get_origin(hint) is dict:

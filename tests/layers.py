@@ -82,6 +82,7 @@ LAYERS: dict[str, LayerCase] = {
     "gcnii, low rank": LayerCase(
         low_rank(lambda i, o: nets.gcnii(i, o), "lift.linear.weight", "taps.mix"), widths=("narrow",)
     ),
+    "grand": LayerCase(lambda i, o: nets.grand(i, o, 3)),
     "gat": LayerCase(lambda i, o: nets.gat(i, o, heads=2)),
     "gat, mean": LayerCase(lambda i, o: nets.gat(i, o, heads=2, concat=False, bias=False), widths=("narrow",)),
     "gat, one head": LayerCase(lambda i, o: nets.gat(i, o, add_self_loops=False), widths=("narrow",)),
@@ -110,6 +111,9 @@ LAYERS: dict[str, LayerCase] = {
     ),
     "gcat, one hop": LayerCase(
         lambda i, o: EdgeNetConv(i, o, heads=2, phi="attention", taps=taps.Scaled(1)), widths=("narrow",)
+    ),
+    "gcat, mean of the hops": LayerCase(
+        lambda i, o: nets.gcat(i, o, heads=2, taps="mean", concat=False), widths=("narrow",)
     ),
     "edge_varying_gat": LayerCase(lambda i, o: nets.edge_varying_gat(i, o, 3, heads=2)),
     "edge_varying_gat, score bias": LayerCase(

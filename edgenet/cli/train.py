@@ -24,9 +24,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """``train CONFIG.toml|DATASET|RUN``."""
     add = parser.add_argument
     add("target", metavar="CONFIG.toml|DATASET|RUN", help="a configuration, a data set by name, or the folder of a run")
-    add(
-        "--model", metavar="LAYER", help="gat, gcn, gcnn, gcat, edge_varying, ...; each has its settings for a data set"
-    )
+    text = "gat, gcn, gcnn, gcat, edge_varying, dagnn, gcnii, grand, ...; each has its settings for a data set"
+    add("--model", "--preset", metavar="LAYER", help=text)
     add("--seeds", type=seeds, help="how many (3: seeds 0, 1, 2), or which (0,4,7)")
     add("--epochs", type=whole(1), help="at most so many")
     add("--out", type=new_path, help="folder of the run (default: runs/DATASET-LAYER)")
@@ -74,14 +73,15 @@ def _config(options: argparse.Namespace) -> tuple[RunConfig, Path]:
         if value is not None:
             changes[name] = value
     target = Path(options.target)
+    name: str | None = None
     if (target / "config.toml").is_file():
         config = RunConfig.from_toml(target / "config.toml", {"out": str(target), **changes})
     elif target.suffix == ".toml" or target.is_file():
         config = RunConfig.from_toml(target, changes)
     else:
         describe(options.target)  # an unknown name is an error of the name, not of the layer's options
-        config = preset(options.target, options.model, changes)
-    folder = config.out or f"runs/{config.dataset.name}-{_model(config)}"
+        config, name = preset(options.target, options.model, changes), options.model
+    folder = config.out or f"runs/{config.dataset.name}-{name or _model(config)}"
     return config.replaced(out=folder), Path(folder)
 
 
@@ -106,8 +106,8 @@ def _pictures(result: RunResult, dataset: Dataset, folder: Path, title: str) -> 
 def _learning_curve(result: RunResult, dataset: Dataset, folder: Path, title: str) -> Path:
     from edgenet import plots
 
-    file, stop_by = folder / "learning_curve.png", result.config.training.stop_by
-    return plots.learning_curve(result.histories, result.metric, file, title, stop_by)
+    file, kept_by = folder / "learning_curve.png", result.config.training.kept_by
+    return plots.learning_curve(result.histories, result.metric, file, title, kept_by)
 
 
 def _edge_weights(result: RunResult, dataset: Dataset, folder: Path, title: str) -> Path | None:

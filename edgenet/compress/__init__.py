@@ -7,6 +7,8 @@ from edgenet.compress.budget import Budget
 from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.compress_rule import Compress
+from edgenet.compress.consistency_loss import consistency
+from edgenet.compress.consistency_rule import Consistency
 from edgenet.compress.distill import distillation
 from edgenet.compress.distill_rule import Distill
 from edgenet.compress.end_when import EndWhen
@@ -39,6 +41,7 @@ __all__ = [
     "Budget",
     "Callback",
     "Compress",
+    "Consistency",
     "Distill",
     "EndWhen",
     "GroupLasso",
@@ -57,6 +60,7 @@ __all__ = [
     "Unify",
     "adaptation",
     "compress_",
+    "consistency",
     "cubic_density",
     "decompress_",
     "distillation",

@@ -45,6 +45,11 @@ class Callback:
     def before_epoch(self, training: Training) -> None:
         """``training.epoch`` begins. The model may be changed, if ``training.renew_optimizer()`` follows."""
 
+    def draws(self, training: Training) -> int:
+        """How often the model reads the batch of a step, with random numbers of its own each time, 1 or more. The most
+        that a callback asks for counts, and the loss is the mean over them."""
+        return 1
+
     def penalty(self, training: Training) -> Tensor | None:
         """A scalar that is added to the loss of every step, or None."""
         return None
@@ -69,8 +74,8 @@ class Callback:
 
 
 HOOKS = (
-    "on_start", "rates", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch",
-    "settled", "ends",
+    "on_start", "rates", "on_optimizer", "before_epoch", "draws", "penalty", "after_backward", "after_step",
+    "after_epoch", "settled", "ends",
 )  # fmt: skip
 
 
@@ -109,6 +114,7 @@ class Training:
         epoch, step: numbers of the epoch and optimizer step under way, from 1; while neither is, of the last ones.
         batch: of the step under way.
         output: what the model said of it, whole: before rows are chosen.
+        outputs: the same, of all ``draws()``, of which ``output`` is the first.
         record: numbers of the epoch: epoch, loss, train, val, test, val_loss, and what callbacks add.
         read: how a model is called with a batch, ``read(model, batch)``; see ``call_model``.
         total_steps: how many steps there will be, if it is not ended earlier; None where nobody knows.
@@ -123,6 +129,7 @@ class Training:
     step: int = 0
     batch: Any = None
     output: Any = None
+    outputs: list[Any] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
     read: Callable[[nn.Module, Any], Any] | None = None
     resumes: bool = False
@@ -134,6 +141,17 @@ class Training:
     def call(self, hook: str) -> list[Any]:
         """Call a hook of all callbacks that have it; what they return."""
         return [getattr(callback, hook)(self) for callback in self.callbacks if hasattr(callback, hook)]
+
+    def draws(self) -> int:
+        """How often the model reads the batch of a step.
+
+        Raises:
+            ConfigError: if a callback asks for none.
+        """
+        asked = self.call("draws")
+        if not all(isinstance(count, int) and count >= 1 for count in asked):
+            raise ConfigError(f"the model reads every batch once or more; the callbacks ask for {asked} times.")
+        return max(asked, default=1)
 
     def penalty(self) -> Tensor | None:
         """The sum of what the callbacks add to the loss of a step; None where none adds anything.

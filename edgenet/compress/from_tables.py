@@ -13,6 +13,7 @@ from edgenet.compress.admm import ADMM
 from edgenet.compress.binary_recipe import BinaryRecipe
 from edgenet.compress.callbacks import Callback
 from edgenet.compress.compress_rule import Compress
+from edgenet.compress.consistency_rule import Consistency
 from edgenet.compress.distill_rule import Distill
 from edgenet.compress.end_when import EndWhen
 from edgenet.compress.group_lasso import GroupLasso
@@ -30,6 +31,7 @@ CALLBACKS: dict[str, type[Callback]] = {
     "anneal": Anneal,
     "binary_recipe": BinaryRecipe,
     "compress": Compress,
+    "consistency": Consistency,
     "distill": Distill,
     "end_when": EndWhen,
     "group_lasso": GroupLasso,

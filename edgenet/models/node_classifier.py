@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from edgenet.errors import ConfigError
 from edgenet.models.stack import Stack
 from edgenet.nn.options import checked
 from edgenet.structured import SparseSignal
@@ -14,6 +15,9 @@ from edgenet.structured import SparseSignal
 
 class NodeClassifier(Stack):
     """Dropout, layer and activation, repeated; the last layer gives the scores (logits) of every node.
+
+    With maps ``before`` and ``after`` the layers it is DAGNN, APPNP, GPR-GNN (a map, then one walk), GCNII (64 layers
+    between two maps) and GRAND (dropped nodes, one walk, a map); the presets have them.
 
     Works on one graph, on PyG batches of graphs, on sampled pieces (``n_id``, ``e_id``), inside PyG's ``Sequential``
     and ``to_hetero``.
@@ -33,6 +37,11 @@ class NodeClassifier(Stack):
         activation: "relu", "elu", "tanh" or "none", between layers; or "max_local" or "median_local", which learn to
             weigh each number and the maximum or median around it, a ``nn.graph_signal.LocalActivation`` a layer.
         activation_hops: how far local activations look.
+        before: linear maps of the features to ``hidden_channels`` before the first layer, an activation after each.
+        after: linear maps after the last layer, which is then a hidden one; the last of them gives the scores.
+        input_dropout: as ``dropout``, of the features alone, wherever they first come to a map. Default: ``dropout``.
+        node_dropout: probability in [0, 1) of dropping all features of a node, in training; after it features have
+            their size times 1 - ``node_dropout``, dropped or not (Feng et al. 2020, GRAND).
         **layer_options: more options of the layer (order, nodes, bank, ...).
 
     Raises:
@@ -55,6 +64,10 @@ class NodeClassifier(Stack):
         skip: bool = False,
         activation: str = "relu",
         activation_hops: int = 1,
+        before: int = 0,
+        after: int = 0,
+        input_dropout: float | None = None,
+        node_dropout: float = 0.0,
         **layer_options: Any,
     ) -> None:
         shared: dict[str, Any] = {
@@ -67,9 +80,19 @@ class NodeClassifier(Stack):
             "skip": skip,
             "activation": activation,
             "activation_hops": activation_hops,
+            "before": before,
+            "input_dropout": input_dropout,
+            "node_dropout": node_dropout,
         }
-        super().__init__(in_channels, **shared, last=(out_channels, out_heads), options=layer_options)
-        own = {"in_channels": in_channels, "out_channels": out_channels, "out_heads": out_heads}
+        if before < 0 or after < 0 or (after and out_heads is not None):
+            raise ConfigError(
+                f"before and after count maps, 0 or more, and out_heads are of a last layer that no map follows; got "
+                f"before={before}, after={after}, out_heads={out_heads}."
+            )
+        widths = [*[hidden_channels] * (after - 1), out_channels] if after else []
+        last = None if after else (out_channels, out_heads)
+        super().__init__(in_channels, **shared, after=widths, last=last, options=layer_options)
+        own = {"in_channels": in_channels, "out_channels": out_channels, "out_heads": out_heads, "after": after}
         self._config = own | shared | layer_options
 
     def forward(

@@ -1,9 +1,10 @@
-"""Stack: layers one after the other, which all models share, whatever they make of the last one's signal."""
+"""Stack: maps of features and layers one after the other, which all models share, whatever they make of the end."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any, Self
 
 import torch
@@ -13,17 +14,18 @@ from torch.nn.parameter import is_lazy
 from edgenet.errors import ConfigError
 from edgenet.hub import Pretrained
 from edgenet.models.foreign_layer import as_tensors, is_foreign, taken_by
+from edgenet.models.layers import LOCAL_ACTIVATIONS, layer_options, make_layer, out_width
 from edgenet.models.layers import activation as named_activation
-from edgenet.models.layers import layer_options, make_layer, out_width
 from edgenet.nn.batches import folded
-from edgenet.structured import SparseSignal
+from edgenet.structured import SparseSignal, StructuredLinear, drop_rows
 
 
 class Stack(nn.Module, Pretrained, ABC):
     """The layers of a model, with what stands around each: dropout, a skip connection, an activation.
 
     Every layer is as wide as the one before says that its output is. A model adds what comes after the last one, and
-    its ``forward`` calls ``walked``.
+    its ``forward`` calls ``walked``. A layer without parameters is a bare walk: what comes to it is not dropped, and no
+    activation follows. Layers that take an ``initial`` signal get that of the maps before them, if there are some.
 
     Args:
         in_channels, layer, hidden_channels, num_layers, dropout, attention_dropout, heads, skip, activation,
@@ -31,6 +33,10 @@ class Stack(nn.Module, Pretrained, ABC):
         last: (channels, heads) of the last layer, where it gives the scores: its heads are averaged. None: it is a
             hidden layer like the others.
         options: of the layer.
+        before: linear maps of the features before the first layer, to ``hidden_channels``, an activation after each.
+        after: widths of linear maps after the last layer, an activation between them.
+        input_dropout: as ``dropout``, of what comes first to a map or layer.
+        node_dropout: as of ``NodeClassifier``.
 
     Raises:
         ConfigError: if the layer or one of its options is unknown, or a number is out of range.
@@ -51,24 +57,40 @@ class Stack(nn.Module, Pretrained, ABC):
         activation_hops: int,
         last: tuple[int, int | None] | None,
         options: dict[str, Any],
+        before: int = 0,
+        after: Sequence[int] = (),
+        input_dropout: float | None = None,
+        node_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self._config: dict[str, Any] = {}  # what ``config`` gives; each model says it
         check_ranges(num_layers=num_layers, hidden_channels=hidden_channels, heads=heads)
         if last is not None:
             check_ranges(out_channels=last[0], out_heads=last[1])
-        for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+        shares = {"dropout": dropout, "attention_dropout": attention_dropout, "input_dropout": input_dropout}
+        for name, share in {**shares, "node_dropout": node_dropout}.items():
             if share is not None and not 0 <= share < 1:
                 raise ConfigError(f"{name} is a probability in [0, 1), got {share}.")
-        self.dropout, self.num_layers = nn.Dropout(dropout), num_layers
+        self.dropout, self.num_layers, self.node_dropout = nn.Dropout(dropout), num_layers, node_dropout
+        self.input_dropout = None if input_dropout is None else nn.Dropout(input_dropout)
         self.convs, self.skips = nn.ModuleList(), nn.ModuleList()
+        self.before, self.after = nn.ModuleList(), nn.ModuleList()
         if attention_dropout is not None:
             options = {**options, "dropout": attention_dropout}
         width: Any = tuple(in_channels) if isinstance(in_channels, Sequence) else in_channels
+        if (before or after) and activation in LOCAL_ACTIVATIONS:
+            raise ConfigError(
+                f"activation {activation!r} looks at neighbours, and maps before and after layers do not."
+            )
+        for _ in range(before):
+            self.before.append(StructuredLinear.dense(width, hidden_channels, bias=True))
+            width = hidden_channels
         for depth in range(num_layers):
             scores = last is not None and depth == num_layers - 1
             channels, count = last if scores and last else (hidden_channels, heads)
-            conv = make_layer(layer, width, channels, _with_heads(layer, options, count, average=scores))
+            channels = width if options.get("lift") is False and not scores else channels  # a walk of what comes
+            own = _at_depth(layer, options, depth)
+            conv = make_layer(layer, width, channels, _with_heads(layer, own, count, average=scores))
             wide = out_width(conv, channels)
             if scores and wide != channels:
                 raise ConfigError(f"layer {layer!r} cannot average its heads; out_heads must be 1, got {count}.")
@@ -76,7 +98,10 @@ class Stack(nn.Module, Pretrained, ABC):
             if skip:
                 self.skips.append(linear(width[1] if isinstance(width, tuple) else width, wide))
             width = wide
-        #: features of what the last layer gives; -1 if its first input decides
+        for wide in after:
+            self.after.append(StructuredLinear.dense(width, wide, bias=True))
+            width = wide
+        #: features of what comes last; -1 if its first input decides
         self.width = width
         #: one module for all layers, or a list of one for each; what ``takes_graph`` is called with the edges, too
         self.activation = named_activation(activation, activation_hops, num_layers - (last is not None))
@@ -104,12 +129,14 @@ class Stack(nn.Module, Pretrained, ABC):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
-        reset_(*self.convs, *self.skips, *self.activation.modules())
+        reset_(*self.before, *self.convs, *self.skips, *self.after, *self.activation.modules())
 
     def readers(self, depth: int) -> list[str] | None:
         """Paths of the modules that read the output of a layer through functions of single channels, in a model without
         skip connections; None if something reads it otherwise."""
-        return [f"convs.{depth + 1}"] if depth + 1 < self.num_layers else []
+        if depth + 1 < self.num_layers:
+            return [f"convs.{depth + 1}"]
+        return ["after.0"] if len(self.after) else []
 
     @abstractmethod
     def forward(self, x: Tensor, edge_index: Any) -> Tensor:
@@ -123,7 +150,7 @@ class Stack(nn.Module, Pretrained, ABC):
         drop: bool,
         **given: Tensor | None,
     ) -> Tensor:
-        """The signal after the last layer, before any activation.
+        """The signal after the last layer or map, before any activation.
 
         Args:
             x: signal of the nodes; may be sparse. (B, T, N, F) are B T signals for the layers.
@@ -137,18 +164,28 @@ class Stack(nn.Module, Pretrained, ABC):
         x = x if lead is None else folded(x)
         if isinstance(x, Tensor) and x.layout != torch.strided:
             x = SparseSignal.of(x)
+        if self.node_dropout:
+            x = without_some_nodes(x, self.node_dropout, self.training)
+        drops = chain([self.input_dropout or self.dropout], repeat(self.dropout)) if drop else repeat(nn.Identity())
+        for linear_map in self.before:
+            x = self.activation(linear_map(dropped(x, next(drops))))
+        first = x
         for depth in range(self.num_layers):
-            if drop:
-                x = x.dropout(self.dropout.p, self.training) if isinstance(x, SparseSignal) else self.dropout(x)
-            conv = self.convs[depth]
+            conv, last = self.convs[depth], depth == self.num_layers - 1
+            learns = next(conv.parameters(), None) is not None
+            x = dropped(x, next(drops)) if learns else x
             if is_foreign(conv):
                 x, edges, more, named = as_tensors(conv, x, edge_index, values, given)
                 y = conv(x, edges, *more, **named)
             else:
-                y = conv(x, edge_index, *values, **given)
+                initial = {"initial": first} if len(self.before) and takes_initial(conv) else {}
+                y = conv(x, edge_index, *values, **given, **initial)
             if len(self.skips):
                 y = y + self._skipped(depth, x)
-            x = y if depth == self.num_layers - 1 else self.activated(depth, y, edge_index)
+            x = self.activated(depth, y, edge_index) if learns and not (last and not len(self.after)) else y
+        for number, linear_map in enumerate(self.after, 1):
+            x = linear_map(dropped(x, next(drops)))
+            x = x if number == len(self.after) else self.activation(x)
         return x if lead is None else x.unflatten(0, lead)
 
     def activated(self, depth: int, y: Tensor, edge_index: Any) -> Tensor:
@@ -162,6 +199,27 @@ class Stack(nn.Module, Pretrained, ABC):
         if not isinstance(x, SparseSignal):
             return skip(x)
         return skip(x.to_dense()) if is_lazy(skip.weight) else x.times(skip.weight) + skip.bias
+
+
+def dropped(x: Any, dropout: nn.Module) -> Any:
+    """Dropout of a signal, which may be sparse."""
+    if isinstance(x, SparseSignal):
+        return x.dropout(dropout.p, dropout.training) if isinstance(dropout, nn.Dropout) else x
+    return dropout(x)
+
+
+def without_some_nodes(x: Any, probability: float, training: bool) -> Any:
+    """The signal without the rows of some nodes in training, at its mean size in evaluation: GRAND's DropNode, as the
+    authors' code scales it."""
+    x = drop_rows(x, probability, training)
+    if isinstance(x, SparseSignal):
+        return SparseSignal(x.graph, x.values * (1 - probability))
+    return x * (1 - probability)
+
+
+def takes_initial(conv: Any) -> bool:
+    """Whether a layer reads the signal that the network began with."""
+    return getattr(getattr(conv, "taps", None), "takes_initial", False)
 
 
 def linear(in_features: int, out_features: int) -> nn.Linear:
@@ -186,6 +244,11 @@ def check_ranges(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise ConfigError(f"{name} is 1 or more, got {number}.")
+
+
+def _at_depth(layer: str, options: dict[str, Any], depth: int) -> dict[str, Any]:
+    """The options of the layer in its place, for layers that know their ``depth`` from 1."""
+    return {"depth": depth + 1, **options} if "depth" in layer_options(layer) else options
 
 
 def _with_heads(layer: str, options: dict[str, Any], heads: int | None, average: bool) -> dict[str, Any]:

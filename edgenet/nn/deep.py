@@ -69,3 +69,21 @@ def gcnii(
     return EdgeNetConv(
         in_channels, out_channels, phi=phi, lift=lift, taps=taps, self_tap=False, add_self_loops=True, bias=bias
     )
+
+
+@checked
+def grand(in_channels: int, out_channels: int, order: int = 8, lift: bool = True, bias: bool = True) -> EdgeNetConv:
+    """The mean of the hops (Feng et al. 2020, GRAND): y = 1 / (K + 1) sum over k of S^k x W + b.
+
+    S is the normalised adjacency with loops. ``models.NodeClassifier`` drops nodes before it.
+
+    Args:
+        lift: whether there is a W, and a b if ``bias``. Without, x walks as it is, and nothing is learned.
+    """
+    if not lift and in_channels != out_channels:
+        raise ShapeError(f"without a lift the {in_channels} channels stay, and out_channels are {out_channels}.")
+    part = lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels)) if lift else lifts.Identity()
+    return EdgeNetConv(
+        in_channels, out_channels, phi=ShiftOperator(order, normalize="sym"), lift=part, taps=tapping.Mean(),
+        self_tap=True, add_self_loops=True, bias=bias and lift,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from edgenet.errors import ShapeError
 from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.nn.conv import EdgeNetConv
-from edgenet.nn.deep import appnp, dagnn, gcnii, gpr
+from edgenet.nn.deep import appnp, dagnn, gcnii, gpr, grand
 from edgenet.nn.options import checked
 from edgenet.nn.parallel import Parallel
 from edgenet.nn.spectral import SpectralConv
@@ -115,6 +115,10 @@ def gatv2(
     )  # fmt: skip
 
 
+#: taps of ``gcat`` that combine the hops of one lift, by their names in ``taps.TAPS``
+_SHARED_LIFT = {"scalar": "scaled", "mean": "mean", "adaptive": "adaptive", "teleport": "teleport"}
+
+
 @checked
 def gcat(
     in_channels: Channels,
@@ -135,16 +139,17 @@ def gcat(
     Args:
         taps: "scalar": W_k = h_k W, one number a tap, and attention reads x W, as in alegnn. "matrix": a matrix for
             every tap and head, as in the paper; attention then reads all of x W_0, ..., x W_K, where the paper gives
-            it a matrix of its own.
+            it a matrix of its own. "mean", "adaptive", "teleport": GRAND, DAGNN, APPNP that walk by attention.
     """
     merge, bare = "concat" if concat else "mean", {"concat": concat, "bias": bias, "add_self_loops": add_self_loops}
-    if taps == "scalar":
+    if taps in _SHARED_LIFT:
         return EdgeNetConv(
             in_channels, out_channels, order, heads, "attention", self_tap=True, dropout=dropout,
-            taps=tapping.Scaled(order + 1, merge), **bare,
+            taps=_SHARED_LIFT[taps], **bare,
         )  # fmt: skip
     if taps != "matrix":
-        raise ShapeError(f"taps of a graph convolutional attention network are 'scalar' or 'matrix', got {taps!r}.")
+        known = ", ".join(map(repr, _SHARED_LIFT))
+        raise ShapeError(f"taps of a graph convolutional attention network are {known} or 'matrix', got {taps!r}.")
     width = (order + 1) * out_channels
     source = in_channels[0] if isinstance(in_channels, tuple) else in_channels
     return EdgeNetConv(
@@ -365,7 +370,7 @@ def additive(
 SPECIALIZATIONS: dict[str, Callable[..., nn.Module]] = {
     function.__name__: function
     for function in (
-        gcnn, gcn, tag, sgc, dagnn, appnp, gpr, gcnii, gat, gatv2, gcat, edge_varying, edge_varying_gat, node_varying,
-        hybrid, arma, spectral, spectral_product, additive,
+        gcnn, gcn, tag, sgc, dagnn, appnp, gpr, gcnii, grand, gat, gatv2, gcat, edge_varying, edge_varying_gat,
+        node_varying, hybrid, arma, spectral, spectral_product, additive,
     )
 }  # fmt: skip

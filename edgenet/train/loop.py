@@ -24,6 +24,7 @@ from edgenet.train.numbers import default_dtype, fixed_order, lowered
 from edgenet.train.optimizers import check_held
 from edgenet.train.result import FitResult
 from edgenet.train.resuming import resume, state_of
+from edgenet.train.task import Task
 from edgenet.train.training import Fitting
 
 Sink = Callable[[Record], Any]
@@ -85,7 +86,7 @@ def _epochs(training: Fitting, folder: SeedFolder | None, sinks: Sinks, bar: Bar
     before, start = training.seconds, time.perf_counter()
     try:
         sinks.start(training.epoch)
-        while training.epoch < table.epochs and not 0 < table.patience <= training.best.waited:
+        while training.epoch < table.epochs and not training.best.ends(table, training.epoch):
             if any(training.call("ends")):
                 break
             training.epoch += 1
@@ -175,7 +176,7 @@ def _epoch(training: Fitting, bar: Bar) -> None:
                 f"the loss is not: the metric has no value on such scores and targets. Hand in another metric=."
             )
     if training.settled():
-        training.best.see(training.record, model, task.metric, table.stop_by)
+        training.best.see(training.record, model, task.metric, table)
     if training.scheduler is not None:
         training.record["lr"] = training.stepper.param_groups[0]["lr"]
         judged = training.record.get("val_loss", training.record["loss"])
@@ -188,14 +189,14 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     """The gradients of a batch, added to those that are there."""
     task, table = training.task, training.settings.training
     training.batch = batch
-    with lowered(table.precision, training.device):
-        training.output = task.output(training.model, batch)
-        scores = task.scores(training.output, batch)
-    loss = task.loss(scores, batch.target)
-    if not isinstance(loss, Tensor):
-        raise ConfigError(f"a loss is a tensor of one number, and this one is {loss!r}: a {type(loss).__name__}.")
-    if loss.dim():
-        raise ConfigError(f"a loss is one number, and this one has shape {tuple(loss.shape)}; take its mean().")
+    training.outputs, losses = [], []
+    for _ in range(training.draws()):
+        with lowered(table.precision, training.device):
+            training.outputs.append(task.output(training.model, batch))
+            scores = task.scores(training.outputs[-1], batch)
+        losses.append(_loss(task, scores, batch))
+    training.output = training.outputs[0]
+    loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
     value = loss.item()
     tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
     penalty = training.penalty()
@@ -208,6 +209,15 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     if table.accumulate > 1:
         total = total / table.accumulate
     (total if training.scaler is None else training.scaler.scale(total)).backward()
+
+
+def _loss(task: Task, scores: Any, batch: Batch) -> Tensor:
+    loss = task.loss(scores, batch.target)
+    if not isinstance(loss, Tensor):
+        raise ConfigError(f"a loss is a tensor of one number, and this one is {loss!r}: a {type(loss).__name__}.")
+    if loss.dim():
+        raise ConfigError(f"a loss is one number, and this one has shape {tuple(loss.shape)}; take its mean().")
+    return loss
 
 
 def _step(training: Fitting, share: float = 1.0) -> None:
@@ -242,7 +252,7 @@ def _step(training: Fitting, share: float = 1.0) -> None:
         raise training.diverged("a step is too large for its dtype") from error
     if taken:
         training.call("after_step")
-    training.output = None
+    training.output, training.outputs = None, []
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -13,6 +13,7 @@ from torch.optim import lr_scheduler
 
 from edgenet.config import OptimizerTable, SchedulerTable
 from edgenet.errors import ConfigError
+from edgenet.train.decay import decayed
 from edgenet.train.shift_ada_max import ShiftAdaMax
 
 Optimizer = torch.optim.Optimizer
@@ -42,7 +43,7 @@ def optimizer_of(
 
     Raises:
         ConfigError: if an optimizer was handed in instead of a function, it wants to be called with a closure, the
-            model has no parameters, or no first layer although ``decay_on`` names it.
+            model has no parameters, or lacks a part that ``decay_on`` names.
     """
     parameters = list(model.parameters())
     if not parameters:
@@ -59,20 +60,7 @@ def optimizer_of(
             raise ConfigError(f"{type(made).__name__}.step wants a closure, which fit does not give. Try adam.")
         return made
     momentum = {"momentum": table.momentum} if table.name == "sgd" else {}
-    groups: list[Any] = parameters
-    if table.decay_on == "first":
-        convs: Any = getattr(model, "convs", None)
-        if convs is None:
-            raise ConfigError(
-                f"optimizer.decay_on = 'first' decays model.convs[0], and a {type(model).__name__} has no convs. Hand "
-                f"in optimizer=, a function of the parameters."
-            )
-        first = {id(p) for p in convs[0].parameters()}
-        groups = [
-            {"params": [p for p in parameters if id(p) in first], "weight_decay": table.weight_decay},
-            {"params": [p for p in parameters if id(p) not in first], "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
+    groups: list[Any] = parameters if table.decay_on == "all" else decayed(model, table)
     # one kernel for all numbers instead of a dozen for each tensor: as long as a layer, where tensors are small
     fused = not scaled and all(p.device.type == "cpu" and p.is_floating_point() for p in parameters)
     extra = {**momentum, **({"fused": fused or None} if table.name in _FUSED else {})}

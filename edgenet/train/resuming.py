@@ -68,7 +68,7 @@ def _resume(training: Fitting, state: Any, path: Path) -> None:
     _check_numbers(state["best"], int, "epoch", "waited")
     _check_numbers(state["best"], float, "lowest_loss")
     best = Best(**state["best"])
-    for value in (best.val, best.val_loss):
+    for value in (best.val, best.val_loss, *(best.highest or ()), *best.losses):
         if type(value) not in (int, float, type(None)):
             raise TypeError(f"a score of its best epoch is {value!r}")
     if state["seed"] != training.seed:

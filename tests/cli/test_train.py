@@ -10,6 +10,7 @@ from edgenet.cli.models import read_model
 from edgenet.compress import CALLBACKS, Anneal
 from edgenet.config import RunConfig
 from edgenet.models import MODELS
+from edgenet.presets import PRESETS
 from edgenet.pretrained.allowed import allow
 from edgenet.structured import LowRank, Sparse
 
@@ -31,6 +32,15 @@ def test_flags_and_assignments_override_the_preset(train, tmp_path):
     config = RunConfig.from_toml(tmp_path / "here" / "config.toml")
     assert config.training.seeds == [4, 2] and config.training.epochs == 3
     assert config.optimizer.lr == 0.5 and config.model.options["heads"] == 2 and config.out == "here"
+
+
+def test_a_preset_with_a_name_of_its_own_says_its_layer(run, tmp_path, monkeypatch):
+    table = {"model": {"layer": "gcn", "hidden_channels": 3}, "training": {"epochs": 2}}
+    monkeypatch.setitem(PRESETS["karate"], "narrow", table)
+    code, out, _ = run("train", "karate", "--preset", "narrow", "--no-pictures")
+    config = RunConfig.from_toml(tmp_path / "runs" / "karate-narrow" / "config.toml")
+    assert code == 0 and "gcn on karate" in out
+    assert (config.model.layer, config.model.hidden_channels, config.training.epochs) == ("gcn", 3, 2)
 
 
 def test_a_configuration_file_is_trained_and_flags_override_it(run, tmp_path):

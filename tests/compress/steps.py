@@ -55,8 +55,9 @@ class Steps(Training):
             self.epoch += 1
             self.call("before_epoch")
             for self.batch in batches:
-                self.output = self.call_model(self.model, self.batch)
-                self.step_on(loss(self.output, self.batch[-1]))
+                self.outputs = [self.call_model(self.model, self.batch) for _ in range(self.draws())]
+                self.output = self.outputs[0]
+                self.step_on(sum(loss(one, self.batch[-1]) for one in self.outputs) / len(self.outputs))
             self.record = {"epoch": self.epoch}
             self.call("after_epoch")
             if self.settled():

@@ -13,6 +13,7 @@ from edgenet.compress import (
     BinaryRecipe,
     Callback,
     Compress,
+    Consistency,
     Distill,
     EndWhen,
     GroupLasso,
@@ -87,6 +88,10 @@ rate = 2.0
 [[callback]]
 kind = "shift_recipe"
 shift = 0.1
+
+[[callback]]
+kind = "consistency"
+passes = 2
 """
 
 
@@ -105,7 +110,10 @@ def test_every_rule_can_be_written_in_toml():
         return net()
 
     made = make_callbacks(tables["callback"], {"plan": {"0": tables["compress"]["plan"]["0"]}}, read_model)
-    known = [Compress, ADMM, Anneal, RowDropout, GroupLasso, L1Inf, Unify, Distill, EndWhen, BinaryRecipe, ShiftRecipe]
+    known = [
+        Compress, ADMM, Anneal, RowDropout, GroupLasso, L1Inf, Unify, Distill, EndWhen, BinaryRecipe, ShiftRecipe,
+        Consistency,
+    ]  # fmt: skip
     assert [type(rule) for rule in made] == known
     assert {type(rule) for rule in made} == set(CALLBACKS.values()) and read == ["runs/large"]
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2)]
@@ -137,7 +145,7 @@ def test_a_folder_stays_a_folder_where_nobody_reads_it():
     "table, error, says",
     [
         ({"kind": "aneal"}, ConfigError, r"\[\[callback\]\] number 1: no rule is called 'aneal'; .*'anneal'"),
-        ({"kind": 3}, ConfigError, "no rule is called 3; there are admm, anneal, binary_recipe, compress, distill"),
+        ({"kind": 3}, ConfigError, "no rule is called 3; there are admm, anneal, binary_recipe, compress, consist"),
         ({}, ConfigError, "number 1 lacks its kind, one of admm, anneal"),
         (
             {"kind": "admm", "plan": {}, "rh": 1},

@@ -39,7 +39,7 @@ def graphs(**fields: Callable[[int], Tensor]) -> list[Data]:
 
 
 def of_nodes(data: Data) -> Data:
-    return Data(x=data.x, edge_index=data.edge_index, y=torch.arange(len(data.x)) % CLASSES)
+    return Data(x=data.x, edge_index=data.edge_index, y=(torch.arange(len(data.x)) > 0).long())
 
 
 DOORS: dict[str, Callable[[list[Data]], Any]] = {

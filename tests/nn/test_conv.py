@@ -64,6 +64,7 @@ LAYERS: dict[str, Callable[[int, int], nn.Module]] = {
     "appnp": specializations.appnp,
     "gpr": specializations.gpr,
     "gcnii": specializations.gcnii,
+    "grand": specializations.grand,
     "gat": partial(specializations.gat, heads=2),
     "gat-mean": partial(specializations.gat, heads=2, concat=False, add_self_loops=False),
     "gatv2": partial(specializations.gatv2, heads=2),
@@ -505,7 +506,7 @@ def relabelled(graph: Graph, order: Tensor) -> Graph:
     return Graph(order.argsort()[graph.edge_index], graph.num_nodes)
 
 
-DEEP = ["dagnn", "appnp", "gpr", "gcnii"]
+DEEP = ["dagnn", "appnp", "gpr", "gcnii", "grand"]
 EQUIVARIANT = [*DEEP, "gcnn", "gcn", "sgc", "gat", "gatv2", "gcat", "edge_varying_gat", "arma", "spectral_product"]
 
 

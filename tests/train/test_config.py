@@ -45,7 +45,7 @@ def test_a_toml_file_becomes_a_configuration(tmp_path):
         ({"training.seeds": []}, ["training.seeds is", "at least one"]),
         ({"training.seeds": [1, 1]}, ["different whole numbers"]),
         ({"training.seeds": [-1]}, ["from 0 to 2^32 - 1"]),
-        ({"training.stop_by": "luck"}, ["one of metric, loss, either, got 'luck'"]),
+        ({"training.stop_by": "luck"}, ["one of metric, loss, either, window, got 'luck'"]),
         ({"training.dtype": "float16"}, ["one of float32, float64"]),
         ({"optimizer.lr": 0}, ["optimizer.lr is a positive number"]),
         ({"optimizer.lr": float("nan")}, ["optimizer.lr is a number, got nan"]),
@@ -134,13 +134,27 @@ def test_the_published_settings_are_those_of_the_papers():
     assert (ppi.model.dropout, ppi.optimizer.weight_decay, ppi.optimizer.lr) == (0.0, 0.0, 0.005)
 
 
+def test_the_published_settings_of_deep_walks_are_those_of_the_papers():
+    grand, gcnii, dagnn, appnp = (preset("cora", name) for name in ("grand", "gcnii", "dagnn", "appnp"))
+    assert grand.callback == [{"kind": "consistency", "passes": 4, "temperature": 0.5, "weight": 1.0}]
+    assert (grand.model.options["order"], grand.model.options["node_dropout"], grand.training.patience) == (8, 0.5, 200)
+    assert (grand.training.stop_by, grand.training.ties, grand.training.kept_by) == ("either", True, "loss")
+    assert (gcnii.model.num_layers, gcnii.model.hidden_channels, gcnii.model.dropout) == (64, 64, 0.6)
+    assert (gcnii.optimizer.weight_decay, gcnii.optimizer.decay_on) == (5e-4, {r"convs\.": 0.01})
+    assert (dagnn.optimizer.weight_decay, dagnn.training.stop_by, dagnn.training.patience) == (5e-3, "window", 100)
+    assert (appnp.model.options["alpha"], appnp.optimizer.decay_on) == (0.1, {r"before\.": 5e-3})
+    other = preset("citeseer", "grand")
+    assert (other.model.options["order"], other.callback[0]["passes"], other.model.dropout) == (2, 2, 0.2)
+    assert preset("citeseer", "gcnii").model.num_layers == 32 and preset("pubmed", "dagnn").model.options["order"] == 20
+
+
 @pytest.mark.parametrize("dataset, layer", [(d, layer) for d in PRESETS for layer in PRESETS[d] if layer])
 def test_every_preset_makes_a_model_that_runs(dataset, layer):
     table = preset(dataset, layer).model
     given = {name: getattr(table, name) for name in ("hidden_channels", "num_layers", "dropout", "activation")}
     given = {name: value for name, value in given.items() if value is not None}
     kind = GraphClassifier if dataset in ("source_localisation", "movielens") else NodeClassifier
-    model = kind(6, 3, layer=layer, **given, **table.options)
+    model = kind(6, 3, layer=table.layer, **given, **table.options)
     ring = torch.arange(12)
     edges = torch.cat([torch.stack([ring, (ring + 1) % 12]), torch.stack([(ring + 1) % 12, ring])], dim=1)
     assert model.bind(edges, 12)(torch.randn(12, 6), edges).isfinite().all()

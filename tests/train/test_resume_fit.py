@@ -115,9 +115,24 @@ def unified(**options):
     return ruled({"callback": [rule]}, **options)
 
 
+def passes_that_agree(**options):
+    """Several passes a step, a decay for each part, and the end that a window of losses decides."""
+    tables = {
+        "callback": [{"kind": "consistency", "passes": 3, "temperature": 0.4}],
+        "optimizer": {"weight_decay": 0.01, "decay_on": {r"convs\.0": 0.1}},
+        "training": {"stop_by": "window", "patience": 4},
+    }
+    return ruled(tables, **options)
+
+
+def patience_with_ties(**options):
+    return ruled({"training": {"stop_by": "either", "keep_by": "loss", "ties": True, "patience": 3}}, **options)
+
+
 CASES = [
     own_layers, loader_of_molecules, list_of_graphs, windows, shuffled_windows, admm, compressed_and_annealed,
     doped_with_row_dropout, binary_by_a_recipe, powers_of_two_by_a_recipe, unified,
+    passes_that_agree, patience_with_ties,
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from edgenet.errors import ConfigError
 
 #: name: what it shows, and how many seeds it takes by default
 EXPERIMENTS = {
-    "cora": ("EdgeNets of seven kinds on Cora", 10),
+    "cora": ("EdgeNets of all kinds, shallow and deep, on the citation graphs whose files are there", 10),
     "source_localisation": ("eight networks on three graphs, noise and held-out diffusion times", 3),
     "compressed_gat": ("the published GAT for Cora in every structured family", 5),
     "edge_tensor": ("a matrix on every edge of Cora, 304 million weights, trained in factors of every form", 5),

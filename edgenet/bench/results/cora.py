@@ -1,61 +1,65 @@
-"""``edgenet bench cora``: EdgeNets of seven kinds on Cora's public split."""
+"""``edgenet bench cora``: networks of all kinds on the public splits of citation graphs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from edgenet.bench.harness import report
 from edgenet.bench.harness.jobs import run_all
-from edgenet.presets import preset
-from edgenet.text import markdown_table
+from edgenet.bench.pages import publish
+from edgenet.bench.results.cora_page import content
+from edgenet.bench.results.cora_tries import GROUPS, TRIES, best, tried
+from edgenet.config import RunConfig
+from edgenet.data import load
+from edgenet.errors import DataError
+from edgenet.presets import PRESETS, preset
 
-#: layer: what it is, and the published accuracy with its source
-NETWORKS = {
-    "gat": ("GAT form: 2 layers, 8 heads of 8", "83.0 ± 0.7 (Velickovic et al. 2018)"),
-    "gcn": ("GCN form: 2 layers of 16", "81.5 (Kipf and Welling 2017)"),
-    "gcnn": ("GCNN of order 2", ""),
-    "gcat": ("GCAT of order 2, 8 heads of 8", ""),
-    "edge_varying_gat": ("edge-varying GAT of order 2, 8 heads of 8", ""),
-    "node_varying": ("node-varying of order 2, by groups of nodes", ""),
-    "hybrid": ("hybrid edge-varying of order 2", ""),
-}
+#: where a network comes from: the graphs of one layout, of which those are read whose files are there
+GRAPHS = ("cora", "citeseer", "pubmed")
+#: networks with a preset, in the order of the table
+NETWORKS = (
+    "gat", "gcn", "gcnn", "gcat", "edge_varying_gat", "node_varying", "hybrid", "appnp", "gpr", "dagnn", "gcnii",
+    "grand",
+)  # fmt: skip
 
 
 def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None) -> None:
-    """Train every network with its preset and write the page."""
-    configs = [
-        preset("cora", layer, {"training.seeds": list(range(seeds)), "out": str(runs / layer)}) for layer in NETWORKS
+    """Try what is to be chosen on Cora's validation nodes, then train every network and write the page."""
+    tries = tried(runs / "tries", processes, data_root)
+    chosen = {group: best(tries, group) for group in GROUPS}
+    configs: dict[tuple[str, str], RunConfig] = {}
+    for graph in GRAPHS:
+        if not present(graph, data_root):
+            continue
+        for name in NETWORKS:
+            if name in PRESETS[graph]:
+                configs[graph, name] = preset(graph, name, _changes(seeds, runs, graph, name))
+        for name in dict.fromkeys(chosen.values()):
+            base, changes = TRIES[name].base, TRIES[name].changes
+            if base in PRESETS[graph]:
+                configs[graph, name] = preset(graph, base, {**changes, **_changes(seeds, runs, graph, name)})
+    summaries = run_all([(config, data_root) for config in configs.values()], processes)
+    networks = [
+        {"graph": graph, "name": name, "seeds": summary["seeds"], "measured": summary["measured"]}
+        for (graph, name), summary in zip(configs, summaries, strict=True)
     ]
-    summaries = run_all([(config, data_root) for config in configs], processes)
-    rows = []
-    for (layer, (title, published)), summary in zip(NETWORKS.items(), summaries, strict=True):
-        results = summary["seeds"]
-        test = [result["test"] for result in results]
-        rows.append(
-            (
-                title,
-                f"`{layer}`",
-                f"{results[0]['parameters']:,}",
-                report.spread([result["val"] for result in results]),
-                f"**{report.spread(test)}**",
-                f"{100 * min(test):.1f} to {100 * max(test):.1f}",
-                published,
-                report.spread([result["epochs"] for result in results], 1, 0),
-                report.spread([result["seconds"] for result in results], 1, 0),
-            )
-        )
-    header = ("network", "layer", "parameters", "validation", "test", "range", "published", "epochs", "seconds")
-    settings = "\n".join(f"# {config.model.layer}\n{config.replaced(out=None).to_toml()}" for config in configs)
-    report.write(
-        out,
-        "Cora",
-        [
-            f"Test accuracy in percent on the public split (140 / 500 / 1000 nodes, row-normalised features), mean ± "
-            f"sample standard deviation over {seeds} seeds (0 to {seeds - 1}). The epoch of the best validation "
-            f"accuracy is kept (ties: lower validation loss); test nodes choose nothing. Published numbers are "
-            f"quoted, not measured here.",
-            markdown_table(header, rows),
-            *report.measured_elsewhere(summaries),
-            f"## Settings\n\n```toml\n{settings}```",
-        ],
-    )
+    settings = {f"{graph}, {name}": config.replaced(out=None).to_dict() for (graph, name), config in configs.items()}
+    rows = {"networks": networks, "tries": tries, "chosen": chosen}
+    publish(out, "Cora", content, rows, settings=settings, seeds=range(seeds))
+
+
+def _changes(seeds: int, runs: Path, graph: str, name: str) -> Mapping[str, Any]:
+    folder = runs / name if graph == "cora" else runs / f"{graph}-{name}"
+    return {"training.seeds": list(range(seeds)), "out": str(folder)}
+
+
+def present(graph: str, data_root: Path | None) -> bool:
+    """Whether the files of a graph are on this machine; nothing is fetched for the page. Cora must be there."""
+    try:
+        load(graph, root=data_root, download=False)
+    except DataError:
+        if graph == "cora":
+            raise
+        return False
+    return True

@@ -116,5 +116,5 @@ def test_what_horners_rule_is_not_for_is_refused(options, says):
 
 
 def test_other_taps_of_gcat_are_refused():
-    with pytest.raises(ShapeError, match="'scalar' or 'matrix', got 'vector'"):
+    with pytest.raises(ShapeError, match="'teleport' or 'matrix', got 'vector'"):
         nets.gcat(5, 2, taps="vector")
