@@ -112,13 +112,15 @@ def machine(here: dict[str, Any], settings: Settings, load: float | None) -> str
         f"Measured on {report.processor()} ({os.cpu_count()} cores{busy}); Python {here['python']}, {versions}, "
         f"edgenet {here['edgenet']} (backend {here['backend']}, {here['instructions']}). Every case runs in a process "
         f"of its own with one thread, where nothing else is said: processor time of the process, implementations in "
-        f"turn, one warm-up, then up to {settings.rounds} rounds (fewer, at least {timing.FEWEST}, where a round takes "
-        f"long); the minimum is shown. Allocator: "
+        f"turn, two calls to warm up, then up to {settings.rounds} rounds (fewer, at least {timing.FEWEST}, where a "
+        f"round takes long); the minimum is shown. Allocator: "
         + "; ".join(f"*{name}*: {allocators[name]}" for name in settings.malloc)
         + ". *Forward* runs without gradients. GPU: not measured.\n\n"
         f"All numbers are float32. *Error*: over the value and every gradient of the same call, the worst root mean "
         f"square of the difference from edgenet in float64 on its reference backend, over the root mean square of the "
-        f"latter. Up to {timing.LIMIT:.0e} passes. *× ours*: the time over edgenet's, in the same run."
+        f"latter. It is checked before anything is timed; up to {timing.LIMIT:.0e} passes, and nothing else is timed. "
+        f"*× edgenet*: the time over edgenet's, in the same run and of the same inputs, in bold where edgenet is "
+        f"slower. torch.compile compiles for the shapes at hand; its compiling is not timed."
     )
 
 

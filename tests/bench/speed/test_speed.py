@@ -10,7 +10,7 @@ import pytest
 from edgenet.bench.harness import cells, graphs, peers, performance, timing, worker
 from edgenet.bench.harness.graphs import Size
 from edgenet.bench.harness.peak import high_water, settled
-from edgenet.bench.speed import SECTIONS, aggregation, dense_filter, edges, memory, threads
+from edgenet.bench.speed import SECTIONS, aggregation, compiling, dense_filter, edges, memory, threads
 from edgenet.cli import main
 from edgenet.errors import ConfigError
 
@@ -19,7 +19,8 @@ pytestmark = pytest.mark.float32  # as it is measured
 
 @pytest.fixture
 def small(monkeypatch):
-    """Tiny graphs, calls that are made once, and jobs that run in this process, through JSON as always."""
+    """Tiny graphs, calls that are made once and not compiled, and jobs in this process, through JSON as always."""
+    monkeypatch.setattr(compiling, "compiled", lambda function, whole=True: function)
     for name, size in {"cora": Size(50, 120, 20), "ppi": Size(40, 200, 20), "arxiv": Size(90, 1_000, 40)}.items():
         monkeypatch.setitem(graphs.GRAPHS, name, size)
     monkeypatch.setattr(graphs, "_cora", lambda data_root: None)
@@ -161,7 +162,7 @@ def test_a_peer_that_does_not_import_is_left_out_with_a_sentence(small, tmp_path
     [
         (["--graphs", "cora,redit"], "--graphs has 'redit'; there are cora, ppi, arxiv, products8."),
         (["--graphs", ","], "--graphs names none"),
-        (["--peers", "jraph"], "--peers has 'jraph'; there are pyg, dgl, scatter."),
+        (["--peers", "jraph"], "--peers has 'jraph'; there are pyg, dgl, scatter, sparse, pyg_lib."),
         (["--malloc", "jemalloc"], "--malloc has 'jemalloc'"),
         (["--rounds", "0"], "--rounds is at least 1, got 0."),
     ],
