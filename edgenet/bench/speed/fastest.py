@@ -70,8 +70,10 @@ def losses(table: Sequence[Sequence[str]], where: int, at: int | None = None) ->
     """
     at = where + 2 if at is None else at
     behind = [row for row in table if row[at].startswith("**")]
+    if all(row[at] == "-" for row in table):
+        return "No peer was measured."
     if not behind:
-        return "No peer is faster than edgenet in this table." if table else ""
+        return "No peer is faster than edgenet in this table."
     named = "; ".join(f"{', '.join(row[:where])}: {row[at - 1]} takes {row[at].strip('*')} of edgenet's time"
                       for row in behind)  # fmt: skip
     return f"**A peer is faster than edgenet in {len(behind)} of {len(table)} rows**: {named}."
