@@ -67,7 +67,7 @@ def checked(implementation: Implementation, wanted: Results) -> dict[str, Any]:
         row["errors"] = errors(implementation.results(), wanted, BOTH in implementation.calls)
         row["error"] = max(row["errors"].values(), default=0.0)
     except Exception as error:  # a peer may run out of memory; the others are measured all the same
-        row["failed"] = _reason(error)
+        row["failed"] = reason(error)
     return row
 
 
@@ -84,7 +84,7 @@ def timed(
             for kind, call in implementation.calls.items():
                 row["times"][kind] = {"repeats": _repeats(call, clock), "seconds": []}
         except Exception as error:  # a peer may run out of memory; the others are measured all the same
-            row["times"], row["failed"] = {}, _reason(error)
+            row["times"], row["failed"] = {}, reason(error)
             continue
         calls += [(row["times"][kind], call) for kind, call in implementation.calls.items()]
     gc.disable()
@@ -118,7 +118,8 @@ def _row(implementation: Implementation) -> dict[str, Any]:
     return {"name": implementation.name, "times": {}, "errors": {}, "error": None, "failed": None}
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """An error in one line."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
