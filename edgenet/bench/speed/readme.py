@@ -19,20 +19,30 @@ from edgenet.text import markdown_table
 
 BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 README = Path("README.md")
+PAGES = ("performance_layers", "performance_epoch")
 MALLOC = "tuned"
 GRAPH = "arxiv"  # 169 thousand nodes, 2.3 million edges
 #: layer: its name
-LAYERS = {"gat": "GAT layer, 64 to 8 x 8", "gatv2": "GATv2 layer, 64 to 8 x 8", "gcn": "GCN layer, 64 to 64"}
+LAYERS = {
+    "gat": "GAT layer, 64 to 8 x 8, 2.3M edges",
+    "gatv2": "GATv2 layer, 64 to 8 x 8, 2.3M edges",
+    "gcn": "GCN layer, 64 to 64, 2.3M edges",
+}
 
 
-def table(of_layers: dict[str, Any], of_steps: dict[str, Any]) -> str:
+def table(of_layers: list[Any], of_steps: list[Any]) -> str:
     """The table: the fastest peer first, then the fastest form of each.
 
     Args:
-        of_layers, of_steps: the rows of their pages.
+        of_layers, of_steps: the records of their pages.
+
+    Raises:
+        ConfigError: if there is nothing to show.
     """
-    header = ("work", "edgenet, ms", "fastest peer", "× edgenet", "PyG, fastest form", "DGL")
-    return markdown_table(header, [*_layers(of_layers["records"]), *_steps(of_steps["records"])])
+    lines = [*_layers(of_layers), *_steps(of_steps)]
+    if not lines:
+        raise ConfigError(f"measure first: edgenet bench layers --malloc {MALLOC}; edgenet bench epoch.")
+    return markdown_table(("work", "edgenet, ms", "fastest peer", "× edgenet", "PyG, fastest form", "DGL"), lines)
 
 
 def _layers(records: list[Any]) -> Iterator[tuple[str, ...]]:
@@ -50,10 +60,10 @@ def _steps(records: list[Any]) -> Iterator[tuple[str, ...]]:
                 yield title, *fastest.beside(rows, epoch.STEP)
 
 
-def rows_of(name: str) -> dict[str, Any] | None:
-    """The rows of a page of times; None where it was made by an older writer, which left none."""
+def records_of(name: str) -> list[Any]:
+    """The records of a page of times; none where it was made by an older writer, which left none."""
     record = Record.read(FOLDER / f"{name}.md")
-    return None if record.content is None else record.rows
+    return [] if record.content is None else record.rows["records"]
 
 
 def with_table(text: str, made: str) -> str:
@@ -71,11 +81,8 @@ def with_table(text: str, made: str) -> str:
 
 def main() -> None:
     """Write the table."""
-    of_layers, of_steps = rows_of("performance_layers"), rows_of("performance_epoch")
-    if of_layers is None or of_steps is None:
-        raise ConfigError("measure first: edgenet bench layers --malloc tuned; edgenet bench epoch.")
-    made = with_table(README.read_text(encoding="utf-8"), table(of_layers, of_steps))
-    README.write_text(made, encoding="utf-8")
+    made = table(*map(records_of, PAGES))
+    README.write_text(with_table(README.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 
 if __name__ == "__main__":

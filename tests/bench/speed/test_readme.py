@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from edgenet.bench.harness.timing import BOTH
-from edgenet.bench.pages.record import rows_file
 from edgenet.bench.speed import layers, readme
 from edgenet.errors import ConfigError
 
@@ -35,10 +34,10 @@ def steps(malloc):
 
 
 def test_the_table_has_the_fastest_peer_first_and_only_equal_inputs_beside_each_other():
-    both = [{"records": make("tuned") + make("default")} for make in (records, steps)]
+    both = [make("tuned") + make("default") for make in (records, steps)]
     lines = readme.table(*both).splitlines()[2:]
     assert lines == [
-        "| GCN layer, 64 to 64 | 10.0 | DGL `GraphConv` | **0.900** | 4.00 (EdgeIndex) | **0.900** |",
+        "| GCN layer, 64 to 64, 2.3M edges | 10.0 | DGL `GraphConv` | **0.900** | 4.00 (EdgeIndex) | **0.900** |",
         "| training step, Cora, sparse features | 10.0 | PyG `GATConv`, EdgeIndex | 1.80 | 1.80 (EdgeIndex) | - |",
         "| training step, Cora, dense features | 70.0 | - | - | - | - |",
     ]
@@ -52,15 +51,14 @@ def test_the_table_takes_its_place_and_leaves_the_rest():
             readme.with_table(lacking, "| new |")
 
 
+def test_a_page_that_was_not_measured_has_no_line_and_nothing_at_all_raises():
+    assert len(readme.table([], steps("tuned")).splitlines()) == 4
+    with pytest.raises(ConfigError, match="measure first"):
+        readme.table([], steps("default"))
+
+
 def test_the_readme_has_the_table_that_the_rows_make(monkeypatch):
     monkeypatch.chdir(ROOT)
-    names = ("performance_layers", "performance_epoch")
-    if any(not rows_file(Path("docs/results") / f"{name}.md").exists() for name in names):
-        pytest.skip("the pages of times have no rows yet")
-    of_layers, of_steps = map(readme.rows_of, names)
-    if of_layers is None or of_steps is None:
-        pytest.skip("the pages of times were made by an older writer")
     text = Path("README.md").read_text(encoding="utf-8")
-    assert readme.with_table(text, readme.table(of_layers, of_steps)) == text, (
-        "the README is behind its rows: python -m edgenet.bench.speed.readme"
-    )
+    made = readme.with_table(text, readme.table(*map(readme.records_of, readme.PAGES)))
+    assert made == text, "the README is behind its rows: python -m edgenet.bench.speed.readme"

@@ -74,8 +74,9 @@ def test_the_page_has_a_table_for_every_shape_and_number_of_threads(small, tmp_p
             assert cells[2].endswith("%)") and float(cells[4]) > 0
         dense = [body[name][3].split(" / ") for name in structured_cases.DENSE]
         assert all(len(each) == 4 and each[at + 1] == "1.00" for at, each in enumerate(dense))
-        assert sorted(each[0] for each in dense)[-1] == "1.00"  # of the fastest; the others are behind it, in bold
-        assert sum(each[0].startswith("**") for each in dense) == 2
+        assert {each[0] for each in dense if not each[0].startswith("**")} == {
+            "1.00"
+        }
     families = {row.get("family") for row in raw["records"][0][1]["rows"]} - {None}
     rounded = {"uniform", "fixed_point", "power_of_two", "binary", "coded", "stacked", "unified"}  # on pages of theirs
     assert families == set(STRUCTURES) - {"csr"} - rounded  # packed rows: what sparse matrices multiply by in eval mode
