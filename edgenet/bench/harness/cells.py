@@ -14,13 +14,6 @@ def milliseconds(row: dict[str, Any], kind: str) -> str:
     return digits(1e3 * row["times"][kind]["minimum"])
 
 
-def times_ours(row: dict[str, Any], ours: dict[str, Any], kind: str) -> str:
-    """The time of a call over ours."""
-    if kind not in row["times"] or not (timing.passed(row) and timing.passed(ours)):
-        return "-"
-    return digits(row["times"][kind]["minimum"] / ours["times"][kind]["minimum"])
-
-
 def error(row: dict[str, Any]) -> str:
     """The worst error of a row, marked where it is too large."""
     if row["failed"] is not None:

@@ -47,11 +47,21 @@ def _import_scatter() -> None:
         raise BackendError("torch_scatter does not import, or EDGENET_NO_SCATTER is set")
 
 
-#: peer: (package, what imports it)
+def _import_sparse() -> None:
+    import torch_sparse  # noqa: F401
+
+
+def _import_pyg_lib() -> None:
+    import pyg_lib  # noqa: F401
+
+
+#: peer: (package, what imports it). PyG itself uses torch_scatter and pyg_lib where they import
 PEERS: dict[str, tuple[str, Callable[[], Any]]] = {
     "pyg": ("torch_geometric", _import_pyg),
     "dgl": ("dgl", import_dgl),
     "scatter": ("torch_scatter", _import_scatter),
+    "sparse": ("torch_sparse", _import_sparse),
+    "pyg_lib": ("pyg_lib", _import_pyg_lib),
 }
 
 

@@ -121,13 +121,15 @@ def method(settings: Settings, load: float | None) -> str:
     allocators = {"default": "nothing set", "tuned": f"`{tuned}`"}
     return (
         f"Every case runs in a process of its own with one thread, where nothing else is said: processor time of the "
-        f"process, implementations in turn, one warm-up, then up to {settings.rounds} rounds (fewer, at least "
+        f"process, implementations in turn, two calls to warm up, then up to {settings.rounds} rounds (fewer, at least "
         f"{timing.FEWEST}, where a round takes long); the minimum is shown.{busy} Allocator: "
         + "; ".join(f"*{name}*: {allocators[name]}" for name in settings.malloc)
         + f". *Forward* runs without gradients.\n\n"
         f"All numbers are float32. *Error*: over the value and every gradient of the same call, the worst root mean "
         f"square of the difference from edgenet in float64 on its reference backend, over the root mean square of the "
-        f"latter. Up to {timing.LIMIT:.0e} passes. *× ours*: the time over edgenet's, in the same run."
+        f"latter. It is checked before anything is timed; up to {timing.LIMIT:.0e} passes, and nothing else is timed. "
+        f"*× edgenet*: the time over edgenet's, in the same run and of the same inputs, in bold where edgenet is "
+        f"slower. torch.compile compiles for the shapes at hand; its compiling is not timed."
     )
 
 

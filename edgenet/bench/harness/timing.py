@@ -44,36 +44,47 @@ def compared(
     rounds: int,
     clock: Callable[[], float] = time.process_time,
 ) -> list[dict[str, Any]]:
-    """Time all implementations, and then check each against the reference.
+    """Check each implementation against the reference, and then time those that pass.
 
     Returns:
         For each a JSON-able row: name; times, by call the minimum, the median and all ``seconds``; errors, by result;
         error, the worst of them; failed, None or why it could not run.
     """
-    rows = timed(implementations, rounds, clock)
-    wanted = reference()  # after the timing: its large tensors would leave other memory behind for it
-    for row, implementation in zip(rows, implementations, strict=True):
-        if row["failed"] is None:
-            every = BOTH in implementation.calls
-            row["errors"] = errors(implementation.results(), wanted, every)
-            row["error"] = max(row["errors"].values(), default=0.0)
+    wanted = reference()
+    rows = [checked(implementation, wanted) for implementation in implementations]
+    del wanted
+    gc.collect()
+    good = [at for at, row in enumerate(rows) if passed(row)]
+    for at, row in zip(good, timed([implementations[at] for at in good], rounds, clock), strict=True):
+        rows[at] |= {"times": row["times"], "failed": row["failed"]}
     return rows
+
+
+def checked(implementation: Implementation, wanted: Results) -> dict[str, Any]:
+    """The row of an implementation that nothing was timed of yet."""
+    row = _row(implementation)
+    try:
+        row["errors"] = errors(implementation.results(), wanted, BOTH in implementation.calls)
+        row["error"] = max(row["errors"].values(), default=0.0)
+    except Exception as error:  # a peer may run out of memory; the others are measured all the same
+        row["failed"] = reason(error)
+    return row
 
 
 def timed(
     implementations: Sequence[Implementation], rounds: int, clock: Callable[[], float] = time.process_time
 ) -> list[dict[str, Any]]:
-    """Seconds of every call: one warm-up, then rounds A B C A B C ..., so that all meet the same neighbours."""
+    """Seconds of every call: two to warm up, then rounds A B C A B C ..., so that all meet the same neighbours."""
     rows: list[dict[str, Any]] = []
     calls: list[tuple[dict[str, Any], Callable[[], object]]] = []
     for implementation in implementations:
-        row: dict[str, Any] = {"name": implementation.name, "times": {}, "errors": {}, "error": None, "failed": None}
+        row = _row(implementation)
         rows.append(row)
         try:
             for kind, call in implementation.calls.items():
                 row["times"][kind] = {"repeats": _repeats(call, clock), "seconds": []}
         except Exception as error:  # a peer may run out of memory; the others are measured all the same
-            row["times"], row["failed"] = {}, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            row["times"], row["failed"] = {}, reason(error)
             continue
         calls += [(row["times"][kind], call) for kind, call in implementation.calls.items()]
     gc.disable()
@@ -97,14 +108,19 @@ def timed(
 
 def _repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
     """Warm up; how many calls make one measurement."""
-    seconds = []
-    for _ in range(2):  # the first call sorts edges and fills caches
-        start = clock()
-        call()
-        seconds.append(clock() - start)
-        if seconds[0] > SHORTEST * 10:
-            break
-    return max(1, math.ceil(SHORTEST / max(seconds[-1], 1e-6)))
+    call()  # sorts edges, fills caches, compiles
+    start = clock()
+    call()
+    return max(1, math.ceil(SHORTEST / max(clock() - start, 1e-6)))
+
+
+def _row(implementation: Implementation) -> dict[str, Any]:
+    return {"name": implementation.name, "times": {}, "errors": {}, "error": None, "failed": None}
+
+
+def reason(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 def forward(function: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], Tensor]:

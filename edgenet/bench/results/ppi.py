@@ -1,28 +1,42 @@
-"""``edgenet bench ppi``: the three-layer GAT form beside PyG's own ``GATConv``, trained the same way."""
+"""``edgenet bench ppi``: the three-layer GAT form beside PyG's own ``GATConv``, from the same weights on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from edgenet.bench.harness import report
 from edgenet.bench.harness.jobs import Job, run_all, trained
+from edgenet.bench.harness.timing import relative_error
+from edgenet.bench.pages import publish
+from edgenet.bench.results.ppi_page import NETWORKS, OURS, PYG, content
+from edgenet.bench.speed.pyg_layers import KINDS
+from edgenet.bench.speed.same_parameters import hold_
+from edgenet.config import RunConfig
+from edgenet.data import Dataset, load
+from edgenet.nn import SPECIALIZATIONS
 from edgenet.presets import preset
-from edgenet.text import markdown_table
-
-NETWORKS = {"gat": "edgenet `gat`", "pyg_gat": "PyG `GATConv`"}
+from edgenet.train.from_config import model_of
+from edgenet.train.numbers import default_dtype, seed_everything
 
 
 class PyGLayer(nn.Module):
-    """PyG's ``GATConv`` in the place of one of our layers."""
+    """PyG's ``GATConv`` in the place of one of our layers, with the weights that ours would have.
+
+    Ours is made first, and PyG's draws leave no trace: everything that is drawn afterwards, the order of the batches
+    too, is the same for both.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, heads: int = 1, concat: bool = True) -> None:
         super().__init__()
         from torch_geometric.nn import GATConv
 
-        self.conv = GATConv(in_channels, out_channels, heads=heads, concat=concat)
+        ours = SPECIALIZATIONS[OURS](in_channels, out_channels, heads=heads, concat=concat)
+        with torch.random.fork_rng(devices=()):
+            self.conv = GATConv(in_channels, out_channels, heads=heads, concat=concat)
+        hold_(self.conv, KINDS["gat"].mapping, dict(ours.named_parameters()))
         self.out_width = heads * out_channels if concat else out_channels
 
     def bind(self, edges: Any, num_nodes: int | None = None) -> None:
@@ -33,45 +47,43 @@ class PyGLayer(nn.Module):
 
 
 def beside_pyg(job: Job) -> dict[str, Any]:
-    """Train a run in which the layer "pyg_gat" is PyG's."""
-    from edgenet.nn import SPECIALIZATIONS
+    """Train a run in which the layer "pyg_gat" is PyG's; how far its first scores are from ours stands beside it."""
+    config, root = job
+    SPECIALIZATIONS[PYG] = PyGLayer
+    start = difference_at_start(config, load(config.dataset.name, root=root, **config.dataset.options))
+    return {**trained(job), "start": start}
 
-    SPECIALIZATIONS["pyg_gat"] = PyGLayer
-    return trained(job)
+
+@torch.no_grad()
+def difference_at_start(config: RunConfig, dataset: Dataset) -> float:
+    """Root mean square of the difference of PyG's scores from ours, before the first step, over that of ours."""
+    scores, first = [], dataset.train[0]
+    with default_dtype(torch.float32):
+        for layer in NETWORKS:
+            seed_everything(config.training.seeds[0])
+            model = model_of(config.replaced(model__layer=layer), dataset).eval()
+            scores.append(model(first.x.float(), first.edge_index))
+    ours, theirs = scores
+    return relative_error(theirs, ours)
 
 
 def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None, epochs: int = 10) -> None:
     """Train both and write the page."""
-    gat = preset("ppi", "gat", {"training.epochs": epochs, "training.patience": 0})
+    gat = preset("ppi", OURS, {"training.epochs": epochs, "training.patience": 0})
     jobs: list[Job] = []
     for seed in range(seeds):
         for layer in NETWORKS:
-            config = gat.replaced(model__layer=layer, training__seeds=[seed], out=str(runs / f"{layer}-{seed}"))
+            # a folder of an earlier page has runs that began with other weights
+            config = gat.replaced(model__layer=layer, training__seeds=[seed], out=str(runs / f"{layer}-{seed}-equal"))
             jobs.append((config, data_root))
     summaries = run_all(jobs, processes, beside_pyg)
-    rows = []
-    for number, (_layer, title) in enumerate(NETWORKS.items()):
-        results = [summary["seeds"][0] for summary in summaries[number :: len(NETWORKS)]]
-        rows.append(
-            (
-                title,
-                f"{results[0]['parameters']:,}",
-                report.spread([result["val"] for result in results], digits=2),
-                f"**{report.spread([result['test'] for result in results], digits=2)}**",
-                report.spread([result["seconds"] / result["epochs"] for result in results], 1, 1),
-            )
-        )
-    info = summaries[0]["info"]
-    report.write(
-        out,
-        "PPI",
-        [
-            f"Micro-averaged F1 in percent; 3 layers (4 x 256, 4 x 256, 6 x 121 heads averaged), skip connections, no "
-            f"dropout, Adam at 0.005, two graphs a step, {epochs} epochs, seeds 0 to {seeds - 1}; both in the same "
-            f"loop, with the same data order. The epoch of the best validation F1 is kept.",
-            markdown_table(("network", "parameters", "validation", "test", "seconds an epoch"), rows),
-            "\n".join(f"> {warning}" for warning in info.get("warnings", [])) or "Original labels.",
-            f"Data: {info.get('source', 'PPI')}.",
-            *report.measured_elsewhere(summaries),
+    rows = {
+        "epochs": epochs,
+        "info": {key: summaries[0]["info"].get(key) for key in ("source", "warnings")},
+        "runs": [
+            {"layer": config.model.layer, "start": summary["start"], "measured": summary["measured"],
+             **{key: summary["seeds"][0][key] for key in ("seed", "parameters", "val", "test", "seconds", "epochs")}}
+            for (config, _), summary in zip(jobs, summaries, strict=True)
         ],
-    )
+    }  # fmt: skip
+    publish(out, "PPI", content, rows, settings=gat.to_dict(), seeds=range(seeds))

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from edgenet.bench.harness.commands import add_common_arguments, add_debug_argument, check_writable
+from edgenet.bench.harness.peers import PEERS
 
 #: name: what is timed. Each writes docs/results/performance_NAME.md
 SECTIONS = {
@@ -30,7 +31,8 @@ def arguments(experiments: argparse._SubParsersAction) -> None:
 
 def _section_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--peers", default="pyg,dgl,scatter", help="libraries to measure beside (default: pyg,dgl,scatter)")
+    every = ",".join(PEERS)
+    add("--peers", default=every, help=f"libraries to measure beside (default: {every})")
     add("--graphs", default="cora,ppi,arxiv,products8", help="graphs (default: cora,ppi,arxiv,products8)")
     add("--malloc", default="default,tuned", help="settings of the memory allocator (default: default,tuned)")
     add("--rounds", type=int, default=7, help="how often to measure every case (default: 7)")

@@ -1,4 +1,4 @@
-"""``edgenet bench aggregation``: one hop, out[i, h] = sum over e = (j -> i) of w[e, h] x[j, h], in five ways."""
+"""``edgenet bench aggregation``: one hop, out[i, h] = sum over e = (j -> i) of w[e, h] x[j, h], in all ways."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from torch import Tensor
 
 from edgenet import ops
 from edgenet.bench.harness.beside import beside_the_fastest, times
-from edgenet.bench.harness.cells import error, milliseconds, times_ours
+from edgenet.bench.harness.cells import error, milliseconds
 from edgenet.bench.harness.graphs import sample
 from edgenet.bench.harness.peers import import_dgl
 from edgenet.bench.harness.performance import Record, Settings, described
 from edgenet.bench.harness.timing import BOTH, FORWARD, Implementation, compared
 from edgenet.bench.harness.worker import Job
-from edgenet.bench.speed import edges, threads
+from edgenet.bench.speed import compiling, edges, fastest, threads
 from edgenet.bench.speed.hop import Function, Problem
+from edgenet.bench.speed.peer_edges import Prepared
 from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.text import markdown_table
@@ -75,6 +76,7 @@ def ways(graph: Graph, job: Job) -> list[tuple[str, Function] | tuple[str, Funct
     fits = graph.num_edges * job["heads"] * job["channels"] <= MESSAGES
     if fits:
         found.append(("torch `index_add`", index_add))
+        found.append(("torch `index_add`, torch.compile", compiling.compiled(index_add)))
     if fits and "scatter" in job["peers"]:
         scatter = backend.torch_scatter().scatter
 
@@ -83,12 +85,21 @@ def ways(graph: Graph, job: Job) -> list[tuple[str, Function] | tuple[str, Funct
             return scatter(message, target, dim=0, dim_size=nodes, reduce="sum")
 
         found.append(("torch_scatter `scatter`", with_scatter))
+        if not job["shuffle"]:  # edges in target order, as it wants them
+            segments, pointer = backend.torch_scatter().segment_csr, graph.rowptr
+
+            def with_segments(weight: Tensor, x: Tensor) -> Tensor:
+                return segments(x.index_select(0, source) * weight.unsqueeze(-1), pointer, reduce="sum")
+
+            found.append(("torch_scatter `segment_csr`", with_segments))
     if "dgl" in job["peers"]:
         dgl = import_dgl()
         dgl_graph = dgl.graph((source, target), num_nodes=nodes)
         found.append(("DGL `u_mul_e_sum`", lambda weight, x: dgl.ops.u_mul_e_sum(dgl_graph, x, weight.unsqueeze(-1))))
     if job["heads"] == 1 and not job["shuffle"]:
         found.append(("torch.sparse CSR `@`", csr_product(graph), False))
+        if "pyg" in job["peers"]:
+            found.append(("PyG `EdgeIndex.matmul`", edge_index_product(graph), False))
     return found
 
 
@@ -99,6 +110,16 @@ def csr_product(graph: Graph) -> Function:
     def product(weight: Tensor, x: Tensor) -> Tensor:
         matrix = torch.sparse_csr_tensor(pointer, column, weight[:, 0], (nodes, nodes), check_invariants=False)
         return (matrix @ x[:, 0]).unsqueeze(1)
+
+    return product
+
+
+def edge_index_product(graph: Graph) -> Function:
+    """PyG's product, likewise: it gives torch.sparse the rows that it keeps. It has no gradient in w."""
+    (index,) = Prepared(graph).edge_indexed()
+
+    def product(weight: Tensor, x: Tensor) -> Tensor:
+        return index.matmul(x[:, 0], input_value=weight.detach()[:, 0], transpose=True).unsqueeze(1)
 
     return product
 
@@ -129,16 +150,24 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
         described(own, settings),
     ]
     for malloc in settings.malloc:
-        rows = []
+        rows, short = [], []
         for job, result in own:
             if job["malloc"] == malloc:
                 rows += _rows(job, result)
+                timed = (fastest.beside(result["rows"], kind, ()) for kind in (FORWARD, BOTH))
+                short.append((*_where(job), *(cell for cells in timed for cell in cells)))
         if rows:
-            header = ("graph", "heads x channels", "implementation", "forward, ms", "× ours", "forward + backward, ms",
-                      "× ours", "forward / floor", "backward / floor", "error")  # fmt: skip
+            where = ("graph", "heads x channels")
+            header = (*where, "implementation", "forward, ms", "× edgenet", "forward + backward, ms", "× edgenet",
+                      "forward / floor", "backward / floor", "error")  # fmt: skip
+            first = (*where, *fastest.columns("forward, ms", ()), *fastest.columns("forward + backward, ms", ()))
             speeds = [result["bytes_a_second"] / 1e9 for job, result in own if job["malloc"] == malloc]
             text += [
                 f"### One hop, {malloc} allocator",
+                markdown_table(first, short),
+                f"Forward: {fastest.losses(short, 2)}",
+                f"Forward and backward: {fastest.losses(short, 2, 7)}",
+                f"### One hop in every way, {malloc} allocator",
                 markdown_table(header, rows),
                 f"Copy: {min(speeds):.0f} to {max(speeds):.0f} GB/s, read and written, over the processes.",
             ]
@@ -149,7 +178,6 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
 
 def _rows(job: Job, result: dict[str, Any]) -> list[tuple[str, ...]]:
     rows, ours = [], result["rows"][0]
-    graph = job["graph"] + ", shuffled" * job["shuffle"]
     for row in result["rows"]:
         floors = ("", "")
         if row is ours and milliseconds(row, BOTH) != "-":
@@ -158,15 +186,18 @@ def _rows(job: Job, result: dict[str, Any]) -> list[tuple[str, ...]]:
             floors = (f"{first / floor[FORWARD]:.1f}", f"{(both - first) / floor['backward']:.1f}")
         rows.append(
             (
-                graph,
-                f"{job['heads']} x {job['channels']}",
+                *_where(job),
                 row["name"],
                 milliseconds(row, FORWARD),
-                times_ours(row, ours, FORWARD),
+                fastest.ratio(row, ours, FORWARD),
                 milliseconds(row, BOTH),
-                times_ours(row, ours, BOTH),
+                fastest.ratio(row, ours, BOTH),
                 *floors,
                 error(row),
             )
         )
     return rows
+
+
+def _where(job: Job) -> tuple[str, str]:
+    return job["graph"] + ", shuffled" * job["shuffle"], f"{job['heads']} x {job['channels']}"

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from edgenet import ops
-from edgenet.bench.harness.cells import error, milliseconds, times_ours
+from edgenet.bench.harness.cells import error, milliseconds
 from edgenet.bench.harness.graphs import Size, power_law
 from edgenet.bench.harness.performance import Record, Settings
 from edgenet.bench.harness.timing import BOTH, FORWARD, Implementation, Results, compared
 from edgenet.bench.harness.worker import Job
+from edgenet.bench.speed import compiling, fastest
 from edgenet.bench.speed.layer_problem import fill_, implementation, peer_implementation
-from edgenet.bench.speed.peer_layers import PeerLayer
-from edgenet.bench.speed.same_parameters import Parameters
+from edgenet.bench.speed.same_parameters import Parameters, PeerLayer
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv, specializations
 from edgenet.text import markdown_table
@@ -36,7 +36,7 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Time ours and the two dense forms on one graph."""
+    """Time ours and the dense forms on one graph."""
     size = GRAPHS[job["nodes"]]
     graph = Graph(torch.from_numpy(power_law(size)), size.nodes)
     problem = FilterProblem(graph, FEATURES, ORDER, BATCH)
@@ -64,14 +64,15 @@ class FilterProblem:
         return specializations.edge_varying(self.features, self.features, order=self.order).bind(self.graph)
 
     def implementations(self) -> list[Implementation]:
-        """Ours, and the two dense forms."""
+        """Ours, and the dense forms."""
         call = lambda x: self.layer(x, self.graph)  # noqa: E731
         ours = implementation("edgenet `edge_varying`", self.layer, call, self.x, self.direction)
         return [ours, *(self._dense(name, walk) for name, walk in DENSE.items())]
 
     def _dense(self, name: str, walk: Callable[[Tensor, Tensor], Tensor]) -> Implementation:
         layer = DenseFilter(self.features, self.order, self.graph.num_nodes, walk)
-        peer = PeerLayer(name, layer, layer, self.dense_parameters)
+        call = compiling.compiled(layer) if name == COMPILED else layer
+        peer = PeerLayer(name, layer, call, self.dense_parameters)
         return peer_implementation(peer, self.parameters, self.x, self.direction)
 
     def dense_parameters(self, ours: Parameters) -> dict[str, Tensor]:
@@ -130,9 +131,11 @@ def signal_by_signal(weight: Tensor, x: Tensor) -> Tensor:
     return total.sum(2).squeeze(-1).permute(0, 2, 1)
 
 
+COMPILED = "dense, all signals at once, torch.compile"
 #: the dense forms, by the name that the table has
 DENSE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dense, all signals at once": all_at_once,
+    COMPILED: all_at_once,
     "dense, signal by signal": signal_by_signal,
 }
 
@@ -152,16 +155,16 @@ def parts(records: list[Record]) -> list[str]:
                     row["name"],
                     f"{count:,}",
                     milliseconds(row, FORWARD),
-                    times_ours(row, ours, FORWARD),
+                    fastest.ratio(row, ours, FORWARD),
                     milliseconds(row, BOTH),
-                    times_ours(row, ours, BOTH),
+                    fastest.ratio(row, ours, BOTH),
                     error(row),
                 )
             )
     if not rows:
         return []
-    header = ("nodes", "allocator", "implementation", "weights", "forward, ms", "× ours", "forward + backward, ms",
-              "× ours", "error")  # fmt: skip
+    header = ("nodes", "allocator", "implementation", "weights", "forward, ms", "× edgenet", "forward + backward, ms",
+              "× edgenet", "error")  # fmt: skip
     return [
         "### Edge-varying filter",
         f"{FEATURES} -> {FEATURES} features, order {ORDER}, {BATCH} signals on power-law graphs with 5.3 in-edges a "

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from edgenet import ops
 from edgenet.bench.harness.beside import beside_the_fastest, times
-from edgenet.bench.harness.cells import error, milliseconds, times_ours
+from edgenet.bench.harness.cells import error, milliseconds
 from edgenet.bench.harness.graphs import Sample, sample
 from edgenet.bench.harness.performance import Record, Settings, described
 from edgenet.bench.harness.timing import Implementation, Results, compared
 from edgenet.bench.harness.worker import Job
+from edgenet.bench.speed import compiling, fastest
 from edgenet.bench.speed.layer_problem import fill_
 from edgenet.bench.speed.networks import NETWORKS, Network, PeerNetwork
 from edgenet.bench.speed.peer_edges import Edges
-from edgenet.bench.speed.peer_layers import PeerLayer, dgl_gat, pyg_gat
+from edgenet.bench.speed.peer_layers import peer_forms
 from edgenet.bench.speed.same_parameters import Parameters, as_ours, hold_
 from edgenet.graph import Graph
 from edgenet.structured import sparse_features
@@ -27,7 +28,7 @@ from edgenet.text import markdown_table
 
 TITLE = "Training steps"
 STEP = "step"
-BUILDERS: dict[str, Callable[..., PeerLayer]] = {"pyg": pyg_gat, "dgl": dgl_gat}
+SPARSE, DENSE = "sparse features", "dense features"
 WORDS = 0.0127  # share of Cora's features that are not 0, for a made graph in its place
 Loss = Callable[[Tensor], Tensor]
 
@@ -85,21 +86,18 @@ class StepProblem:
         self.parameters = {name: value.detach().clone() for name, value in model.named_parameters()}
 
     def implementations(self, peers: list[str]) -> list[Implementation]:
-        """Ours, with sparse features first where they are sparse; then the peers'."""
-        sparse = sparse_features(self.x)
-        forms = {"edgenet, sparse features": sparse, "edgenet, dense features": self.x}
-        if sparse.layout == torch.strided:
-            forms = {"edgenet": self.x}
-        found = []
-        for name, x in forms.items():
-            model = self.network.ours().float()
-            found.append(self._implementation(name, model, _on(model, x, self.graph.edge_index), dict))
-        edges = Edges(self.graph)
-        for peer, build in BUILDERS.items():
-            if peer in peers:
-                net = PeerNetwork(self.network, build, edges).float()
-                name = "PyG `GATConv`" if peer == "pyg" else "DGL `GATConv`"
-                found.append(self._implementation(name, net, _on(net, self.x), net.mapping))
+        """All with sparse features where they are sparse, then all with dense ones: ours, and then the peers' forms."""
+        sparse, found, edges = sparse_features(self.x), [], Edges(self.graph)
+        for words, x in ((SPARSE, sparse), (DENSE, self.x)):
+            if words == SPARSE and sparse.layout == torch.strided:
+                continue
+            ours = self.network.ours().float()
+            found.append(self._implementation(f"edgenet, {words}", ours, _on(ours, x, self.graph.edge_index), dict))
+            for form in peer_forms("gat", peers):
+                net = PeerNetwork(self.network, form, edges).float()
+                call = compiling.compiled(net, whole=words == DENSE) if form.compiled else net
+                name = f"{net.layers[0].name}, {words}"
+                found.append(self._implementation(name, net, _on(call, x), net.mapping))
         return found
 
     def _implementation(
@@ -136,7 +134,7 @@ class StepProblem:
         return {"logits": logits} | _named(grads)
 
 
-def _on(model: nn.Module, *inputs: Any) -> Callable[[], Tensor]:
+def _on(model: Callable[..., Tensor], *inputs: Any) -> Callable[[], Tensor]:
     return lambda: model(*inputs)
 
 
@@ -147,13 +145,21 @@ def _named(grads: Mapping[str, Tensor]) -> Results:
 # ---------------------------------------------------------------- on the page
 LIMITS = (
     "Seconds of one step say nothing of how many steps a training takes. Peers are given the forms that are named; "
-    "other forms of the same layers were not timed. One thread."
+    "other forms of the same layers were not timed. torch.compile leaves products with sparse tensors to Python. One "
+    "thread."
 )
 
 
 def claim(records: list[Record], settings: Settings) -> str:
     """What was found."""
-    return beside_the_fastest((times(result["rows"], STEP) for _, result in records), "a training step")
+    cases = (times(mine, STEP) for _, result in records for _, mine in by_features(result["rows"]))
+    return beside_the_fastest(cases, "a training step on equal inputs")
+
+
+def by_features(rows: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(which features, the rows of those that were given them), ours first in each."""
+    split = ((words, [row for row in rows if row["name"].endswith(words)]) for words in (SPARSE, DENSE))
+    return [(words, mine) for words, mine in split if mine]
 
 
 def parts(records: list[Record], settings: Settings) -> list[str]:
@@ -163,11 +169,21 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
         "parameters, in evaluation mode, before any step.",
         described(records, settings),
     ]
-    header = ("network", "allocator", "implementation", "step, ms", "× ours", "error")
-    rows = []
+    rows, short = [], []
     for job, result in records:
-        ours = result["rows"][0]
-        for row in result["rows"]:
-            cells = (milliseconds(row, STEP), times_ours(row, ours, STEP), error(row))
-            rows.append((NETWORKS[job["graph"]].title, job["malloc"], row["name"], *cells))
-    return [*text, markdown_table(header, rows)] if rows else text
+        for words, mine in by_features(result["rows"]):
+            where = (NETWORKS[job["graph"]].title, words, job["malloc"])
+            short.append((*where, *fastest.beside(mine, STEP)))
+            for row in mine:
+                cells = (milliseconds(row, STEP), fastest.ratio(row, mine[0], STEP), error(row))
+                rows.append((*where, fastest.form(row), *cells))
+    if not rows:
+        return text
+    where = ("network", "features", "allocator")
+    return [
+        *text,
+        markdown_table((*where, *fastest.columns("step, ms")), short),
+        fastest.losses(short, len(where)),
+        "### Every form",
+        markdown_table((*where, "implementation", "step, ms", "× edgenet", "error"), rows),
+    ]

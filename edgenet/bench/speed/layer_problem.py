@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from edgenet.bench.harness.timing import BOTH, FORWARD, Implementation, Results, forward, forward_backward
 from edgenet.bench.speed.peer_edges import Edges
-from edgenet.bench.speed.peer_layers import PeerLayer, peer_layers
+from edgenet.bench.speed.peer_layers import peer_layers
 from edgenet.bench.speed.reference import LayerShape, reference
-from edgenet.bench.speed.same_parameters import Parameters, as_ours, hold_
+from edgenet.bench.speed.same_parameters import Parameters, PeerLayer, as_ours, hold_
 from edgenet.graph import Graph
 
 

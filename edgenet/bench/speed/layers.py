@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from edgenet.bench.harness.beside import beside_the_fastest, times
-from edgenet.bench.harness.cells import error, milliseconds, times_ours
+from edgenet.bench.harness.cells import error, milliseconds
 from edgenet.bench.harness.graphs import sample
 from edgenet.bench.harness.performance import Record, Settings, described
 from edgenet.bench.harness.timing import BOTH, FORWARD, compared
 from edgenet.bench.harness.worker import Job
-from edgenet.bench.speed import dense_filter
+from edgenet.bench.speed import dense_filter, fastest
 from edgenet.bench.speed.layer_problem import LayerProblem
 from edgenet.bench.speed.reference import LayerShape
 from edgenet.graph import Graph
@@ -69,29 +69,37 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
     """The section's paragraphs and tables."""
     own = [record for record in records if record[0]["measure"] == __name__]
     text = [
-        "Gradients are those in the input and in all parameters. All layers hold the same parameters. Self-loops are "
-        "in DGL's graphs beforehand; PyG's `GCNConv` caches its normalisation. DGL is told the degrees that edgenet "
-        "and PyG normalise by: in-degrees, of which 0 counts as infinite.",
+        "Gradients are those in the input and in all parameters. All layers hold the same parameters and take the same "
+        "dense input. In all of PyG's forms but `edge_index`, self-loops and normalised weights are made beforehand "
+        "and edges are sorted by target; there `GCNConv` caches its normalisation. Self-loops are in DGL's graphs "
+        "beforehand. DGL is told the degrees that edgenet and PyG normalise by: in-degrees, of which 0 counts as "
+        "infinite.",
         described(own, settings),
     ]
-    header = ("graph", "layer", "implementation", "forward, ms", "× ours", "forward + backward, ms", "× ours", "error")
     for malloc in settings.malloc:
-        rows = []
-        for job, result in own:
-            ours = result["rows"][0]
-            for row in result["rows"] if job["malloc"] == malloc else []:
-                rows.append(
-                    (
-                        job["graph"],
-                        str(LayerShape(**job["shape"])),
-                        row["name"],
-                        milliseconds(row, FORWARD),
-                        times_ours(row, ours, FORWARD),
-                        milliseconds(row, BOTH),
-                        times_ours(row, ours, BOTH),
-                        error(row),
-                    )
-                )
-        if rows:
-            text += [f"### Layers, {malloc} allocator", markdown_table(header, rows)]
+        mine = [(job, result["rows"]) for job, result in own if job["malloc"] == malloc]
+        if mine:
+            text += _tables(mine, malloc)
     return [*text, *dense_filter.parts(records)]
+
+
+def _tables(measured: list[tuple[Job, list[fastest.Row]]], malloc: str) -> list[str]:
+    """The fastest of each, forward and backward; then every form."""
+    short, every = [], []
+    for job, rows in measured:
+        where = (job["graph"], f"`{job['shape']['layer']}` {LayerShape(**job['shape'])}")
+        short.append((*where, *fastest.beside(rows, FORWARD, ()), *fastest.beside(rows, BOTH)))
+        for row in rows:
+            times = [cell for kind in (FORWARD, BOTH)
+                     for cell in (milliseconds(row, kind), fastest.ratio(row, rows[0], kind))]  # fmt: skip
+            every.append((*where[:1], str(LayerShape(**job["shape"])), row["name"], *times, error(row)))
+    header = ("graph", "layer", *fastest.columns("forward, ms", ()), *fastest.columns("forward + backward, ms"))
+    names = ("graph", "layer", "implementation", "forward, ms", "× edgenet", "forward + backward, ms", "× edgenet")
+    return [
+        f"### Layers, {malloc} allocator",
+        markdown_table(header, short),
+        f"Forward: {fastest.losses(short, 2)}",
+        f"Forward and backward: {fastest.losses(short, 2, 7)}",
+        f"### Every form, {malloc} allocator",
+        markdown_table((*names, "error"), every),
+    ]

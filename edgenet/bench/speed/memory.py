@@ -13,7 +13,7 @@ from edgenet.bench.harness.timing import BOTH, errors, passed
 from edgenet.bench.harness.worker import Job
 from edgenet.bench.speed.layer_problem import LayerProblem
 from edgenet.bench.speed.peer_edges import Edges
-from edgenet.bench.speed.peer_layers import PEER_LAYERS
+from edgenet.bench.speed.peer_layers import peer_forms
 from edgenet.bench.speed.reference import LayerShape
 from edgenet.errors import ConfigError
 from edgenet.graph import Graph
@@ -35,12 +35,11 @@ def jobs(settings: Settings) -> list[Job]:
         raise ConfigError(text)
     found = []
     for shape in LAYERS:
-        builds = [peer for peer, _ in PEER_LAYERS[shape.layer]]
-        for number, peer in enumerate(["", *builds]):
-            if not peer or peer in settings.peers:
-                title = f"memory of {peer or 'edgenet'} {shape.layer} {shape} on {GRAPH}"
-                options = {"graph": GRAPH, "shape": vars(shape), "implementation": number}
-                found.append(settings.job(__name__, title, "default", **options))
+        forms = [form for form in peer_forms(shape.layer, settings.peers) if not form.compiled]
+        for number in range(len(forms) + 1):
+            title = f"memory of {f'peer {number}' if number else 'edgenet'} {shape.layer} {shape} on {GRAPH}"
+            options = {"graph": GRAPH, "shape": vars(shape), "implementation": number}
+            found.append(settings.job(__name__, title, "default", **options))
     return found
 
 
@@ -51,8 +50,8 @@ def measure(job: Job) -> dict[str, Any]:
     if job["implementation"] == 0:
         implementation = problem.ours()
     else:
-        _, build = PEER_LAYERS[job["shape"]["layer"]][job["implementation"] - 1]
-        implementation = problem.peer(build(problem.shape, Edges(problem.graph)))
+        forms = [form for form in peer_forms(problem.shape.layer, job["peers"]) if not form.compiled]
+        implementation = problem.peer(forms[job["implementation"] - 1].build(problem.shape, Edges(problem.graph)))
     name, size = implementation.name, found.facts()
     before = settled()
     results = implementation.calls[BOTH]()
@@ -93,9 +92,10 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
         rows.append((job["graph"], str(LayerShape(**job["shape"])), row["name"], size, ratio, error(row)))
     if not rows:
         return []
-    header = ("graph", "layer", "implementation", "forward + backward, MB", "× ours", "error")
+    header = ("graph", "layer", "implementation", "forward + backward, MB", "× edgenet", "error")
     return [
         "How far a fresh process grows over what it has before its first call (VmHWM over VmRSS), default allocator; "
-        "sorted copies of the edges that the call makes and keeps are part of it.",
+        "sorted copies of the edges that the call makes and keeps are part of it; what is prepared beforehand is not. "
+        "torch.compile is left out: the compiler works in the same process.",
         markdown_table(header, rows),
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenet.bench.speed.peer_edges import Edges
-from edgenet.bench.speed.peer_layers import PeerLayer
+from edgenet.bench.speed.peer_layers import PeerForm
 from edgenet.bench.speed.reference import LayerShape
 from edgenet.bench.speed.same_parameters import Parameters
 from edgenet.models import NodeClassifier
@@ -67,12 +67,15 @@ NETWORKS = {
 
 
 class PeerNetwork(nn.Module):
-    """What ``NodeClassifier`` is, of another library's layers."""
+    """What ``NodeClassifier`` is, of another library's layers. Features may be a sparse CSR tensor."""
 
-    def __init__(self, network: Network, build: Callable[..., PeerLayer], edges: Edges) -> None:
+    def __init__(self, network: Network, form: PeerForm, edges: Edges) -> None:
         super().__init__()
-        shapes = network.shapes()
-        self.layers = [build(shape, edges, concat=shape is not shapes[-1], dropout=network.dropout) for shape in shapes]
+        shapes, options = network.shapes(), {"compile": False} if form.compiled else {}
+        self.layers = [
+            form.build(shape, edges, concat=shape is not shapes[-1], dropout=network.dropout, **options)
+            for shape in shapes
+        ]
         self.convs = nn.ModuleList(layer.module for layer in self.layers)
         widths = [shape.channels if shape is shapes[-1] else shape.width for shape in shapes]
         maps = [nn.Linear(shape.in_channels, width) for shape, width in zip(shapes, widths, strict=True)]
@@ -81,7 +84,7 @@ class PeerNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for depth, layer in enumerate(self.layers):
-            x = F.dropout(x, self.dropout, self.training)
+            x = dropped(x, self.dropout, self.training)
             y = layer.call(x)
             if len(self.skips):
                 y = y + self.skips[depth](x)
@@ -96,3 +99,11 @@ class PeerNetwork(nn.Module):
             own = {name.removeprefix(prefix): value for name, value in ours.items() if name.startswith(prefix)}
             found |= {prefix + name: value for name, value in layer.mapping(own).items()}
         return found
+
+
+def dropped(x: Tensor, probability: float, training: bool) -> Tensor:
+    """Dropout, which torch has not for sparse CSR tensors: there it draws for the numbers that are not 0, as ours."""
+    if x.layout == torch.strided or not training or probability == 0:
+        return F.dropout(x, probability, training)
+    values = F.dropout(x.values(), probability)
+    return torch.sparse_csr_tensor(x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False)

@@ -1,13 +1,31 @@
-"""Parameters of a peer made of ours, and its gradients told in ours."""
+"""A peer's layer, its parameters made of ours, and its gradients told in ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 Parameters = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class PeerLayer:
+    """A layer of another library.
+
+    Attributes:
+        name: as the table has it.
+        module: its parameters.
+        call: (N, F) -> (N, F_out).
+        mapping: all of its parameters made of ours, by names on both sides.
+    """
+
+    name: str
+    module: nn.Module
+    call: Callable[[Tensor], Tensor]
+    mapping: Callable[[Parameters], dict[str, Tensor]]
 
 
 def hold_(module: nn.Module, mapping: Callable[[Parameters], dict[str, Tensor]], ours: Parameters) -> None:

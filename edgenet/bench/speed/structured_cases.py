@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from edgenet.bench.speed import compiling
 from edgenet.structured import StructuredMatrix, TensorTrain, family
 
 #: (m, n): the first Kronecker factor. Others take the default of the family
@@ -20,9 +21,17 @@ MODES = {
     (4096, 4096): (((4,) * 6, (4,) * 6), ((16, 16, 16), (16, 16, 16))),
     (4096, 1024): (((4, 4, 4, 8, 8), (4,) * 5), ((16, 16, 16), (8, 8, 16))),
 }
-LINEAR, ONEDNN = "`torch.nn.Linear`", "oneDNN product"  # the dense products
+LINEAR, ONEDNN, COMPILED = "`torch.nn.Linear`", "oneDNN product", "`torch.nn.Linear`, torch.compile"
+DENSE = (LINEAR, ONEDNN, COMPILED)  # the dense products, by name
+TENSORLY = "tensorly-torch"
 RATIO = 10  # of the families that can have any size
-IMPLEMENTATIONS = ("factorized", "reconstructed")  # of tensorly-torch
+#: forms of tensorly-torch: (its implementation, whether torch compiles it, whether paths of contraction are kept)
+IMPLEMENTATIONS = {
+    "factorized": ("factorized", False, False),
+    "factorized, opt_einsum": ("factorized", False, True),
+    "factorized, torch.compile": ("factorized", True, False),
+    "reconstructed": ("reconstructed", False, False),
+}
 
 
 @dataclass(frozen=True)
@@ -91,10 +100,11 @@ def tensorly() -> str:
     return version("tensorly-torch")
 
 
-def tensorly_layer(matrix: TensorTrain, implementation: str) -> nn.Module:
-    """tensorly-torch's layer of the same cores. It calls the tensor train of a matrix block-TT."""
+def tensorly_layer(matrix: TensorTrain, form: str) -> Callable[[Tensor], Tensor]:
+    """tensorly-torch's layer of the same cores, in one of its forms. It calls the tensor train of a matrix block-TT."""
     from tltorch import FactorizedLinear
 
+    implementation, by_torch, kept = IMPLEMENTATIONS[form]
     layer = FactorizedLinear(
         matrix.in_modes, matrix.out_modes, bias=False, factorization="blocktt", rank=(1, *matrix.ranks, 1),
         implementation=implementation,
@@ -102,4 +112,20 @@ def tensorly_layer(matrix: TensorTrain, implementation: str) -> nn.Module:
     with torch.no_grad():
         for theirs, ours in zip(layer.weight.factors, matrix.cores, strict=True):
             theirs.copy_(ours)
-    return layer.eval()
+    layer.in_features = int(layer.in_features)  # a number of numpy, which torch cannot compile
+    layer.eval()
+    return compiling.compiled(layer) if by_torch else _with_kept_paths(layer) if kept else layer
+
+
+def _with_kept_paths(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    """tensorly's plug-in, which finds the path of a contraction once; it holds for all of tensorly, so for a call."""
+    from tensorly import plugins
+
+    def call(x: Tensor) -> Tensor:
+        plugins.use_opt_einsum()
+        try:
+            return layer(x)
+        finally:
+            plugins.use_default_einsum()
+
+    return call

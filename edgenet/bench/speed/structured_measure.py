@@ -15,9 +15,19 @@ from torch import Tensor, nn
 
 from edgenet.bench.harness import report
 from edgenet.bench.harness.floor import Machine, onednn, onednn_missing
-from edgenet.bench.harness.timing import FORWARD, NOT_ALIKE, Implementation, relative_error, timed
+from edgenet.bench.harness.timing import FORWARD, NOT_ALIKE, Implementation, passed, reason, relative_error, timed
 from edgenet.bench.harness.worker import Job
-from edgenet.bench.speed.structured_cases import IMPLEMENTATIONS, LINEAR, ONEDNN, cases, tensorly, tensorly_layer
+from edgenet.bench.speed import compiling
+from edgenet.bench.speed.structured_cases import (
+    COMPILED,
+    IMPLEMENTATIONS,
+    LINEAR,
+    ONEDNN,
+    TENSORLY,
+    cases,
+    tensorly,
+    tensorly_layer,
+)
 from edgenet.structured import StructuredMatrix
 
 CHECKED = 32  # rows of a batch whose outputs are checked, spread over it
@@ -55,12 +65,13 @@ def measure(job: Job) -> dict[str, Any]:
     contestants, missing = _contestants((m, n), job["families"])
     machine = Machine.measured(clock)
     signals = {batch: torch.randn(batch, n) for batch in job["batches"]}
-    timings = {batch: _timed(contestants, x, job["rounds"], clock) for batch, x in signals.items()}
+    checked = [_checked(one, signals) for one in contestants]
+    timings = {batch: _timed(contestants, [cells[batch] for cells in checked], x, job["rounds"], clock)
+               for batch, x in signals.items()}  # fmt: skip
     machine = machine.best(Machine.measured(clock))
     rows = []
     for number, one in enumerate(contestants):
         cells = {batch: timings[batch][number] for batch in signals}
-        _check_(one, signals, cells)
         for batch, cell in cells.items():
             moved = one.size + 4 * batch * (n + m * (2 if one.facts.get("family") == "unitary" else 1))
             cell["floor"] = machine.floor(moved, one.multiply_adds(batch))
@@ -69,7 +80,7 @@ def measure(job: Job) -> dict[str, Any]:
                      "batches": {str(batch): cell for batch, cell in cells.items()}})  # fmt: skip
     versions = {"python": sys.version.split()[0], "torch": str(torch.__version__)}
     with contextlib.suppress(Exception):  # which ``missing`` tells of
-        versions["tensorly-torch"] = tensorly()
+        versions[TENSORLY] = tensorly()
     facts = {"missing": missing, "versions": versions, "instructions": torch.backends.cpu.get_cpu_capability()}
     return {"rows": rows, "machine": machine.facts(), "load": [*load, report.load_average()], **facts}
 
@@ -82,10 +93,11 @@ def _contestants(shape: tuple[int, int], families: Sequence[str]) -> tuple[list[
     plain = {"dense": lambda: weight, "parameters": m * n, "size": 4 * m * n, "multiply_adds": lambda b: b * m * n,
              "facts": {}}  # fmt: skip
     found = [Contestant(LINEAR, linear, **plain)]
-    if (reason := onednn_missing()) is None:
+    if (why := onednn_missing()) is None:
         found.append(Contestant(ONEDNN, lambda x: onednn(x, weight), **plain))
     else:
-        missing[ONEDNN] = reason
+        missing[ONEDNN] = why
+    found.append(Contestant(COMPILED, compiling.compiled(linear), **plain))
     for case in cases(shape, families):
         matrix = case.build(shape)
         facts = {"family": case.family, "options": case.options}
@@ -95,10 +107,10 @@ def _contestants(shape: tuple[int, int], families: Sequence[str]) -> tuple[list[
         try:
             tensorly()
         except Exception as error:
-            missing["tensorly-torch"] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            missing[TENSORLY] = reason(error)
             continue
         for implementation in IMPLEMENTATIONS:
-            name = f"tensorly-torch, {case.name.partition(', ')[2]}, {implementation}"
+            name = f"{TENSORLY}, {case.name.partition(', ')[2]}, {implementation}"
             found.append(_contestant(name, matrix, tensorly_layer(matrix, implementation), {}))
     return found, missing
 
@@ -107,36 +119,49 @@ def _whole(matrix: Any) -> tuple[int, int]:
     return math.prod(matrix.out_modes), math.prod(matrix.in_modes)
 
 
-def _contestant(name: str, matrix: StructuredMatrix, multiply: nn.Module, facts: dict[str, Any]) -> Contestant:
+def _contestant(
+    name: str, matrix: StructuredMatrix, multiply: Callable[[Tensor], Tensor], facts: dict[str, Any]
+) -> Contestant:
     size = matrix.bits() / 8
     return Contestant(name, multiply, matrix.to_dense, matrix.num_parameters(), size, matrix.multiply_adds, facts)
 
 
 @torch.inference_mode()
 def _timed(
-    contestants: Sequence[Contestant], x: Tensor, rounds: int, clock: Callable[[], float]
+    contestants: Sequence[Contestant],
+    checked: Sequence[dict[str, Any]],
+    x: Tensor,
+    rounds: int,
+    clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
-    entries = []
-    for one in contestants:
-        with contextlib.suppress(Exception):  # which ``timed`` meets again, and tells of
-            one.multiply(x)  # what is derived of parameters once is no part of the first warm-up
-        entries.append(Implementation(one.name, {FORWARD: lambda one=one: one.multiply(x)}, lambda: {}))
-    return [{"failed": row["failed"], **row["times"].get(FORWARD, {})} for row in timed(entries, rounds, clock)]
+    """The cells of one batch: times are of those whose check passed."""
+    cells, entries = [dict(cell) for cell in checked], []
+    for one, cell in zip(contestants, cells, strict=True):
+        if passed(cell):
+            entries.append((cell, Implementation(one.name, {FORWARD: lambda one=one: one.multiply(x)}, lambda: {})))
+    for (cell, _), row in zip(entries, timed([entry for _, entry in entries], rounds, clock), strict=True):
+        cell |= {"failed": row["failed"], **row["times"].get(FORWARD, {})}
+    return cells
 
 
 @torch.inference_mode()
-def _check_(one: Contestant, signals: dict[int, Tensor], cells: dict[int, dict[str, Any]]) -> None:
-    """Compare each call with the product with the dense matrix in float64, and write the error into its cell."""
+def _checked(one: Contestant, signals: dict[int, Tensor]) -> dict[int, dict[str, Any]]:
+    """By batch, the error of each call beside the product with the dense matrix in float64, or why it cannot run.
+
+    What a matrix derives of its parameters once is made here, and is no part of what is timed.
+    """
     dense = one.dense().detach()
+    wide = torch.complex128 if dense.is_complex() else torch.float64
+    cells: dict[int, dict[str, Any]] = {}
     for batch, x in signals.items():
-        if cells[batch]["failed"] is not None:
-            cells[batch]["error"] = None
-            continue
         some = torch.linspace(0, batch - 1, min(batch, CHECKED)).round().long()
-        wide = torch.complex128 if dense.is_complex() else torch.float64
         picked = x[some].to(wide)
         wanted = torch.cat([picked @ part.to(wide).t() for part in dense.split(_SLICE)], 1)
-        cells[batch]["error"] = _error(one.multiply(x)[some], wanted)
+        try:
+            cells[batch] = {"failed": None, "error": _error(one.multiply(x)[some], wanted)}
+        except Exception as error:  # a peer may run out of memory; the others are measured all the same
+            cells[batch] = {"failed": reason(error), "error": None}
+    return cells
 
 
 def _error(value: Tensor, wanted: Tensor) -> float:

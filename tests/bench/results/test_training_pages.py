@@ -61,23 +61,32 @@ def test_source_localisation_writes_what_its_runs_measured(tmp_path, monkeypatch
     assert out.read_text(encoding="utf-8") == before
 
 
-def test_pyg_stands_where_our_layer_stands(tmp_path, monkeypatch):
-    """The comparison trains PyG's GATConv in the same loop; with one set of weights both give one function."""
+def test_pyg_stands_where_our_layer_stands_with_its_weights(monkeypatch):
+    """Both draw the same numbers, and leave the same ones to be drawn."""
     import torch
 
     from edgenet.graph import Graph
     from edgenet.nn import SPECIALIZATIONS
 
     graph = Graph(torch.randint(0, 9, (2, 30)), 9)
-    theirs, ours = ppi.PyGLayer(5, 4, heads=3), SPECIALIZATIONS["gat"](5, 4, heads=3)
-    for mine, value in (
-        (ours.lift.linear.weight.weight, theirs.conv.lin.weight),
-        (ours.phi.att_source.weight, theirs.conv.att_src),
-        (ours.phi.att_target.weight, theirs.conv.att_dst),
-    ):
-        mine.data.copy_(value.data.view_as(mine))
-    x = torch.randn(9, 5)
-    torch.testing.assert_close(ours(x, graph), theirs(x, graph.edge_index))
+    x, drawn, values = torch.randn(9, 5), [], []
+    for make in (SPECIALIZATIONS["gat"], ppi.PyGLayer):
+        torch.manual_seed(3)
+        layer = make(5, 4, heads=3)
+        drawn.append(torch.rand(4))
+        values.append(layer(x, graph.edge_index))
+    torch.testing.assert_close(*drawn, rtol=0, atol=0)
+    torch.testing.assert_close(*values)
+
+
+def test_networks_of_ppi_that_begin_apart_are_told_apart(monkeypatch):
+    from edgenet.nn import SPECIALIZATIONS
+
+    monkeypatch.setitem(SPECIALIZATIONS, "pyg_gat", ppi.PyGLayer)
+    config = preset("ppi", "gat", {"training.seeds": [4]})
+    assert ppi.difference_at_start(config, graphs()) < 1e-5
+    monkeypatch.setattr(ppi, "hold_", lambda *arguments: None)  # PyG's own weights
+    assert ppi.difference_at_start(config, graphs()) > 0.1
 
 
 def test_every_bench_has_a_module_that_runs_it():
@@ -131,10 +140,10 @@ def test_every_row_of_ppi_is_of_its_own_runs(tmp_path, monkeypatch, in_this_proc
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     shown = []
     for layer, title in ppi.NETWORKS.items():
-        results = [summary_of(tmp_path / "runs" / f"{layer}-{seed}")[0] for seed in (0, 1)]
+        results = [summary_of(tmp_path / "runs" / f"{layer}-{seed}-equal")[0] for seed in (0, 1)]
         shown.append(report.spread([result["test"] for result in results], digits=2))
         assert [result["seed"] for result in results] == [0, 1] and f"**{shown[-1]}**" in row_of(page, title)
-    assert shown[0] != shown[1]
+    assert "From the same weights" in page and "the scores of both differ by" in page
     monkeypatch.setattr("torch.optim.Adam.step", lambda *args, **options: pytest.fail("this run is done"))
     ppi.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None, epochs=2)
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page

@@ -10,8 +10,9 @@ from edgenet.bench.harness import floor, timing, worker
 from edgenet.bench.harness.floor import Machine
 from edgenet.bench.pages import check
 from edgenet.bench.pages.record import rows_file
-from edgenet.bench.speed import structured_cases, structured_measure, structured_page
+from edgenet.bench.speed import compiling, structured_cases, structured_measure, structured_page
 from edgenet.bench.speed.structured_cases import IMPLEMENTATIONS, cases, tensorly_layer
+from edgenet.bench.speed.structured_trains import beside_tensorly
 from edgenet.cli import main
 from edgenet.structured import STRUCTURES, TensorTrain
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.float32  # as it is measured
 def small(monkeypatch):
     """Calls that are made once, small probes, and jobs that run in this process, through JSON as always."""
     monkeypatch.setattr(timing, "SHORTEST", 0)
+    monkeypatch.setattr(compiling, "compiled", lambda function, whole=True: function)  # which takes seconds
     monkeypatch.setattr(floor, "READ", (1 << 10, 1 << 12))
     monkeypatch.setattr(floor, "PRODUCTS", ((8, 8, 8),))
     monkeypatch.setattr(structured_page, "TARGETS", [((64, 64), "low rank at 10x", {1: 1e9, 5: 1e-9})])
@@ -70,9 +72,34 @@ def test_the_page_has_a_table_for_every_shape_and_number_of_threads(small, tmp_p
         for cells in body.values():
             assert len(cells) == len(header) and all(cells) and float(cells[-1]) <= timing.LIMIT
             assert cells[2].endswith("%)") and float(cells[4]) > 0
-        assert body["`torch.nn.Linear`"][3].startswith("1.00 / ") and body["oneDNN product"][3].endswith(" / 1.00")
+        dense = [body[name][3].split(" / ") for name in structured_cases.DENSE]
+        assert all(len(each) == 4 and each[at + 1] == "1.00" for at, each in enumerate(dense))
+        assert {each[0] for each in dense if not each[0].startswith("**")} == {
+            "1.00"
+        }
     families = {row.get("family") for row in raw["records"][0][1]["rows"]} - {None}
-    assert families == set(STRUCTURES) - {"csr"}  # packed rows: what sparse matrices multiply by in eval mode
+    rounded = {"uniform", "fixed_point", "power_of_two", "binary", "coded", "stacked", "unified"}  # on pages of theirs
+    assert families == set(STRUCTURES) - {"csr"} - rounded  # packed rows: what sparse matrices multiply by in eval mode
+
+
+def test_tensor_trains_stand_beside_the_fastest_form_of_tensorly():
+    forms = dict.fromkeys(IMPLEMENTATIONS, 8.0) | {"factorized, opt_einsum": 2.0, "reconstructed": 4.0}
+
+    def row(name, seconds, **facts):
+        cell = {"failed": None, "error": 1e-7, "median": seconds}
+        return {"name": name, "batches": {"1": cell, "32": cell | {"error": 1.0 if facts else 1e-7}}, **facts}
+
+    ours = row("tensor train, rank 4", 1.0, family="tensor_train")
+    theirs = [row(f"tensorly-torch, rank 4, {form}", seconds) for form, seconds in forms.items()]
+    job = {"shape": [64, 48], "threads": 1, "batches": [1, 32]}
+    _, table, said = beside_tensorly([(job, {"rows": [ours, *theirs]})])
+    (line,) = [line for line in table.splitlines() if line.startswith("| 48 -> 64")]  # at 32, ours is wrong
+    wanted = "| 1000 | factorized, opt_einsum | 2.00 | 8.00 | 2.00 | 8.00 | 4.00 |"
+    assert line.endswith(wanted) and said == "tensorly-torch is faster in no row."
+    ours["batches"]["1"]["median"] = 3.0
+    _, table, said = beside_tensorly([(job, {"rows": [ours, *theirs]})])
+    assert "| **0.667** |" in table and "faster in 1 of 1 rows**: 48 -> 64, tensor train, rank 4, batch 1 (fac" in said
+    assert beside_tensorly([(job, {"rows": [ours]})]) == []
 
 
 def test_the_page_says_which_aims_are_not_met_and_the_floor_beside_them(small, tmp_path, monkeypatch):
@@ -114,7 +141,7 @@ def test_a_job_that_ends_badly_and_a_library_that_is_not_here_are_on_the_page(sm
     code, page, _ = run(tmp_path, monkeypatch, *given)
     assert code == 1 and "> Not measured: 48 -> 64, threads: 1: the process was ended by SIGKILL" in page
     assert "tensorly-torch is left out: ImportError: no such package." in page
-    assert list(rows(page, "64 -> 64, one thread")[1])[2:] == ["tensor train, rank 4", "tensor train, 3 modes, rank 8"]
+    assert list(rows(page, "64 -> 64, one thread")[1])[3:] == ["tensor train, rank 4", "tensor train, 3 modes, rank 8"]
 
 
 @pytest.mark.parametrize(
@@ -190,12 +217,21 @@ def test_every_aim_is_one_of_a_case():
         assert name in [case.name for case in cases(shape, list(STRUCTURES))] and targets
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_the_peer_multiplies_by_our_matrix(implementation):
+QUICK = [form for form, (_, compiled, _) in IMPLEMENTATIONS.items() if not compiled]
+SLOW = [form for form in IMPLEMENTATIONS if form not in QUICK]
+
+
+@pytest.mark.parametrize("form", [*QUICK, *(pytest.param(form, marks=pytest.mark.slow) for form in SLOW)])
+def test_the_peer_multiplies_by_our_matrix_in_every_form(form):
     pytest.importorskip("tltorch")
+    import tensorly
+
+    einsum = tensorly.einsum
     matrix = TensorTrain.random((24, 30), out_modes=[2, 3, 4], in_modes=[3, 5, 2], rank=3)
     x = torch.randn(7, 30)
-    torch.testing.assert_close(tensorly_layer(matrix, implementation)(x), x @ matrix.to_dense().T)
+    with torch.inference_mode():
+        torch.testing.assert_close(tensorly_layer(matrix, form)(x), x @ matrix.to_dense().T)
+    assert tensorly.einsum is einsum or form != "factorized, opt_einsum"
 
 
 @pytest.mark.parametrize("shape", [(64, 48), (64, 64)])  # of the second, a pool of its own would be aligned
