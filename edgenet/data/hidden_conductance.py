@@ -57,8 +57,8 @@ def make(
 
     with s uniform on the N nodes and t uniform on 0, ..., times - 1. The graph is drawn too: points in the unit square,
     each joined to its nearest ones, until it is connected. **The conductances c are nowhere in the data set**: its edge
-    weights are those of S = A / lambda_max, the same for every edge. What leads back to s differs from edge to edge, and
-    must be learned edge by edge. ``spread=0`` is the control: every edge then conducts alike, and S says all.
+    weights are those of S = A / lambda_max, the same for every edge. What leads back to s differs from edge to edge,
+    and must be learned edge by edge. ``spread=0`` is the control: every edge then conducts alike, and S says all.
 
     Args:
         where: not used; everything is drawn.

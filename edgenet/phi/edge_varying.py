@@ -54,8 +54,9 @@ class EdgeVarying(Phi):
             the degrees.
         times_edge_weight: multiply the learned weights by the given edge weights.
         num_types, buckets: sizes of the shared tables.
-        structure: name of the family that both tables are made of when they meet their graph, or
-            {"structure": name, **options}; otherwise they are dense. An optimizer that was made before would miss them, so ``bind`` comes first.
+        structure: the family that both tables are made of when they meet their graph, by its name or as
+            {"structure": name, **options}; otherwise they are dense. An optimizer that was made before would miss them,
+            so ``bind`` comes first.
         by_community: number the rows of the tables by communities of the graph, see ``ByEdge``.
 
     Raises:

@@ -70,11 +70,11 @@ def test_structured_tables_want_to_be_bound_before_the_optimizer_is_made():
 
 
 def test_structures_that_are_none_or_stand_beside_a_form_are_refused():
-    with pytest.raises(PlanError, match="no structure is called 'low_rnk'.*low_rank"):
+    with pytest.raises(PlanError, match=r"no structure is called 'low_rnk'.*low_rank"):
         specializations.edge_varying(2, 3, structure="low_rnk")
     with pytest.raises(PlanError, match=r"a csr table needs density: \{'structure': 'csr', 'density'"):
         specializations.edge_varying(2, 3, structure="csr")
-    with pytest.raises(PlanError, match="got {'rank': 2}"):
+    with pytest.raises(PlanError, match=r"got \{'rank': 2\}"):
         specializations.edge_varying(2, 3, structure={"rank": 2})
     with pytest.raises(ShapeError, match=r"form='cp' says what its tables are made of.*compress_"):
         specializations.edge_varying(2, 3, form="cp", structure="binary")
