@@ -6,8 +6,8 @@ from edgenet.models.aggregation_network import AggregationNetwork
 from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
 from edgenet.models.graph_recurrent import GraphRecurrent
-from edgenet.models.node_classifier import NodeClassifier
 from edgenet.models.node_choice import NodeChoice
+from edgenet.models.node_classifier import NodeClassifier
 from edgenet.models.readout import Readout
 from edgenet.models.sequence import Sequence
 from edgenet.models.stack import Stack
