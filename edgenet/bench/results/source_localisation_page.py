@@ -135,10 +135,10 @@ def _walls(rows: list[Row]) -> list[str]:
         "- In brackets: channels of five that are not 0 everywhere. Chance is 20 %, a loss of ln 5.",
         markdown_table(("graph", *_WALLS.values()), body),
         f"- {_verdict(rows)}",
-        "- A diffused impulse is nowhere negative, and attention averages it with positive weights. One head thus hands "
-        "every channel the same positive signal, times one number. Where that number starts negative, the ReLU is 0 at "
-        "all nodes of all signals. No gradient comes back, not even for the bias that could lift it: the channel is "
-        "dead. Of five channels all are dead in one start of 32, and half of them or more in one of two.",
+        "- A diffused impulse is nowhere negative, and attention averages it with positive weights. One head thus "
+        "hands every channel the same positive signal, times one number. Where that number starts negative, the ReLU "
+        "is 0 at all nodes of all signals. No gradient comes back, not even for the bias that could lift it: the "
+        "channel is dead. Of five channels all are dead in one start of 32, and three or more in one of two.",
         "- GAT and GCAT of one seed draw the same numbers there, so both fail together. The start decides, not the "
         "graph: where every graph has one seed, it looks like the graph's fault. With an ELU nothing is dead.",
     ]
