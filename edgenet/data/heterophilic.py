@@ -91,7 +91,7 @@ def find(where: Sequence[Place], graph: str = "texas") -> Path:
     """The folder of a graph's two files. Never downloaded."""
     looked = search(where, [folder.format(graph) for folder in FOLDERS], lacks_files((NODES, EDGES)))
     if looked.found is None:
-        raise not_found(f"heterophilic ({graph})", f"{NODES} and {EDGES}", looked.tried, FACTS.how_to_get)
+        raise not_found("heterophilic", f"{NODES} and {EDGES} of {graph}", looked.tried, FACTS.how_to_get)
     return looked.found
 
 
