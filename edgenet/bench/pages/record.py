@@ -97,8 +97,8 @@ def name_of(content: Callable[[Any], Content]) -> str:
 
 
 def as_read(value: Any) -> Any:
-    """JSON-able values as they come back from a file: keys are text, tuples are lists."""
-    return json.loads(json.dumps(value))
+    """JSON-able values as they come back from a file: keys are text, tuples lists, what is no number None."""
+    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def _text(value: dict[str, Any]) -> str:

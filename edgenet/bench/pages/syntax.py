@@ -14,10 +14,12 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2]
 #: parts in which no result is made: how pages are written, what is printed, which experiments there are
 NOT_COUNTED = ("bench/pages/", "bench/harness/beside.py", "bench/harness/cells.py", "bench/harness/commands.py",
-               "bench/harness/page.py", "bench/harness/report.py", "bench/__init__.py", "bench/results/__init__.py",
+               "bench/harness/report.py", "bench/__init__.py", "bench/results/__init__.py",
                "bench/speed/__init__.py", "cli/",
                "__init__.py", "__main__.py", "_version.py", "errors.py", "text.py")  # fmt: skip
-#: a module whose name ends so makes text and tables of rows; the page itself is compared with what it makes
+#: names of what makes text and tables of rows, in modules of experiments: the page is compared with what they make
+TEXT_NAMES = {"content", "claim", "parts", "LIMITS", "TITLE"}
+#: a module whose name ends so makes text and tables of rows, likewise
 PAGE_MODULE = "_page.py"
 _DIGITS = 12  # of a hash, in base 16
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -76,6 +78,8 @@ def _read(path: str, source: bytes) -> tuple[str, tuple[str, ...]]:
         return _hash(_COMMENT.sub(" ", source.decode("utf-8")).split()), ()
     tree = ast.parse(source)
     imports = _imports(path, tree)
+    if path.startswith("bench/"):
+        tree.body = [node for node in tree.body if not _names(node) & TEXT_NAMES]
     if path.endswith("__init__.py"):  # a part that gains a name gives the old ones no other meaning
         tree.body = [node for node in tree.body if not _only_names(node)]
     return _hash(_canonical(tree)), imports
@@ -104,10 +108,15 @@ def _ours(name: str) -> bool:
 
 
 def _only_names(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom) or "__all__" in _names(node)
+
+
+def _names(node: ast.stmt) -> set[str]:
+    """What a statement defines: a function, or variables."""
+    if isinstance(node, ast.FunctionDef):
+        return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else []
-    return isinstance(node, ast.Import | ast.ImportFrom) or any(
-        isinstance(target, ast.Name) and target.id == "__all__" for target in targets
-    )
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def _canonical(node: ast.AST) -> Iterator[str]:

@@ -29,7 +29,7 @@ def publish(
         out: the page. Its rows go to ``rows/NAME.json`` beside it, first: they outlive a page that cannot be made.
         content: makes the page of the rows, and of nothing else; a function of a module.
         rows: JSON-able; every run, with its seed. ``content`` gets them as they come back from a file: keys are text,
-            tuples are lists.
+            tuples are lists, and None stands for what is no number.
         settings: JSON-able; what the runs were given.
         seeds: of the runs; empty where nothing is drawn.
         peers: packages whose versions matter beside torch's.

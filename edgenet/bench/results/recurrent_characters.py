@@ -12,7 +12,7 @@ from typing import Any
 from edgenet.bench.harness import report
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results.recurrent_characters_rows import LENGTHS, LONG, RATES, RATIOS, SHAPE, Row, rows
-from edgenet.bench.results.recurrent_characters_run import LENGTH, STREAMS, measured
+from edgenet.bench.results.recurrent_characters_run import LENGTH, STREAMS, measured, tried
 from edgenet.text import markdown_table
 
 Results = Mapping[Any, Any]
@@ -28,7 +28,7 @@ CLAIM = 8  # percent by which doping is said to be better than pruning and low r
 
 def results(
     seeds: int, runs: Path, processes: int, data_root: Path | None, chosen: Sequence[Row] | None = None,
-    lengths: Mapping[str, int] = LENGTHS, tried: Sequence[float] = RATES,
+    lengths: Mapping[str, int] = LENGTHS, tries: Sequence[float] = RATES,
 ) -> Results:  # fmt: skip
     """Train what is not trained yet: every try of a rate, and the runs of every row by the name of its file.
 
@@ -37,9 +37,9 @@ def results(
     """
     chosen = [row for row in rows() if row.ratio != min(RATIOS)] if chosen is None else chosen
     first = {row.tried_as: row for row in reversed(chosen)}
-    tries = [(row, 0, rate, lengths["tried"], runs, data_root) for row in first.values() for rate in tried]
-    found = dict(zip(((job[0].tried_as, job[2]) for job in tries), run_all(tries, processes, measured), strict=True))
-    best = {family: min(tried, key=lambda rate, family=family: found[family, rate]["val"]) for family in first}
+    short = [(row, 0, rate, lengths["tried"], runs, data_root) for row in first.values() for rate in tries]
+    found = dict(zip(((job[0].tried_as, job[2]) for job in short), run_all(short, processes, tried), strict=True))
+    best = {family: min(tries, key=lambda rate, family=family: found[family, rate]["val"]) for family in first}
     jobs = [
         (row, seed, best[row.tried_as], lengths[row.length], runs, data_root) for row in chosen for seed in range(seeds)
     ]
@@ -47,7 +47,7 @@ def results(
     return {
         "rows": [asdict(row) for row in chosen],
         "lengths": dict(lengths),
-        "tries": {family: [[rate, found[family, rate]] for rate in tried] for family in first},
+        "tries": {family: [[rate, found[family, rate]] for rate in tries] for family in first},
         "best": best,
         "runs": {row.file: [every[row.file, seed] for seed in range(seeds)] for row in chosen},
     }
@@ -73,10 +73,10 @@ def claim(found: Results) -> str:
 def parts(found: Results) -> list[str]:
     """The page's paragraphs and tables."""
     chosen, lengths, best, runs = [Row(**row) for row in found["rows"]], found["lengths"], found["best"], found["runs"]
-    seeds, tried = len(next(iter(runs.values()))), [rate for rate, _ in next(iter(found["tries"].values()))]
+    seeds, tries = len(next(iter(runs.values()))), [rate for rate, _ in next(iter(found["tries"].values()))]
     rates = [
-        (family.replace("_", " "), *(f"{one['val']:.3f}" for _, one in tries), f"{best[family]:g}")
-        for family, tries in found["tries"].items()
+        (family.replace("_", " "), *(_tried_bits(one) for _, one in short), f"{best[family]:g}")
+        for family, short in found["tries"].items()
     ]
     return [
         _introduction(seeds, lengths, chosen),
@@ -86,9 +86,13 @@ def parts(found: Results) -> list[str]:
         "### Rates",
         f"Bits a character on the validation slice after {lengths['tried']:,} iterations of one seed. Every family has "
         "as many tries; the best rate of a family serves all of its rows.",
-        markdown_table(("family", *(f"{rate:g}" for rate in tried), "chosen"), rates),
+        markdown_table(("family", *(f"{rate:g}" for rate in tries), "chosen"), rates),
         _settings(chosen),
     ]
+
+
+def _tried_bits(found: Results) -> str:
+    return "diverges" if found["val"] is None else f"{found['val']:.3f}"
 
 
 def _introduction(seeds: int, lengths: Mapping[str, int], chosen: Sequence[Row]) -> str:

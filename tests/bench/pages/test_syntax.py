@@ -75,6 +75,14 @@ def test_files_are_reached_through_imports_of_every_form_and_kernels_through_the
     assert "errors.py" not in syntax.counted(found) and "phi/disc.py" in syntax.counted(found)
 
 
+def test_text_of_experiments_does_not_count_and_what_they_measure_does():
+    page = 'LIMITS = "Few."\n\n\ndef measure(job):\n    return 1\n\n\ndef parts(found):\n    return []\n'
+    for path, counts in (("bench/speed/hop.py", False), ("phi/hop.py", True)):
+        assert (the_hash(page.replace("Few", "None"), path) != the_hash(page, path)) == counts
+        assert (the_hash(page.replace("[]", "['more']"), path) != the_hash(page, path)) == counts
+        assert the_hash(page.replace("return 1", "return 2"), path) != the_hash(page, path)
+
+
 def test_registries_lead_nowhere_and_texts_of_pages_do_not_count():
     code = {"bench/__init__.py": b"from edgenet import phi", "phi/__init__.py": b""}
     assert syntax.reached(["bench/__init__.py"], code) == {"bench/__init__.py"}

@@ -1,6 +1,7 @@
 """A page is made of the rows in the file beside it, and says what made it."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -62,6 +63,11 @@ def test_rows_outlive_a_page_that_cannot_be_made(tmp_path):
     with pytest.raises(KeyError):
         publish(tmp_path / "bad.md", "Bad", content, {"other": 1}, settings={}, seeds=[])
     assert Record.read(tmp_path / "bad.md").rows == {"other": 1}
+
+
+def test_what_is_no_number_is_none_in_the_rows(tmp_path):
+    publish(tmp_path / "few.md", "Few", content, {"scores": [1], "lost": (math.inf, math.nan)}, settings={}, seeds=[])
+    assert Record.read(tmp_path / "few.md").rows["lost"] == [None, None]
 
 
 def test_what_cannot_be_found_again_by_its_name_is_refused_before_anything_is_written(tmp_path):
