@@ -144,6 +144,11 @@ _PPI = {
     },
 }  # fmt: skip
 _PPI["gatv2"] = _PPI["gat"]
+_HIDDEN_CONDUCTANCE = {
+    "model": {"kind": "NodeChoice", "hidden_channels": 5, "num_layers": 1},
+    "optimizer": {"lr": 0.005},
+    "training": {"epochs": 20, "batch_size": 100},
+}
 _MOVIELENS = {
     "model": {"hidden_channels": 32, "num_layers": 1, "options": {"readout": "node"}},
     "optimizer": {"lr": 0.005},
@@ -158,12 +163,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "ppi": _PPI,
     "digits": _SMALL,
     "csbm": _SMALL,
+    "heterophilic": _CITATION,
     "karate": _SMALL,
     "source_localisation": {"": {"model": _SIGNAL_MODEL, **_SIGNALS}},
+    "hidden_conductance": {"": _HIDDEN_CONDUCTANCE},
     "movielens": {"": _MOVIELENS},
 }
 #: The layer that is trained where none is named.
-DEFAULT_LAYERS = {"source_localisation": "edge_varying", "movielens": "gcnn"}
+DEFAULT_LAYERS = {"source_localisation": "edge_varying", "hidden_conductance": "edge_varying", "movielens": "gcnn"}
 
 
 def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | None = None) -> RunConfig:

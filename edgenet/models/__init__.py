@@ -6,6 +6,7 @@ from edgenet.models.aggregation_network import AggregationNetwork
 from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
 from edgenet.models.graph_recurrent import GraphRecurrent
+from edgenet.models.node_choice import NodeChoice
 from edgenet.models.node_classifier import NodeClassifier
 from edgenet.models.readout import Readout
 from edgenet.models.sequence import Sequence
@@ -15,6 +16,7 @@ from edgenet.models.stack import Stack
 MODELS: dict[str, type[nn.Module]] = {
     "NodeClassifier": NodeClassifier,
     "GraphClassifier": GraphClassifier,
+    "NodeChoice": NodeChoice,
     "AggregationNetwork": AggregationNetwork,
     "GraphRecurrent": GraphRecurrent,
     "Sequence": Sequence,
@@ -26,6 +28,7 @@ __all__ = [
     "AggregationNetwork",
     "GraphClassifier",
     "GraphRecurrent",
+    "NodeChoice",
     "NodeClassifier",
     "Readout",
     "Sequence",

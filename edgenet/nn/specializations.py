@@ -8,6 +8,7 @@ would silently not see the layers of a subclass.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -193,6 +194,7 @@ def edge_varying(
     base: str = "shared",
     density: float | None = None,
     ratio: float = 8.0,
+    structure: str | dict[str, Any] | None = None,
     bias: bool = True,
 ) -> EdgeNetConv:
     """The edge-varying EdgeNet: every edge, hop and filter has a weight of its own.
@@ -209,8 +211,19 @@ def edge_varying(
             "doped" store the (K, M + N, F_out, F_in) weights of the banks "siso" and "mimo" in factors, and never build
             them; the first hop then leads from F_in to F_out channels in both banks. See ``EdgeFactored``.
         rank, base, density, ratio: of ``EdgeFactored``.
+        structure: what the tables of form="full" are made of: the name of a family, or {"structure": name, **options},
+            ``{"structure": "low_rank", "rank": 2}`` say. Then ``bind`` comes before the optimizer is made.
+
+    Raises:
+        ShapeError: if options do not go together.
+        PlanError: if there is no such family, or it needs an option.
     """
     if form != "full":
+        if structure is not None:
+            raise ShapeError(
+                f"form={form!r} says what its tables are made of; structure={structure} is for form='full'. To "
+                f"compress the tables of a form, compress the layer: edgenet.compress.compress_."
+            )
         if bank == "heads":
             raise ShapeError("bank='heads' has few weights an edge, and no factors: leave form='full'.")
         sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
@@ -222,7 +235,7 @@ def edge_varying(
         raise ShapeError(f"a density is of corrections to weights in factors; form='full' has none, got {density}.")
     if heads != 1 and bank != "heads":
         raise ShapeError(f"several heads are for bank='heads'; got heads={heads} with bank={bank!r}.")
-    sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets}
+    sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets, "structure": structure}
     sharing["normalize"] = None if share == "edge" else "rw"
     self_tap = nodes is None
     if bank == "siso":

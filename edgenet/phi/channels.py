@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgenet.errors import PlanError
 from edgenet.shortcuts import untouched
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix, family
 from edgenet.structured.families import named
@@ -151,6 +154,27 @@ def matrices_of(maps: nn.Module) -> Tensor:
         y = maps(unit.unflatten(-1, (maps.rank, maps.in_channels)))
         return y.unflatten(0, (maps.rank, maps.in_channels)).transpose(1, 2)
     return maps(torch.eye(maps.in_channels, dtype=like.dtype, device=like.device)).permute(1, 2, 0)
+
+
+def as_structure(given: str | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """``{"structure": name, **options}`` of a name, or of such a table itself; None, dense, stays.
+
+    Raises:
+        PlanError: if there is no such family, or it lacks an option that has no default.
+    """
+    if given is None:
+        return None
+    structure = {"structure": given} if isinstance(given, str) else dict(given)
+    name, options = named(structure, "a table")
+    parameters = inspect.signature(family(name).from_dense).parameters
+    wanted = [key for key, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    missing = [key for key in wanted[1:] if key not in options]  # the first is the weight
+    if missing:
+        raise PlanError(
+            f"a {name} table needs {' and '.join(missing)}: {{'structure': {name!r}, '{missing[0]}': ...}}; got "
+            f"{structure}."
+        )
+    return structure
 
 
 def made(structure: dict[str, Any] | None, shape: tuple[int, int], like: Tensor) -> StructuredMatrix:

@@ -14,7 +14,7 @@ from edgenet import gso
 from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, source_and_target
-from edgenet.phi.channels import made
+from edgenet.phi.channels import as_structure, made
 from edgenet.phi.rows import ByEdge
 from edgenet.phi.rows.finder import finder
 from edgenet.shortcuts import untouched
@@ -54,8 +54,9 @@ class EdgeVarying(Phi):
             the degrees.
         times_edge_weight: multiply the learned weights by the given edge weights.
         num_types, buckets: sizes of the shared tables.
-        structure: {"structure": name, **options}, the family that both tables are made of when they meet their graph;
-            otherwise they are dense. An optimizer that was made before would miss them, so ``bind`` comes first.
+        structure: the family that both tables are made of when they meet their graph, by its name or as
+            {"structure": name, **options}; otherwise they are dense. An optimizer that was made before would miss them,
+            so ``bind`` comes first.
         by_community: number the rows of the tables by communities of the graph, see ``ByEdge``.
 
     Raises:
@@ -74,11 +75,11 @@ class EdgeVarying(Phi):
         normalize: str | None = None,
         num_types: int | None = None,
         buckets: int | None = None,
-        structure: dict[str, Any] | None = None,
+        structure: str | dict[str, Any] | None = None,
         by_community: bool = False,
     ) -> None:
         super().__init__()
-        self.order, self.heads, self.share, self.structure = order, heads, share, structure
+        self.order, self.heads, self.share, self.structure = order, heads, share, as_structure(structure)
         self.reads_edge_attr = self.needs_edge_attr = share == "type"
         self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
         if normalize is not None and (share.startswith("edge") or normalize not in gso.NORMALISATIONS):
@@ -122,7 +123,8 @@ class EdgeVarying(Phi):
 
     # ---------------------------------------------------------------- making
     def bind(self, graph: Graph, heads: int | None = None) -> None:
-        """Make the tables for this graph. The weights start as a random multiple of its normalised adjacency.
+        """Make the tables for this graph. The weights of every hop and head start as a random multiple of its
+        normalised adjacency, between 0.5 and 1.5 in size and of either sign.
 
         Raises:
             SupportError: if the tables belong to another graph already, or this one is a sampled piece.
@@ -180,8 +182,10 @@ class EdgeVarying(Phi):
             return
         edges, nodes = self.where.edge_rows, self.where.node_rows
         like = next(self.edge_table.parameters(), torch.empty(0))
-        # one random factor a hop and head: an EdgeNet starts as a graph convolution and moves away edge by edge
-        factor = torch.empty(self.order * self.heads, dtype=like.dtype, device=like.device).uniform_(0.5, 1.5)
+        # one random factor a hop and head: an EdgeNet starts as a graph convolution and moves away edge by edge.
+        # Of both signs: walks of positive weights alone are low-pass, and training seldom turns a whole table round
+        factor = torch.empty(self.order * self.heads, dtype=like.dtype, device=like.device).uniform_(-1, 1)
+        factor += torch.copysign(factor.new_tensor(0.5), factor)
         start = like.new_ones(edges)
         if self.where.one_an_edge and graph is not None:
             row = self.where.of_edges(graph, None)

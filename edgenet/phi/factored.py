@@ -17,7 +17,7 @@ from edgenet.phi.channels import ChannelKronecker, ChannelTable, matrices_of
 from edgenet.phi.corrections import Corrections
 from edgenet.phi.edge_matrix import check_no_heads
 from edgenet.phi.edge_varying import REMEMBERED, EdgeVarying, new_token
-from edgenet.phi.forms import check_sharing, check_sizes, structures_of
+from edgenet.phi.forms import check_sharing, check_sizes, of_channels, structures_of
 from edgenet.phi.rows import ByEdge, ByHash, ByNode, RowFinder
 from edgenet.phi.shift import ShiftOperator
 from edgenet.structured import SparseSignal, StructuredMatrix
@@ -63,7 +63,8 @@ class EdgeFactored(Phi):
             in the paper, which meet only at the end. They coincide for one hop. For more, factors make the parameters
             fewer, but the signals of all F_out F_in recursions are in memory, and are walked R times.
         edge_rank, channel_rank: TT ranks of the edges and of the channels of "tensor_train", by default R.
-        ratio: how many times fewer parameters the tables of "hashed" have than entries.
+        ratio: how many times fewer parameters the tables of "hashed" have than entries. Channel tables that are too
+            small for that are dense.
         base, density: of "doped".
         weights: s of "node_bilinear" and "shared": "learned" (not for "shared"), or "sym", "rw", "none": the entries of
             that shift operator of the graph, or of the edge weights given to the layer.
@@ -125,7 +126,9 @@ class EdgeFactored(Phi):
         self.maps = nn.ModuleList(
             ChannelKronecker(self.rank, width, out_channels)
             if whole == "kronecker"
-            else ChannelTable(self.rank, width, out_channels, structures[1])
+            else ChannelTable(
+                self.rank, width, out_channels, of_channels(structures[1], self.rank * width * out_channels)
+            )
             for width in widths
         )
         self.where: RowFinder | None = None  # whose receivers and senders, and corrections, are which

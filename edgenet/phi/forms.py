@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgenet.errors import ShapeError
+from edgenet.errors import RankError, ShapeError
+from edgenet.structured import family
 
 FORMS = ("cp", "node_bilinear", "kronecker", "tensor_train", "hashed", "shared", "doped")
 
@@ -19,6 +20,18 @@ def structures_of(
         edges = {"structure": "tensor_train", "in_modes": [1, columns], "rank": edge_rank}
         return edges, {"structure": "tensor_train", "dims": 2, "rank": channel_rank}
     return None, None
+
+
+def of_channels(structure: dict[str, Any] | None, entries: int) -> dict[str, Any] | None:
+    """What a channel table of so many entries is made of: the structure, but dense where a hashed one is smaller than
+    one hash at its ratio. Few channels have small tables, and these are a small part of all the numbers."""
+    if structure is None or structure["structure"] != "hashed":
+        return structure
+    try:
+        family("hashed").from_config({**structure, "shape": [1, entries]})
+    except RankError:
+        return None
+    return structure
 
 
 def check_sizes(form: str, bank: str, base: str, in_channels: int, out_channels: int, rank: int, order: int) -> None:

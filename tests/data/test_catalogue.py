@@ -18,8 +18,11 @@ from edgenet.errors import ConfigError, DatasetNotFoundError
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (
     "cora", "citeseer", "pubmed", "ppi", "movielens", "tinyshakespeare", "frame_labels", "pixel_mnist", "metr_la",
-    "chickenpox",
+    "chickenpox", "heterophilic",
 )  # fmt: skip
+
+
+MADE = ("digits", "karate", "csbm", "source_localisation", "hidden_conductance")
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
@@ -135,7 +138,7 @@ def test_dataset_toml_says_what_the_library_knows(name):
     assert (folder / "README.md").read_text(encoding="utf-8").startswith("# ")
 
 
-@pytest.mark.parametrize("name", ["digits", "karate", "csbm", "source_localisation", "graph_process"])
+@pytest.mark.parametrize("name", [*MADE, "graph_process"])
 def test_prepare_py_writes_the_arrays_of_the_seed(name, tmp_path, monkeypatch, capsys):
     script, out = ROOT / "datasets" / name / "prepare.py", tmp_path / "out.npz"
     monkeypatch.setattr(sys, "argv", [str(script), "--seed", "3", "--out", str(out)])

@@ -8,7 +8,7 @@ from edgenet import data
 from edgenet.data.digits import nearest_neighbours
 from edgenet.errors import ConfigError
 
-MADE = ("digits", "karate", "csbm", "source_localisation", "copying_memory", "adding_problem")
+MADE = ("digits", "karate", "csbm", "source_localisation", "hidden_conductance", "copying_memory", "adding_problem")
 
 
 def everything(dataset):

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from edgenet import gso
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.nn import EdgeNetConv
@@ -376,9 +377,35 @@ def test_the_weights_start_as_multiples_of_the_normalised_adjacency():
     phi = EdgeVarying(2, 3, initial=True)
     got = weights(phi, GRAPHS["star"])
     factor = got[:, :1]
-    assert torch.equal(got, factor.expand_as(got)) and ((factor * 6**0.5 - 1).abs() <= 0.5).all()
+    assert torch.equal(got, factor.expand_as(got)) and ((factor.abs() * 6**0.5 - 1).abs() <= 0.5).all()
     assert not phi.diagonal(GRAPHS["star"]).any() and phi.initial(GRAPHS["star"]).any()
     assert len(factor.unique()) == 6
+
+
+STARTS = {
+    "dense": None,
+    "low rank": {"structure": "low_rank", "rank": 2},
+    "tensor train": {"structure": "tensor_train", "rank": 4},
+    "hashed": {"structure": "hashed", "ratio": 2.0},
+    "block term": {"structure": "block_term", "blocks": 2, "rank": 3},
+    "power of two": {"structure": "power_of_two"},
+    "unified": {"structure": "unified", "block": [1, 1]},
+}
+
+
+@pytest.mark.parametrize("structure", STARTS.values(), ids=STARTS)
+def test_a_fresh_bank_has_both_signs_and_the_scale_of_the_normalised_adjacency(structure):
+    """Walks of positive weights alone are low-pass filters, every one of them."""
+    graph, order, lanes = random_graph(40, 160), 4, 6
+    phi = EdgeVarying(order, lanes, initial=True, structure=structure)
+    phi.bind(graph)
+    apart, _ = graph.without_self_loops()
+    shift = gso.symmetric(apart)
+    size = (weights(phi, apart) * shift[:, None]).sum(1) / shift.square().sum()
+    assert size.shape == (order, lanes)
+    assert (size > 0).any() and (size < 0).any(), "taps of both signs"
+    assert any(len(lane.sign().unique()) == 2 for lane in size.T), "within a filter, too"
+    assert 0.6 < size.abs().mean() < 1.4  # of 24 numbers in [0.5, 1.5]
 
 
 def test_heads_are_read_off_the_first_signal():

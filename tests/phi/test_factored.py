@@ -14,7 +14,7 @@ from edgenet.phi import EdgeFactored
 from edgenet.phi.corrections import Corrections
 from edgenet.phi.rows import community_rank
 from edgenet.phi.whole_tensor import fit_, whole_tensor
-from edgenet.structured import LowRank, TensorTrain, structure
+from edgenet.structured import Dense, Hashed, LowRank, TensorTrain, structure
 from edgenet.testing import GRAPHS, random_graph
 
 GRAPH = GRAPHS["directed"]  # has repeated edges, self-loops and an isolated node
@@ -400,6 +400,28 @@ def test_the_layer_starts_as_a_graph_convolution_of_the_scale_of_a_dense_one(opt
         theta, looped = whole_tensor(conv.phi, graph)[0], graph.with_self_loops()[0]
         weight = gso.symmetric(looped)  # repeated edges share one start, that of the last
         assert_near(theta[graph.num_edges :], theta[-1] / weight[-1] * weight[-200:, None, None])
+
+
+@forms
+def test_fresh_matrices_have_both_signs_at_every_hop(options):
+    """Else every filter would start low-pass, as walks of positive weights are."""
+    graph = random_graph(60, 400)
+    conv = EdgeNetConv(6, 5, 3, phi="edge_factored", **options).bind(graph)
+    for theta in whole_tensor(conv.phi, graph):
+        entries = theta[: graph.num_edges].mean(0)
+        assert (entries > 0).any() and (entries < 0).any()
+
+
+@pytest.mark.parametrize("bank", ["siso", "mimo"])
+def test_hashed_tables_of_few_channels_bind_at_their_defaults_and_have_fewer_numbers_than_entries(bank):
+    graph = random_graph(100, 600)
+    conv = specializations.edge_varying(1, 5, order=4, form="hashed", bank=bank).bind(graph)
+    assert isinstance(conv.phi.maps[0].table, Dense)  # 40 entries: no hash is as small as an eighth
+    assert isinstance(conv.phi.coefficients.edge_table, Hashed)
+    x = torch.randn(3, 100, 1)
+    assert conv(x, graph).isfinite().all()
+    rows = conv.phi.coefficients.edge_table.shape[0] + 100
+    assert sum(p.numel() for p in conv.phi.coefficients.parameters()) <= rows * 4 * 8 / 8
 
 
 @pytest.mark.parametrize("form", ["cp", "doped", "node_bilinear", "kronecker"])

@@ -12,7 +12,7 @@ from edgenet.errors import ConfigError
 #: name: what it shows, and how many seeds it takes by default
 EXPERIMENTS = {
     "cora": ("EdgeNets of all kinds, shallow and deep, on the citation graphs whose files are there", 10),
-    "source_localisation": ("eight networks on three graphs, noise and held-out diffusion times", 3),
+    "source_localisation": ("where a diffusion started, on edges that differ and on others; the paper's protocol", 5),
     "compressed_gat": ("the published GAT for Cora in every structured family", 5),
     "edge_tensor": ("a matrix on every edge of Cora, 304 million weights, trained in factors of every form", 5),
     "fit": ("one fit for models, data and losses of many kinds, each killed once and gone on with", 3),
@@ -28,6 +28,12 @@ EXPERIMENTS = {
         50,
     ),
 }
+#: likewise, on files that a user has and nobody may ship: each writes NAME.md where it is run
+OWN = {
+    "movielens": ("edge-varying filters and GCNNs on MovieLens-100k, from your own u.data", 3),
+    "heterophilic": ("GCNNs, GATs and edge-varying filters on graphs of your own whose neighbours differ", 10),
+}
+EXPERIMENTS |= OWN
 #: the parts that are measured one by one, and have pages of their own
 SECTIONS = {
     "quantised": "published, mnist, cora, pretrained, speed",
@@ -80,4 +86,4 @@ def _pages(name: str, out: Path, options: argparse.Namespace) -> list[Path]:
 
 
 def _page(name: str) -> Path:
-    return Path("docs/results") / f"{name}.md"
+    return Path(f"{name}.md") if name in OWN else Path("docs/results") / f"{name}.md"

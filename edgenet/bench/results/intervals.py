@@ -86,7 +86,8 @@ def outcome(split: Split, seed: int) -> Outcome:
     ends, models = {}, {}
     for name, cv in ((QUANTILES, folds), (SCHWARZ, None)):
         lower, upper = (QuantilePath(tau, split.groups, cv=cv) for tau in ((1 - COVERAGE) / 2, (1 + COVERAGE) / 2))
-        model = models[name] = ConformalInterval(COVERAGE, lower, upper, calibration=None).fit(x, y).calibrate(x_cal, y_cal)
+        model = models[name] = ConformalInterval(COVERAGE, lower, upper, calibration=None)
+        model.fit(x, y).calibrate(x_cal, y_cal)
         ends[name, RAW] = np.stack([model.lower_.predict(x_test), model.upper_.predict(x_test)], axis=1)
         ends[name, CALIBRATED] = model.predict(x_test)
     median = QuantilePath(0.5, split.groups, cv=folds).fit(x, y)

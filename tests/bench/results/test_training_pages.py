@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from edgenet.bench.harness import jobs, report
-from edgenet.bench.results import EXPERIMENTS, cora, ppi, source_localisation
+from edgenet.bench.results import EXPERIMENTS, cora, ppi
 from edgenet.cli import main
 from edgenet.presets import preset
 
@@ -20,7 +20,7 @@ def in_this_process(monkeypatch):
     def one_after_the_other(configs, processes, run=jobs.trained):
         return [run(job) for job in configs]
 
-    for module in (cora, ppi, source_localisation):
+    for module in (cora, ppi):
         monkeypatch.setattr(module, "run_all", one_after_the_other)
 
 
@@ -38,27 +38,6 @@ def test_the_command_is_quoted_as_one_would_type_it(monkeypatch):
     assert (
         report.command().endswith(text.removeprefix("OMP_NUM_THREADS=1 ")) and "OMP_NUM_THREADS=1" in report.command()
     )
-
-
-def test_source_localisation_writes_what_its_runs_measured(tmp_path, monkeypatch, in_this_process):
-    monkeypatch.setattr(source_localisation, "GRAPHS", {"sbm10": ("SBM, 10 nodes", {"num_nodes": 10}, 2)})
-    monkeypatch.setattr(source_localisation, "SIZES", [40, 20, 20])
-    networks = {name: source_localisation.NETWORKS[name] for name in ("gcnn", "hybrid")}
-    monkeypatch.setattr(source_localisation, "NETWORKS", networks)
-    out, runs = tmp_path / "page.md", tmp_path / "runs"
-    monkeypatch.setattr(sys, "argv", ["edgenet", "bench", "source_localisation"])
-    arguments = ["bench", "source_localisation", "--seeds", "2", "--out", str(out), "--runs", str(runs)]
-    assert main(arguments) == 0
-    page = out.read_text(encoding="utf-8")
-    tests = [
-        json.loads((runs / f"sbm10-hybrid-{seed}" / "summary.json").read_text())["test"]["mean"] for seed in (0, 1)
-    ]
-    (row,) = [line for line in page.splitlines() if line.startswith("| hybrid")]
-    assert f"**{report.spread(tests)}**" in row
-    assert "edgenet bench source_localisation" in page and "GPU: not measured" in page
-    before = out.read_text(encoding="utf-8")
-    assert main(arguments) == 0  # runs that are done are read
-    assert out.read_text(encoding="utf-8") == before
 
 
 def test_pyg_stands_where_our_layer_stands_with_its_weights(monkeypatch):

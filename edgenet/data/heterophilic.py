@@ -1,0 +1,182 @@
+"""Graphs whose neighbours differ, from a user's own files: WebKB and others, in the layout that PyG keeps them in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+from torch_geometric.utils import coalesce, to_undirected
+
+from edgenet.data.check import check_data
+from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.files import read_bytes, read_npz
+from edgenet.data.places import Place, lacks_files, not_found, search
+from edgenet.errors import ConfigError, DataError
+
+NODES, EDGES = "out1_node_feature_label.txt", "out1_graph_edges.txt"
+FOLDERS = ("{0}/raw", "webkb/{0}/raw", "WebKB/{0}/raw", "heterophilic/{0}/raw", "{0}/geom_gcn/raw", "{0}")
+MASKS = ("train_mask", "val_mask", "test_mask")
+
+FACTS = Facts(
+    title="Heterophilic graphs: classes of nodes whose neighbours are mostly of other classes",
+    task="node",
+    target="class",
+    metric="accuracy",
+    shapes={},
+    split="the files' own, one of ten; where there are none, 60 % train, 20 % val, 20 % test by seed",
+    source="files in the layout of Pei et al. 2020 (Geom-GCN), as PyG's WebKB and WikipediaNetwork keep them",
+    licence="the files': they are the user's, and never shipped here",
+    how_to_get=f"put {NODES} and {EDGES} of a graph into <root>/<graph>/raw, and its splits <graph>_split_*.npz beside "
+    f"them (https://github.com/graphdml-uiuc-jlu/geom-gcn, or what torch_geometric.datasets.WebKB has downloaded); "
+    f"pass root=<root>, or set $EDGENET_DATA to <root>.",
+)
+
+
+def make(
+    where: Sequence[Place], *, graph: str = "texas", split: int = 0, undirected: bool = False, seed: int = 0
+) -> Dataset:
+    """One graph from two files, whose first lines are headings.
+
+    The one has node features and classes, ``node TAB f1,f2,... TAB class``, the other edges, ``source TAB target``.
+    Repeated edges count once.
+
+    Args:
+        where: folders to look in.
+        graph: name of its folder: texas, cornell, wisconsin, chameleon, squirrel, or that of a graph of yours.
+        split: which of the graph's split files, ``<graph>_split_..._<split>.npz``, with three masks each.
+        undirected: add the reverse of every edge. Without it the edges are those of the file, as in PyG.
+        seed: draws the split where there are no split files, together with ``split``.
+
+    Returns:
+        x (N, F), y (N,) and three masks. ``info["homophily"]`` is the share of edges within a class.
+
+    Raises:
+        ConfigError: if there is no such split.
+        DatasetNotFoundError: no folder has the graph.
+        DataError: a line is not as it should be.
+    """
+    folder = find(where, graph)
+    features, label = read_nodes(folder / NODES)
+    edges = coalesce(torch.from_numpy(read_edges(folder / EDGES)), num_nodes=len(label))
+    if undirected:
+        edges = to_undirected(edges, num_nodes=len(label))
+    masks, said = _masks(folder, graph, split, len(label), seed)
+    data = check_data(
+        Data(x=torch.from_numpy(features), y=torch.from_numpy(label), edge_index=edges, **masks), f"{folder}"
+    )
+    same = (data.y[edges[0]] == data.y[edges[1]]).double()
+    info = {
+        "source": FACTS.source,
+        "licence": FACTS.licence,
+        "split": said,
+        "seed": seed,
+        "normalisation": "none",
+        "graph": graph,
+        "undirected": undirected,
+        "homophily": float(same.mean()) if len(same) else None,
+        "found": str(folder),
+        "warnings": [],
+    }
+    lists = [data]
+    classes = int(label.max()) + 1
+    return Dataset(
+        "heterophilic", "node", "class", "accuracy", features.shape[1], classes, lists, list(lists), list(lists), info
+    )
+
+
+def find(where: Sequence[Place], graph: str = "texas") -> Path:
+    """The folder of a graph's two files. Never downloaded."""
+    looked = search(where, [folder.format(graph) for folder in FOLDERS], lacks_files((NODES, EDGES)))
+    if looked.found is None:
+        raise not_found("heterophilic", f"{NODES} and {EDGES} of {graph}", looked.tried, FACTS.how_to_get)
+    return looked.found
+
+
+def graphs(root: str | Path) -> list[str]:
+    """Names of the graphs below a folder, in alphabetical order."""
+    names = set()
+    for layout in FOLDERS:
+        for path in Path(root).expanduser().glob(layout.format("*")):
+            if (path / NODES).is_file() and (path / EDGES).is_file():
+                names.add(path.relative_to(root).parts[layout.split("/").index("{0}")])
+    return sorted(names - {"raw"})
+
+
+def read_nodes(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(N, F) float32 features and (N,) int64 classes.
+
+    Raises:
+        DataError: a line is not a number, features between commas and a class; a node is missing or comes twice; or
+            features differ in number.
+    """
+    found: dict[int, tuple[list[float], int]] = {}
+    for number, line in _lines(path):
+        fields = line.split("\t")
+        try:
+            node, features, label = int(fields[0]), [float(f) for f in fields[1].split(",")], int(fields[2])
+        except (ValueError, IndexError):
+            raise DataError(
+                f"{path}:{number}: {line[:80]!r} is not a node, its features between commas and its class, with tabs "
+                f"between the three."
+            ) from None
+        if node in found or label < 0:
+            raise DataError(f"{path}:{number}: node {node} comes twice, or its class {label} is below 0.")
+        found[node] = features, label
+    if sorted(found) != list(range(len(found))) or not found:
+        raise DataError(f"{path}: nodes are numbered 0 to N - 1, and {len(found)} are there: {sorted(found)[:5]}...")
+    wide = len(found[0][0])
+    wrong = next((node for node, (features, _) in found.items() if len(features) != wide), None)
+    if wrong is not None:
+        raise DataError(
+            f"{path}: node {wrong} has {len(found[wrong][0])} features and node 0 {wide}. Lists of the features that "
+            f"are 1, as of the actor graph, are not read: write zeros and ones."
+        )
+    order = range(len(found))
+    return np.array([found[k][0] for k in order], np.float32), np.array([found[k][1] for k in order], np.int64)
+
+
+def read_edges(path: Path) -> np.ndarray:
+    """(2, E) int64, sources above targets.
+
+    Raises:
+        DataError: a line is not two whole numbers.
+    """
+    found = []
+    for number, line in _lines(path):
+        try:
+            source, target = (int(field) for field in line.split())
+        except ValueError:
+            raise DataError(f"{path}:{number}: {line[:80]!r} is not two whole numbers: source and target.") from None
+        found.append((source, target))
+    return np.array(found, np.int64).reshape(-1, 2).T.copy()
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a file below its headings, with their numbers."""
+    lines = read_bytes(path).decode("utf-8").splitlines()
+    return [(number, line) for number, line in enumerate(lines, 1) if number > 1 and line.strip()]
+
+
+def _masks(folder: Path, graph: str, split: int, nodes: int, seed: int) -> tuple[dict[str, torch.Tensor], str]:
+    """The three masks, and where they are from."""
+    files = sorted(folder.glob("*_split_*.npz"))
+    if not files:
+        order = np.random.default_rng([seed, split]).permutation(nodes)
+        parts = np.split(order, [round(0.6 * nodes), round(0.8 * nodes)])
+        masks = {name: torch.zeros(nodes, dtype=torch.bool) for name in MASKS}
+        for name, part in zip(MASKS, parts, strict=True):
+            masks[name][torch.from_numpy(part)] = True
+        return masks, f"drawn from seed {seed} and split {split}: 60 % train, 20 % val, 20 % test"
+    chosen = [file for file in files if file.stem.endswith(f"_{split}")]
+    if not chosen:
+        raise ConfigError(
+            f"heterophilic: {graph} has no split {split}; there are {', '.join(file.name for file in files)}."
+        )
+    arrays = read_npz(chosen[0])
+    missing = [name for name in MASKS if name not in arrays or arrays[name].shape != (nodes,)]
+    if missing:
+        raise DataError(f"{chosen[0]}: {', '.join(missing)} must be there, one number for each of {nodes} nodes.")
+    return {name: torch.from_numpy(arrays[name].astype(bool)) for name in MASKS}, chosen[0].name
