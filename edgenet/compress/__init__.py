@@ -30,7 +30,7 @@ from edgenet.compress.shift_recipe import ShiftRecipe
 from edgenet.compress.sizes import report, stored
 from edgenet.compress.slot import Slot, replace
 from edgenet.compress.unify_rule import Unify
-from edgenet.compress.unrounded import unrounded
+from edgenet.compress.without_rounding import unrounded
 
 __all__ = [
     "ADMM",

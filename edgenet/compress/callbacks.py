@@ -73,8 +73,8 @@ class Callback:
 
 
 HOOKS = (
-    "on_start", "rates", "on_optimizer", "before_epoch", "reads", "penalty", "after_backward", "after_step", "after_epoch",
-    "settled", "ends",
+    "on_start", "rates", "on_optimizer", "before_epoch", "reads", "penalty", "after_backward", "after_step",
+    "after_epoch", "settled", "ends",
 )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ class Distill(Callback):
             meant = did_you_mean(target, COMPARISONS)
             raise PlanError(f"Distill: target is one of {', '.join(COMPARISONS)}, got {target!r}.{meant}")
         self.teacher, self.target = teacher, target
-        self.rows = None if rows is None or isinstance(rows, str) and rows == "all" else _index(rows)
+        self.rows = None if rows is None or (isinstance(rows, str) and rows == "all") else _index(rows)
         self.known_only = rows is None
         self.perturb = Perturb(perturb)
         if perturb is not None and isinstance(teacher, Tensor):

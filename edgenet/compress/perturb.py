@@ -35,7 +35,9 @@ class Perturb:
     def __init__(self, how: float | Callable[[Any], Any] | None = 0.7, share: float = 0.5) -> None:
         number = isinstance(how, Real) and not isinstance(how, bool)
         if how is not None and not callable(how) and not (number and 0 <= float(how) < 1):  # type: ignore[arg-type]
-            raise PlanError(f"perturb is a probability from 0 to below 1, a function of the input, or None; got {how!r}.")
+            raise PlanError(
+                f"perturb is a probability from 0 to below 1, a function of the input, or None; got {how!r}."
+            )
         if not (isinstance(share, Real) and 0 <= share <= 1):
             raise PlanError(f"the share of steps that are perturbed is a number from 0 to 1, got {share!r}.")
         self.how, self.share = how, float(share)
@@ -52,7 +54,9 @@ class Perturb:
             return batch.changed(self._other)
         if isinstance(batch, tuple | list) and batch:
             return type(batch)([self._other(batch[0]), *batch[1:]])
-        raise ShapeError(f"a batch whose input can be perturbed is a tuple or has changed(), got {type(batch).__name__}.")
+        raise ShapeError(
+            f"a batch whose input can be perturbed is a tuple or has changed(), got {type(batch).__name__}."
+        )
 
     def _other(self, x: Any) -> Any:
         how = self.how

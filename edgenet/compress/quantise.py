@@ -1,4 +1,4 @@
-"""quantise_: few bits for the numbers of a model as they stand, those of structures, dense weights and vectors alike."""
+"""quantise_: few bits for the numbers of a model as they stand, of structures, dense weights and vectors alike."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ def quantise_(model: nn.Module, rounding: Rounding | Mapping[str, Rounding]) -> 
         }
     for name, matrix in made.items():
         replace(matrices[name], matrix)
+    vectors = dict(_vectors(model))  # a layer that was swapped has handed its bias on
     for name, matrix in behind.items():
         module, last = vectors[name]
         old = module._parameters[last]

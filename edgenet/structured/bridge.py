@@ -54,8 +54,8 @@ class Bridge(nn.Module):
 
 
 def attach_(module: nn.Module, name: str, structure: Structure | StructuredMatrix) -> StructuredMatrix:
-    """Put a structured matrix behind ``module.<name>``; a tensor of more than two axes is its first by all others, and a
-    vector one row.
+    """Put a structured matrix behind ``module.<name>``; a tensor of more than two axes is its first by all others, a
+    vector is one row.
 
     Args:
         module: whose forward reads the tensor, of any kind.

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +38,9 @@ def taught(task: Task, model: nn.Module, teacher: nn.Module, perturb: Perturb, t
     task.prepare(device_of(model), dtype_of(model), *task.prepared[2:])
     teacher = beside(teacher, next(model.parameters(), None)).eval()
     kind = kind_of(task.first().target, task.name)
-    sources = {split: Taught(task.source(split), task, teacher, perturb) for split in ("train", "val") if task.has(split)}
+    sources = {
+        split: Taught(task.source(split), task, teacher, perturb) for split in ("train", "val") if task.has(split)
+    }
     if temperature is None:
         temperature = 1.0 if kind == "value" else sharp_temperature(sources["train"].first().target, kind)
     return Task(

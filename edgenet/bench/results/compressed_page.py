@@ -19,7 +19,8 @@ _NAMES = {
     "binary": "{family}, signs", "small_gat": "small GAT, {bits} bits, distilled",
     "small_gat_labels": "small GAT, {bits} bits, from labels", "rounding": "rounded to {bits} bits, nothing else",
     "rounding_tuned": "dense, {bits} bits, distilled", "pruning": "largest entries, nothing else",
-    "features": "fewer words or pixels, {bits} bits, distilled", "classes": "table of the teacher's classes (not withheld)",
+    "features": "fewer words or pixels, {bits} bits, distilled",
+    "classes": "table of the teacher's classes (not withheld)",
     "most_frequent": "most frequent class", "labels_spread": "training labels, spread over the graph",
     "classes_spread": "teacher's classes of known nodes, spread",
 }  # fmt: skip
@@ -50,18 +51,18 @@ _PROTOCOL = [
     "Every teacher is trained here with a seed of its own, and made small once. Neither labels of test nodes nor the "
     "teacher's scores at them are read: not by the fit to the features, not by fine-tuning, not by the choice of the "
     "epoch, which is that of the best agreement with the teacher on validation nodes. Features and edges of test nodes "
-    "are part of the graph that the networks walk. The settings were chosen by the validation nodes of one more teacher, "
-    "of seed 100, which is in no row.",
-    "The recipe is that of `edgenet.train.fine_tune(model, data, teacher=...)`: scores of the teacher alone, on the same "
-    "input, of which 0.7 of the words or pixels are dropped at half of the steps; floats first, then few bits. For each "
-    "family the largest member is taken with which the whole model is so many times smaller. *8 bits* and *4 bits* are "
-    "those of every number; *2 bits* those of large factors and dense lifts, with 8 for small factors and 4 for all "
-    "else; *1 bit* has 4 and 4. Scales are floats, and counted.",
-    "Bytes are those of the files that `save_pretrained` writes: the tensors' numbers, and the whole folder, which also "
-    "has a description of 9 kB, a header and a model card. Models are judged as they are read back. *Minus teacher*: the "
-    "mean difference in points over teachers, with its 95 % interval by Student's t. *McNemar*: of how many teachers the "
-    "exact test on their test nodes tells the two apart. A forward pass is the least of 15 in one thread; its peak is "
-    "what the process takes more during one.",
+    "are part of the graph that the networks walk. Settings were chosen by validation nodes of one more teacher, of "
+    "seed 100, which is in no row.",
+    "The recipe is that of `edgenet.train.fine_tune(model, data, teacher=...)`: scores of the teacher alone, on the "
+    "same input, of which 0.7 of the words or pixels are dropped at half of the steps; floats first, then few bits. "
+    "Of each family the largest member is taken with which the whole model is so many times smaller. *8 bits* and *4 "
+    "bits* are those of every number; *2 bits* those of large factors and dense lifts, with 8 for small factors and 4 "
+    "for all else; *1 bit* has 4 and 4. Scales are floats, and counted.",
+    "Bytes are those of the files that `save_pretrained` writes: the tensors' numbers, and the whole folder, which "
+    "also has a description of 9 kB, a header and a model card. Models are judged as they are read back. *Minus "
+    "teacher*: the mean difference in points over teachers, with its 95 % interval by Student's t. *McNemar*: of how "
+    "many teachers the exact test on their test nodes tells the two apart. A forward pass is the least of 15 in one "
+    "thread; its peak is what the process takes more during one.",
 ]
 _LIMITS = [
     "One split a data set: intervals are over teachers and not over test nodes. A table of the teacher's classes is "
@@ -218,7 +219,9 @@ def _claim(rows: Rows) -> str:
                 verdict = "met" if lost.mean >= -points else "missed"
                 said.append(f"{name} {lost} ({_name(best[0])}, {len(best)} teachers: {verdict})")
         if said:
-            parts.append(f"{ratio} times smaller on disk, at most {points} points below the teacher: {'; '.join(said)}.")
+            parts.append(
+                f"{ratio} times smaller on disk, at most {points} points below the teacher: {'; '.join(said)}."
+            )
     behind = [
         f"{name} at {words}"
         for name in dict.fromkeys(row["problem"] for row in rows)

@@ -23,7 +23,14 @@ from edgenet.train import fit
 
 FIRST = "convs.0.lift.linear.weight"
 _LARGE = 2048  # entries of a weight that a structure takes the place of; others are made small by few bits alone
-_CITATION = {"hidden_channels": 8, "num_layers": 2, "heads": 8, "out_heads": 1, "dropout": 0.6, "attention_dropout": 0.6}
+_CITATION = {
+    "hidden_channels": 8,
+    "num_layers": 2,
+    "heads": 8,
+    "out_heads": 1,
+    "dropout": 0.6,
+    "attention_dropout": 0.6,
+}
 _PUBMED = {**_CITATION, "out_heads": 8}
 
 
@@ -43,7 +50,7 @@ class Recipe:
 
 
 _GAT = {"epochs": 1000, "lr": 0.005, "weight_decay": 5e-4, "patience": 100, "stop_by": "either"}
-#: Velickovic et al. 2018, 3.3, on citations; the demonstration's network on digits; a quarter of the published width on PPI
+#: Velickovic et al. 2018, 3.3, on citations; the demonstration's network on digits; a quarter of their width on PPI
 RECIPES = {
     "cora": Recipe("cora", _CITATION, _GAT),
     "citeseer": Recipe("citeseer", _CITATION, _GAT),

@@ -30,9 +30,11 @@ def measured(job: Job) -> dict[str, Any]:
     that are right in one of the two alone; bytes of tensors and of the whole folder; seconds of making it, of a forward
     pass, and bytes at its peak. "none" where the family has no member so small.
     """
-    name, seed, case, folder, root = job
+    name, seed, case, folder, _ = job
     torch.set_num_threads(1)
-    settings = json.loads(json.dumps({"recipe": RECIPES[name].__dict__, "tuning": compressed_make.TUNING}, default=dict))
+    settings = json.loads(
+        json.dumps({"recipe": RECIPES[name].__dict__, "tuning": compressed_make.TUNING}, default=dict)
+    )
     told = {"problem": name, "seed": seed, **case.as_job(), **settings}
     found = kept(folder / name / str(seed) / f"{case.name}.json", told, lambda: _row(job))
     return {"problem": name, "teacher": seed, **case.as_job(), **found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def members(name: str, shape: tuple[int, int]) -> list[Options]:
     most = min(m, n)
     plain: dict[str, Callable[[], Sequence[Options]]] = {
         "low_rank": lambda: [{"rank": rank} for rank in range(1, most)],
-        "kronecker": lambda: [{"factor": _factor(shape), "terms": terms} for terms in range(1, 33)],
+        "kronecker": lambda: [{"factor": _factor(shape), "terms": terms} for terms in range(1, _terms(shape) + 1)],
         "tensor_train": lambda: [{"dims": 3, "rank": rank} for rank in range(1, 25)],
         "block_term": lambda: [
             *({"dims": 3, "blocks": 1, "rank": rank} for rank in range(1, 9)),
@@ -49,7 +50,7 @@ def members(name: str, shape: tuple[int, int]) -> list[Options]:
         ],
         "block_circulant": lambda: [{"block": block} for block in range(min(m, n, 64), 1, -1)],
         "row_split": lambda: [{"rows": blocks // 3, "blocks": blocks} for blocks in range(1, 13) if blocks // 3 < m],
-        "hashed": lambda: [{"parameters": max(1, m * n * k // 1000)} for k in range(1, 200)],
+        "hashed": lambda: [{"parameters": k * math.isqrt(m * n) // 2} for k in range(6, 200)],
         "sparse": lambda: [{"density": k / 2000} for k in range(1, 600)],
         "doped": lambda: [
             {"base": {"structure": "kronecker", "factor": _factor(shape)}, "density": k / 2000} for k in range(1, 600)
@@ -64,8 +65,19 @@ def _factor(shape: tuple[int, int]) -> list[int]:
     return [min(8, m), min(8, n)] if n > m else [min(16, m), min(8, n)]
 
 
+def _terms(shape: tuple[int, int]) -> int:
+    """Of a Kronecker sum, at which it is any matrix; 32 at most."""
+    (m, n), (p, q) = shape, _factor(shape)
+    return min(32, p * q, -(-m // p) * -(-n // q))
+
+
 def largest(
-    model: nn.Module, large: Mapping[str, tuple[int, int]], name: str, bits: int, ratio: float, quantiser: str = "uniform"
+    model: nn.Module,
+    large: Mapping[str, tuple[int, int]],
+    name: str,
+    bits: int,
+    ratio: float,
+    quantiser: str = "uniform",
 ) -> dict[str, Options] | None:
     """For every large weight the largest member of a family, all of one share of their sizes; None where even the
     smallest are too large.
