@@ -153,11 +153,6 @@ class Task:
         """Batches of an epoch; None where nobody knows."""
         return self._sources["train"].steps
 
-    @property
-    def prepared(self) -> tuple[Any, ...]:
-        """What the batches were made for: device, dtype and size; nothing, where they are not made yet."""
-        return self._made_for
-
     def source(self, split: str) -> Source:
         """The batches of a split, made ready."""
         return self._sources[split]

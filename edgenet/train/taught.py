@@ -23,7 +23,9 @@ _SHARP = 0.9  # the mean probability of the first class, at the temperature that
 _SHARPEST, _FLATTEST = 1e-3, 1e3
 
 
-def taught(task: Task, model: nn.Module, teacher: nn.Module, perturb: Perturb, temperature: float | None) -> Task:
+def taught(
+    task: Task, model: nn.Module, teacher: nn.Module, perturb: Perturb, temperature: float | None, batch_size: int = 100
+) -> Task:
     """A task whose answers are the teacher's scores of the very batch that the model reads.
 
     Of one graph all nodes count but those of its test mask; else what the task counts. There are no test data: the
@@ -34,8 +36,9 @@ def taught(task: Task, model: nn.Module, teacher: nn.Module, perturb: Perturb, t
         model: that learns, by which device and dtype are told.
         teacher: any module that takes the same batches; put into evaluation mode.
         temperature: of classes and labels, see ``distillation``; None: see ``sharp_temperature``.
+        batch_size: where neither the data nor the task have one.
     """
-    task.prepare(device_of(model), dtype_of(model), *task.prepared[2:])
+    task.prepare(device_of(model), dtype_of(model), batch_size)
     teacher = beside(teacher, next(model.parameters(), None)).eval()
     kind = kind_of(task.first().target, task.name)
     sources = {

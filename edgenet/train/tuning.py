@@ -16,6 +16,7 @@ from edgenet.compress.perturb import Perturb
 from edgenet.errors import ConfigError
 from edgenet.train.fitting import fit
 from edgenet.train.metrics import Metric
+from edgenet.train.numbers import device_of, dtype_of
 from edgenet.train.result import FitResult
 from edgenet.train.task import Task
 from edgenet.train.taught import taught
@@ -81,7 +82,10 @@ def fine_tune(
     else:
         if teacher is model:
             raise ConfigError("fine_tune: the teacher is the model itself, which changes; hand in a copy.deepcopy.")
-        judge = taught(task, model, teacher, Perturb(perturb), temperature)
+        given = changes.get("dtype")
+        model.to(device_of(model, changes.get("device")), dtype_of(model, given) if given else None)
+        size = changes.get("batch_size", 100)
+        judge = taught(task, model, teacher, Perturb(perturb), temperature, size)
         before = judge.evaluate(model, ("val",))["val"].metric
         result = _learned(model, judge, rules, {"progress": progress, **_SETTINGS, **changes})
     if result.val is not None and judge.better(before, result.val):

@@ -17,7 +17,7 @@ from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
 #: part: how many teachers it has, and how many of them for rows that are no headline
-PARTS = {"cora": (10, 2), "digits": (10, 2), "published": (1, 1), "ppi": (2, 2), "citeseer": (10, 2), "pubmed": (10, 2)}
+PARTS = {"cora": (10, 2), "digits": (10, 1), "published": (1, 1), "ppi": (2, 2), "citeseer": (10, 2), "pubmed": (10, 2)}
 _ONLY = ("headline", "made")
 
 

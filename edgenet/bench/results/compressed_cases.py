@@ -49,7 +49,7 @@ def cases(problem: str) -> list[Case]:
     if problem == "ppi":
         return _few_rows()
     best = [Case("structure", ratio, "kronecker", 2, True) for ratio in RATIOS[2:]]
-    best += [Case("structure", ratio, "kronecker", 1, True) for ratio in (250,)]
+    best += [Case("structure", ratio, "kronecker", 1, True) for ratio in (180, 250)]
     rivals = [Case("small_gat", ratio, bits=bits, headline=True) for ratio in RATIOS[2:] for bits in (2, 1)]
     plain = [Case(kind, headline=True) for kind in ("classes", "most_frequent", "labels_spread", "classes_spread")]
     plain += [Case("rounding", bits=bits, headline=True) for bits in (8, 4)]

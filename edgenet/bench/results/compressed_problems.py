@@ -65,7 +65,7 @@ RECIPES = {
         {"hidden_channels": 64, "num_layers": 3, "heads": 4, "out_heads": 6, "dropout": 0.0, "skip": True},
         {"epochs": 40, "lr": 0.005, "batch_size": 2},
     ),
-    "published": Recipe("cora", _CITATION, {}),
+    "published": Recipe("cora", _CITATION, _GAT),
 }
 
 
