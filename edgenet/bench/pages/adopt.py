@@ -53,7 +53,7 @@ def told(said: str, page: Path, commit: str | None) -> dict[str, Any]:
     """What a page of the old form, and the history of its file, say of its making."""
     command, machine = _COMMAND.search(said), _MACHINE.search(said)
     text = machine[0] if machine else ""
-    versions = {name: found[1] for name in _PACKAGES if (found := re.search(rf"\b{name} (\d[\w.+]*)", text))}
+    versions = {name: found[1] for name in _PACKAGES if (found := re.search(rf"\b{name} (\d[\w.+]*\w)", text))}
     backend = re.search(r"backend(?: of spmm:)? (\w+)", text)
     seeds = re.search(r"(?:over|in) (\d+) (?:seeds|draws|splits)", said)
     at, date = _history(page) if commit is None else (commit, _git(page, "log", "-1", "--format=%cs", commit))

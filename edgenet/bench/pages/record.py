@@ -102,8 +102,11 @@ def as_read(value: Any) -> Any:
 
 
 def _text(value: dict[str, Any]) -> str:
-    """JSON, a line for every entry of the first three levels, so that a change of one row is a change of one line."""
-    return _lines(value, 3, "") + "\n"
+    """JSON, where a row has a line of its own, so that a change of one row is a change of one line."""
+    levels = 3 if isinstance(value["rows"], dict) else 2
+    shown = {key: one for key, one in value.items() if key != "code"}
+    parts = [f'"{key}": {_lines(one, levels if key == "rows" else 1, " ")}' for key, one in shown.items()]
+    return "{\n " + ",\n ".join([*parts, f'"code": {json.dumps(value["code"])}']) + "\n}\n"
 
 
 def _lines(value: Any, levels: int, indent: str) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 #: edgenet's folder
 PACKAGE = Path(__file__).resolve().parents[2]
 #: parts in which no result is made: how pages are written, what is printed, which experiments there are
-NOT_COUNTED = ("bench/pages/", "bench/__init__.py", "bench/results/__init__.py", "bench/speed/__init__.py", "cli/",
+NOT_COUNTED = ("bench/pages/", "bench/harness/beside.py", "bench/harness/cells.py", "bench/harness/commands.py",
+               "bench/harness/page.py", "bench/harness/report.py", "bench/__init__.py", "bench/results/__init__.py",
+               "bench/speed/__init__.py", "cli/",
                "__init__.py", "__main__.py", "_version.py", "errors.py", "text.py")  # fmt: skip
 #: a module whose name ends so makes text and tables of rows; the page itself is compared with what it makes
 PAGE_MODULE = "_page.py"

@@ -55,7 +55,8 @@ def machine(facts: dict[str, Any]) -> str:
 
 def block(record: Record, name: str) -> str:
     """What a page says of its making, for people and machines."""
-    shown = {key: value for key, value in record.provenance.items() if key not in ("settings", "seeds", "packages")}
+    last = ("machine", "seeds", "settings", "packages")
+    shown = {key: value for key, value in record.provenance.items() if key not in last}
     settings = record.provenance.get("settings", {})
     short = len(json.dumps(settings)) <= _LONGEST
     shown["rows"] = f"rows/{name}.json" + f", {READ_OFF}" * (record.content is None)

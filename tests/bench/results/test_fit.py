@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from edgenet import checkpoint
 from edgenet.bench.harness import report, worker
+from edgenet.bench.pages.record import Record
 from edgenet.bench.results import fit, fit_run, fit_trainings, molecules
 from edgenet.bench.results.fit_rows import ROWS
 from edgenet.bench.results.traffic import Traffic
@@ -110,7 +111,8 @@ def test_the_page_holds_what_the_rows_came_to_and_trainings_that_are_done_are_re
         assert cells[5] == f"**{test}**" and cells[2] == f"{found[0]['parameters']:,}"
         assert cells[-2:] == ["2, on from 2", "yes"]
         assert found[0]["tensors"] != found[1]["tensors"]
-    assert "```toml" in page and 'kind = "admm"' in page
+    assert 'kind = "admm"' in Record.read(out).provenance["settings"]["text"]
+    assert "2 of 2 trainings" in page
     monkeypatch.setattr(fit_run, "in_its_own_process", lambda job: pytest.fail("this training is done"))
     fit.run(2, out, runs, 1, None, epochs=4)
     assert out.read_text(encoding="utf-8") == page
