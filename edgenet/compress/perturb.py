@@ -34,7 +34,7 @@ class Perturb:
 
     def __init__(self, how: float | Callable[[Any], Any] | None = 0.7, share: float = 0.5) -> None:
         number = isinstance(how, Real) and not isinstance(how, bool)
-        if how is not None and not callable(how) and not (number and 0 <= float(how) < 1):  # type: ignore[arg-type]
+        if how is not None and not callable(how) and not (number and 0 <= float(how) < 1):
             raise PlanError(
                 f"perturb is a probability from 0 to below 1, a function of the input, or None; got {how!r}."
             )

@@ -117,7 +117,7 @@ def _rounded(base: StructuredMatrix, options: Mapping[str, Any]) -> Quantised:
         numbers = [p.numel() for p in base.pack().parameters()]
         small, bits = options["small_bits"], own.get("bits", 8)
         own["bits"] = [small if _SMALL * number <= max(numbers) else bits for number in numbers]
-    matrix: Any = family(options["quantiser"])(base, **own)  # type: ignore[arg-type]  # each takes its base first
+    matrix: Any = family(options["quantiser"])(base, **own)
     matrix.settle_()
     return matrix.train(base.training)
 

@@ -23,7 +23,7 @@ class Case:
         kind: how the small model is made, a key of ``compressed_make.MAKERS``.
         ratio: the largest model is taken that is so many times smaller than the teacher; None: it has its own size.
         family: of its first lift, or lifts.
-        bits: of every number. 2 and 1 are those of large factors and dense lifts: small factors then have 8 and 4, and
+        bits: of every number. 2 and 1 are those of large factors and dense lifts: small factors then have 6 and 4, and
             all else 4.
         headline: whether it is made of all teachers.
     """
