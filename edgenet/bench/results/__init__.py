@@ -1,4 +1,4 @@
-"""Experiments that train and fit. Each writes a page of ``docs/results``, or a section of ``estimators.md``."""
+"""Experiments that train and fit. Each writes a page of ``docs/results``, or a page for each of its parts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from edgenet.bench.harness.commands import add_common_arguments, check_writable
 from edgenet.errors import ConfigError
 
-#: name: what it shows, and how many seeds it takes by default. Each writes docs/results/NAME.md
-PAGES = {
+#: name: what it shows, and how many seeds it takes by default
+EXPERIMENTS = {
     "cora": ("EdgeNets of seven kinds on Cora", 10),
     "source_localisation": ("eight networks on three graphs, noise and held-out diffusion times", 3),
     "compressed": ("attention networks 10 to 250 times smaller on disk, beside what must be beaten", 10),
@@ -19,9 +19,6 @@ PAGES = {
     "quantised": ("binary, power-of-two, unified and fixed-point weights: accuracy, bytes and speed", 3),
     "recurrent": ("recurrent networks over structured maps, unitary maps and graphs", 3),
     "ppi": ("the GAT form beside PyG's GATConv, trained the same way", 2),
-}
-#: name: what it shows, and how many seeds it takes by default. Each writes one section of docs/results/estimators.md
-ESTIMATES = {
     "spam": ("sparse additive models: features found, and seconds beside other libraries", 50),
     "additive": ("edge weights that are sums of functions one can read, on Cora and on a graph where they matter", 10),
     "quantile_path": ("the whole path of l1,inf quantile regression beside single linear programs", 3),
@@ -31,14 +28,12 @@ ESTIMATES = {
         50,
     ),
 }
-EXPERIMENTS = PAGES | ESTIMATES
-#: the sections of a page that can be measured one by one
+#: the parts that are measured one by one, and have pages of their own
 SECTIONS = {
     "compressed": "cora, digits, published, ppi, citeseer, pubmed; headline (rows of all teachers), made (none new)",
-    "quantised": "mnist, cora, pretrained, speed",
+    "quantised": "published, mnist, cora, pretrained, speed",
     "recurrent": "copying, characters, characters_10x, adaptation, clstm, generated, traffic, speed",
 }
-ESTIMATES_PAGE = Path("docs/results/estimators.md")
 
 
 def arguments(experiments: argparse._SubParsersAction) -> None:
@@ -47,12 +42,12 @@ def arguments(experiments: argparse._SubParsersAction) -> None:
         parser = experiments.add_parser(name, help=text, description=text)
         add = parser.add_argument
         add("--seeds", type=int, help="how many (default: as in docs/results)")
-        add("--out", type=Path, help=f"page to write (default: {_page(name)})")
+        add("--out", type=Path, help=f"page to write (default: {_page(name)}); parts add their names to its own")
         runs = "folder of the training runs, which go on where they were (default: runs/bench/NAME)"
         add("--runs", type=Path, help=runs)
         add("--processes", type=int, default=1, help="training runs at a time, one thread each")
         if name in SECTIONS:
-            add("--parts", help=f"sections to measure, of {SECTIONS[name]} (default: all)")
+            add("--parts", help=f"what to measure, of {SECTIONS[name]} (default: all)")
         add_common_arguments(parser)
 
 
@@ -73,10 +68,17 @@ def run(options: argparse.Namespace) -> int:
     check_writable(out)
     more = {"parts": options.parts} if getattr(options, "parts", None) is not None else {}
     import_module(f"{__name__}.{name}").run(seeds, out, runs, options.processes, options.data_root, **more)
-    print(out.read_text(encoding="utf-8"))
-    print(f"written: {out}")
+    for page in _pages(name, out, options):
+        print(f"{page.read_text(encoding='utf-8')}\nwritten: {page}")
     return 0
 
 
+def _pages(name: str, out: Path, options: argparse.Namespace) -> list[Path]:
+    if name not in SECTIONS:
+        return [out]
+    parts = (SECTIONS[name] if options.parts is None else options.parts).split(",")
+    return [out.with_name(f"{out.stem}_{part.strip()}.md") for part in parts if part.strip()]
+
+
 def _page(name: str) -> Path:
-    return ESTIMATES_PAGE if name in ESTIMATES else Path("docs/results") / f"{name}.md"
+    return Path("docs/results") / f"{name}.md"

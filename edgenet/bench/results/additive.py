@@ -15,6 +15,7 @@ from edgenet.bench.results.additive_functions import functions_shown
 from edgenet.bench.results.additive_page import NONE, Results, accuracies, path_of_penalties, simulation
 from edgenet.bench.results.additive_run import EPOCHS, Job, problem
 from edgenet.bench.results.estimates import write_estimate
+from edgenet.bench.results.spam_simulation import RELEVANT
 from edgenet.presets import preset
 
 PENALTIES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05)
@@ -53,7 +54,18 @@ def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | Non
         *functions_shown(kinds[sparse][drawn], out, f"penalty {sparse:g}, seed {drawn}"),
         *simulation(draws),
     ]
-    write_estimate(out, "additive", "Edge weights one can read", parts)
+    means = [100 * fmean(one["test"] for one in results) for results in (found[best], found[NONE], attention["seeds"])]
+    exact = sum(RELEVANT in one.supports for one in draws)
+    claim = (
+        f"Where edges matter, additive edge weights find the features that decide them in {exact} of {len(draws)} "
+        f"draws. On Cora they reach {means[0]:.1f}, the mean of the neighbours {means[1]:.1f}, GAT {means[2]:.1f}."
+    )
+    limits = (
+        "Cora's edges have no weights that a network must know: the page shows what the functions are, not that a "
+        "network needs them there. The simulation is of the form that the method assumes."
+    )
+    runs_of = {str(name): results for name, results in found.items()}
+    write_estimate(out, "Edge weights one can read", claim, parts, limits, seeds, runs_of)
 
 
 def _all(kinds: Mapping[Any, list[Job]], processes: int) -> dict[Any, Results]:

@@ -1,20 +1,40 @@
-"""``docs/results/estimators.md``: a page of which several commands write a section each."""
+"""Pages whose tables are written as they are computed, from what no file could hold: fitted models and functions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from edgenet.bench.harness import report
-from edgenet.bench.harness.page import write_section
-
-TITLE = "Sparse estimators, and what they give graphs"
+from edgenet.bench.pages import Content, from_parts, publish
 
 
-def write_estimate(page: Path, name: str, heading: str, parts: Sequence[str]) -> None:
-    """Put a section in its place on the page: its heading, the command that is running, the machine, and the parts."""
-    head = [f"## {heading}", f"```\n{report.command()}\n```", report.machine()]
-    write_section(page, TITLE, name, [*head, *parts])
+def write_estimate(
+    page: Path,
+    heading: str,
+    claim: str,
+    parts: Sequence[str],
+    limits: Sequence[str] | str,
+    seeds: int,
+    runs: Any = None,
+    peers: Sequence[str] = (),
+) -> None:
+    """Write a page of parts in one row.
+
+    Args:
+        parts: what stands before the first table is protocol.
+        runs: what every seed came to, JSON-able, where that says more than the tables.
+        peers: packages that are measured beside ours.
+    """
+    rows = {"claim": claim, "parts": list(parts), "limits": limits, "runs": runs}
+    packages = ("scipy", "scikit-learn", *peers)
+    publish(page, heading, content, rows, settings={"seeds": seeds}, seeds=range(seeds), peers=packages)
+
+
+def content(rows: Mapping[str, Any]) -> Content:
+    """The page of these parts."""
+    return from_parts(rows["claim"], rows["parts"], rows["limits"])
 
 
 def timing_note(rounds: int) -> str:

@@ -48,8 +48,8 @@ def content(rows: Mapping[str, Any]) -> Content:
         markdown_table(header, [_row(name, results) for name, results in found.items()]),
         [
             "Every row is one call of `edgenet.fit` (the last one of `edgenet.train.run`, which calls it); no row has "
-            "a loop of its own. Test scores at the epoch of the best validation score, mean ± sample standard deviation "
-            f"over {seeds} seeds (0 to {seeds - 1}). Settings were not tuned, but where it says so.",
+            "a loop of its own. Test scores at the epoch of the best validation score, mean ± sample standard "
+            f"deviation over {seeds} seeds (0 to {seeds - 1}). Settings were not tuned, but where it says so.",
             "*Killed in*: seed 0 is trained once more in a process of its own, which SIGKILL ends in the middle, and a "
             "new process goes on from the checkpoint in its folder. The epoch it had come to, and the last one that it "
             "did not repeat. *Same bits*: all tensors of the model, the records of all epochs, scores and best epoch "

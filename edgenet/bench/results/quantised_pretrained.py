@@ -34,6 +34,15 @@ BATCH = 10  # images at a time
 #: where outputs are compared: the stem, every block, the head and the scores
 STAGES = ("_conv_stem", *(f"_blocks.{k}" for k in range(16)), "_conv_head", "_fc")
 _FLOAT = "float32"
+LIMITS = (
+    "**Twenty images rank nothing.** One image is five points, and crops of one image are not independent. The table "
+    "tells what breaks and what does not; differences of a few points between rows mean nothing. Published accuracies "
+    "on the 50,000 validation images of ImageNet cannot be reproduced here.",
+    "Low rank and unified blocks lose about half of the norm of the weights, and want training, of which there is none "
+    "here.",
+)
+#: the results of every network, one a draw of crops
+Found = dict[str, list[dict[str, Any]]]
 
 
 def _low_rank(model: nn.Module) -> nn.Module:
@@ -64,8 +73,8 @@ NETWORKS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> list[str]:
-    """Markdown: the table of all forms, and that of the errors along the network.
+def results(seeds: int, runs: Path, processes: int, data_root: Path | None) -> Found:
+    """Every form on every draw of crops.
 
     Args:
         seeds: draws of crops.
@@ -79,7 +88,31 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> lis
     network()  # before hours of work
     jobs = [(name, seed, runs / "pretrained") for name in NETWORKS for seed in range(seeds)]
     found = run_all(jobs, processes, measured)
-    rows = {name: found[place * seeds : (place + 1) * seeds] for place, name in enumerate(NETWORKS)}
+    return {name: found[place * seeds : (place + 1) * seeds] for place, name in enumerate(NETWORKS)}
+
+
+def settings() -> dict[str, Any]:
+    """Crops of every image, to score and to calibrate by."""
+    return {"crops": CROPS, "calibration": CALIBRATION, "networks": list(NETWORKS)}
+
+
+def claim(rows: Found) -> str:
+    """What was found: how often each form says what the float network says, as rounded and with statistics moved."""
+    whole = rows[_FLOAT][0]["bytes"]
+    said = [
+        f"{name} {100 * fmean(one['plain']['agree_crops'] for one in found):.1f} % as rounded, "
+        f"{100 * fmean(one['moved']['agree_crops'] for one in found):.1f} % with statistics moved, "
+        f"{whole / found[0]['bytes']:.1f} times smaller"
+        for name, found in rows.items()
+        if name in ("int8", "int4")
+    ]
+    text = "Rounded without training, EfficientNet-Lite0 gives crops the class of the float network"
+    return f"{text}: {'; '.join(said)}."
+
+
+def parts(rows: Found) -> list[str]:
+    """The table of all forms, and that of the errors along the network."""
+    seeds = len(rows[_FLOAT])
     return [
         f"EfficientNet-Lite0: 4.65 million weights, trained by others on ImageNet and rounded here without any "
         f"training, by one call of `edgenet.convert.quantise`. What is scored: the 20 labelled images that foolbox "
@@ -87,18 +120,13 @@ def parts(seeds: int, runs: Path, processes: int, data_root: Path | None) -> lis
         f"kernels stay floats where nothing else is said; the first and the last layer are rounded. `recalibrate_` "
         f"sees {10 * CALIBRATION} other crops of ten images, and the other ten images are scored; then the other way "
         f"round. Nothing that is scored is seen before.",
-        "**Twenty images rank nothing.** One image is five points, and crops of one image are not independent. The "
-        "table tells what breaks and what does not; differences of a few points between rows mean nothing. Published "
-        "accuracies on the 50,000 validation images of ImageNet cannot be reproduced here.",
-        _table(rows),
         f"Agreement is with the float network: how often both say the same top class. Means over {seeds} draws of "
         f"crops, ± their sample standard deviation. Statistics of batch norms are those of the float network (as "
         f"rounded), of the crops alone, or of the float network moved by what both see differently on these crops "
         f"(`recalibrate_(..., reference=...)`); the columns that follow are of the last. So few images are no sample "
         f"of ImageNet, so that their own statistics spoil even the float network. Bytes are those of "
         f"`model.safetensors`. Errors of weights are ||W - W'|| / ||W||, over the layers that changed.",
-        "Low rank and unified blocks lose about half of the norm of the weights, and want training, of which there is "
-        "none here.",
+        _table(rows),
         "Error of what comes out, ||y - y'|| / ||y||, over the 20 images, with statistics moved:",
         _stage_table(rows),
     ]

@@ -54,9 +54,14 @@ def asked(demands: Sequence[tuple[str, str, float]], rows: Mapping[str, Results]
     lines = []
     for file, text, points in demands:
         difference = lost(wholes[file], rows[file])
-        met = "yes" if difference >= -points - 1e-9 else "**no**"
+        met = "yes" if within(difference, points) else "**no**"
         lines.append((text, f"-{points:.1f}", f"{difference:+.2f}", met))
     return markdown_table(("", "allowed", "measured", "met"), lines)
+
+
+def within(difference: float, points: float) -> bool:
+    """Whether no more points are lost than may be; exactly as many may."""
+    return difference >= -points - 1e-9
 
 
 def checks(found: Sequence[Results]) -> str:

@@ -1,6 +1,6 @@
 """``edgenet bench recurrent``: recurrent networks over structured maps, unitary maps and graphs.
 
-Each part measures one section of the page, and leaves the others alone.
+Each part is measured alone, and has a page of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgenet.bench.results import sections
 
-#: section: (its heading, the module whose ``parts(seeds, runs, processes, data_root)`` measures it; times need none)
+#: part: (its heading, the module whose ``results(seeds, runs, processes, data_root)`` measures it; times need none)
 PARTS = {
     "copying": ("Long memory: copying and adding", "edgenet.bench.results.recurrent_copying"),
     "characters": ("Characters", "edgenet.bench.results.recurrent_characters"),
@@ -18,17 +18,16 @@ PARTS = {
     "clstm": ("C-LSTM", "edgenet.bench.results.recurrent_clstm"),
     "generated": ("C-LSTM: generated code", "edgenet.bench.speed.generated_lstm"),
     "traffic": ("Graph recurrent networks", "edgenet.bench.results.recurrent_traffic"),
-    "speed": ("Speed", "edgenet.bench.speed.recurrent"),
+    "speed": ("Speed of recurrent networks", "edgenet.bench.speed.recurrent"),
 }
-TITLE = "Recurrent networks"
 
 
 def run(
     seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None, parts: str = ",".join(PARTS)
 ) -> None:
-    """Measure the parts that are named, and rewrite their sections of the page.
+    """Measure the parts that are named, and write the page of each.
 
     Raises:
-        ConfigError: if a part is unknown, or the page has half a section.
+        ConfigError: if a part is unknown.
     """
-    sections.measure(out, TITLE, PARTS, sections.chosen(PARTS, parts), seeds, runs, processes, data_root)
+    sections.measure(out, PARTS, sections.chosen(PARTS, parts), seeds, runs, processes, data_root)

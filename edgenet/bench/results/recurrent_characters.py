@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,14 +19,18 @@ Results = Mapping[Any, Any]
 
 #: loss of perplexity at 25 times, on words of the Penn Treebank, in percent (Thakker et al. 2020, arXiv:2001.08896)
 PUBLISHED = {"doped, rows dropped": "1.4", "pruned": "7.9", "row_split": "15", "low_rank": "27"}
+LIMITS = (
+    "One text and one size of network; short trainings flatter doping. Published losses are of words of the Penn "
+    "Treebank, and are not to be compared with bits. A family's rate was chosen by one seed of a shorter training."
+)
 CLAIM = 8  # percent by which doping is said to be better than pruning and low rank (Thakker et al. 2021)
 
 
-def parts(
+def results(
     seeds: int, runs: Path, processes: int, data_root: Path | None, chosen: Sequence[Row] | None = None,
     lengths: Mapping[str, int] = LENGTHS, tried: Sequence[float] = RATES,
-) -> list[str]:  # fmt: skip
-    """Train what is not trained yet, and write it down.
+) -> Results:  # fmt: skip
+    """Train what is not trained yet: every try of a rate, and the runs of every row by the name of its file.
 
     Args:
         chosen: rows; by default all that have 20 times fewer numbers, and the whole map.
@@ -39,22 +44,50 @@ def parts(
         (row, seed, best[row.tried_as], lengths[row.length], runs, data_root) for row in chosen for seed in range(seeds)
     ]
     every = dict(zip(((job[0].file, job[1]) for job in jobs), run_all(jobs, processes, measured), strict=True))
-    results = {row.file: [every[row.file, seed] for seed in range(seeds)] for row in chosen}
+    return {
+        "rows": [asdict(row) for row in chosen],
+        "lengths": dict(lengths),
+        "tries": {family: [[rate, found[family, rate]] for rate in tried] for family in first},
+        "best": best,
+        "runs": {row.file: [every[row.file, seed] for seed in range(seeds)] for row in chosen},
+    }
+
+
+def settings() -> dict[str, Any]:
+    """Rates that are tried, and lengths of training."""
+    return {"rates": RATES, "iterations": LENGTHS}
+
+
+def claim(found: Results) -> str:
+    """What was found: the best families of every ratio, and what doping gives."""
+    chosen = [Row(**row) for row in found["rows"]]
+    said = []
+    for ratio in sorted({row.ratio for row in chosen}, reverse=True):
+        bits = {row.family: found["runs"][row.file] for row in chosen if row.ratio == ratio}
+        best = sorted(bits, key=lambda family: fmean(one["test"] for one in bits[family]))[:3]
+        named = (f"{family.replace('_', ' ')} {_bits(bits[family], 'test')}" for family in best)
+        said.append(f"{ratio}x: {', '.join(named)}")
+    return f"Bits a character on the tail, the best families: {'; '.join(said)}."
+
+
+def parts(found: Results) -> list[str]:
+    """The page's paragraphs and tables."""
+    chosen, lengths, best, runs = [Row(**row) for row in found["rows"]], found["lengths"], found["best"], found["runs"]
+    seeds, tried = len(next(iter(runs.values()))), [rate for rate, _ in next(iter(found["tries"].values()))]
     rates = [
-        (family.replace("_", " "), *(f"{found[family, rate]['val']:.3f}" for rate in tried), f"{best[family]:g}")
-        for family in first
+        (family.replace("_", " "), *(f"{one['val']:.3f}" for _, one in tries), f"{best[family]:g}")
+        for family, tries in found["tries"].items()
     ]
     return [
         _introduction(seeds, lengths, chosen),
-        _table(chosen, results, best, lengths),
+        _table(chosen, runs, best, lengths),
         _NOTES,
-        *_who_wins(chosen, results),
+        *_who_wins(chosen, runs),
         "### Rates",
         f"Bits a character on the validation slice after {lengths['tried']:,} iterations of one seed. Every family has "
         "as many tries; the best rate of a family serves all of its rows.",
         markdown_table(("family", *(f"{rate:g}" for rate in tried), "chosen"), rates),
         _settings(chosen),
-        *report.measured_elsewhere([*every.values(), *found.values()]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pages of several sections, each of which is measured alone."""
+"""Experiments of several results, each of which is measured alone and has a page of its own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from edgenet.bench.harness import page, report
+from edgenet.bench.pages import Content, from_parts, publish
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
 
 def chosen(table: Mapping[str, tuple[str, str]], parts: str) -> list[str]:
-    """The sections that ``--parts`` names, between commas.
+    """The results that ``--parts`` names, between commas.
 
     Raises:
         ConfigError: if one is unknown, or there is none.
@@ -27,27 +27,37 @@ def chosen(table: Mapping[str, tuple[str, str]], parts: str) -> list[str]:
     return names
 
 
+def page_of(out: Path, name: str) -> Path:
+    """Where a result stands: beside ``out``, whose name its own begins with."""
+    return out.with_name(f"{out.stem}_{name}.md")
+
+
 def measure(
     out: Path,
-    title: str,
     table: Mapping[str, tuple[str, str]],
     names: list[str],
+    seeds: int,
     *given: Any,
     more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Measure sections, and put each in its place on the page.
+    """Measure results, and write the page of each.
 
     Args:
-        table: section: (its heading, the module that measures it by ``parts(*given)``; of times, by ``parts()``).
-        more: what single sections are given besides, by name.
-
-    Raises:
-        ConfigError: if the page has half a section.
+        table: result: (its heading, the module that measures it by ``results(seeds, *given)``; of times, by
+            ``results()``). The module makes ``parts`` and ``claim`` of what it found, and has LIMITS.
+        more: what single results are given besides, by name.
     """
     for name in names:
         heading, module = table[name]
         made = import_module(module)
         timed = module.startswith("edgenet.bench.speed.")
-        found = made.parts() if timed else made.parts(*given, **(more or {}).get(name, {}))
-        head = [f"## {heading}", f"```\n{report.command()}\n```", report.machine()]
-        page.write_section(out, title, name, [*head, *found])
+        found = made.results() if timed else made.results(seeds, *given, **(more or {}).get(name, {}))
+        rows = {"module": module, "found": found}
+        settings = made.settings() if hasattr(made, "settings") else {}
+        publish(page_of(out, name), heading, content, rows, settings=settings, seeds=range(0 if timed else seeds))
+
+
+def content(rows: Mapping[str, Any]) -> Content:
+    """The page of a result."""
+    made = import_module(rows["module"])
+    return from_parts(made.claim(rows["found"]), made.parts(rows["found"]), made.LIMITS)

@@ -21,6 +21,10 @@ SIZE = (153, 1024, 512, 2)
 BLOCKS = (4, 8, 16)
 FRAMES = 50
 ROUNDS = 7
+LIMITS = (
+    "Dense float32 networks are the baselines; torch's has no peepholes. Weights are random: the error says what "
+    "rounding does, not what accuracy is lost. One processor."
+)
 _CODE, _FLOATS, _TORCH = "generated code, 16 bits", "the same in float32", "torch.nn.LSTM, float32, dense, no peepholes"
 _OURS = "ours, float32, dense"
 
@@ -68,12 +72,31 @@ def measure(job: Job) -> dict[str, Any]:
     }
 
 
-def rows(malloc: str = "default") -> list[dict[str, Any]]:
+def results(malloc: str = "default") -> list[dict[str, Any]]:
     """The results of all block sizes; {"failed": why} for those that ended without one."""
     return worker.all_measured(jobs(malloc))
 
 
-def parts(malloc: str = "default") -> list[str]:
+def settings() -> dict[str, Any]:
+    """What is measured."""
+    return {"size": SIZE, "blocks": BLOCKS, "frames": FRAMES, "rounds": ROUNDS}
+
+
+def claim(found: list[dict[str, Any]]) -> str:
+    """What was found."""
+    good = [one for one in found if "failed" not in one and one["equal"]]
+    if not good:
+        return "Nothing was measured, or the code gave other bits than the module."
+    best = min(good, key=lambda one: one["seconds"][_CODE])
+    seconds = best["seconds"]
+    dense = min(seconds[name] for name in (_TORCH, _OURS))
+    return (
+        f"Generated 16-bit code runs the Google LSTM in blocks of {best['block']} at {1 / seconds[_CODE]:,.0f} frames "
+        f"a second on one thread, {dense / seconds[_CODE]:.1f} times as many as the fastest dense LSTM in float32."
+    )
+
+
+def parts(found: list[dict[str, Any]]) -> list[str]:
     """Markdown: how it was measured, and the table."""
     inputs, cells, projection, layers = SIZE
     text = (
@@ -85,7 +108,7 @@ def parts(malloc: str = "default") -> list[str]:
     )
     names = ("way", "block", "microseconds a frame", "frames a second", "times torch", "times the fastest dense", "MB")
     head = [f"| {' | '.join(names)} | error |", "|---" * 8 + "|"]
-    lines = [line for found in rows(malloc) for line in _lines(found)]
+    lines = [line for one in found for line in _lines(one)]
     return [text, "\n".join([*head, *lines])]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,7 +21,13 @@ MODULES = {
     "edgenet.bench.speed.packed_convs": "Convolutions",
 }
 ROUNDS = 7
+LIMITS = (
+    "One machine and one thread; other sizes than those of the rows were not timed. Baselines are those that are "
+    "named; a smaller network is none of them."
+)
 _OURS = "ours"
+
+Record = tuple[Job, dict[str, Any]]  # a job and its result
 
 
 def jobs(malloc: str = "default", modules: Mapping[str, str] | None = None) -> list[Job]:
@@ -48,24 +53,40 @@ def _measured(case: Case, rounds: int) -> dict[str, Any]:
     return {"what": case.what, "batch": case.batch, "error": error, "tolerance": case.tolerance, "cells": cells}
 
 
-def parts(malloc: str = "default", modules: Mapping[str, str] | None = None) -> list[str]:
-    """The section's Markdown: how it was measured, and a table for every module of cases."""
+def results(malloc: str = "default", modules: Mapping[str, str] | None = None) -> list[Record]:
+    """Every job with its result."""
     wanted = jobs(malloc, modules)
-    results = worker.all_measured(wanted)
-    method = _method([result for result in results if "failed" not in result], malloc)
-    return [method, *(_table(job, result) for job, result in zip(wanted, results, strict=True))]
+    return list(zip(wanted, worker.all_measured(wanted), strict=True))
+
+
+def claim(found: list[Record]) -> str:
+    """What was found: how much faster than the fastest baseline, table by table."""
+    said = []
+    for job, result in found:
+        ratios = [ratio for row in result.get("rows", ()) if (ratio := _least(row)) is not None]
+        if ratios:
+            said.append(f"{job['title'].lower()} {min(ratios):.1f} to {max(ratios):.1f}")
+    if not said:
+        return "Nothing was measured."
+    return f"How many times faster than the fastest of the baselines, over the rows of each table: {'; '.join(said)}."
+
+
+def parts(found: list[Record]) -> list[str]:
+    """How it was measured, and a table for every module of cases."""
+    method = _method([result for _, result in found if "failed" not in result], found[0][0]["malloc"])
+    return [method, *(_table(job, result) for job, result in found)]
 
 
 def _method(results: list[dict[str, Any]], malloc: str) -> str:
     facts = sorted({f"torch {result['torch']}, {result['instructions']}" for result in results})
     loads = [load for result in results for load in result["load"] if load is not None]
     busy = f", load average {min(loads):.1f} to {max(loads):.1f}" if loads else ""
-    settings = " ".join(f"{name}={value}" for name, value in MALLOC[malloc].items())
-    allocator = f"`{settings}`" if settings else "nothing set"
+    tuned = " ".join(f"{name}={value}" for name, value in MALLOC[malloc].items())
+    allocator = f"`{tuned}`" if tuned else "nothing set"
     return (
-        f"Measured on {report.processor()} ({os.cpu_count()} cores{busy}); {'; '.join(facts)}. One thread; processor "
-        f"time of the process, the ways of a row in turn, one warm-up, then up to {ROUNDS} rounds of at least "
-        f"{1000 * timing.SHORTEST:.0f} ms each; the least is shown. Allocator: {allocator}. "
+        f"{'; '.join(facts)}{busy}. One thread; processor time of the process, the ways of a row in turn, one warm-up, "
+        f"then up to {ROUNDS} rounds of at least {1000 * timing.SHORTEST:.0f} ms each; the least is shown. Allocator: "
+        f"{allocator}. "
         f"*Ratio*: the time of the first baseline over ours, and in brackets of the fastest one. *Error*: root mean "
         f"square of the difference from the same product made in another way, over the root mean square of that."
     )
@@ -85,10 +106,23 @@ def _line(row: dict[str, Any]) -> str:
     told = [f"{name}: {cell['failed'] or format(1e3 * cell['minimum'], '.3g')}" for name, cell in cells.items()]
     if ours["failed"]:
         return f"| {row['what']} | {row['batch']} | not measured: {ours['failed']} | | {'; '.join(told)} | |"
-    ratios = [cell["minimum"] / ours["minimum"] for cell in cells.values() if not cell["failed"]]
+    ratios = _ratios(row)
     ratio = f"{ratios[0]:.1f} ({min(ratios):.1f})" if ratios else ""
     wrong = "" if row["error"] <= row["tolerance"] else f" **WRONG**, above {row['tolerance']:.0e}"
     return (
         f"| {row['what']} | {row['batch']} | {1e3 * ours['minimum']:.3g} | {ratio} | {'; '.join(told)} | "
         f"{row['error']:.0e}{wrong} |"
     )
+
+
+def _ratios(row: dict[str, Any]) -> list[float]:
+    """The time of every baseline over ours, in order; none where ours was not measured, or is wrong."""
+    ours = row["cells"][_OURS]
+    if ours["failed"] or row["error"] > row["tolerance"]:
+        return []
+    others = (cell for name, cell in row["cells"].items() if name != _OURS)
+    return [cell["minimum"] / ours["minimum"] for cell in others if not cell["failed"]]
+
+
+def _least(row: dict[str, Any]) -> float | None:
+    return min(_ratios(row), default=None)

@@ -16,7 +16,16 @@ _READING = (
 )
 
 
-def parts() -> list[str]:
-    """The section's Markdown."""
-    method, *tables = packed.parts(modules=MODULES)
+LIMITS = packed.LIMITS
+claim = packed.claim
+
+
+def results() -> list[packed.Record]:
+    """Every job with its result."""
+    return packed.results(modules=MODULES)
+
+
+def parts(found: list[packed.Record]) -> list[str]:
+    """The page's paragraphs and tables."""
+    method, *tables = packed.parts(found)
     return [method, _READING, *tables]

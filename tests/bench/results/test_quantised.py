@@ -197,7 +197,7 @@ def quick(monkeypatch):
 def bench(out, runs, monkeypatch, *more):
     monkeypatch.setattr(sys, "argv", ["edgenet", "bench", "quantised"])
     assert main(["bench", "quantised", "--seeds", "2", "--out", str(out), "--runs", str(runs), *more]) == 0
-    return out.read_text(encoding="utf-8")
+    return "".join(page.read_text(encoding="utf-8") for page in sorted(out.parent.glob(f"{out.stem}_*.md")))
 
 
 def test_the_section_on_digits_holds_what_its_runs_measured(tmp_path, monkeypatch, quick):
@@ -221,26 +221,41 @@ def test_the_section_on_digits_holds_what_its_runs_measured(tmp_path, monkeypatc
     assert bench(out, runs, monkeypatch, "--parts", "mnist") == text
 
 
-def test_a_part_rewrites_its_own_section_alone(tmp_path, monkeypatch, quick):
+def test_a_part_writes_its_own_page_alone(tmp_path, monkeypatch, quick):
     class Measured:
         said = "first"
 
+        LIMITS = "Few."
+
         @classmethod
-        def parts(cls, *arguments, **picture):
-            return [cls.said]
+        def results(cls, *arguments, **picture):
+            return cls.said
+
+        @staticmethod
+        def claim(found):
+            return f"This is the {found} one."
+
+        @staticmethod
+        def parts(found):
+            return ["How.", "| a |"]
 
     monkeypatch.setattr(sections, "import_module", lambda name: Measured)
     out = tmp_path / "page.md"
     before = bench(out, tmp_path / "runs", monkeypatch)
-    assert before.count("first") == 4 and "11.40" in before
+    assert before.count("first") == len(quantised.PARTS)
     Measured.said = "second"
-    after = bench(out, tmp_path / "runs", monkeypatch, "--parts", "cora, speed")
-    found = {name: after.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0] for name in quantised.PARTS}
+    bench(out, tmp_path / "runs", monkeypatch, "--parts", "cora, speed")
+    found = {name: (tmp_path / f"page_{name}.md").read_text(encoding="utf-8") for name in quantised.PARTS}
     assert {name for name, text in found.items() if "second" in text} == {"cora", "speed"}
 
 
+def test_what_others_report_is_quoted_and_not_measured(tmp_path, monkeypatch):
+    text = bench(tmp_path / "page.md", tmp_path / "runs", monkeypatch, "--parts", "published")
+    assert "7 published results" in text and "11.40 | not measured: no data |" in text
+
+
 def test_parts_that_there_are_not_are_named(tmp_path, capsys):
-    for given, says in (("mnist,corra", "'corra'; there are mnist"), (" , ", "names none")):
+    for given, says in (("mnist,corra", "'corra'; there are published, mnist"), (" , ", "names none")):
         assert main(["bench", "quantised", "--out", str(tmp_path / "page.md"), "--parts", given]) == 2
         assert says in capsys.readouterr().err
     assert not (tmp_path / "page.md").exists()

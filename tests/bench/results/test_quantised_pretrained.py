@@ -10,6 +10,8 @@ from edgenet.bench.results import quantised_pretrained as part
 from edgenet.bench.results.quantised_images import CALIBRATION, CROPS, Images, images, network
 from edgenet.errors import ConfigError
 
+from bench.told import told  # isort: skip
+
 
 class Small(nn.Module):
     """Two of the stages of the large one."""
@@ -52,7 +54,7 @@ def in_small(monkeypatch):
 
 
 def test_the_page_has_a_row_for_every_network_and_its_files_are_read(in_small, monkeypatch, tmp_path):
-    text = "\n\n".join(part.parts(2, tmp_path, 1, None))
+    text = "\n\n".join(told(part, 2, tmp_path, 1, None))
     found = json.loads((tmp_path / "pretrained" / "int4-1.json").read_text())["result"]
     (row,) = [line for line in text.splitlines() if line.startswith("| int4")]
     assert f"{found['bytes']:,}" in row and "Twenty images rank nothing" in text
@@ -61,7 +63,7 @@ def test_the_page_has_a_row_for_every_network_and_its_files_are_read(in_small, m
     stages = [line for line in text.splitlines() if line.startswith(("| first convolution", "| scores"))]
     assert len(stages) == 2 and stages[0].split("|")[2].strip() == "0.000"
     monkeypatch.setattr(part, "_measured", lambda *job: pytest.fail("this is done"))
-    part.parts(2, tmp_path, 1, None)
+    told(part, 2, tmp_path, 1, None)
 
 
 def test_what_is_scored_was_not_seen(in_small, monkeypatch):

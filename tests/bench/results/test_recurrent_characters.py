@@ -14,6 +14,8 @@ from edgenet.data import load, tinyshakespeare
 from edgenet.pretrained import from_pretrained
 from edgenet.structured import Doped
 
+from bench.told import told  # isort: skip
+
 pytestmark = pytest.mark.float32  # as it is measured
 
 
@@ -61,7 +63,7 @@ def test_the_section_is_trained_once_kept_and_told(text, tmp_path, monkeypatch):
     chosen = [replace(row, hidden=8, embedding=8) if row.family == "dense" else row for row in chosen]
     monkeypatch.setattr(page, "run_all", lambda jobs, processes, run: [run(job) for job in jobs])
     lengths = {"long": 4, "short": 4, "tried": 2}
-    made = page.parts(1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01))
+    made = told(page, 1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01))
     joined = "\n".join(made)
     files = sorted((tmp_path / "runs" / "characters").glob("*.json"))
     assert len(files) == 3 * 2 + 3, "three families tried at two rates, three rows"
@@ -73,7 +75,7 @@ def test_the_section_is_trained_once_kept_and_told(text, tmp_path, monkeypatch):
     for said in ("doped, rows dropped", "20x, from the best", "perplexity a character", "the paper's", "| 27"):
         assert said.lower() in joined.lower(), said
     monkeypatch.setattr(runs, "fit", None)  # nothing is trained again
-    assert page.parts(1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01)) == made
+    assert told(page, 1, tmp_path / "runs", 1, text, chosen, lengths, (0.004, 0.01)) == made
 
 
 def test_a_model_is_scored_as_it_is_read_back(text, tmp_path, monkeypatch):

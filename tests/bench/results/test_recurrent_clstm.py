@@ -14,6 +14,8 @@ from edgenet.clstm.cost import HERE, PROBES
 from edgenet.data import frame_labels
 from edgenet.data.mnist import Digits
 
+from bench.told import told  # isort: skip
+
 pytestmark = pytest.mark.float32  # as it is measured
 
 
@@ -40,8 +42,8 @@ def test_the_section_is_trained_once_kept_and_told(digits, tmp_path, monkeypatch
     small = [replace(row, cells=16, projection=8, epochs=2) for row in page.rows() if row.block in (1, 4, None)]
     monkeypatch.setattr(page, "rows", lambda: small)
     monkeypatch.setattr(page, "run_all", lambda jobs, processes, run: [run(job) for job in jobs])
-    monkeypatch.setattr(page, "_products", lambda: ["PRODUCTS"])
-    text = "\n".join(page.parts(1, tmp_path, 1, None))
+    monkeypatch.setattr(page, "_products", lambda: {"failed": "PRODUCTS"})
+    text = "\n".join(told(page, 1, tmp_path, 1, None))
     kept = {file.name: json.loads(file.read_text())["result"] for file in (tmp_path / "clstm").glob("*.json")}
     assert set(kept) == {"blocks-of-1-0.json", "blocks-of-4-0.json", f"chosen-{page.DROP}-0.json"}
     dense, blocks, chosen = kept["blocks-of-1-0.json"], kept["blocks-of-4-0.json"], kept[f"chosen-{page.DROP}-0.json"]
@@ -53,7 +55,7 @@ def test_the_section_is_trained_once_kept_and_told(digits, tmp_path, monkeypatch
     assert "| 8 | 1.045 | 1.05 | 409,600 | 7.93 | 24.57 | not measured: licensed data |" in text
 
     monkeypatch.setattr(runs, "fit", None)  # nothing is trained again
-    assert "\n".join(page.parts(1, tmp_path, 1, None)) == text
+    assert "\n".join(told(page, 1, tmp_path, 1, None)) == text
 
 
 def test_entries_of_every_block_size_are_drawn_with_one_variance():

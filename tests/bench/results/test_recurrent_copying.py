@@ -8,6 +8,8 @@ import pytest
 from edgenet.bench.results import recurrent_copying, recurrent_copying_run
 from edgenet.bench.results.recurrent_copying_run import Row, lstm_width, measured, network, parameters
 
+from bench.told import told  # isort: skip
+
 pytestmark = pytest.mark.float32
 COPYING = Row("copying_memory", 2, "unitary", 8, iterations=40)
 ADDING = Row("adding_problem", 2, "unitary", 8, iterations=300, rate=0.01)
@@ -47,7 +49,7 @@ def test_a_task_that_is_solved_ends_its_training_and_is_read_the_next_time(tmp_p
 
 
 def test_the_page_says_what_was_solved_and_what_was_not(tmp_path, rows):
-    text = "\n".join(recurrent_copying.parts(2, tmp_path, 1, None))
+    text = "\n".join(told(recurrent_copying, 2, tmp_path, 1, None))
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     head, copying, adding, lstm = lines[0], *lines[1:4]
     table = [dict(zip(head, line, strict=True)) for line in (copying, adding, lstm)]

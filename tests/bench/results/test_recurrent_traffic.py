@@ -11,6 +11,8 @@ from edgenet.bench.results.recurrent_traffic_rows import Row
 from edgenet.data import load, metr_la
 from edgenet.models import GraphRecurrent
 
+from bench.told import told  # isort: skip
+
 pytestmark = pytest.mark.float32  # as it is measured
 
 SMALL = {
@@ -33,7 +35,7 @@ def test_the_page_has_a_line_a_row_with_the_errors_of_its_runs(tmp_path, data_ro
     roads = Row("metr_la", "roads", {**MODEL, "shifts": 2, "normalize": None, "gate": "node"})
     one = Row("metr_la", "one operator", MODEL, {"operators": 1})
     rows = [roads, one, Row("graph_process", "edges", MODEL), Row("chickenpox", "counties", MODEL)]
-    text = "\n\n".join(page.parts(2, tmp_path, 1, data_root, rows))
+    text = "\n\n".join(told(page, 2, tmp_path, 1, data_root, rows))
     results = [run.measured((one, seed, tmp_path, data_root)) for seed in range(2)]
     mean = np.mean([result["mae"][1] for result in results])
     line = next(line for line in text.splitlines() if line.startswith("| one operator"))

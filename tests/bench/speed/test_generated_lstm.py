@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from edgenet.bench.harness import timing, worker
+from edgenet.bench.pages.record import as_read
 from edgenet.bench.speed import generated_lstm
 
 
@@ -20,7 +21,7 @@ def quick(monkeypatch):
 @pytest.mark.float32
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on the PATH, which compiles generated code")
 def test_every_way_is_timed_and_the_bits_are_compared(quick):
-    text, table = generated_lstm.parts()
+    text, table = generated_lstm.parts(as_read(generated_lstm.results()))
     assert "5 inputs, 1 layers of 16 cells" in text and "compared with those of the module" in text
     code, floats, torch_line, dense = table.splitlines()[2:]
     assert code.startswith("| generated code, 16 bits | 4 |") and "WRONG" not in code
@@ -40,6 +41,6 @@ def test_other_bits_and_failures_are_told(quick, monkeypatch):
         "dense_bytes": 9,
     }
     monkeypatch.setattr(worker, "all_measured", lambda jobs: [row, {"failed": "there is no g++"}])
-    wrong, failed = generated_lstm.parts()[1].splitlines()[2:]
+    wrong, failed = generated_lstm.parts(as_read(generated_lstm.results()))[1].splitlines()[2:]
     assert "**WRONG: other bits**" in wrong and "100,000" in wrong
     assert failed == "| not measured: there is no g++ | | | | | | | |"

@@ -7,6 +7,8 @@ from edgenet.bench.harness import timing, worker
 from edgenet.bench.speed import packed, packed_codes
 from edgenet.bench.speed.packed_case import Case
 
+from bench.told import told  # isort: skip
+
 
 @pytest.fixture
 def quick(monkeypatch):
@@ -25,8 +27,8 @@ def quick(monkeypatch):
 
 def test_every_case_passes_its_check_and_names_its_baselines(quick, monkeypatch):
     monkeypatch.setattr(packed_codes, "_kronecker", lambda batch, weight: _case(3.0))  # 64 x 64 do not divide 384
-    method, table = packed.parts()
-    assert "One thread" in method and "nothing set" in method
+    _, method, table, _ = told(packed)
+    assert "one thread" in method.lower() and "nothing set" in method
     lines = table.splitlines()
     assert lines[0] == "### Small ones" and len(lines) == 4 + 15
     assert all("`F.linear` (MKL): " in line for line in lines[4:17]) and "WRONG" not in table
@@ -43,11 +45,11 @@ def _case(value):
 
 def test_a_wrong_result_and_a_baseline_that_fails_are_told(quick, monkeypatch):
     monkeypatch.setattr(packed_codes, "cases", lambda: [_case(3.0), _case(2.0)])
-    right, wrong = packed.parts()[1].splitlines()[4:]
+    right, wrong = told(packed)[2].splitlines()[4:]
     assert "WRONG" not in right and "broken: RuntimeError: no memory" in right
     assert "**WRONG**, above 1e-06" in wrong
 
 
 def test_a_process_that_ends_is_told(quick, monkeypatch):
     monkeypatch.setattr(worker, "in_its_own_process", lambda job: {"failed": "no memory"})
-    assert packed.parts()[1] == "### Small ones\n\n> Not measured: no memory"
+    assert told(packed)[2] == "### Small ones\n\n> Not measured: no memory"

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from edgenet.bench.harness import worker
 from edgenet.bench.harness.timing import relative_error
 from edgenet.bench.speed import recurrent, recurrent_inference, recurrent_training
 from edgenet.structured import structure
+
+from bench.told import told  # isort: skip
 
 
 @pytest.mark.float32
@@ -30,5 +33,7 @@ def test_a_bridge_holds_the_same_matrix():
 
 
 def test_the_section_says_how_to_read_it(monkeypatch):
-    monkeypatch.setattr(recurrent.packed, "parts", lambda modules: ["how", *modules.values()])
-    assert recurrent.parts() == ["how", recurrent._READING, *recurrent.MODULES.values()]
+    monkeypatch.setattr(worker, "all_measured", lambda jobs: [{"failed": "no memory"} for _ in jobs])
+    claim, how, reading, *tables, _ = told(recurrent)
+    assert claim == "Nothing was measured." and "Allocator" in how and reading == recurrent._READING
+    assert [table.splitlines()[0] for table in tables] == [f"### {title}" for title in recurrent.MODULES.values()]
