@@ -77,7 +77,8 @@ def _pages(name: str, out: Path, options: argparse.Namespace) -> list[Path]:
     if name not in SECTIONS:
         return [out]
     parts = (SECTIONS[name] if options.parts is None else options.parts).split(",")
-    return [out.with_name(f"{out.stem}_{part.strip()}.md") for part in parts if part.strip()]
+    own = [out.with_name(f"{out.stem}_{part.strip()}.md") for part in parts if part.strip()]
+    return [page for page in own if page.exists()] or [out]  # of some, all parts stand on one page
 
 
 def _page(name: str) -> Path:
