@@ -24,7 +24,7 @@ class Case:
         ratio: the largest model is taken that is so many times smaller than the teacher; None: it has its own size.
         family: of its first lift, or lifts.
         bits: of every number. 2 and 1 are those of large factors and dense lifts: small factors then have 6 and 4, and
-            all else 4.
+            all else 4 and 2.
         headline: whether it is made of all teachers.
     """
 

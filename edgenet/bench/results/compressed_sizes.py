@@ -17,7 +17,7 @@ Options = dict[str, Any]
 #: of all numbers but large weights and factors, where those have one or two
 FEW = {"half_step": True, "step": "normal"}
 #: bits: (of large factors and dense lifts, of small factors, of all else)
-WIDTHS = {8: (8, 8, 8), 4: (4, 4, 4), 2: (2, 6, 4), 1: (1, 4, 4)}
+WIDTHS = {8: (8, 8, 8), 4: (4, 4, 4), 2: (2, 6, 4), 1: (1, 4, 2)}
 
 
 def rounding(bits: int, pattern: str, quantiser: str = "uniform") -> dict[str, Options]:
