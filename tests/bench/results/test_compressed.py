@@ -61,7 +61,7 @@ def test_a_row_is_as_small_as_it_says_and_is_judged_as_it_is_read_back(case, giv
     assert row["tensors"] == tensor_bytes(model) < row["folder"]
     if case.ratio is not None:
         assert tensor_bytes(given.model) / row["tensors"] >= case.ratio
-    assert 0 <= row["lost"] <= 16 and 0 <= row["test"] <= 1 and row["forward"] > 0
+    assert 0 <= row["lost"] <= 16 and 0 <= row["test"] <= 1 and row["processor"] > 0
 
 
 def test_the_largest_member_is_taken_that_is_small_enough(given):
