@@ -61,8 +61,8 @@ _PROTOCOL = [
     "Bytes are those of the files that `save_pretrained` writes: the tensors' numbers, and the whole folder, which "
     "also has a description of 9 kB, a header and a model card. Models are judged as they are read back. *Minus "
     "teacher*: the mean difference in points over teachers, with its 95 % interval by Student's t. *McNemar*: of how "
-    "many teachers the exact test on their test nodes tells the two apart. A forward pass is the least processor time of "
-    "15; its peak is what the process takes more during one.",
+    "many teachers the exact test on their test nodes tells the two apart. A forward pass is the least processor time "
+    "of 15; its peak is what the process takes more during one.",
 ]
 _LIMITS = [
     "One split a data set: intervals are over teachers and not over test nodes. A table of the teacher's classes is "
@@ -114,6 +114,10 @@ def _name(row: Mapping[str, Any]) -> str:
     return _NAMES[row["kind"]].format(**words).replace("32 bits", "floats").replace("1 bits", "1 bit")
 
 
+def _count(rows: Rows) -> str:
+    return f"{len(rows)} teacher{'s' if len(rows) > 1 else ''}"
+
+
 def _is_headline_gat(row: Mapping[str, Any]) -> bool:
     return bool(row["kind"] == "small_gat" and row["headline"])
 
@@ -125,7 +129,7 @@ def _introduction(mine: Rows) -> str:
     passes = [row["processor"] for row in teachers if "processor" in row]
     told = f", a forward pass {1000 * min(passes):.1f} ms" if passes else ""
     return (
-        f"{len(teachers)} teachers of {size['tensors']:,} bytes, {size['folder']:,} with their folder: test "
+        f"{_count(teachers)} of {size['tensors']:,} bytes, {size['folder']:,} with their folder: test "
         f"{report.spread([row['test'] for row in teachers], digits=2)}{told}."
     )
 
@@ -219,7 +223,7 @@ def _claim(rows: Rows) -> str:
                 best = max(groups, key=lambda group: (len(group), fmean(row["agreement_val"] for row in group)))
                 lost = _lost(best, mine)
                 verdict = "met" if lost.mean >= -points else "missed"
-                said.append(f"{name} {lost} ({_name(best[0])}, {len(best)} teachers: {verdict})")
+                said.append(f"{name} {lost} ({_name(best[0])}, {_count(best)}: {verdict})")
         if said:
             parts.append(
                 f"{ratio} times smaller on disk, at most {points} points below the teacher: {'; '.join(said)}."
