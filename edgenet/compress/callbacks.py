@@ -45,6 +45,10 @@ class Callback:
     def before_epoch(self, training: Training) -> None:
         """``training.epoch`` begins. The model may be changed, if ``training.renew_optimizer()`` follows."""
 
+    def reads(self, training: Training, batch: Any) -> Any:
+        """What the model reads in the place of a batch: one whose input is perturbed, say. Targets and rows stay."""
+        return batch
+
     def draws(self, training: Training) -> int:
         """How often the model reads the batch of a step, with random numbers of its own each time, 1 or more. The most
         that a callback asks for counts, and the loss is the mean over them."""
@@ -74,7 +78,7 @@ class Callback:
 
 
 HOOKS = (
-    "on_start", "rates", "on_optimizer", "before_epoch", "draws", "penalty", "after_backward", "after_step",
+    "on_start", "rates", "on_optimizer", "before_epoch", "reads", "draws", "penalty", "after_backward", "after_step",
     "after_epoch", "settled", "ends",
 )  # fmt: skip
 
@@ -142,16 +146,7 @@ class Training:
         """Call a hook of all callbacks that have it; what they return."""
         return [getattr(callback, hook)(self) for callback in self.callbacks if hasattr(callback, hook)]
 
-    def draws(self) -> int:
-        """How often the model reads the batch of a step.
-
-        Raises:
-            ConfigError: if a callback asks for none.
-        """
-        asked = self.call("draws")
-        if not all(isinstance(count, int) and count >= 1 for count in asked):
-            raise ConfigError(f"the model reads every batch once or more; the callbacks ask for {asked} times.")
-        return max(asked, default=1)
+    "on_start", "rates", "on_optimizer", "before_epoch", "reads", "draws", "penalty", "after_backward", "after_step",
 
     def penalty(self) -> Tensor | None:
         """The sum of what the callbacks add to the loss of a step; None where none adds anything.

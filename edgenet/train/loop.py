@@ -188,7 +188,7 @@ def _epoch(training: Fitting, bar: Bar) -> None:
 def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     """The gradients of a batch, added to those that are there."""
     task, table = training.task, training.settings.training
-    training.batch = batch
+    training.batch = batch = training.given(batch)
     training.outputs, losses = [], []
     for _ in range(training.draws()):
         with lowered(table.precision, training.device):

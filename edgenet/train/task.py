@@ -153,6 +153,10 @@ class Task:
         """Batches of an epoch; None where nobody knows."""
         return self._sources["train"].steps
 
+    def source(self, split: str) -> Source:
+        """The batches of a split, made ready."""
+        return self._sources[split]
+
     @property
     def device(self) -> torch.device:
         """Where the batches are."""

@@ -54,7 +54,8 @@ class Steps(Training):
         for _ in range(number):
             self.epoch += 1
             self.call("before_epoch")
-            for self.batch in batches:
+            for batch in batches:
+                self.batch = self.given(batch)
                 self.outputs = [self.call_model(self.model, self.batch) for _ in range(self.draws())]
                 self.output = self.outputs[0]
                 self.step_on(sum(loss(one, self.batch[-1]) for one in self.outputs) / len(self.outputs))

@@ -75,6 +75,7 @@ plan = { "4" = { structure = "unified", block = [1, 4], ratio = 0.5 } }
 kind = "distill"
 teacher = "runs/large"
 weight = 0.5
+perturb = 0.25
 
 [[callback]]
 kind = "end_when"
@@ -116,6 +117,7 @@ def test_every_rule_can_be_written_in_toml():
     ]  # fmt: skip
     assert [type(rule) for rule in made] == known
     assert {type(rule) for rule in made} == set(CALLBACKS.values()) and read == ["runs/large"]
+    assert made[known.index(Distill)].perturb.how == 0.25
     batches = [(torch.randn(5, 6), torch.randn(5, 4)) for _ in range(2)]
     training = Steps(net(), lambda p: torch.optim.SGD(p, lr=0.01), made)
     assert training.epochs(4, batches, nn.functional.mse_loss) == [3, 4]
