@@ -37,6 +37,7 @@ class Choice:
         error: ||W - W'|| / ||W||.
         rung: of a ladder, or between two; what ``spec`` is the packed form of, where the two differ.
         per_row: whether codes of it are to have a scale for every row of its tensors.
+        numbers: that are stored, and would be codes.
     """
 
     spec: Rung | str
@@ -44,6 +45,7 @@ class Choice:
     error: float
     rung: Rung | None = None
     per_row: bool = False
+    numbers: int = 0
 
 
 Row = tuple[Choice, ...]  # one for every slot of a group
@@ -154,15 +156,19 @@ class Curves:
 
     def _in_codes(self, group: Group, found: list[Row]) -> list[Row]:
         """The sizes of floats that were found, in codes. Where bytes are counted, those are left out that another beats
-        even if nothing were lost by rounding."""
+        even if nothing were lost by rounding; and families whose fit iterates, unless they were named."""
         made: list[Row] = []
+        full = 8 * self.slots[group[0]].weight().element_size()
         for width in self.bits:
             for row in found:
                 rung = row[0].rung
-                if rung is None or rungs.rounds(rung["structure"]):
+                if (
+                    rung is None
+                    or rungs.rounds(rung["structure"])
+                    or (family(rung["structure"]).iterates and not self.by_name)
+                ):
                     continue
-                bits = 8 * self.slots[group[0]].weight().element_size()
-                least = [Choice("", c.cost * width / bits, c.error) for c in row]
+                least = [Choice("", c.cost - c.numbers * (full - width) / 8, c.error) for c in row]
                 if self.unit != "bytes" or not any(_beats(one, least) for one in (*found, *made)):
                     made += self._tried(group, [rungs.coded(rung, width, row[0].per_row)])
         return made
@@ -246,7 +252,7 @@ class Curves:
         if self.unit == "parameters" and numbers_of(matrix) < _entries(matrix):
             matrix = matrix.pack()  # what a mask hides is in memory all the same: compressed rows hold what is counted
             spec = {"structure": name_of(matrix), **{k: v for k, v in matrix.config().items() if k != "shape"}}
-        return Choice(spec, self._cost(slot, matrix), error, rung, rungs.has_long_rows(matrix))
+        return Choice(spec, self._cost(slot, matrix), error, rung, rungs.has_long_rows(matrix), numbers_of(matrix))
 
     def _fit(self, slot: Slot, spec: Mapping[str, Any]) -> tuple[StructuredMatrix, float]:
         torch.manual_seed(self.seed)
