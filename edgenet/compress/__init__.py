@@ -18,6 +18,7 @@ from edgenet.compress.l1_inf import L1Inf
 from edgenet.compress.plan import Plan
 from edgenet.compress.pool import pool_
 from edgenet.compress.proximal import GroupRow
+from edgenet.compress.quantise import quantise_
 from edgenet.compress.rates import regroup_
 from edgenet.compress.recalibrate import recalibrate_
 from edgenet.compress.refit import refit_
@@ -29,6 +30,7 @@ from edgenet.compress.shift_recipe import ShiftRecipe
 from edgenet.compress.sizes import report, stored
 from edgenet.compress.slot import Slot, replace
 from edgenet.compress.unify_rule import Unify
+from edgenet.compress.without_rounding import unrounded
 
 __all__ = [
     "ADMM",
@@ -62,6 +64,7 @@ __all__ = [
     "distillation",
     "make_callbacks",
     "pool_",
+    "quantise_",
     "recalibrate_",
     "refit_",
     "regroup_",
@@ -70,4 +73,5 @@ __all__ = [
     "search",
     "slots",
     "stored",
+    "unrounded",
 ]

@@ -45,6 +45,10 @@ class Callback:
     def before_epoch(self, training: Training) -> None:
         """``training.epoch`` begins. The model may be changed, if ``training.renew_optimizer()`` follows."""
 
+    def reads(self, training: Training, batch: Any) -> Any:
+        """What the model reads in the place of a batch: one whose input is perturbed, say. Targets and rows stay."""
+        return batch
+
     def penalty(self, training: Training) -> Tensor | None:
         """A scalar that is added to the loss of every step, or None."""
         return None
@@ -69,8 +73,8 @@ class Callback:
 
 
 HOOKS = (
-    "on_start", "rates", "on_optimizer", "before_epoch", "penalty", "after_backward", "after_step", "after_epoch",
-    "settled", "ends",
+    "on_start", "rates", "on_optimizer", "before_epoch", "reads", "penalty", "after_backward", "after_step",
+    "after_epoch", "settled", "ends",
 )  # fmt: skip
 
 
@@ -134,6 +138,12 @@ class Training:
     def call(self, hook: str) -> list[Any]:
         """Call a hook of all callbacks that have it; what they return."""
         return [getattr(callback, hook)(self) for callback in self.callbacks if hasattr(callback, hook)]
+
+    def given(self, batch: Any) -> Any:
+        """What the model reads in the place of a batch, by the word of all callbacks in turn."""
+        for callback in self.callbacks:
+            batch = callback.reads(self, batch) if hasattr(callback, "reads") else batch
+        return batch
 
     def penalty(self) -> Tensor | None:
         """The sum of what the callbacks add to the loss of a step; None where none adds anything.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edgenet.compress.arguments import number
 from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.distill import distillation
+from edgenet.compress.perturb import Perturb
 from edgenet.errors import ConfigError, PlanError, ShapeError
 from edgenet.text import did_you_mean
 
@@ -41,7 +42,9 @@ class Distill(Callback):
             scores, (rows, outputs), where all steps have one batch.
         weight: of the distance in the loss, at least 0.
         temperature: above 0; see ``distillation``. Values have none.
-        rows: which rows of the output count, as an index or a mask. Default: all of them, with a label or without.
+        rows: which rows of the output count, as an index or a mask. Default: all nodes but those of the data's test
+            mask, with a label or without, so that what is tested is no node that was learned by heart; all rows, where
+            there is no such mask, or with "all".
         target: what scores are of. "class": one of several, by ``distillation``. "multilabel": several at once, by the
             cross-entropy of each. "value": numbers, by their squared distance.
 
@@ -59,8 +62,9 @@ class Distill(Callback):
         teacher: nn.Module | Tensor | str | os.PathLike[str],
         weight: float = 1.0,
         temperature: float = 1.0,
-        rows: Tensor | Sequence[int] | Sequence[bool] | None = None,
+        rows: Tensor | Sequence[int] | Sequence[bool] | str | None = None,
         target: str = "class",
+        perturb: float | Callable[[Any], Any] | None = None,
     ) -> None:
         if isinstance(teacher, os.PathLike):
             teacher = str(teacher)
@@ -73,8 +77,13 @@ class Distill(Callback):
             meant = did_you_mean(target, COMPARISONS)
             raise PlanError(f"Distill: target is one of {', '.join(COMPARISONS)}, got {target!r}.{meant}")
         self.teacher, self.target = teacher, target
-        self.rows = None if rows is None else _index(rows)
+        self.rows = None if rows is None or (isinstance(rows, str) and rows == "all") else _index(rows)
+        self.known_only = rows is None
+        self.perturb = Perturb(perturb)
+        if perturb is not None and isinstance(teacher, Tensor):
+            raise PlanError("Distill: scores are of the data as they are; to perturb hand in the teacher itself.")
         self._asked: tuple[Any, Tensor] | None = None  # the last batch, held so that no other takes its place
+        self._perturbed: Any = None
 
     def on_start(self, training: Training) -> None:
         self._asked = None
@@ -88,9 +97,14 @@ class Distill(Callback):
                     "Distill: the teacher is the model itself, or has parameters that it trains, and would learn too; "
                     "take a copy.deepcopy."
                 )
-            self.teacher = _beside(self.teacher, like).eval()
+            self.teacher = beside(self.teacher, like).eval()
         elif like is not None:
             self.teacher = self.teacher.detach().to(like.device)
+
+    def reads(self, training: Training, batch: Any) -> Any:
+        other = self.perturb(batch)
+        self._perturbed = None if other is batch else other
+        return other
 
     def penalty(self, training: Training) -> Tensor:
         scores, targets = training.output, self._scores(training)
@@ -101,8 +115,12 @@ class Distill(Callback):
                 f"Distill: the model gives scores of shape {tuple(scores.shape)}, and the teacher of "
                 f"{tuple(targets.shape)}."
             )
-        if self.rows is not None:
-            rows = self.rows.to(scores.device)
+        rows = self.rows
+        if self.known_only:
+            known = known_rows(training.batch)
+            rows = known if known is not None and len(known) == len(scores) else None
+        if rows is not None:
+            rows = rows.to(scores.device)
             try:
                 scores, targets = scores[rows], targets[rows]
             except IndexError as error:
@@ -137,7 +155,8 @@ class Distill(Callback):
                 told = training.call_model(teacher, batch)
         if not isinstance(told, Tensor):
             raise ShapeError(f"Distill: a teacher gives a tensor of scores, got {type(told).__name__}.")
-        self._asked = (batch, told)
+        if batch is not self._perturbed:
+            self._asked = (batch, told)
         return told
 
 
@@ -157,7 +176,16 @@ def _index(rows: Any) -> Tensor:
     return index
 
 
-def _beside(teacher: nn.Module, like: Tensor | None) -> nn.Module:
+def known_rows(batch: Any) -> Tensor | None:
+    """(N,) which nodes are in no test mask of a batch's data; None where there is no such mask."""
+    whole = getattr(batch, "whole", None)
+    kind = getattr(batch, "kind", None)
+    store = whole[kind] if kind is not None else whole
+    mask = store.get("test_mask") if hasattr(store, "get") else None
+    return ~mask.bool() if isinstance(mask, Tensor) and mask.dim() == 1 else None
+
+
+def beside(teacher: nn.Module, like: Tensor | None) -> nn.Module:
     """The teacher where the model is and in its dtype; a copy, where that is not so already."""
     tensors = [t for t in (*teacher.parameters(), *teacher.buffers()) if t.is_floating_point() or t.is_complex()]
     if like is None or all(t.device == like.device and t.dtype.to_real() == like.dtype.to_real() for t in tensors):

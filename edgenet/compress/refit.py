@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edgenet.errors import ShapeError
 from edgenet.structured import LowRank, SparseSignal, StructuredMatrix
+from edgenet.structured.quantised import Quantised
 from edgenet.structured.svd import double, truncated_svd
 
 
@@ -23,7 +24,8 @@ def refit_(matrix: StructuredMatrix, weight: Tensor, x: Tensor | SparseSignal, s
     in a local minimum; never worse than the start. A mask stays as it is.
 
     Args:
-        matrix: W', (m, n); mostly the projection of W. Frozen parameters stay.
+        matrix: W', (m, n); mostly the projection of W. Frozen parameters stay. Of a quantised one the latents are
+            fitted, as if they were not rounded.
         weight: (m, n), W, real.
         x: (N, n) features, dense, sparse, or a ``SparseSignal``.
         steps: of L-BFGS, at most.
@@ -45,21 +47,22 @@ def refit_(matrix: StructuredMatrix, weight: Tensor, x: Tensor | SparseSignal, s
     target = _times(x, weight)
     norm = float(target.norm())
 
-    def error() -> Tensor:
-        return (_times(x, matrix.to_dense()) - target).norm() / (norm or 1.0)
+    def error(of: StructuredMatrix) -> Tensor:
+        return (_times(x, of.to_dense()) - target).norm() / (norm or 1.0)
 
     with torch.no_grad():
-        before = float(error())
-    trained = [p for p in matrix.parameters() if p.requires_grad]
+        before = float(error(matrix))
+    inner = matrix.base if isinstance(matrix, Quantised) and matrix.follows_base else matrix
+    trained = [p for p in inner.parameters() if p.requires_grad]
     if not trained or before == 0:
         return before
     start = [p.detach().clone() for p in trained]
-    if isinstance(matrix, LowRank) and len(trained) == 2:
-        _nearest_(matrix, weight, target)
+    if isinstance(inner, LowRank) and len(trained) == 2:
+        _nearest_(inner, weight, target)
     else:
-        _descend_(trained, lambda: error().square(), steps)
+        _descend_(trained, lambda: error(inner).square(), steps)
     with torch.no_grad():
-        after = float(error())
+        after = float(error(matrix))
         if after <= before:
             return after
         for p, old in zip(trained, start, strict=True):  # rounding, where the start is as good as it gets

@@ -12,7 +12,7 @@ from edgenet.plots.style import LINES, METRICS, figure_of, saved
 
 def size_curves(
     curves: Mapping[str, Sequence[tuple[float, float]]], path: str | Path, metric: str = "accuracy",
-    baseline: float | None = None, title: str = "",
+    baseline: float | None = None, title: str = "", within: float | None = None,
 ) -> Path:  # fmt: skip
     """Quality against compression as a PNG, one curve a family.
 
@@ -20,6 +20,8 @@ def size_curves(
         curves: {name: (times smaller, metric) points}.
         metric: as in ``METRICS``, or any text.
         baseline: metric of the uncompressed model.
+        within: how far below the baseline the picture reaches at most, where a higher metric is better: lines that
+            fall further leave it, and those that differ little are told apart. Default: as far as they fall.
 
     Returns:
         The path.
@@ -37,6 +39,10 @@ def size_curves(
             axes.axhline(
                 baseline, color="#6a707b", linewidth=1.1, linestyle=(0, (4, 3)), label="uncompressed", zorder=2
             )
+            lowest = min((value for points in curves.values() for _, value in points), default=baseline)
+            if within is not None and lowest < baseline - within:
+                highest = max(baseline, *(value for points in curves.values() for _, value in points))
+                axes.set_ylim(baseline - within, highest + 0.1 * within)
         axes.set_xscale("log")
         if curves:
             ends = [ratio for points in curves.values() for ratio, _ in points]

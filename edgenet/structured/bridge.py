@@ -54,7 +54,8 @@ class Bridge(nn.Module):
 
 
 def attach_(module: nn.Module, name: str, structure: Structure | StructuredMatrix) -> StructuredMatrix:
-    """Put a structured matrix behind ``module.<name>``; a tensor of more than two axes is its first by all others.
+    """Put a structured matrix behind ``module.<name>``; a tensor of more than two axes is its first by all others, a
+    vector is one row.
 
     Args:
         module: whose forward reads the tensor, of any kind.
@@ -67,7 +68,7 @@ def attach_(module: nn.Module, name: str, structure: Structure | StructuredMatri
     Raises:
         PlanError: if the module has no such parameter, it is parametrised already, or the module writes its ``weight``
             into ``state_dict`` by itself (PyG's ``Linear``), which would store it twice.
-        ShapeError: if the tensor has fewer than two axes, or the matrix another shape or dtype.
+        ShapeError: if the tensor is a single number, or the matrix has another shape or dtype.
     """
     weight = module._parameters.get(name)
     if weight is None:
@@ -79,11 +80,12 @@ def attach_(module: nn.Module, name: str, structure: Structure | StructuredMatri
             f"besides the structured one. It must be swapped for a StructuredLinear: remove its hooks, if they are in "
             f"the way, and put it into a module, if it stands alone."
         )
-    if weight.dim() < 2:
-        raise ShapeError(f"a matrix has two axes, and {name!r} has shape {tuple(weight.shape)}.")
-    matrix = structure if isinstance(structure, StructuredMatrix) else structure(weight.detach().flatten(1))
-    if tuple(matrix.shape) != tuple(weight.flatten(1).shape):
-        raise ShapeError(f"{name!r} is {tuple(weight.flatten(1).shape)} as a matrix, its matrix {tuple(matrix.shape)}.")
+    if weight.dim() == 0:
+        raise ShapeError(f"a matrix has rows and columns, and {name!r} is a single number.")
+    dense = weight.detach().unsqueeze(0) if weight.dim() == 1 else weight.detach().flatten(1)
+    matrix = structure if isinstance(structure, StructuredMatrix) else structure(dense)
+    if matrix.shape != tuple(dense.shape):
+        raise ShapeError(f"{name!r} is {tuple(dense.shape)} as a matrix, its matrix {tuple(matrix.shape)}.")
     own_class_(module)
     parametrize.register_parametrization(module, name, Bridge(matrix, weight.shape), unsafe=True)
     module.parametrizations.train(module.training)

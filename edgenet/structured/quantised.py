@@ -104,6 +104,11 @@ class Quantised(StructuredMatrix):
         """The second latent of every parameter, for families that have two."""
         return (None,) * len(self.names)
 
+    @property
+    def follows_base(self) -> bool:
+        """Whether the base's parameters, which are the latents, are numbers that it could multiply by itself."""
+        return all(second is None for second in self.beside())
+
     def settle_(self) -> None:
         """Called once the base's parameters hold the numbers to start from: make latents of them."""
 

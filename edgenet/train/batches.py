@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch_geometric.data.data import BaseData
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.structured import sparse_features
+from edgenet.structured import SparseSignal, sparse_features
 
 #: what ``kept`` calls the states that models ended the chunk before in, where batches are chunks of long sequences
 STATES = "states"
@@ -82,11 +82,37 @@ class Batch:
     def thin(self) -> Any:
         """The features, sparse where most are 0 and every step reads the same; for models that read such."""
         x = self.get("x")
-        if "every step" not in self.kept or not isinstance(x, Tensor) or x.dim() != 2:
+        if "every step" not in self.kept or "x" in self.values or not isinstance(x, Tensor) or x.dim() != 2:
             return x
         if "thin" not in self.kept:
             self.kept["thin"] = sparse_features(x)
         return self.kept["thin"]
+
+    def changed(self, change: Callable[[Any], Any]) -> Batch:
+        """This batch with another input, of a graph ``x``, else the first of the inputs; itself, where that stays.
+
+        Args:
+            change: makes an input of the input. Features of nodes most of which are 0 in every step come as a
+                ``SparseSignal``, and models that read no such get what it makes of them dense.
+        """
+        if isinstance(self.whole, tuple):
+            old = self.whole[0]
+        else:
+            old = self.thin()
+            if isinstance(old, Tensor) and old.layout != torch.strided:
+                if "signal" not in self.kept:
+                    self.kept["signal"] = SparseSignal.of(old)
+                old = self.kept["signal"]
+        new = change(old)
+        if new is old:
+            return self
+        other = copy.copy(self)
+        if isinstance(self.whole, tuple):
+            other.whole = (new, *self.whole[1:])
+        else:
+            other.values = {**self.values, "x": new}
+            other._fields = {**self._fields, "x": new}
+        return other
 
 
 def rows_of(output: Any, rows: Tensor | None, kind: str | None = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from edgenet.errors import ConfigError
+from edgenet.structured import SparseSignal
 from edgenet.train.batches import STATES, Batch
 
 #: where the classes are whose ``forward`` takes a ``Graph`` for ``edge_index``
@@ -91,7 +92,8 @@ def _value(batch: Batch, name: str, ours: bool) -> Any:
         return batch.edges() if ours else batch.get("edge_index")
     if name in ("num_graphs", "batch_size", "size"):
         return batch.get("num_graphs")
-    return batch.thin() if ours and name == "x" else batch.get(name)
+    value = batch.thin() if ours and name == "x" else batch.get(name)
+    return value.to_dense() if isinstance(value, SparseSignal) and not ours else value
 
 
 class Wanted(NamedTuple):

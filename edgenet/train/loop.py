@@ -187,7 +187,7 @@ def _epoch(training: Fitting, bar: Bar) -> None:
 def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     """The gradients of a batch, added to those that are there."""
     task, table = training.task, training.settings.training
-    training.batch = batch
+    training.batch = batch = training.given(batch)
     with lowered(table.precision, training.device):
         training.output = task.output(training.model, batch)
         scores = task.scores(training.output, batch)

@@ -57,6 +57,7 @@ class OneGraph(Source):
     """
 
     def __init__(self, data: Any, kept: dict[str, Any], split: str, target: Target, name: str) -> None:
+        self.split = split
         answers = answer_of(data, target)
         rows = counted(data, split, answers, target)
         if rows is not None and not len(rows):

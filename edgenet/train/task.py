@@ -154,6 +154,15 @@ class Task:
         return self._sources["train"].steps
 
     @property
+    def prepared(self) -> tuple[Any, ...]:
+        """What the batches were made for: device, dtype and size; nothing, where they are not made yet."""
+        return self._made_for
+
+    def source(self, split: str) -> Source:
+        """The batches of a split, made ready."""
+        return self._sources[split]
+
+    @property
     def device(self) -> torch.device:
         """Where the batches are."""
         return self._made_for[0]

@@ -23,8 +23,9 @@ def rooms_imported(folder):
                     yield file.name, name.split(".")[2]
 
 
-@pytest.mark.parametrize("room, allowed", [("harness", {"harness"}), ("speed", {"harness", "speed"}),
-                                           ("results", {"harness", "results"})])  # fmt: skip
+@pytest.mark.parametrize("room, allowed", [("pages", {"pages"}), ("harness", {"harness", "pages"}),
+                                           ("speed", {"harness", "pages", "speed"}),
+                                           ("results", {"harness", "pages", "results"})])  # fmt: skip
 def test_a_room_imports_only_itself_and_what_all_share(room, allowed):
     found = list(rooms_imported(ROOT / room))
     assert found and [one for one in found if one[1] not in allowed] == []

@@ -54,7 +54,8 @@ class Steps(Training):
         for _ in range(number):
             self.epoch += 1
             self.call("before_epoch")
-            for self.batch in batches:
+            for batch in batches:
+                self.batch = self.given(batch)
                 self.output = self.call_model(self.model, self.batch)
                 self.step_on(loss(self.output, self.batch[-1]))
             self.record = {"epoch": self.epoch}

@@ -7,9 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch_geometric.data import Data
 
 from edgenet.compress import Compress, Distill, Training, distillation
 from edgenet.errors import ConfigError, PlanError, ShapeError
+from edgenet.train.batches import Batch
 
 from compress.steps import Steps  # isort: skip
 
@@ -178,3 +180,30 @@ def test_a_teacher_that_would_learn_with_the_model_is_refused():
         Steps(model, SGD, [Distill(teacher)])
     model[0].requires_grad_(False)  # what both read and nobody trains may be one
     Steps(model, SGD, [Distill(teacher)])
+
+
+def test_nodes_of_the_test_mask_teach_nothing_unless_all_rows_are_asked_for():
+    mask = torch.arange(8) % 2 == 0
+    data = Data(x=torch.randn(8, 5), edge_index=torch.zeros(2, 0, dtype=torch.long), test_mask=mask)
+    model, teacher, one = nn.Linear(5, 3), nn.Linear(5, 3), Batch(data, torch.zeros(8))
+    mine, its = model(data.x), teacher(data.x)
+    for rule, rows in ((Distill(its), ~mask), (Distill(its, rows="all"), torch.ones(8, dtype=torch.bool))):
+        training = Training(model, [rule], batch=one, output=mine)
+        torch.testing.assert_close(rule.penalty(training), distillation(mine[rows], its[rows]))
+
+
+def test_model_and_teacher_read_what_is_perturbed_and_the_batch_itself_is_asked_about_once():
+    torch.manual_seed(0)
+    teacher, one, read = Counted(), batch(), []
+
+    class Watch:
+        def after_step(self, training):
+            read.append(training.batch[0])
+
+    rules = [Distill(teacher, perturb=lambda x: x + 1), Watch()]
+    Steps(nn.Linear(5, 3), SGD, rules).epochs(40, [one], lambda output, y: output.sum())
+    changed = [x for x in read if x is not one[0]]
+    assert 10 < len(changed) < 30 and all(torch.equal(x, one[0] + 1) for x in changed)
+    assert len(teacher.asked) == len(changed) + 1
+    with pytest.raises(PlanError, match="to perturb hand in the teacher itself"):
+        Distill(torch.randn(8, 3), perturb=0.5)

@@ -5,7 +5,7 @@ import torch
 
 from edgenet.compress.refit import refit_
 from edgenet.errors import ShapeError
-from edgenet.structured import BlockCirculant, Dense, Kronecker, LowRank, Sparse, SparseSignal, TensorTrain
+from edgenet.structured import BlockCirculant, Dense, Kronecker, LowRank, Sparse, SparseSignal, TensorTrain, Uniform
 
 
 @pytest.fixture
@@ -89,3 +89,13 @@ def test_features_of_another_width_are_refused(weight, x):
         refit_(LowRank.from_dense(weight, 2), weight, x[:, 1:])
     with pytest.raises(ShapeError, match="a weight of that shape"):
         refit_(LowRank.from_dense(weight, 2), weight[1:], x)
+
+
+def test_of_a_quantised_matrix_the_latents_are_fitted(weight, x):
+    matrix = Uniform(Kronecker.from_dense(weight, factor=(2, 5)), bits=8)
+    plain = Kronecker.from_dense(weight, factor=(2, 5))
+    before = lost(matrix, weight, x)
+    after = refit_(matrix, weight, x)
+    assert after < 0.97 * before and after == pytest.approx(lost(matrix, weight, x), rel=1e-9)
+    refit_(plain, weight, x)
+    torch.testing.assert_close(matrix.base.to_dense(), plain.to_dense())

@@ -104,6 +104,28 @@ def test_the_scale_of_few_bits_is_the_best_of_eight_by_its_definition_and_latent
     exactly(matrix.base.weight, before)
 
 
+@pytest.mark.parametrize("half_step", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 4, 6])
+def test_a_normal_step_is_the_best_for_normal_numbers_and_grows_with_them(bits, half_step):
+    weight = torch.randn(4, 5000, generator=torch.Generator().manual_seed(0))
+    matrix = Uniform(Dense.from_dense(weight), bits, half_step=half_step, step="normal")
+    levels, scale = matrix.levels(0), matrix.encoded()[0][1]
+    levels = levels[levels <= 1]  # with a level at zero one code is of no use
+
+    def lost(scale):
+        return (weight.unsqueeze(-1) - levels * scale.unsqueeze(-1)).square().amin(-1).mean().item()
+
+    assert lost(scale) < min(lost(0.93 * scale), lost(1.07 * scale))
+    assert lost(scale) == pytest.approx((matrix.to_dense() - weight).square().mean().item(), rel=1e-9)
+    twice = Uniform(Dense.from_dense(2 * weight), bits, half_step=half_step, step="normal")
+    exactly(twice.encoded()[0][1], 2 * scale)
+
+
+def test_a_step_of_another_name_is_refused():
+    with pytest.raises(PlanError, match="'searched' or 'normal', got 'best'"):
+        Uniform(Dense.from_dense(torch.randn(2, 2)), step="best")
+
+
 @pytest.mark.parametrize("per", ["row", "tensor"])
 def test_a_scale_a_row_keeps_small_rows(per):
     weight = torch.tensor([[100.0, -50.0], [0.01, 0.005]])

@@ -1,24 +1,23 @@
-"""What the benchmarks of speed and memory share: options, settings of their jobs, and the section of a page."""
+"""What the benchmarks of speed and memory share: options, settings of their jobs, and the page."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from edgenet.bench.harness import page, peers, report, timing, worker
+from edgenet.bench.harness import peers, report, timing, worker
 from edgenet.bench.harness.graphs import GRAPHS
 from edgenet.bench.harness.peers import PEERS
 from edgenet.bench.harness.worker import MALLOC, Job
+from edgenet.bench.pages import Content, from_parts, publish
 from edgenet.errors import ConfigError
 
-PAGE = "Performance"
 Record = tuple[Job, dict[str, Any]]  # a job and its result
 
 
@@ -48,11 +47,12 @@ class Settings:
         return {"measure": measure, "title": title, "malloc": malloc, "threads": threads, **common, **options}
 
 
-def run(name: str, module: ModuleType, options: argparse.Namespace) -> int:
-    """Measure, and write the section ``name`` of the page, and the raw numbers if asked to.
+def run(module: ModuleType, options: argparse.Namespace) -> int:
+    """Measure, and write the page.
 
     Args:
-        module: has the TITLE of the section, its ``jobs`` and its ``parts``.
+        module: has the TITLE of the page, its ``jobs``, ``claim``, ``parts`` and LIMITS; ``pictures``, if there are
+            any, draws them.
 
     Returns:
         The exit code: 1 if a check failed or something could not be measured, which the page says too.
@@ -64,8 +64,6 @@ def run(name: str, module: ModuleType, options: argparse.Namespace) -> int:
             raise ConfigError(f"--{key} names none; there are {', '.join(GRAPHS if key == 'graphs' else MALLOC)}.")
     if options.rounds < 1:
         raise ConfigError(f"--rounds is at least 1, got {options.rounds}.")
-    if options.out.exists():
-        page.without_section(options.out, options.out.read_text(encoding="utf-8"), name)  # raises now, not afterwards
     data_root = None if options.data_root is None else str(options.data_root)
     settings = Settings(**chosen, rounds=options.rounds, page=options.out, data_root=data_root)
     here = worker.in_its_own_process(settings.job(peers.__name__, "what is here", chosen["malloc"][0]))
@@ -75,23 +73,37 @@ def run(name: str, module: ModuleType, options: argparse.Namespace) -> int:
     load = report.load_average()
     jobs = module.jobs(settings)
     results = worker.all_measured(jobs)
-    records = list(zip(jobs, results, strict=True))
-    measured = [record for record in records if "failed" not in record[1]]
+    # where data were on this machine says nothing to others
+    records = [({**job, "data_root": None}, result) for job, result in zip(jobs, results, strict=True)]
+    asked = {**asdict(settings), "page": options.out.name, "data_root": None}
+    rows = {"module": module.__name__, "settings": asked, "here": here, "load": load, "records": records}
+    if hasattr(module, "pictures"):
+        module.pictures(_measured(records), settings)
+    packages = [package for package, _ in PEERS.values() if here["packages"].get(package)]
+    facts = {"backend": here["backend"], "threads": 1, "allocator": " and ".join(settings.malloc)}
+    given = {key: asked[key] for key in ("peers", "graphs", "malloc", "rounds")}
+    publish(options.out, module.TITLE, content, rows, settings=given, seeds=[], peers=packages, facts=facts)
+    print(f"{options.out.read_text(encoding='utf-8')}\nwritten: {options.out}")
     problems = _problems(records)
-    parts = [f"## {module.TITLE}", f"```\n{report.command()}\n```", machine(here, settings, load)]
-    parts += [f"{PEERS[peer][0]} is left out: {reason}." for peer, reason in here["missing"].items()]
-    parts += [part for part in module.parts(measured, settings) if part] + [f"> {problem}" for problem in problems]
-    print(page.write_section(options.out, PAGE, name, parts))
-    print(f"written: {options.out}")
-    if options.json is not None:
-        raw = {"command": report.command(), "machine": {"processor": report.processor(), "cores": os.cpu_count()},
-               "here": here, "malloc": MALLOC, "load": load,
-               "records": [{"job": job, "result": result} for job, result in records]}  # fmt: skip
-        options.json.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {options.json}")
     for problem in problems:
         print(f"edgenet: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def content(rows: dict[str, Any]) -> Content:
+    """The page of a benchmark, of its records alone."""
+    module = import_module(rows["module"])
+    settings = Settings(**{**rows["settings"], "page": Path(rows["settings"]["page"])})
+    measured = _measured(rows["records"])
+    left_out = [f"{PEERS[peer][0]} is left out: {reason}." for peer, reason in rows["here"]["missing"].items()]
+    parts = [method(settings, rows["load"]), *left_out, *module.parts(measured, settings)]
+    problems = [f"> {problem}" for problem in _problems(rows["records"])]
+    claim = "\n\n".join([module.claim(measured, settings), *problems])
+    return from_parts(claim, parts, module.LIMITS)
+
+
+def _measured(records: Sequence[Record]) -> list[Record]:
+    return [(job, result) for job, result in records if "failed" not in result]
 
 
 def _chosen(option: str, text: str, known: Iterable[str]) -> list[str]:
@@ -102,20 +114,17 @@ def _chosen(option: str, text: str, known: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def machine(here: dict[str, Any], settings: Settings, load: float | None) -> str:
-    """The sentences on where and how the numbers were measured."""
-    versions = ", ".join(f"{name} {number}" for name, number in here["packages"].items() if number)
+def method(settings: Settings, load: float | None) -> str:
+    """The sentences on how the numbers were measured."""
     tuned = " ".join(f"{name}={value}" for name, value in MALLOC["tuned"].items())
-    busy = "" if load is None else f", load average {load:.1f} at the start"
+    busy = "" if load is None else f" Load average at the start: {load:.1f}."
     allocators = {"default": "nothing set", "tuned": f"`{tuned}`"}
     return (
-        f"Measured on {report.processor()} ({os.cpu_count()} cores{busy}); Python {here['python']}, {versions}, "
-        f"edgenet {here['edgenet']} (backend {here['backend']}, {here['instructions']}). Every case runs in a process "
-        f"of its own with one thread, where nothing else is said: processor time of the process, implementations in "
-        f"turn, one warm-up, then up to {settings.rounds} rounds (fewer, at least {timing.FEWEST}, where a round takes "
-        f"long); the minimum is shown. Allocator: "
+        f"Every case runs in a process of its own with one thread, where nothing else is said: processor time of the "
+        f"process, implementations in turn, one warm-up, then up to {settings.rounds} rounds (fewer, at least "
+        f"{timing.FEWEST}, where a round takes long); the minimum is shown.{busy} Allocator: "
         + "; ".join(f"*{name}*: {allocators[name]}" for name in settings.malloc)
-        + ". *Forward* runs without gradients. GPU: not measured.\n\n"
+        + f". *Forward* runs without gradients.\n\n"
         f"All numbers are float32. *Error*: over the value and every gradient of the same call, the worst root mean "
         f"square of the difference from edgenet in float64 on its reference backend, over the root mean square of the "
         f"latter. Up to {timing.LIMIT:.0e} passes. *× ours*: the time over edgenet's, in the same run."

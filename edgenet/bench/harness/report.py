@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from edgenet._version import __version__
+from edgenet.bench.pages.provenance import ALLOCATOR, command, processor, settings
 
-# where large temporary tensors go decides how long they take: say which settings a time was measured under
-ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "THP_MEM_ALLOC_ENABLE")
-
-
-def command() -> str:
-    """The command that is running, with the environment variables that matter, as one would type it."""
-    names = ("OMP_NUM_THREADS", "EDGENET_NO_SCATTER", *ALLOCATOR)
-    settings = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
-    return " ".join([*settings, "edgenet", *(shlex.quote(word) for word in sys.argv[1:])])
+__all__ = ["ALLOCATOR", "command", "load_average", "machine", "measured_elsewhere", "processor", "settings", "spread",
+           "write"]  # fmt: skip
 
 
 def machine() -> str:
@@ -40,18 +31,6 @@ def machine() -> str:
     )
 
 
-def settings() -> dict[str, Any]:
-    """What a time that is measured now depends on, JSON-able."""
-    import torch
-
-    return {
-        "edgenet": __version__,
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-        **{name: os.environ[name] for name in ALLOCATOR if os.environ.get(name)},
-    }
-
-
 def measured_elsewhere(summaries: Sequence[dict[str, Any]]) -> list[str]:
     """A sentence if some runs were made earlier, under other settings than those of one thread here and now, or under
     settings that nobody wrote down."""
@@ -62,15 +41,6 @@ def measured_elsewhere(summaries: Sequence[dict[str, Any]]) -> list[str]:
     known = sorted({", ".join(f"{name} {value}" for name, value in one.items()) for one in others if one})
     text = "; ".join(known + ["not recorded"] * (None in others))
     return [f"{len(others)} of {len(summaries)} runs were made earlier and only read; their settings: {text}."]
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def load_average() -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgenet.bench.harness.commands import add_common_arguments, add_debug_argument, check_writable
 
-#: name: what is timed. Each writes one section of docs/results/performance.md
+#: name: what is timed. Each writes docs/results/performance_NAME.md
 SECTIONS = {
     "aggregation": "speed of one hop beside torch, torch_scatter and DGL, its floor, threads, growth with the edges",
     "layers": "speed of layers beside PyG's and DGL's",
@@ -23,20 +23,19 @@ EXPERIMENTS = SECTIONS | PAGES
 def arguments(experiments: argparse._SubParsersAction) -> None:
     """A command for every experiment."""
     for name, text in SECTIONS.items():
-        _section_arguments(experiments.add_parser(name, help=text, description=text))
+        _section_arguments(name, experiments.add_parser(name, help=text, description=text))
     for name, text in PAGES.items():
         _page_arguments(experiments.add_parser(name, help=text, description=text))
 
 
-def _section_arguments(parser: argparse.ArgumentParser) -> None:
+def _section_arguments(name: str, parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--peers", default="pyg,dgl,scatter", help="libraries to measure beside (default: pyg,dgl,scatter)")
     add("--graphs", default="cora,ppi,arxiv,products8", help="graphs (default: cora,ppi,arxiv,products8)")
     add("--malloc", default="default,tuned", help="settings of the memory allocator (default: default,tuned)")
     add("--rounds", type=int, default=7, help="how often to measure every case (default: 7)")
-    page = Path("docs/results/performance.md")
-    add("--out", type=Path, default=page, help=f"page of which to rewrite a section (default: {page})")
-    add("--json", type=Path, metavar="FILE", help="also write the raw numbers")
+    page = Path(f"docs/results/performance_{name}.md")
+    add("--out", type=Path, default=page, help=f"page to write; its rows lie beside it (default: {page})")
     add_common_arguments(parser)
 
 
@@ -51,22 +50,20 @@ def _page_arguments(parser: argparse.ArgumentParser) -> None:
     add("--malloc", default="default", help="setting of the memory allocator, default or tuned (default: default)")
     add("--rounds", type=int, default=5, help="how often to measure every case (default: 5)")
     page = Path("docs/results/structured.md")
-    add("--out", type=Path, default=page, help=f"page to write (default: {page})")
-    add("--json", type=Path, metavar="FILE", help="also write the raw numbers")
+    add("--out", type=Path, default=page, help=f"page to write; its rows lie beside it (default: {page})")
     add_debug_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run an experiment and write its page or section.
+    """Run an experiment and write its page.
 
     Raises:
-        OSError: if the page or the file of raw numbers cannot be written, before anything is measured.
+        OSError: if the page cannot be written, before anything is measured.
     """
-    for path in filter(None, (options.out, options.json)):
-        check_writable(path)
+    check_writable(options.out)
     module = import_module(f"{__name__}.{options.name}")
     if options.name in PAGES:
         return module.run(options)
     from edgenet.bench.harness import performance
 
-    return performance.run(options.name, module, options)
+    return performance.run(module, options)

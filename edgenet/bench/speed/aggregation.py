@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from edgenet import ops
+from edgenet.bench.harness.beside import beside_the_fastest, times
 from edgenet.bench.harness.cells import error, milliseconds, times_ours
 from edgenet.bench.harness.graphs import sample
 from edgenet.bench.harness.peers import import_dgl
@@ -103,6 +104,20 @@ def csr_product(graph: Graph) -> Function:
 
 
 # ---------------------------------------------------------------- on the page
+LIMITS = (
+    "One hop is not a network: layers and training steps have pages of their own. Made graphs have the sizes of "
+    "published ones and not their neighbourhoods, and their node numbers carry no locality. Up to two threads were "
+    "measured."
+)
+pictures = edges.pictures
+
+
+def claim(records: list[Record], settings: Settings) -> str:
+    """What was found."""
+    own = [result["rows"] for job, result in records if job["measure"] == __name__]
+    return beside_the_fastest((times(rows, BOTH) for rows in own), "one hop, forward and backward,")
+
+
 def parts(records: list[Record], settings: Settings) -> list[str]:
     """The section's paragraphs and tables."""
     own = [record for record in records if record[0]["measure"] == __name__]

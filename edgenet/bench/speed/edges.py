@@ -44,22 +44,42 @@ def measure(job: Job) -> dict[str, Any]:
     return {"graph": {"nodes": nodes, "edges": job["edges"], "made": True}, "rows": rows}
 
 
-def parts(records: list[Record], settings: Settings) -> list[str]:
-    """The table, the fitted exponents, and the picture."""
-    own = [(job, result["rows"][0]) for job, result in records if job["measure"] == __name__]
-    lines, rows = {}, []
+def lines_of(records: list[Record], settings: Settings) -> dict[str, list[tuple[int, float]]]:
+    """(edges, seconds) of every size, by allocator; none where fewer than two sizes were measured."""
+    lines = {}
     for malloc in settings.malloc:
-        mine = [(job["edges"], row) for job, row in own if job["malloc"] == malloc]
+        mine = [(job["edges"], result["rows"][0]) for job, result in records
+                if job["measure"] == __name__ and job["malloc"] == malloc]  # fmt: skip
         good = [(edges, row["times"][BOTH]["minimum"]) for edges, row in mine if passed(row)]
         if len(good) > 1:
             lines[malloc] = good
-        for edges, row in mine:
-            time = row["times"][BOTH]["minimum"] if passed(row) else None
-            each = "-" if time is None else f"{1e9 * time / edges:.0f}"
-            rows.append((f"{edges:,}", malloc, milliseconds(row, BOTH), each, error(row)))
+    return lines
+
+
+def picture(settings: Settings) -> Path:
+    """Where the picture is."""
+    return settings.page.with_name(f"{settings.page.stem}_edges.png")
+
+
+def pictures(records: list[Record], settings: Settings) -> None:
+    """Draw the picture."""
+    lines = lines_of(records, settings)
+    if lines:
+        draw(lines, picture(settings))
+
+
+def parts(records: list[Record], settings: Settings) -> list[str]:
+    """The table, the fitted exponents, and the picture."""
+    lines, rows = lines_of(records, settings), []
+    for malloc in settings.malloc:
+        for job, result in records:
+            if job["measure"] == __name__ and job["malloc"] == malloc:
+                edges, row = job["edges"], result["rows"][0]
+                time = row["times"][BOTH]["minimum"] if passed(row) else None
+                each = "-" if time is None else f"{1e9 * time / edges:.0f}"
+                rows.append((f"{edges:,}", malloc, milliseconds(row, BOTH), each, error(row)))
     if not rows:
         return []
-    picture = settings.page.with_name(f"{settings.page.stem}_edges.png")
     fits = "; ".join(f"{exponent(points):.2f} ({malloc} allocator)" for malloc, points in lines.items())
     text = [
         "### Cost against edges",
@@ -68,10 +88,9 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
         markdown_table(("edges", "allocator", "forward + backward, ms", "ns an edge", "error"), rows),
     ]
     if lines:
-        draw(lines, picture)
         text += [
             f"Time grows as edges to the power {fits}: least squares of the logarithms.",
-            f"![time against edges]({picture.name})",
+            f"![time against edges]({picture(settings).name})",
         ]
     return text
 

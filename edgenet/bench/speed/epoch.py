@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenet import ops
+from edgenet.bench.harness.beside import beside_the_fastest, times
 from edgenet.bench.harness.cells import error, milliseconds, times_ours
 from edgenet.bench.harness.graphs import Sample, sample
 from edgenet.bench.harness.performance import Record, Settings, described
@@ -144,6 +145,17 @@ def _named(grads: Mapping[str, Tensor]) -> Results:
 
 
 # ---------------------------------------------------------------- on the page
+LIMITS = (
+    "Seconds of one step say nothing of how many steps a training takes. Peers are given the forms that are named; "
+    "other forms of the same layers were not timed. One thread."
+)
+
+
+def claim(records: list[Record], settings: Settings) -> str:
+    """What was found."""
+    return beside_the_fastest((times(result["rows"], STEP) for _, result in records), "a training step")
+
+
 def parts(records: list[Record], settings: Settings) -> list[str]:
     """The section's paragraphs and tables."""
     text = [

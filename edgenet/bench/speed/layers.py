@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgenet.bench.harness.beside import beside_the_fastest, times
 from edgenet.bench.harness.cells import error, milliseconds, times_ours
 from edgenet.bench.harness.graphs import sample
 from edgenet.bench.harness.performance import Record, Settings, described
@@ -48,6 +49,20 @@ def measure(job: Job) -> dict[str, Any]:
     problem = LayerProblem(LayerShape(**job["shape"]), Graph(found.edge_index, found.num_nodes))
     rows = compared(problem.implementations(job["peers"]), problem.reference, job["rounds"])
     return {"graph": found.facts(), "rows": rows}
+
+
+LIMITS = (
+    "Made graphs have the sizes of published ones and not their neighbourhoods. One thread: the others may share work "
+    "among threads in other ways."
+)
+
+
+def claim(records: list[Record], settings: Settings) -> str:
+    """What was found."""
+    own = [result["rows"] for job, result in records if job["measure"] == __name__]
+    found = [beside_the_fastest((times(rows, kind) for rows in own), what)
+             for kind, what in ((BOTH, "forward and backward"), (FORWARD, "forward alone"))]  # fmt: skip
+    return " ".join(found)
 
 
 def parts(records: list[Record], settings: Settings) -> list[str]:

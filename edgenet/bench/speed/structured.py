@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,13 +11,14 @@ from typing import Any
 from edgenet.bench.harness import report, worker
 from edgenet.bench.harness.timing import LIMIT
 from edgenet.bench.harness.worker import MALLOC, Job
+from edgenet.bench.pages import publish
 from edgenet.bench.speed import structured_measure, structured_page
 from edgenet.errors import ConfigError
 from edgenet.structured import STRUCTURES
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, and write the page, and the raw numbers if asked to.
+    """Measure, and write the page; where it would hold more than some tables, every table has a page of its own.
 
     Returns:
         The exit code: 1 if a check failed or something could not be measured, which the page says too.
@@ -47,16 +46,18 @@ def run(options: argparse.Namespace) -> int:
     load, start = report.load_average(), time.time()
     results = worker.all_measured(jobs)
     records = list(zip(jobs, results, strict=True))
-    problems = _problems(records)
-    text = structured_page.page(records, problems, load, time.time() - start, options.rounds)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(text, encoding="utf-8")
-    print(f"{text}\nwritten: {options.out}")
-    if options.json is not None:
-        raw = {"command": report.command(), "processor": report.processor(), "cores": os.cpu_count(), "load": load,
-               "records": [{"job": job, "result": result} for job, result in records]}  # fmt: skip
-        options.json.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {options.json}")
+    minutes, problems = (time.time() - start) / 60, _problems(records)
+    own = len(records) > structured_page.MOST
+    rows = {"load": load, "minutes": minutes, "rounds": options.rounds, "problems": problems, "records": records}
+    names = [structured_page.name_of(options.out.stem, job) for job, _ in records] if own else []
+    given = {"shapes": options.shapes, "batches": batches, "threads": threads, "families": families}
+    said = {"settings": given, "seeds": [], "peers": ("tensorly-torch",), "facts": {"threads": threads}}
+    publish(options.out, structured_page.TITLE, structured_page.content, {**rows, "pages": names}, **said)
+    for name, record in zip(names, records, strict=False):
+        one = {**rows, "problems": _problems([record]), "records": [record], "pages": []}
+        title = f"{structured_page.TITLE}: {structured_page.title_of(record[0])}"
+        publish(options.out.with_name(f"{name}.md"), title, structured_page.content, one, **said)
+    print(f"{options.out.read_text(encoding='utf-8')}\nwritten: {options.out}")
     for problem in problems:
         print(f"edgenet: {problem}", file=sys.stderr)
     return 1 if problems else 0

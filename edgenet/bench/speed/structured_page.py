@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from edgenet.bench.harness import report, timing
+from edgenet.bench.harness import timing
 from edgenet.bench.harness.cells import digits
 from edgenet.bench.harness.performance import Record
+from edgenet.bench.pages import Content
 from edgenet.bench.speed.structured_cases import LINEAR, ONEDNN
 from edgenet.text import markdown_table
 
@@ -24,34 +24,67 @@ TARGETS: list[tuple[tuple[int, int], str, dict[int, float]]] = [
     ((4096, 4096), "hashed at 10x, built at every call", {1024: 0.7}),
     ((4096, 25088), "tensor train, rank 4", {1: 90, 1024: 20}),
 ]
+TITLE = "Forward time of structured matrices"
+LIMITS = (
+    "One product, not a network: what a layer saves, a network need not. Random matrices: how well a family fits a "
+    "weight is another page's matter. Gradients were not timed."
+)
+MOST = 3  # tables on one page
 SLOWEST, SLOWEST_BATCH = 1.3, 1024  # times nn.Linear that no family but hashed may take, and at which batch
 _BUSY = 0.5  # load average at the start from which the machine counts as busy
 
 
-def page(records: Sequence[Record], problems: Sequence[str], load: float | None, seconds: float, rounds: int) -> str:
-    """The whole page."""
-    measured = [record for record in records if "failed" not in record[1]]
-    parts = [
-        "# Forward time of structured matrices",
-        f"```\n{report.command()}\n```",
-        *(_machine(measured, load, seconds) if measured else []),
-        *[f"> {problem}" for problem in problems],
-        _method(rounds),
-        *_targets(measured),
-        *[part for record in measured for part in _tables(*record)],
-        *_sizes(measured),
-    ]
-    return "\n\n".join(parts) + "\n"
+def content(rows: dict[str, Any]) -> Content:
+    """The page: what was aimed at, and every table, or links to the pages that have one each."""
+    measured = [record for record in rows["records"] if "failed" not in record[1]]
+    problems = [f"> {problem}" for problem in rows["problems"]]
+    tables = [part for record in measured for part in _tables(*record)]
+    if rows["pages"]:
+        links = [f"- [{title_of(job)}]({name}.md)"
+                 for name, (job, _) in zip(rows["pages"], rows["records"], strict=True)]  # fmt: skip
+        tables = ["### Tables", "\n".join(links)]
+    options = [] if rows["pages"] else _sizes(measured)
+    return Content(
+        "\n\n".join([_claim(measured), *problems]),
+        [*_targets(measured), *tables, *options],
+        [*_machine(measured, rows["load"], rows["minutes"]), _method(rows["rounds"])],
+        LIMITS,
+    )
 
 
-def _machine(records: Sequence[Record], load: float | None, seconds: float) -> list[str]:
+def name_of(stem: str, job: dict[str, Any]) -> str:
+    """The name of the page of one table."""
+    (m, n), threads = job["shape"], job["threads"]
+    return f"{stem}_{n}x{m}_{threads}_thread{'s' * (threads > 1)}"
+
+
+def title_of(job: dict[str, Any]) -> str:
+    """The heading of one table."""
+    m, n = job["shape"]
+    return f"{n} -> {m}, {_threads(job['threads'])}"
+
+
+def _claim(records: Sequence[Record]) -> str:
+    """The family that is furthest ahead of the dense layer, at the smallest and at the largest batch."""
+    found = []
+    for job, result in records:
+        for batch in dict.fromkeys((job["batches"][0], job["batches"][-1])):
+            ratios = [(ratio, row["name"]) for row in result["rows"] if row.get("family")
+                      and (ratio := _faster(result, LINEAR, row, batch)) is not None]  # fmt: skip
+            if ratios:
+                ratio, name = max(ratios)
+                found.append(f"{digits(ratio)} times ({name}, {title_of(job)}, batch {batch})")
+    if not found:
+        return "No structured matrix was measured."
+    return f"The fastest structured matrix is faster than `torch.nn.Linear` by {'; '.join(found)}."
+
+
+def _machine(records: Sequence[Record], load: float | None, minutes: float) -> list[str]:
+    if not records:
+        return []
     result = records[0][1]
-    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     busy = "" if load is None else f", load average {load:.1f} at the start"
-    text = [
-        f"Measured on {report.processor()} ({os.cpu_count()} cores, {result['instructions']}{busy}) in "
-        f"{seconds / 60:.1f} minutes; {versions}. GPU: not measured."
-    ]
+    text = [f"Vector instructions {result['instructions']}{busy}; {minutes:.1f} minutes in all."]
     if load is not None and load > _BUSY:
         text.append(
             f"> **The machine was busy** (load average {load:.1f} before anything was measured): other work shared its "
@@ -89,7 +122,7 @@ def _method(rounds: int) -> str:
 
 # ---------------------------------------------------------------- the tables
 def _tables(job: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    (m, n), threads = job["shape"], job["threads"]
+    threads = job["threads"]
     header = ["implementation", "parameters"]
     for batch in job["batches"]:
         header += [f"batch {batch}, ms", "faster: Linear / oneDNN", "floor, ms"]
@@ -104,7 +137,7 @@ def _tables(job: dict[str, Any], result: dict[str, Any]) -> list[str]:
         cells.append("not measured" if None in errors else _error(max(errors)))
         rows.append(cells)
     return [
-        f"## {n} -> {m}, {_threads(threads)}",
+        f"### {title_of(job)}",
         _rates(result, threads),
         markdown_table([*header, "error"], rows),
     ]
@@ -176,9 +209,9 @@ def _targets(records: Sequence[Record]) -> list[str]:
     if not rows and not slow:
         return []
     header = ("in -> out", "matrix", "batch", "measured", "aimed at", "at the floor", "over oneDNN", "")
-    text = ["## Against the aims", "How many times faster than `torch.nn.Linear`, one thread. *At the floor*: the time "
-            "of `torch.nn.Linear` over the floor of the matrix: with its multiply-adds, no code exceeds it on this "
-            "machine. *Over oneDNN*: how many times faster than oneDNN's product."]  # fmt: skip
+    text = ["### Against the aims", "How many times faster than `torch.nn.Linear`, one thread. *At the floor*: the "
+            "time of `torch.nn.Linear` over the floor of the matrix: with its multiply-adds, no code exceeds it on "
+            "this machine. *Over oneDNN*: how many times faster than oneDNN's product."]  # fmt: skip
     if rows:
         text += [markdown_table(header, rows), f"Met: {len(rows) - len(unmet)} of {len(rows)}."]
     if unmet:
@@ -230,4 +263,4 @@ def _sizes(records: Sequence[Record]) -> list[str]:
         for row in result["rows"]:
             if row.get("options"):
                 lines[f"- {job['shape'][1]} -> {job['shape'][0]}, {row['name']}: `{row['options']}`"] = None
-    return ["## Options of the matrices", "\n".join(lines)] if lines else []
+    return ["### Options of the matrices", "\n".join(lines)] if lines else []

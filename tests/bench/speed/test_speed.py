@@ -8,8 +8,11 @@ from importlib import import_module
 import pytest
 
 from edgenet.bench.harness import cells, graphs, peers, performance, timing, worker
+from edgenet.bench.harness.beside import beside_the_fastest
 from edgenet.bench.harness.graphs import Size
 from edgenet.bench.harness.peak import high_water, settled
+from edgenet.bench.pages import check
+from edgenet.bench.pages.record import rows_file
 from edgenet.bench.speed import SECTIONS, aggregation, dense_filter, edges, memory, threads
 from edgenet.cli import main
 from edgenet.errors import ConfigError
@@ -39,12 +42,12 @@ def small(monkeypatch):
 
 
 def run(tmp_path, monkeypatch, name, *arguments):
-    """(exit code, the page, raw numbers)."""
-    out, raw = tmp_path / "page.md", tmp_path / f"{name}.json"
-    typed = ["bench", name, "--out", str(out), "--json", str(raw), *arguments]
+    """(exit code, the page, its rows)."""
+    out = tmp_path / "page.md"
+    typed = ["bench", name, "--out", str(out), *arguments]
     monkeypatch.setattr(sys, "argv", ["edgenet", *typed])
     code = main(typed)
-    return code, out.read_text(encoding="utf-8"), json.loads(raw.read_text(encoding="utf-8"))
+    return code, out.read_text(encoding="utf-8"), json.loads(rows_file(out).read_text(encoding="utf-8"))["rows"]
 
 
 def settings(tmp_path, **changes):
@@ -58,7 +61,8 @@ TIMED = [name for name in SECTIONS if name != "memory"]
 def test_every_speed_bench_has_its_parts():
     for name, text in SECTIONS.items():
         module = import_module(f"edgenet.bench.speed.{name}")
-        assert text and module.TITLE and all(callable(getattr(module, part)) for part in ("jobs", "measure", "parts"))
+        assert text and module.TITLE and module.LIMITS
+        assert all(callable(getattr(module, part)) for part in ("jobs", "measure", "claim", "parts"))
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -82,19 +86,20 @@ def test_no_job_needs_a_graph_or_peer_that_was_not_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("name", TIMED)
-def test_a_bench_writes_its_numbers_beside_their_checks_and_leaves_other_sections(small, name, tmp_path, monkeypatch):
-    other = "<!-- other -->\nkept\n<!-- /other -->\n"
-    (tmp_path / "page.md").write_text("# Mine\n\n" + other, encoding="utf-8")
+def test_a_bench_writes_its_numbers_beside_their_checks_and_its_page_is_what_its_rows_make(
+    small, name, tmp_path, monkeypatch
+):
     given = ["--graphs", "cora,ppi,arxiv", "--rounds", "1", "--malloc", "default"]
     code, page, raw = run(tmp_path, monkeypatch, name, *given)
-    assert code == 0 and page.startswith("# Mine\n\n" + other) and f"<!-- {name} -->" in page
+    assert code == 0 and "edgenet is ahead of the best peer in" in page
     assert f"edgenet bench {name} --out" in page and "GPU: not measured" in page and "WRONG" not in page
     assert "(made, power law" in page
-    rows = [row for record in raw["records"] for row in record["result"]["rows"]]
+    rows = [row for _, result in raw["records"] for row in result["rows"]]
     assert rows and all(row["error"] <= timing.LIMIT for row in rows if row["errors"])
-    for record in raw["records"]:
-        if record["job"]["measure"] == f"edgenet.bench.speed.{name}":
-            row = record["result"]["rows"][0]
+    assert len(check.problems(tmp_path)) == 1  # there is no index
+    for job, result in raw["records"]:
+        if job["measure"] == f"edgenet.bench.speed.{name}":
+            row = result["rows"][0]
             kind = next(iter(row["times"]))
             least = cells.digits(1e3 * min(row["times"][kind]["seconds"]))
             assert any(line.startswith("|") and row["name"] in line and f"| {least} | 1.00 |" in line
@@ -153,7 +158,7 @@ def test_a_peer_that_does_not_import_is_left_out_with_a_sentence(small, tmp_path
     code, page, raw = run(tmp_path, monkeypatch, "epoch", *given)
     assert code == 0 and "dgl is left out: ImportError: no such package." in page
     assert "PyG `GATConv`" in page and "DGL `GATConv`" not in page
-    assert raw["records"][0]["job"]["peers"] == ["pyg"]
+    assert raw["records"][0][0]["peers"] == ["pyg"]
 
 
 @pytest.mark.parametrize(
@@ -174,10 +179,18 @@ def test_an_option_that_names_nothing_is_one_line(small, tmp_path, capsys, argum
     assert small == [] and not list(tmp_path.iterdir())
 
 
-def test_a_broken_page_is_told_before_anything_is_measured(small, tmp_path, capsys):
-    (tmp_path / "page.md").write_text("<!-- epoch -->\n", encoding="utf-8")
-    assert main(["bench", "epoch", "--out", str(tmp_path / "page.md")]) == 2
-    assert "stands between" in capsys.readouterr().err and small == []
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_measured(small, tmp_path):
+    (tmp_path / "page.md").mkdir()
+    assert main(["bench", "epoch", "--out", str(tmp_path / "page.md")]) == 2 and small == []
+
+
+def test_the_claim_counts_cases_beside_the_fastest_peer():
+    cases = [[("edgenet, dense", 4.0), ("edgenet", 2.0), ("PyG", 3.0), ("DGL", 5.0)], [("edgenet", 2.0), ("DGL", 1.0)],
+             [("edgenet", 1.0)], [("edgenet", 1.0), ("PyG", 20.0)]]  # fmt: skip
+    said = beside_the_fastest(cases, "a step")
+    assert said == ("In a step, edgenet is ahead of the best peer in 2 of 3 cases; that peer takes 0.500 to 20.0 times "
+                    "as much.")  # fmt: skip
+    assert "Nothing was measured" in beside_the_fastest(cases[2:3], "a step")
 
 
 def test_a_process_of_its_own_has_the_threads_and_the_allocator_of_its_job(monkeypatch):
@@ -224,7 +237,7 @@ def test_cells_have_three_digits():
 
 def test_memory_is_measured_in_megabytes_beside_a_check(small, tmp_path, monkeypatch):
     code, page, raw = run(tmp_path, monkeypatch, "memory", "--graphs", "arxiv", "--rounds", "1", "--malloc", "default")
-    if any(record["result"]["rows"][0]["failed"] for record in raw["records"]):
+    if any(result["rows"][0]["failed"] for _, result in raw["records"]):
         pytest.skip("this system does not tell a process its peak memory")
     assert code == 0 and "forward + backward, MB" in page and "| edgenet `gat` |" in page
     with pytest.raises(ConfigError, match="arxiv"):

@@ -8,6 +8,8 @@ import torch
 
 from edgenet.bench.harness import floor, timing, worker
 from edgenet.bench.harness.floor import Machine
+from edgenet.bench.pages import check
+from edgenet.bench.pages.record import rows_file
 from edgenet.bench.speed import structured_cases, structured_measure, structured_page
 from edgenet.bench.speed.structured_cases import IMPLEMENTATIONS, cases, tensorly_layer
 from edgenet.cli import main
@@ -35,17 +37,17 @@ def small(monkeypatch):
 
 
 def run(tmp_path, monkeypatch, *arguments):
-    """(exit code, the page, raw numbers)."""
-    out, raw = tmp_path / "page.md", tmp_path / "raw.json"
-    typed = ["bench", "structured", "--out", str(out), "--json", str(raw), *arguments]
+    """(exit code, the page, its rows)."""
+    out = tmp_path / "page.md"
+    typed = ["bench", "structured", "--out", str(out), *arguments]
     monkeypatch.setattr(sys, "argv", ["edgenet", *typed])
     code = main(typed)
-    return code, out.read_text(encoding="utf-8"), json.loads(raw.read_text(encoding="utf-8"))
+    return code, out.read_text(encoding="utf-8"), json.loads(rows_file(out).read_text(encoding="utf-8"))["rows"]
 
 
 def rows(page, heading):
     """(cells of the header, cells of the rows by their first) of the table under a heading."""
-    lines = page.partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines()
+    lines = page.partition(f"### {heading}\n")[2].partition("\n##")[0].splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return table[0], {cells[0]: cells for cells in table[2:]}
 
@@ -55,10 +57,13 @@ def test_the_page_has_a_table_for_every_shape_and_number_of_threads(small, tmp_p
     given = ("--shapes", "64x64,48x64", "--batches", "1,5", "--threads", "1,2", "--rounds", "2")
     code, page, raw = run(tmp_path, monkeypatch, *given)
     assert code == 0 and f"edgenet bench structured --out {tmp_path / 'page.md'}" in page
+    assert len(check.problems(tmp_path)) == 1  # there is no index
     assert [(job["shape"], job["threads"]) for job in small] == [([64, 64], 1), ([64, 48], 1), ([64, 64], 2),
                                                                  ([64, 48], 2)]  # fmt: skip
     for heading, square in (("64 -> 64, one thread", True), ("48 -> 64, 2 threads", False)):
-        header, body = rows(page, heading)
+        name = {"64 -> 64, one thread": "page_64x64_1_thread", "48 -> 64, 2 threads": "page_48x64_2_threads"}[heading]
+        assert f"- [{heading}]({name}.md)" in page
+        header, body = rows((tmp_path / f"{name}.md").read_text(encoding="utf-8"), heading)
         assert header[:3] == ["implementation", "parameters", "batch 1, ms"] and header[5] == "batch 5, ms"
         assert ("unitary, complex" in body) == square
         assert {"`torch.nn.Linear`", "oneDNN product", "tensorly-torch, rank 4, factorized"} <= set(body)
@@ -66,19 +71,19 @@ def test_the_page_has_a_table_for_every_shape_and_number_of_threads(small, tmp_p
             assert len(cells) == len(header) and all(cells) and float(cells[-1]) <= timing.LIMIT
             assert cells[2].endswith("%)") and float(cells[4]) > 0
         assert body["`torch.nn.Linear`"][3].startswith("1.00 / ") and body["oneDNN product"][3].endswith(" / 1.00")
-    families = {row.get("family") for row in raw["records"][0]["result"]["rows"]} - {None}
+    families = {row.get("family") for row in raw["records"][0][1]["rows"]} - {None}
     assert families == set(STRUCTURES) - {"csr"}  # packed rows: what sparse matrices multiply by in eval mode
 
 
 def test_the_page_says_which_aims_are_not_met_and_the_floor_beside_them(small, tmp_path, monkeypatch):
     given = ("--shapes", "64x64", "--batches", "1,5", "--rounds", "2", "--families", "low_rank")
     _, page, raw = run(tmp_path, monkeypatch, *given)
-    table = page.partition("## Against the aims")[2].partition("\n## ")[0]
+    table = page.partition("### Against the aims")[2].partition("\n##")[0]
     first, second = [line for line in table.splitlines() if line.startswith("| 64 -> 64")]
     assert "| 1e+09 |" in first and first.endswith("| not met; beyond the floor |") and second.endswith("| met |")
     assert "Met: 1 of 2. Not met: low rank at 10x, 64 -> 64, batch 1:" in table
     assert "take more than 1.3 times `torch.nn.Linear` at batch 5" in table
-    (low,) = [row for row in raw["records"][0]["result"]["rows"] if row.get("family") == "low_rank"]
+    (low,) = [row for row in raw["records"][0][1]["rows"] if row.get("family") == "low_rank"]
     cell, rank = low["batches"]["5"], 64 * 64 // 10 // 128
     assert cell["multiply_adds"] == 5 * rank * 128 and low["bytes"] == 4 * rank * 128 and cell["floor"] > 0
 
@@ -134,8 +139,8 @@ def test_an_option_that_names_nothing_is_one_line(small, tmp_path, capsys, argum
 def test_a_busy_machine_is_said_so():
     result = {"versions": {"torch": "2"}, "instructions": "AVX512", "missing": {}}
     for load, busy in ((3.2, True), (0.1, False), (None, False)):
-        text = "\n".join(structured_page._machine([({}, result)], load, 60))
-        assert ("The machine was busy" in text) == busy and "in 1.0 minutes" in text
+        text = "\n".join(structured_page._machine([({}, result)], load, 1))
+        assert ("The machine was busy" in text) == busy and "1.0 minutes" in text
 
 
 # ---------------------------------------------------------------- the floor

@@ -1,0 +1,35 @@
+"""Make pages again of the rows beside them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgenet.bench.pages import FOLDER, index, text
+from edgenet.bench.pages.check import pages
+from edgenet.bench.pages.record import Record
+
+
+def render(page: Path) -> bool:
+    """Make a page again; what was read off it stays, and gets its block again. Returns whether it has changed."""
+    record = Record.read(page)
+    said = page.read_text(encoding="utf-8") if page.exists() else ""
+    if record.content is None:
+        new = text.with_block(said, text.block(record, page.stem))
+    else:
+        new = text.page_text(record, page.stem)
+        if said.startswith(text.STALE):
+            new = said.partition("\n")[0] + "\n\n" + new
+    page.write_text(new, encoding="utf-8")
+    return new != said
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the pages, and the index of the folders they lie in."""
+    chosen = options.pages or pages(FOLDER)
+    for page in chosen:
+        if render(page):
+            print(f"written: {page}")
+    for folder in sorted({page.parent for page in chosen}):
+        (folder / index.NAME).write_text(index.text(pages(folder)), encoding="utf-8")
+    return 0
