@@ -121,7 +121,7 @@ def test_reports_count_a_position_of_the_output():
 
 def test_a_search_tries_what_a_group_can_be_and_leaves_depthwise_kernels():
     model = network()
-    result = search(model, budget=Budget(ratio=1.5), families=["low_rank"])
+    result = search(model, budget=Budget(ratio=1.5, of="parameters"), families=["low_rank"])
     assert result.report.total.parameters <= sum(p.numel() for p in model.parameters()) / 1.5
     again = network()
     compress_(again, result.plan)
