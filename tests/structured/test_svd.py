@@ -28,7 +28,7 @@ def test_a_large_matrix_of_zeros_has_triplets():
 
 
 def test_inside_of_shared_a_large_matrix_is_decomposed_once_for_all_ranks(monkeypatch):
-    matrix, other = torch.randn(520, 510), torch.randn(520, 510)
+    matrix, other = torch.randn(510, 520), torch.randn(510, 520)
     apart = [truncated_svd(matrix, rank) for rank in (3, 40, 510)]
     made = []
     whole = svd._by_gram
