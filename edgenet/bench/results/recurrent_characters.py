@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -11,7 +12,7 @@ from typing import Any
 from edgenet.bench.harness import report
 from edgenet.bench.harness.jobs import run_all
 from edgenet.bench.results.recurrent_characters_rows import LENGTHS, LONG, RATES, RATIOS, SHAPE, Row, rows
-from edgenet.bench.results.recurrent_characters_run import LENGTH, STREAMS, measured
+from edgenet.bench.results.recurrent_characters_run import LENGTH, STREAMS, measured, tried
 from edgenet.text import markdown_table
 
 Results = Mapping[Any, Any]
@@ -23,7 +24,7 @@ CLAIM = 8  # percent by which doping is said to be better than pruning and low r
 
 def parts(
     seeds: int, runs: Path, processes: int, data_root: Path | None, chosen: Sequence[Row] | None = None,
-    lengths: Mapping[str, int] = LENGTHS, tried: Sequence[float] = RATES,
+    lengths: Mapping[str, int] = LENGTHS, tries: Sequence[float] = RATES,
 ) -> list[str]:  # fmt: skip
     """Train what is not trained yet, and write it down.
 
@@ -32,16 +33,16 @@ def parts(
     """
     chosen = [row for row in rows() if row.ratio != min(RATIOS)] if chosen is None else chosen
     first = {row.tried_as: row for row in reversed(chosen)}
-    tries = [(row, 0, rate, lengths["tried"], runs, data_root) for row in first.values() for rate in tried]
-    found = dict(zip(((job[0].tried_as, job[2]) for job in tries), run_all(tries, processes, measured), strict=True))
-    best = {family: min(tried, key=lambda rate, family=family: found[family, rate]["val"]) for family in first}
+    short = [(row, 0, rate, lengths["tried"], runs, data_root) for row in first.values() for rate in tries]
+    found = dict(zip(((job[0].tried_as, job[2]) for job in short), run_all(short, processes, tried), strict=True))
+    best = {family: min(tries, key=lambda rate, family=family: found[family, rate]["val"]) for family in first}
     jobs = [
         (row, seed, best[row.tried_as], lengths[row.length], runs, data_root) for row in chosen for seed in range(seeds)
     ]
     every = dict(zip(((job[0].file, job[1]) for job in jobs), run_all(jobs, processes, measured), strict=True))
     results = {row.file: [every[row.file, seed] for seed in range(seeds)] for row in chosen}
     rates = [
-        (family.replace("_", " "), *(f"{found[family, rate]['val']:.3f}" for rate in tried), f"{best[family]:g}")
+        (family.replace("_", " "), *(_tried_bits(found[family, rate]) for rate in tries), f"{best[family]:g}")
         for family in first
     ]
     return [
@@ -52,10 +53,14 @@ def parts(
         "### Rates",
         f"Bits a character on the validation slice after {lengths['tried']:,} iterations of one seed. Every family has "
         "as many tries; the best rate of a family serves all of its rows.",
-        markdown_table(("family", *(f"{rate:g}" for rate in tried), "chosen"), rates),
+        markdown_table(("family", *(f"{rate:g}" for rate in tries), "chosen"), rates),
         _settings(chosen),
         *report.measured_elsewhere([*every.values(), *found.values()]),
     ]
+
+
+def _tried_bits(found: Results) -> str:
+    return f"{found['val']:.3f}" if math.isfinite(found["val"]) else "diverges"
 
 
 def _introduction(seeds: int, lengths: Mapping[str, int], chosen: Sequence[Row]) -> str:

@@ -5,7 +5,9 @@ What is done is kept as JSON, a file a row and seed, beside the saved model; a r
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,11 +22,12 @@ from edgenet.bench.results.quantised_run import tensor_bytes
 from edgenet.bench.results.recurrent_characters_rows import Row
 from edgenet.compress import compress_
 from edgenet.data import Dataset, load
+from edgenet.errors import ShapeError
 from edgenet.models import Sequence
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.pretrained.folder import TENSORS
 from edgenet.structured import StructuredMatrix, family
-from edgenet.train import Streams, Task, fit
+from edgenet.train import DivergenceError, Streams, Task, fit
 
 STREAMS, LENGTH, EPOCH = 32, 64, 100  # sequences read at once, characters of a chunk, iterations of an epoch
 CLIP, LOWEST = 1.0, 0.01  # longest gradient; share of the rate at the end of the cosine
@@ -34,12 +37,24 @@ SCORED = 50  # streams that the tail is scored in, each from a state of zeros
 Job = tuple[Row, int, float, int, Path, Path | None]
 
 
-def measured(job: Job) -> dict[str, Any]:
+def measured(job: Job, compute: Callable[[Job, Path], dict[str, Any]] | None = None) -> dict[str, Any]:
     """Bits a character of a row at a seed, its sizes, and the time it took."""
     row, seed, rate, iterations, runs, _ = job
     file = runs / "characters" / f"{row.file}-{iterations}-{rate}-{seed}.json"
     known = {"row": asdict(row), "rate": rate, "iterations": iterations, "seed": seed}
-    return kept(file, known, lambda: _computed(job, file.with_suffix("")))
+    return kept(file, known, lambda: (compute or _computed)(job, file.with_suffix("")))
+
+
+def tried(job: Job) -> dict[str, Any]:
+    """The same of a rate that is only tried: one that diverges costs infinitely many bits."""
+    return measured(job, _computed_if_it_ends)
+
+
+def _computed_if_it_ends(job: Job, folder: Path) -> dict[str, Any]:
+    try:
+        return _computed(job, folder)
+    except (DivergenceError, ShapeError) as error:  # a state that is no number is a ShapeError
+        return {"val": math.inf, "why": str(error), "measured": report.settings()}
 
 
 def _computed(job: Job, folder: Path) -> dict[str, Any]:

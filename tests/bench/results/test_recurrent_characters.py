@@ -103,3 +103,12 @@ def test_the_claim_is_judged_by_perplexity():
     chosen = [row for row in rows() if row.ratio == 20 and row.family.startswith("doped")]
     results = {row.file: [{"test": 2.5 - 0.25 * number}] for number, row in enumerate(chosen)}
     assert "20x: dropping rows saves 0.250 bits" in page._who_wins(chosen, results)[1]
+
+
+def test_a_rate_that_diverges_is_a_try_that_lost(text, tmp_path):
+    row = next(row for row in rows() if row.family == "kronecker")
+    job = (row, 0, 1e30, 6, tmp_path, text)
+    lost = runs.tried(job)
+    assert lost["val"] == math.inf and "learning rate" in lost["why"]
+    assert runs.tried(job) == lost, "and is not tried again"
+    assert page._tried_bits(lost) == "diverges"

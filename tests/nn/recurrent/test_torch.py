@@ -80,7 +80,7 @@ def compare(theirs, ours, call, inputs):
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("layers, bidirectional", list(itertools.product((1, 2), (False, True))))
 def test_every_kind_equals_torchs(name, layers, bidirectional):
-    for bias, batch_first, with_state in ((True, False, True), (False, True, False)):
+    for bias, batch_first, with_state in itertools.product((True, False), repeat=3):
         options = {"num_layers": layers, "bidirectional": bidirectional, "bias": bias, "batch_first": batch_first}
         theirs, ours = pair(name, **options)
         x = torch.randn(STEPS, BATCH, INPUT, requires_grad=True)
