@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "checkpoint": "errors _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
-    "train": f"{LOW} nn models compress pretrained data config checkpoint",
+    "train": f"{LOW} nn models compress convert pretrained data config checkpoint",
     "bench": f"{LOW} nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
     "train estimators testing _version",
     "doctor": "ops malloc bench _version",

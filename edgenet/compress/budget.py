@@ -17,7 +17,9 @@ class Budget:
     Attributes:
         parameters: of the whole model, every number in memory once: ``sum(p.numel() for p in model.parameters())``.
         bytes: of the whole model's tensors on disk, as ``save_pretrained`` writes them.
-        ratio: parameters of the given model over parameters after, of the whole model; above 1.
+        ratio: how many times smaller the whole model is to be than the given one; above 1.
+        of: what ``ratio`` compares: "bytes", the tensors on disk, where a number of few bits is smaller than a float;
+            or "parameters", where all numbers count alike.
         latency: seconds that the products of all slots take together, each with a batch of ``rows`` rows, as measured
             on this machine. Clocks vary, and so may what is chosen.
         rows: see ``latency``.
@@ -31,6 +33,7 @@ class Budget:
     ratio: float | None = None
     latency: float | None = None
     rows: int = 32
+    of: str = "bytes"
 
     def __post_init__(self) -> None:
         given = {name: value for name in _KINDS if (value := getattr(self, name)) is not None}
@@ -39,6 +42,8 @@ class Budget:
         name, value = next(iter(given.items()))
         if not (math.isfinite(value) and value > (1 if name == "ratio" else 0)) or self.rows < 1:
             raise PlanError(f"a budget of {name} wants a number above {int(name == 'ratio')}, got {value}.")
+        if self.of not in ("bytes", "parameters"):
+            raise PlanError(f"a budget of ratio is of 'bytes' or 'parameters', got {self.of!r}.")
 
     @property
     def kind(self) -> str:
@@ -48,7 +53,7 @@ class Budget:
     @property
     def unit(self) -> str:
         """What sizes are counted in: "parameters", "bytes" or "latency"."""
-        return "parameters" if self.kind == "ratio" else self.kind
+        return self.of if self.kind == "ratio" else self.kind
 
     def limit(self, before: float) -> float:
         """The largest size allowed, for a model of a size before."""

@@ -131,7 +131,7 @@ class Compress(Callback):
             return views(found, ratio=self.pool, include=self.pattern)
         result = search(
             model,
-            budget=Budget(ratio=self.ratio),
+            budget=Budget(ratio=self.ratio, of="parameters"),  # floats, which train
             families=self.families,
             pattern=self.pattern,
             seed=self.seed,

@@ -96,9 +96,9 @@ class BlockTerm(ModeMatrix):
         dims: int | None = None,
         places: int = 1,
     ) -> Self:
-        """A good member, by an iteration: one block by HOOI (De Lathauwer et al. 2000); more by fitting block after
-        block to what is left, and then alternating over the blocks, from several starts. No start is sure to
-        end in the nearest; one block of full rank is exact.
+        """Of two modes the nearest, from singular values. Of more a good member, by an iteration: one block by HOOI (De
+        Lathauwer et al. 2000); more by fitting block after block to what is left, and then alternating over the
+        blocks, from several starts. No start is sure to end in the nearest; one block of full rank is exact.
 
         Args:
             weight: (m, n), padded with zeros to the products of the modes.

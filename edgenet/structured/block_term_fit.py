@@ -1,4 +1,5 @@
-"""A tensor as a sum of small Tucker decompositions: block after block, then all in turn, from several starts."""
+"""A tensor as a sum of small Tucker decompositions: block after block, then all in turn, from several starts; a matrix
+by its singular values."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ _LARGE = 1 << 20  # entries above which there is one start, few sweeps and no po
 
 def fit(tensor: Tensor, ranks: tuple[int, ...], blocks: int) -> tuple[Tensor, list[Tensor]]:
     """core (blocks, R_1, ..., R_d) and d factors (blocks, size, R_k) of orthonormal columns."""
+    if tensor.dim() == 2:
+        return _of_matrix(tensor, min(ranks), ranks, blocks)
     best: list[tuple[Tensor, list[Tensor]]] = []
     least = math.inf
     for start in range(_STARTS if blocks > 1 and tensor.numel() <= _LARGE else 1):
@@ -29,6 +32,21 @@ def fit(tensor: Tensor, ranks: tuple[int, ...], blocks: int) -> tuple[Tensor, li
             break
     factors = [torch.stack([factors[k] for _, factors in best]) for k in range(tensor.dim())]
     return torch.stack([core for core, _ in best]), factors
+
+
+def _of_matrix(tensor: Tensor, rank: int, ranks: tuple[int, ...], blocks: int) -> tuple[Tensor, list[Tensor]]:
+    """The nearest, for two modes: blocks of rank R make every matrix of rank ``blocks`` R, of which the nearest is
+    known (Eckart and Young 1936). Each takes its share of the singular triplets."""
+    u, s, vh = truncated_svd(tensor, min(blocks * rank, *tensor.shape))
+    generator = torch.Generator().manual_seed(0)
+    core, sides = tensor.new_zeros(blocks, *ranks), list[list[Tensor]]([[], []])
+    for z in range(blocks):
+        own = slice(z * rank, (z + 1) * rank)
+        core[z].diagonal()[: len(s[own])] = s[own]
+        for side, vectors, size in zip(sides, (u[:, own], vh[own].mT), ranks, strict=True):
+            more = _completed(vectors, size, generator)[:, vectors.shape[1] :]
+            side.append(torch.cat([vectors, more], 1))
+    return core, [torch.stack(side) for side in sides]
 
 
 def _deflated(tensor: Tensor, ranks: tuple[int, ...], blocks: int, start: int) -> list[tuple[Tensor, list[Tensor]]]:

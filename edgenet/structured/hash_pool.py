@@ -17,6 +17,7 @@ from edgenet.structured.svd import double, truncated_svd
 
 _SWEEPS = 50  # of alternating least squares
 _STEADY = 1e-7  # relative change of the error at which the sweeps end
+_SAFE = 1e-4  # least over largest diagonal of a Cholesky factor from which half of the digits are left
 
 
 class HashPool(nn.Module):
@@ -233,6 +234,14 @@ def _solve(target: Tensor, p: Tensor, q: Tensor, columns: list[tuple[Tensor, Ten
     q = q.clone()
     for lines, places, with_partial in columns:
         terms = p.shape[1] if with_partial else full
-        found = torch.linalg.lstsq(p[places, :terms], target[places][:, lines], driver="gelsd").solution
-        q[:terms, lines] = found
+        q[:terms, lines] = _least_squares(p[places, :terms], target[places][:, lines])
     return q
+
+
+def _least_squares(a: Tensor, b: Tensor) -> Tensor:
+    """The x with a x nearest to b: by the normal equations, many times faster, where these are well conditioned."""
+    root, failed = torch.linalg.cholesky_ex(a.mH @ a)
+    diagonal = root.diagonal().real
+    if int(failed) or float(diagonal.min()) < _SAFE * float(diagonal.max()):
+        return torch.linalg.lstsq(a, b, driver="gelsd").solution
+    return torch.cholesky_solve(a.mH @ b, root)

@@ -3,6 +3,7 @@
 from edgenet.compress import Callback, Training
 from edgenet.train.batches import Batch
 from edgenet.train.calling import call_model
+from edgenet.train.compressing import Compressed, compress
 from edgenet.train.fitting import fit
 from edgenet.train.folders import read_result
 from edgenet.train.from_config import model_of, run
@@ -25,6 +26,7 @@ __all__ = [
     "Bar",
     "Batch",
     "Callback",
+    "Compressed",
     "Csv",
     "DivergenceError",
     "FitResult",
@@ -42,6 +44,7 @@ __all__ = [
     "TensorBoard",
     "Training",
     "call_model",
+    "compress",
     "fine_tune",
     "fit",
     "model_of",

@@ -57,7 +57,9 @@ def tables(net, names, families):
 def test_the_choice_is_the_best_of_all_that_treat_a_group_alike(families, ratio):
     net = model()
     names = [f"{k}.weight" for k in range(4)]
-    result = search(net, budget=Budget(ratio=ratio), families=families, together=[r"[01]\.", r"2\.|3\."])
+    result = search(
+        net, budget=Budget(ratio=ratio, of="parameters"), families=families, together=[r"[01]\.", r"2\.|3\."]
+    )
     assert result.satisfied
     made = {row.name: (row.structure, row.options) for row in result.report.rows}
     assert made["0.weight"] == made["1.weight"] and made["2.weight"] == made["3.weight"]

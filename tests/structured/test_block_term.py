@@ -84,3 +84,14 @@ def test_what_does_not_fit_is_refused():
         BlockTerm.from_dense(torch.randn(4, 4), 0, 1)
     with pytest.raises(RankError, match="block-term core"):
         BlockTerm(torch.randn(1, 2, 2), [torch.randn(1, 2, 2, 2), torch.randn(1, 2, 2, 3)])
+
+
+@pytest.mark.parametrize("blocks, rank", [(1, 3), (2, 2), (3, 4), (5, 1)])
+def test_of_two_modes_it_is_the_nearest(blocks, rank):
+    """Blocks of rank R make every rearranged matrix of rank ``blocks`` R, and no other."""
+    weight = torch.randn(12, 20)
+    matrix = BlockTerm.from_dense(weight, blocks=blocks, rank=rank, dims=2)
+    (p, r), (q, s) = matrix.out_modes, matrix.in_modes
+    rearranged = weight.reshape(p, r, q, s).permute(0, 2, 1, 3).reshape(p * q, r * s)
+    tail = torch.linalg.svdvals(rearranged)[blocks * rank :]
+    torch.testing.assert_close((weight - matrix.to_dense()).norm(), tail.norm())

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from edgenet.structured.svd import truncated_svd
+from edgenet.structured import svd
+from edgenet.structured.svd import shared_svd, truncated_svd
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
@@ -24,3 +25,21 @@ def test_a_large_matrix_of_zeros_has_triplets():
     u, s, vh = truncated_svd(torch.zeros(700, 600), 2)
     assert not s.any() and u.shape == (700, 2) and vh.shape == (2, 600)
     assert torch.equal(u.mH @ u, torch.eye(2))
+
+
+def test_inside_of_shared_a_large_matrix_is_decomposed_once_for_all_ranks(monkeypatch):
+    matrix, other = torch.randn(510, 520), torch.randn(510, 520)
+    apart = [truncated_svd(matrix, rank) for rank in (3, 40, 510)]
+    made = []
+    whole = svd._by_gram
+    monkeypatch.setattr(svd, "_by_gram", lambda *a: made.append(1) or whole(*a))
+    with shared_svd():
+        inside = [truncated_svd(matrix.clone(), rank) for rank in (3, 40, 510)]
+        assert len(made) == 1
+        truncated_svd(other, 2)
+        assert len(made) == 2
+    for (u, s, vh), (v, t, wh) in zip(apart, inside, strict=True):
+        torch.testing.assert_close((u * s) @ vh, (v * t) @ wh, rtol=1e-7, atol=1e-7)
+    with shared_svd():
+        truncated_svd(matrix, 2)
+    assert len(made) == 3, "nothing is kept from one search to the next"

@@ -281,11 +281,10 @@ def test_a_grouped_kernel_has_blocks_of_each_group():
 
 def test_a_search_by_parameters_tries_it_when_it_is_named():
     net = nn.Sequential(nn.Linear(64, 64, bias=False))
-    by_name = search(net, budget=Budget(ratio=12), families="unified", progress=False)
+    by_name = search(net, budget=Budget(ratio=12, of="parameters"), families="unified", progress=False)
     assert by_name.plan.rules[0][1]["structure"] == "unified" and report(by_name.model).rows[0].ratio >= 12
-    others = search(
-        net, budget=Budget(ratio=12), progress=False
-    )  # a sign is no parameter, and takes a bit all the same
+    others = search(net, budget=Budget(ratio=12, of="parameters"), progress=False)
+    # a sign is no parameter, and takes a bit all the same
     assert all(spec["structure"] != "unified" for _, spec in others.plan.rules)
 
 

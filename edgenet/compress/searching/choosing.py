@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,8 +20,9 @@ from edgenet.compress.knapsack import Front, front
 from edgenet.compress.plan import Plan
 from edgenet.compress.reports import Report
 from edgenet.compress.searching.curves import Choice, Curves
+from edgenet.compress.searching.judging import Evaluate, Inputs, Judge, Verdict
 from edgenet.compress.searching.result import Point, SearchResult
-from edgenet.compress.searching.sensitivity import flat, relative_change, sensitivity
+from edgenet.compress.searching.sensitivity import Sensitivity, sensitivity
 from edgenet.compress.searching.together import Group
 from edgenet.compress.sizes import report
 from edgenet.compress.slot import Slot
@@ -29,12 +30,36 @@ from edgenet.errors import PlanError, ShapeError
 from edgenet.structured import StructuredMatrix
 from edgenet.structured.given import checked
 
-#: Quality of a model, in evaluation mode and without gradients: higher is better.
-Evaluate = Callable[[nn.Module], float]
-
 FineTune = Callable[[nn.Module], Any]
 
-_PROBE = 10.0  # ratio at which the sensitivity of slots is measured where the budget names none
+
+@dataclass(frozen=True)
+class Goal:
+    """What a search is for.
+
+    Attributes:
+        budget: how large the result may be.
+        max_drop: how much lower the metric may be.
+        tolerance: how much lower the metric may be at the lower end of the interval for its difference.
+    """
+
+    budget: Budget | None = None
+    max_drop: float | None = None
+    tolerance: float | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether quality is to be kept, by the smallest model that does."""
+        return self.max_drop is not None or self.tolerance is not None
+
+    def slack(self, verdict: Verdict, baseline: float | None) -> float:
+        """By how much a model is above what is permitted; below 0 where it is not."""
+        found = [math.inf]
+        if self.max_drop is not None:
+            found.append((verdict.metric or 0.0) - (baseline or 0.0) + self.max_drop)
+        if self.tolerance is not None and verdict.interval is not None:
+            found.append(verdict.interval[0] + self.tolerance)
+        return min(found)
 
 
 class Search:
@@ -44,19 +69,20 @@ class Search:
         self,
         model: nn.Module,
         evaluate: Evaluate | None,
-        budget: Budget | None,
-        max_drop: float | None,
+        inputs: Inputs | None,
+        goal: Goal,
         families: Sequence[str] | str | None,
         pattern: str,
         seed: int,
         progress: bool,
-        bits: Sequence[int] | int = (),
+        bits: Sequence[int] | int | None = None,
         together: Sequence[str] = (),
         ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self.given, self.copy = model, _copied(model).eval()
-        self.evaluate, self.budget, self.max_drop, self.seed = evaluate, budget, max_drop, seed
-        self.unit = "parameters" if budget is None else budget.unit
+        self.goal, self.seed = goal, seed
+        budget = goal.budget
+        self.unit = "bytes" if budget is None else budget.unit
         self.slots = _to_search(self.copy, pattern)
         rows = budget.rows if budget else 1
         self.curves = Curves(self.slots, families, self.unit, rows, seed, progress, bits, together, ladders)
@@ -64,69 +90,65 @@ class Search:
         self.before = self._size(model, self.started_from, self.curves.uncompressed())
         self.limit = math.inf if budget is None else budget.limit(self.before)
         self.fixed = self.before - self.curves.uncompressed()
-        self.sensitivity = dict.fromkeys(self.slots, 1.0)
-        self.baseline = None if evaluate is None else self._metric(self.copy)
+        self.judge = Judge(self.copy, evaluate, inputs, seed)
+        if goal.tolerance is not None and not self.judge.pairs:
+            raise PlanError(
+                "tolerance wants evaluate to return a tensor (n,) of one score for each of n held-out examples, 1 for "
+                "right and 0 for wrong, say: one number of all has no interval. max_drop takes that."
+            )
+        self.sensitivity = dict.fromkeys(self.slots, Sensitivity())
 
     @torch.no_grad()
-    def measure_sensitivity(self, inputs: Sequence[Any] | None) -> None:
-        """Compress each slot alone to about the wanted size, and see what that does."""
-        if self.evaluate is None and inputs is None:
-            return
-        if self.evaluate is not None:
-            harm = lambda: max(0.0, self.baseline - self._metric(self.copy))  # noqa: E731
-        else:
-            plain = flat(self.copy(*inputs))
-            harm = lambda: relative_change(plain, flat(self.copy(*inputs)))  # noqa: E731
-        ratio = _PROBE if self.budget is None else max(1.0, self.before / self.limit)
-        self.sensitivity = sensitivity(self.curves, ratio, harm)
+    def measure_sensitivity(self) -> None:
+        """Compress each slot alone, and see what that does."""
+        if self.judge.measures:
+            self.sensitivity = sensitivity(self.curves, lambda: self.judge.harm(self.copy))
 
     def choose(self, fine_tune: FineTune | None, number: int) -> SearchResult:
         """The model that meets the goals best, and about so many others."""
-        solutions, index = self._solve()
-        fits = index is not None
-        index = index if fits else 0
-        shown = _spread(solutions, number, index)
+        solutions = front([self._totals(group) for group in self.curves.groups])
+        index = solutions.within(self.limit - self.fixed)
+        fits, most = index is not None, index or 0
+        ladder = _spread(solutions, number)  # the same for every budget, so that a larger one has all of a smaller
+        shown = ladder if self.judge.measures else sorted({*ladder, most})
         listed = {i: self._point(solutions, i) for i in self.curves.bar(shown, "points")}
-        if self.max_drop is None:
-            chosen, model, within_drop = index, self._filled(solutions, index), True
-            metric = self._tuned(model, fine_tune)
+        within = [i for i in ladder if i <= most]
+        if self.goal.keeps:
+            chosen, model, verdict = self._smallest(solutions, listed, within, fine_tune)
         else:
-            candidates = {i: listed[i] for i in shown if i <= index}
-            chosen, model, metric, within_drop = self._smallest(solutions, candidates, fine_tune)
-        point = listed.get(chosen) or self._point(solutions, chosen)
+            by_harm = lambda i: (listed[i][1].harm, listed[i][0].predicted)  # noqa: E731
+            chosen = min(within, key=by_harm) if self.judge.measures else most
+            model = self._filled(solutions, chosen)
+            verdict = self._tuned(model, fine_tune) if fine_tune else listed[chosen][1]
+        point = listed[chosen][0]
         made = report(model, self._errors(solutions, chosen), self.started_from)
         size = self._size(model, made, point.size)
         fits = fits and size <= self.limit * (1 + 1e-12)
+        kept = self.goal.slack(verdict, self.judge.baseline) >= 0
         return SearchResult(
             plan=point.plan,
-            satisfied=fits and within_drop,
-            text=self._text(size, metric, fits, within_drop),
+            satisfied=fits and kept,
+            text=self._text(size, verdict, fits, kept),
             size=size,
-            metric=metric,
-            baseline=self.baseline,
-            points=tuple(listed.values()),
-            sensitivity=self.sensitivity,
+            metric=verdict.metric,
+            baseline=self.judge.baseline,
+            interval=verdict.interval,
+            change=verdict.change,
+            points=tuple(point for point, _ in listed.values()),
+            sensitivity={name: found.mean for name, found in self.sensitivity.items()},
             model=model.train(self.given.training),
             report=made,
         )
 
-    def _solve(self) -> tuple[Front, int | None]:
-        """The ways to choose, and the best within the budget."""
-        solutions = self._front()
-        index = solutions.within(self.limit - self.fixed)
-        if self.budget is not None and index is not None:
-            self.curves.refine(solutions.picks(index))
-            solutions = self._front()
-            index = solutions.within(self.limit - self.fixed)
-        return solutions, index
-
-    def _front(self) -> Front:
-        return front([[self._total(group, row) for row in self.curves.together(group)] for group in self.curves.groups])
-
-    def _total(self, group: Group, row: Sequence[Choice]) -> tuple[float, float]:
-        """The cost and the loss of one choice for the slots of a group."""
-        loss = sum(self.sensitivity[name] * c.error**2 for name, c in zip(group, row, strict=True))
-        return sum(c.cost for c in row), loss
+    def _totals(self, group: Group) -> list[tuple[float, float]]:
+        """The cost and the loss of every choice for the slots of a group."""
+        return [
+            (
+                sum(c.cost for c in row),
+                sum(self.sensitivity[name].at(c.cost) * c.error**2 for name, c in zip(group, row, strict=True)),
+            )
+            for row in self.curves.together(group)
+        ]
 
     def _size(self, model: nn.Module, made: Report, latency: float) -> float:
         """Of a whole model in the units of the budget; latencies are of the slots, and cannot be counted."""
@@ -137,24 +159,31 @@ class Search:
         return sum(p.numel() for p in model.parameters() if not is_lazy(p))
 
     def _smallest(
-        self, solutions: Front, candidates: dict[int, Point], fine_tune: FineTune | None
-    ) -> tuple[int, nn.Module, float, bool]:
-        """The first that keeps to the drop; else the one that comes nearest."""
-        least = self.baseline - self.max_drop
+        self,
+        solutions: Front,
+        listed: Mapping[int, tuple[Point, Verdict]],
+        within: Sequence[int],
+        fine_tune: FineTune | None,
+    ) -> tuple[int, nn.Module, Verdict]:
+        """The smallest that keeps to the drop; else the one that comes nearest."""
+        slack = lambda verdict: self.goal.slack(verdict, self.judge.baseline)  # noqa: E731
         if fine_tune is None:
-            best = max(candidates, key=lambda i: candidates[i].metric)
-            good = [i for i, point in candidates.items() if point.metric >= least]
-            chosen = min(good, default=best)
-            return chosen, self._filled(solutions, chosen), candidates[chosen].metric, bool(good)
-        nearest = None
-        for i in self.curves.bar(candidates, "drop"):
-            model = self._filled(solutions, i)
-            metric = self._tuned(model, fine_tune)
-            if metric >= least:
-                return i, model, metric, True
-            if nearest is None or metric > nearest[2]:
-                nearest = i, model, metric, False
-        return nearest
+            good = [i for i in within if slack(listed[i][1]) >= 0]
+            chosen = min(good) if good else max(within, key=lambda i: slack(listed[i][1]))
+            return chosen, self._filled(solutions, chosen), listed[chosen][1]
+        # each is trained, which takes long: by halves, as if larger ones were never worse
+        low, high = 0, len(within) - 1
+        best: tuple[int, nn.Module, Verdict] | None = None
+        while low <= high:
+            middle = (low + high) // 2
+            model = self._filled(solutions, within[middle])
+            verdict = self._tuned(model, fine_tune)
+            good = slack(verdict) >= 0
+            if best is None or good or slack(verdict) > slack(best[2]):
+                best = within[middle], model, verdict
+            low, high = (low, middle - 1) if good else (middle + 1, high)
+        assert best is not None
+        return best
 
     def _chosen(self, solutions: Front, index: int) -> dict[str, Choice]:
         """By slot, in the order of the slots."""
@@ -163,66 +192,67 @@ class Search:
             places.update(dict.fromkeys(group, pick))
         return {name: self.curves.choices[name][places[name]] for name in self.slots}
 
-    def _specs(self, solutions: Front, index: int) -> dict[str, dict[str, Any] | str]:
-        return {name: choice.spec for name, choice in self._chosen(solutions, index).items()}
-
     def _errors(self, solutions: Front, index: int) -> dict[str, float]:
         chosen = self._chosen(solutions, index)
         return {name: choice.error for name, choice in chosen.items() if choice.spec != "keep"}
 
     def _matrices(self, solutions: Front, index: int) -> dict[str, StructuredMatrix]:
-        specs = self._specs(solutions, index).items()
-        return {name: self.curves.fitted(name, spec) for name, spec in specs if spec != "keep"}
+        chosen = self._chosen(solutions, index)
+        return {name: self.curves.fitted(name, c.spec) for name, c in chosen.items() if not isinstance(c.spec, str)}
 
     def _filled(self, solutions: Front, index: int) -> nn.Module:
         """A copy of the given model with that solution in it."""
         model = deepcopy(self.given)
-        fill(slots(model), self._matrices(solutions, index))
+        fill(slots(model), {name: deepcopy(matrix) for name, matrix in self._matrices(solutions, index).items()})
         return model
 
-    def _point(self, solutions: Front, index: int) -> Point:
-        metric = None
-        if self.evaluate is not None:
+    def _point(self, solutions: Front, index: int) -> tuple[Point, Verdict]:
+        verdict = Verdict()
+        if self.judge.measures:
             undo = fill(self.slots, self._matrices(solutions, index))
             try:
-                metric = self._metric(self.copy)
+                verdict = self.judge.verdict(self.copy)
             finally:
                 undo()
-        rules = {f"{re.escape(name)}$": spec for name, spec in self._specs(solutions, index).items()}
+        rules = {f"{re.escape(name)}$": choice.spec for name, choice in self._chosen(solutions, index).items()}
         size = self.fixed + float(solutions.cost[index])
-        return Point(size, float(solutions.loss[index]), metric, Plan.of(rules))
+        point = Point(
+            size, float(solutions.loss[index]), verdict.metric, Plan.of(rules), verdict.interval, verdict.change
+        )
+        return point, verdict
 
-    def _tuned(self, model: nn.Module, fine_tune: FineTune | None) -> float | None:
-        if fine_tune is not None:
-            torch.manual_seed(self.seed)
-            fine_tune(model.train())
-        return None if self.evaluate is None else self._metric(model.eval())
-
-    def _metric(self, model: nn.Module) -> float:
+    def _tuned(self, model: nn.Module, fine_tune: FineTune) -> Verdict:
         torch.manual_seed(self.seed)
-        with torch.no_grad():
-            value = self.evaluate(model)
-        with suppress(TypeError, ValueError, RuntimeError):  # None, a text, a tensor of several
-            value = float(value)
-        if not isinstance(value, float) or not math.isfinite(value):
-            raise PlanError(f"evaluate returned {value}; a search wants a finite number, higher for better models.")
-        return value
+        fine_tune(model.train())
+        return self.judge.verdict(model.eval())
 
-    def _text(self, size: float, metric: float | None, fits: bool, within_drop: bool) -> str:
+    def _text(self, size: float, verdict: Verdict, fits: bool, kept: bool) -> str:
         what = "seconds in products" if self.unit == "latency" else self.unit
         parts = [f"{self._told(size)} {what}, {self.before / max(size, 1e-300):.1f} times fewer than before"]
-        if metric is not None:
-            parts.append(f"metric {metric:.4f}, before {self.baseline:.4f}")
+        if verdict.metric is not None:
+            parts.append(f"metric {verdict.metric:.4f}, before {self.judge.baseline:.4f}")
+        if verdict.interval is not None:
+            low, high = verdict.interval
+            parts.append(f"difference {low:+.4f} to {high:+.4f} (95 %, paired over examples)")
+        if verdict.change is not None:
+            parts.append(f"outputs on the inputs changed by {verdict.change:.3g} of their square")
         if not fits:
             parts.append(
                 f"the budget of {self._told(self.limit)} {what} is NOT met: {self.fixed:,.3g} are in no slot, and the "
                 f"smallest choices of {', '.join(self.curves.families)} take the rest"
             )
-        if not within_drop:
+        if not kept:
+            permitted = self.goal.max_drop if self.goal.tolerance is None else self.goal.tolerance
             parts.append(
-                f"the permitted drop of {self.max_drop:g} is NOT met by any model on the list; this one comes nearest"
+                f"the permitted drop of {permitted:g} is NOT met by any model on the list; this one comes nearest"
             )
-        return "; ".join(parts) + "."
+        text = "; ".join(parts) + "."
+        if self.curves.left_out:
+            text += (
+                f" {', '.join(self.curves.left_out)}: not tried in the largest slots, for their fits iterate; name "
+                f"them in families to wait for them."
+            )
+        return text
 
     def _told(self, size: float) -> str:
         return f"{size:.3g}" if self.unit == "latency" else f"{size:,.0f}"
@@ -255,9 +285,9 @@ def _to_search(model: nn.Module, pattern: str) -> dict[str, Slot]:
     return found
 
 
-def _spread(solutions: Front, number: int, index: int) -> list[int]:
-    """About so many solutions, evenly in the logarithm of the size, the ends and ``index`` among them."""
+def _spread(solutions: Front, number: int) -> list[int]:
+    """About so many solutions, evenly in the logarithm of the size, the ends among them."""
     cost = solutions.cost
     ends = max(float(cost[0]), 1e-12), max(float(cost[-1]), 1e-12)
     wanted = [ends[0] * (ends[1] / ends[0]) ** (k / max(1, number - 1)) for k in range(number)]
-    return sorted({0, index, len(cost) - 1, *(solutions.within(size) or 0 for size in wanted)})
+    return sorted({0, len(cost) - 1, *(solutions.within(size) or 0 for size in wanted)})

@@ -12,23 +12,18 @@ from tqdm import tqdm
 
 from edgenet.compress.compress import fit
 from edgenet.compress.plan import resolve
+from edgenet.compress.searching import rungs
+from edgenet.compress.searching.rungs import Rung
 from edgenet.compress.searching.seconds import seconds
 from edgenet.compress.searching.together import Group, grouped
 from edgenet.compress.sizes import numbers_of
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, RankError, ShapeError
-from edgenet.structured import (
-    STRUCTURES,
-    Dense,
-    Quantised,
-    StructuredMatrix,
-    Uniform,
-    family,
-    name_of,
-)
-from edgenet.structured.given import is_whole
+from edgenet.structured import Dense, StructuredMatrix, family, name_of
+from edgenet.structured.svd import shared_svd
 
 _LARGE = 1 << 16  # entries of a slot from which families whose fit iterates are tried where they are named only
+_KEPT = 1 << 26  # numbers in matrices that are kept between two models that take them
 _REFUSALS = (ShapeError, RankError, PlanError)
 
 
@@ -41,12 +36,16 @@ class Choice:
         cost: in the units of the budget.
         error: ||W - W'|| / ||W||.
         rung: of a ladder, or between two; what ``spec`` is the packed form of, where the two differ.
+        per_row: whether codes of it are to have a scale for every row of its tensors.
+        numbers: that are stored, and would be codes.
     """
 
-    spec: dict[str, Any] | str
+    spec: Rung | str
     cost: float
     error: float
-    rung: dict[str, Any] | None = None
+    rung: Rung | None = None
+    per_row: bool = False
+    numbers: int = 0
 
 
 Row = tuple[Choice, ...]  # one for every slot of a group
@@ -64,7 +63,7 @@ class Curves:
         rows: of a batch, for latencies.
         seed: of torch's random numbers in every fit.
         progress: show bars on stderr.
-        bits: at which every size of every family is tried as well, beside that with floats.
+        bits: at which sizes are tried as well, beside those with floats; None: see ``rungs.widths_of``.
         together: patterns of slots that take one choice, as of ``grouped``.
         ladders: {family: options of each size}, in place of its own.
 
@@ -82,18 +81,22 @@ class Curves:
         rows: int,
         seed: int,
         progress: bool,
-        bits: Sequence[int] | int = (),
+        bits: Sequence[int] | int | None = None,
         together: Sequence[str] = (),
         ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
         self.slots, self.unit, self.rows, self.seed, self.progress = slots, unit, rows, seed, progress
         self.by_name = families is not None
-        self.families = _named(families) if self.by_name else _fitting(slots.values(), unit)
-        self.bits = _widths(bits)
+        self.families = (
+            rungs.fitting_families(slots.values(), unit) if families is None else rungs.named_families(families)
+        )
+        self.bits = rungs.widths_of(bits, unit, self.by_name)
         self._refuse_bits_unless_counted()
-        self.ladders = _ladders(ladders or {}, self.families)
+        self.ladders = rungs.given_ladders(ladders or {}, self.families)
         self.groups = grouped(slots, together)
         self.choices: dict[str, list[Choice]] = {}
+        self.left_out: dict[str, None] = {}  # families that were not tried in some slots
+        self._fitted: dict[tuple[str, str], StructuredMatrix] = {}
         self._taken: dict[str, Exception | None] = {}  # of every rung why no slot takes it, None where one does
         for group in self.bar(self.groups, "fit"):
             self._begin(group)
@@ -109,60 +112,83 @@ class Curves:
         """What all slots cost together as they are."""
         return sum(choices[0].cost for choices in self.choices.values())
 
-    def fitted(self, name: str, spec: Mapping[str, Any]) -> StructuredMatrix:
-        """The matrix of a choice, made anew: the same as it was."""
-        return self._fit(self.slots[name], spec)[0]
+    def fitted(self, name: str, spec: Rung) -> StructuredMatrix:
+        """The matrix of a choice, the same as it was. Many models of one search take the same ones."""
+        key = name, repr(spec)
+        if key not in self._fitted:
+            matrix = self._fit(self.slots[name], spec)[0]
+            if _entries(matrix) + sum(map(_entries, self._fitted.values())) > _KEPT:
+                return matrix
+            self._fitted[key] = matrix
+        return self._fitted[key]
 
     def together(self, group: Group) -> list[Row]:
         """The choices of a group, each with one for every slot."""
         return list(zip(*(self.choices[name] for name in group), strict=True))
 
-    def refine(self, picks: Iterable[int]) -> None:
-        """Try sizes between the chosen rungs and their neighbours.
-
-        Args:
-            picks: of every group, the place of what was chosen.
-        """
-        for group, pick in self.bar(list(zip(self.groups, picks, strict=True)), "refine"):
-            rung = self.choices[group[0]][pick].rung
-            if rung is not None:
-                left, *others = self.together(group)
-                self._put(group, left, [*others, *self._tried(group, self._neighbours(group, rung))])
-
     def _begin(self, group: Group) -> None:
         left = tuple(Choice("keep", self._cost(self.slots[name], None), 0.0) for name in group)
-        rungs = []
-        for name in self.families:
-            if family(name).iterates and not self.by_name and max(map(self._entries, group)) > _LARGE:
-                continue
-            if family(name).signs_beside and not self.by_name and self.unit == "parameters":
-                continue
-            for rung in self._ladder(group, name):
-                rungs += [rung, *({**rung, "bits": width} for width in (() if rounds(name) else self.bits))]
-        found = self._tried(group, rungs)
-        if not found and len(group) > 1:
-            raise PlanError(
-                f"no size of {', '.join(self.families)} fits {' and '.join(group)} alike, which belong together. Name "
-                f"other families, or let them choose apart."
-            )
+        with shared_svd():
+            found = self._tried(group, [rung for name in self._kinds(group) for rung in self._ladder(group, name)])
+            if not found and len(group) > 1:
+                raise PlanError(
+                    f"no size of {', '.join(self.families)} fits {' and '.join(group)} alike, which belong together. "
+                    f"Name other families, or let them choose apart."
+                )
+            found += self._in_codes(group, found)
+            best = [row[0].rung for row in _unbeaten(left, found) if row[0].rung is not None]
+            more = {repr(rung): rung for one in best for rung in self._neighbours(group, one)}
+            found += self._tried(group, more.values())
         self._put(group, left, found)
+
+    def _kinds(self, group: Group) -> list[str]:
+        """The families to try, without those that wait to be named."""
+        large = max(map(self._size, group)) > _LARGE
+        found = []
+        for name in self.families:
+            kind = family(name)
+            slow, signed = large and kind.iterates, self.unit == "parameters" and kind.signs_beside
+            if self.by_name or not (slow or signed):
+                found.append(name)
+            elif slow:
+                self.left_out[name] = None
+        return found
+
+    def _in_codes(self, group: Group, found: list[Row]) -> list[Row]:
+        """The sizes of floats that were found, in codes. Where bytes are counted, those are left out that another beats
+        even if nothing were lost by rounding; and families whose fit iterates, unless they were named."""
+        made: list[Row] = []
+        full = 8 * self.slots[group[0]].weight().element_size()
+        for width in self.bits:
+            for row in found:
+                rung = row[0].rung
+                if (
+                    rung is None
+                    or rungs.rounds(rung["structure"])
+                    or (family(rung["structure"]).iterates and not self.by_name)
+                ):
+                    continue
+                least = [Choice("", c.cost - c.numbers * (full - width) / 8, c.error) for c in row]
+                if self.unit != "bytes" or not any(_beats(one, least) for one in (*found, *made)):
+                    made += self._tried(group, [rungs.coded(rung, width, row[0].per_row)])
+        return made
 
     def _put(self, group: Group, left: Row, found: list[Row]) -> None:
         columns = zip(left, *_unbeaten(left, found), strict=True)
         self.choices.update({name: list(column) for name, column in zip(group, columns, strict=True)})
 
-    def _ladder(self, group: Group, kind: str) -> list[dict[str, Any]]:
+    def _ladder(self, group: Group, kind: str) -> list[Rung]:
         """The rungs that the ladders of all slots have."""
         first, *others = (self._options(kind, slot) for slot in self._of(group))
         return [{"structure": kind, **options} for options in first if all(options in one for one in others)]
 
-    def _options(self, kind: str, slot: Slot) -> list[dict[str, Any]]:
-        return self.ladders[kind] if kind in self.ladders else family(kind).ladder_for(_part(slot), slot.kernel)
+    def _options(self, kind: str, slot: Slot) -> list[Rung]:
+        return self.ladders[kind] if kind in self.ladders else family(kind).ladder_for(rungs.part_of(slot), slot.kernel)
 
     def _of(self, group: Group) -> list[Slot]:
         return [self.slots[name] for name in group]
 
-    def _entries(self, name: str) -> int:
+    def _size(self, name: str) -> int:
         return math.prod(self.slots[name].shape)
 
     def _refuse_bits_unless_counted(self) -> None:
@@ -171,7 +197,7 @@ class Curves:
             PlanError: if parameters are counted, and all that can be chosen has as many, of fewer bits.
         """
         asked = [f"bits={self.bits}"] if self.bits else []
-        asked += [name for name in self.families if rounds(name)] if self.by_name else []
+        asked += [name for name in self.families if rungs.rounds(name)] if self.by_name else []
         if self.unit == "parameters" and asked:
             raise PlanError(
                 f"{' and '.join(asked)} is of bits, and leaves as many parameters as there were: search with "
@@ -183,36 +209,37 @@ class Curves:
         Raises:
             PlanError: if a size was named that no slot takes: it would be missed silently.
         """
-        for kind, rungs in self.ladders.items():
-            for options in rungs:
+        for kind, sizes in self.ladders.items():
+            for options in sizes:
                 why = self._taken.get(repr({"structure": kind, **options}))
                 if why is not None:
                     raise PlanError(f"no slot takes {options!r}, which ladders has for {kind!r}: {why}") from why
 
-    def _neighbours(self, group: Group, rung: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Options between a rung of a ladder and the next ones on both sides."""
-        kind, found = rung["structure"], list[dict[str, Any]]()
+    def _neighbours(self, group: Group, rung: Rung) -> list[Rung]:
+        """Options between a rung of a ladder and the next ones on both sides, in as many bits."""
+        kind, found = rung["structure"], list[Rung]()
         if kind in self.ladders:
             return found  # those that were named, and no others
         ladder = self._ladder(group, kind)
-        if not rounds(kind) and "bits" in rung:
-            ladder = [{**options, "bits": rung["bits"]} for options in ladder]
+        if not rungs.rounds(kind) and "bits" in rung:
+            codes = {key: rung[key] for key in ("bits", "per", "half_step") if key in rung}
+            ladder = [{**options, **codes} for options in ladder]
         place = ladder.index(rung) if rung in ladder else 0
         for low, high in ((place - 1, place), (place, place + 1)):
             if low >= 0 and high < len(ladder):
-                found += between(ladder[low], ladder[high])
+                found += rungs.between(ladder[low], ladder[high])
         return found
 
-    def _tried(self, group: Group, rungs: Iterable[dict[str, Any]]) -> list[Row]:
+    def _tried(self, group: Group, sizes: Iterable[Rung]) -> list[Row]:
         """The choices, without those where the family does not fit the shape or dtype of a slot."""
         found = []
-        for rung in rungs:
+        for rung in sizes:
             row = [self._choice(slot, rung) for slot in self._of(group)]
             if None not in row:
                 found.append(tuple(row))
         return found
 
-    def _choice(self, slot: Slot, rung: dict[str, Any]) -> Choice | None:
+    def _choice(self, slot: Slot, rung: Rung) -> Choice | None:
         try:
             matrix, error = self._fit(slot, rung)
         except _REFUSALS as refused:
@@ -225,7 +252,7 @@ class Curves:
         if self.unit == "parameters" and numbers_of(matrix) < _entries(matrix):
             matrix = matrix.pack()  # what a mask hides is in memory all the same: compressed rows hold what is counted
             spec = {"structure": name_of(matrix), **{k: v for k, v in matrix.config().items() if k != "shape"}}
-        return Choice(spec, self._cost(slot, matrix), error, rung)
+        return Choice(spec, self._cost(slot, matrix), error, rung, rungs.has_long_rows(matrix), numbers_of(matrix))
 
     def _fit(self, slot: Slot, spec: Mapping[str, Any]) -> tuple[StructuredMatrix, float]:
         torch.manual_seed(self.seed)
@@ -240,82 +267,23 @@ class Curves:
         return matrix.bits() / 8 if self.unit == "bytes" else _entries(matrix)
 
 
-def _part(slot: Slot) -> tuple[int, int]:
-    """The shape of the matrix of one group; elsewhere of the whole weight."""
-    return slot.shape[0] // slot.groups, slot.shape[1]
-
-
 def _entries(matrix: StructuredMatrix) -> int:
     return sum(p.numel() for p in matrix.parameters())
-
-
-def between(low: Mapping[str, Any], high: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Up to three options between two rungs that differ in one number."""
-    keys = [key for key in low if low[key] != high.get(key)]
-    if len(keys) != 1 or low.keys() != high.keys():
-        return []
-    a, b = low[keys[0]], high[keys[0]]
-    if any(isinstance(v, bool) or not isinstance(v, int | float) for v in (a, b)):
-        return []
-    values = [a + (b - a) * share / 4 for share in (1, 2, 3)]
-    if isinstance(a, int) and isinstance(b, int):
-        values = sorted({round(value) for value in values} - {a, b})
-    return [{**low, keys[0]: value} for value in values]
-
-
-def _named(names: Sequence[str] | str) -> tuple[str, ...]:
-    names = (names,) if isinstance(names, str) else tuple(names)
-    for name in names:
-        family(name)
-    if not names:
-        raise PlanError(f"a search wants families to choose from: {', '.join(STRUCTURES)}.")
-    return names
-
-
-def _ladders(
-    given: Mapping[str, Sequence[Mapping[str, Any]]], families: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    if not isinstance(given, Mapping):
-        raise PlanError(f"ladders are {{family: list of options}}, got {given!r}.")
-    for name, rungs in given.items():
-        if name not in families:
-            raise PlanError(f"ladders has sizes of {name!r}, which is not searched; there are {', '.join(families)}.")
-        listed = isinstance(rungs, Sequence) and not isinstance(rungs, str) and len(rungs) > 0
-        if not listed or not all(isinstance(rung, Mapping) and "structure" not in rung for rung in rungs):
-            raise PlanError(f"a ladder of {name!r} is a list of options such as {{'rank': 4}}, got {rungs!r}.")
-    return {name: [dict(rung) for rung in rungs] for name, rungs in given.items()}
-
-
-def _fitting(slots: Iterable[Slot], unit: str) -> tuple[str, ...]:
-    """The families that have sizes to try for one of the slots, whoever registered them; quantisers where bytes are
-    counted."""
-    shapes = {(_part(slot), slot.kernel) for slot in slots}
-    kinds = {name: kind for name, kind in STRUCTURES.items() if unit == "bytes" or not rounds(name)}
-    return tuple(name for name, kind in kinds.items() if any(kind.ladder_for(*shape) for shape in shapes))
-
-
-def rounds(name: str) -> bool:
-    """Whether the sizes of a family are bits of its numbers, and not how many there are."""
-    return issubclass(family(name), Quantised)
-
-
-def _widths(bits: Sequence[int] | int) -> tuple[int, ...]:
-    least, most = Uniform.widest
-    widths = (bits,) if is_whole(bits) or not isinstance(bits, Sequence) else tuple(bits)
-    if not all(is_whole(width) and least <= width <= most for width in widths):
-        raise PlanError(f"bits to try are whole numbers from {least} to {most}, got {bits!r}.")
-    return tuple(map(int, widths))
 
 
 def _unbeaten(left: Row, found: list[Row]) -> list[Row]:
     """Those smaller than the slots as they are that no other beats in both cost and all errors, from small to large."""
     best: list[Row] = []
     for row in sorted(found, key=lambda row: (_cost(row), *(c.error for c in row))):  # of equal ones the first family's
-        beaten = any(all(a.error <= b.error for a, b in zip(one, row, strict=True)) for one in best)
-        if _cost(row) < _cost(left) and not beaten:
+        if _cost(row) < _cost(left) and not any(_beats(one, row) for one in best):
             best.append(row)
     return best
 
 
-def _cost(row: Row) -> float:
+def _beats(one: Row, other: Sequence[Choice]) -> bool:
+    """Whether a row is as small as another, with errors as small."""
+    return _cost(one) <= _cost(other) and all(a.error <= b.error for a, b in zip(one, other, strict=True))
+
+
+def _cost(row: Sequence[Choice]) -> float:
     return sum(choice.cost for choice in row)
