@@ -146,7 +146,22 @@ class Training:
         """Call a hook of all callbacks that have it; what they return."""
         return [getattr(callback, hook)(self) for callback in self.callbacks if hasattr(callback, hook)]
 
-    "on_start", "rates", "on_optimizer", "before_epoch", "reads", "draws", "penalty", "after_backward", "after_step",
+    def given(self, batch: Any) -> Any:
+        """What the model reads in the place of a batch, by the word of all callbacks in turn."""
+        for callback in self.callbacks:
+            batch = callback.reads(self, batch) if hasattr(callback, "reads") else batch
+        return batch
+
+    def draws(self) -> int:
+        """How often the model reads the batch of a step.
+
+        Raises:
+            ConfigError: if a callback asks for none.
+        """
+        asked = self.call("draws")
+        if not all(isinstance(count, int) and count >= 1 for count in asked):
+            raise ConfigError(f"the model reads every batch once or more; the callbacks ask for {asked} times.")
+        return max(asked, default=1)
 
     def penalty(self) -> Tensor | None:
         """The sum of what the callbacks add to the loss of a step; None where none adds anything.
