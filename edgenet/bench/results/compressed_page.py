@@ -228,13 +228,15 @@ def _claim(rows: Rows) -> str:
             parts.append(
                 f"{ratio} times smaller on disk, at most {points} points below the teacher: {'; '.join(said)}."
             )
-    behind = [
-        f"{name} at {words}"
+    pairs = [
+        (f"{name} at {words}", ours, rival)
         for name in dict.fromkeys(row["problem"] for row in rows)
         for ours, rival, words in _pairs([row for row in rows if row["problem"] == name])
-        if not (_paired(ours, rival, "test").is_above or _paired(ours, rival, "agreement_test").is_above)
+        if len(ours) > 1 and len(rival) > 1  # of one teacher there is no interval
     ]
-    if any(_pairs([row for row in rows if row["problem"] == name]) for name in {row["problem"] for row in rows}):
+    ahead = ("test", "agreement_test")
+    behind = [words for words, *both in pairs if not any(_paired(*both, key).is_above for key in ahead)]
+    if pairs:
         parts.append(
             f"A small GAT of as few bits, distilled likewise, is behind in accuracy or agreement by a paired interval"
             f"{' at every size' if not behind else ', but not for ' + ', '.join(behind)}."
