@@ -73,15 +73,15 @@ def _config(options: argparse.Namespace) -> tuple[RunConfig, Path]:
         if value is not None:
             changes[name] = value
     target = Path(options.target)
-    known: str | None = None
+    called: str | None = None
     if (target / "config.toml").is_file():
         config = RunConfig.from_toml(target / "config.toml", {"out": str(target), **changes})
     elif target.suffix == ".toml" or target.is_file():
         config = RunConfig.from_toml(target, changes)
     else:
         describe(options.target)  # an unknown name is an error of the name, not of the layer's options
-        config, known = preset(options.target, options.model, changes), options.model
-    folder = config.out or f"runs/{config.dataset.name}-{known or _model(config)}"
+        config, called = preset(options.target, options.model, changes), options.model
+    folder = config.out or f"runs/{config.dataset.name}-{called or _model(config)}"
     return config.replaced(out=folder), Path(folder)
 
 

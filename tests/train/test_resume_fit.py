@@ -115,18 +115,27 @@ def unified(**options):
     return ruled({"callback": [rule]}, **options)
 
 
-def passes_that_agree(**options):
+class Waiting:
+    """Puts into the record what decides whether there will be more epochs."""
+
+    def after_epoch(self, training):
+        best = training.best
+        training.record |= {"waited": best.waited, "highest": list(best.highest), "losses": list(best.losses)}
+
+
+def passes_that_agree(callbacks=(), **options):
     """Several passes a step, a decay for each part, and the end that a window of losses decides."""
     tables = {
         "callback": [{"kind": "consistency", "passes": 3, "temperature": 0.4}],
         "optimizer": {"weight_decay": 0.01, "decay_on": {r"convs\.0": 0.1}},
         "training": {"stop_by": "window", "patience": 4},
     }
-    return ruled(tables, **options)
+    return ruled(tables, callbacks=[Waiting(), *callbacks], **options)
 
 
-def patience_with_ties(**options):
-    return ruled({"training": {"stop_by": "either", "keep_by": "loss", "ties": True, "patience": 3}}, **options)
+def patience_with_ties(callbacks=(), **options):
+    tables = {"training": {"stop_by": "either", "keep_by": "loss", "ties": True, "patience": 3}}
+    return ruled(tables, callbacks=[Waiting(), *callbacks], **options)
 
 
 CASES = [
