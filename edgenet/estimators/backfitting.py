@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -53,9 +54,9 @@ class Fit:
         self.total = np.zeros_like(self.total) + _along(self.intercept) + sum(self.values.values())
 
 
-def _along(constant: Any) -> np.ndarray:
+def _along(constant: Any) -> Any:
     """A constant, of each class, to be added at all points."""
-    return np.asarray(constant)[..., None]
+    return constant[:, None] if isinstance(constant, np.ndarray) else constant
 
 
 def null(y: np.ndarray, loss: type[Loss], weight: np.ndarray | None = None) -> Fit:
@@ -181,13 +182,14 @@ class _Newton:
         c = np.stack([fit.coefficients[j] for j in support]).reshape(-1, classes, v)
         length = np.linalg.norm(c.reshape(-1, classes * v), axis=1)[:, None, None]
         unit = c / length
-        gradient = -(self.loss.residual(self.y, fit.total).reshape(classes, n) @ self._weighted.T) / n
+        gradient = -(self._weighted @ self.loss.residual(self.y, fit.total).T).T.reshape(classes, -1) / n
         gradient[:, 1:] += self.penalty * unit.transpose(1, 0, 2).reshape(classes, -1)
         hessian = self._hessian(curvature)
-        for i, (u, size) in enumerate(zip(unit.reshape(-1, classes * v), length.ravel(), strict=True)):
+        flat = unit.reshape(-1, classes * v)
+        own = self.penalty / length * (np.eye(classes * v) - flat[:, :, None] * flat[:, None, :])
+        for i, block in enumerate(own.reshape(-1, classes, v, classes, v)):
             at = slice(1 + i * v, 1 + (i + 1) * v)
-            own = self.penalty / size * (np.eye(classes * v) - u[:, None] * u)
-            hessian[:, at, :, at] += own.reshape(classes, v, classes, v)
+            hessian[:, at, :, at] += block
         hessian = hessian.reshape(gradient.size, gradient.size)
         hessian.flat[:: len(hessian) + 1] += 1e-12 * np.trace(hessian)  # collinear functions
         try:
@@ -226,6 +228,8 @@ class _Newton:
         m, n = self._rows.shape
         if curvature is None:
             return self._gram[None, :, None].copy()
+        if self.classes == 1:
+            return ((self._weighted * curvature) @ self._rows.T / n)[None, :, None]
         hessian = np.empty((self.classes, m, self.classes, m))
         for a, row in enumerate(curvature.reshape(self.classes, self.classes, n)):
             for b in range(a + 1):
@@ -240,6 +244,6 @@ class _Newton:
 def _norm(f: np.ndarray, weight: np.ndarray | None) -> float:
     n = f.shape[-1]
     if weight is not None:
-        return float(np.sqrt(np.sum(f * f * weight) / n))
-    flat = f.ravel()
-    return float(np.sqrt(flat @ flat / n))
+        return math.sqrt(np.sum(f * f * weight) / n)
+    flat = f if f.ndim == 1 else f.ravel()
+    return math.sqrt(flat @ flat / n)

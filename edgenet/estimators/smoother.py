@@ -88,7 +88,8 @@ class SplineSmoother:
     def partial(
         self, j: int, c: np.ndarray | None, f: np.ndarray | None, r: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        z = r @ self.weighted[j].T / r.shape[-1]
+        u = self.weighted[j]
+        z = u @ r / len(r) if r.ndim == 1 else r @ u.T / r.shape[1]
         if c is not None:
             z += c
         return z, z @ self.design[j]

@@ -167,7 +167,8 @@ class SpAM(SelectorMixin, BaseEstimator):
         self._residual = self._loss.residual(target, best.total)
         self.intercept_, self.n_iter_ = best.intercept, best.sweeps
         self.support_ = np.array(best.support, dtype=int)
-        self.components_ = self._parts(every)
+        whole = len(kept) == len(every)
+        self.components_ = np.zeros((*x.shape, *np.shape(best.intercept))) if whole else self._parts(every)
         for j, f in best.values.items():
             self.components_[kept, j] = f.T
         return self
