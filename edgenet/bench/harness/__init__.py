@@ -1,1 +1,1 @@
-"""What experiments share: timing and its check, processes of their own, graphs, peers, and pages."""
+"""What experiments share: timing and its check, processes of their own, graphs, and peers."""

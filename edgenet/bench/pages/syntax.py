@@ -14,7 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2]
 #: parts in which no result is made: how pages are written, what is printed, which experiments there are
 NOT_COUNTED = ("bench/pages/", "bench/harness/beside.py", "bench/harness/cells.py", "bench/harness/commands.py",
-               "bench/harness/page.py", "bench/harness/report.py", "bench/__init__.py", "bench/results/__init__.py",
+               "bench/harness/report.py", "bench/__init__.py", "bench/results/__init__.py",
                "bench/speed/__init__.py", "cli/",
                "__init__.py", "__main__.py", "_version.py", "errors.py", "text.py")  # fmt: skip
 #: names of what makes text and tables of rows, in modules of experiments: the page is compared with what they make

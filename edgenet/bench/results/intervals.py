@@ -104,7 +104,7 @@ def covered(ends: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None) -> None:
-    """Draw, fit, calibrate and count, and write the section of the page."""
+    """Draw, fit, calibrate and count, and write the page."""
     week = traffic(data_root)
     outcomes = [outcome(Split.draw(week, seed), seed) for seed in tqdm(range(seeds), unit="split", desc="bench")]
     shares = [float(covered(one.ends[QUANTILES, CALIBRATED], one.y).mean()) for one in outcomes]

@@ -78,7 +78,7 @@ def compare(n: int, p: int, size: int, seed: int) -> dict[str, Any]:
 
 
 def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None) -> None:
-    """Time, compare and draw, and write the section of the page."""
+    """Time, compare and draw, and write the page."""
     note = timing_note(ROUNDS)
     with threadpool_limits(1):
         results = {size: [compare(*size, seed) for seed in range(seeds)] for size in SIZES}

@@ -47,7 +47,7 @@ def seconds(n: int, p: int, repeats: int, **options: object) -> tuple[float, SpA
 
 
 def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None) -> None:
-    """Draw, fit and time, and write the section of the page."""
+    """Draw, fit and time, and write the page."""
     note = timing_note(ROUNDS)
     found, runs = _found(seeds)
     parts = [

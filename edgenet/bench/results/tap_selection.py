@@ -47,7 +47,7 @@ def recovered(seed: int, nodes: int = 200) -> bool:
 
 
 def run(seeds: int, out: Path, runs: Path, processes: int, data_root: Path | None) -> None:
-    """Select, remove, fit, and write the section of the page."""
+    """Select, remove, fit, and write the page."""
     picture = out.parent / "tap_selection.png"
     out.parent.mkdir(parents=True, exist_ok=True)
     forecast = Forecast(traffic(data_root))
