@@ -12,8 +12,6 @@ from edgenet.bench.harness.jobs import Job, run_all, trained
 from edgenet.bench.harness.timing import relative_error
 from edgenet.bench.pages import publish
 from edgenet.bench.results.ppi_page import NETWORKS, OURS, PYG, content
-from edgenet.bench.speed.pyg_layers import KINDS
-from edgenet.bench.speed.same_parameters import hold_
 from edgenet.config import RunConfig
 from edgenet.data import Dataset, load
 from edgenet.nn import SPECIALIZATIONS
@@ -36,7 +34,7 @@ class PyGLayer(nn.Module):
         ours = SPECIALIZATIONS[OURS](in_channels, out_channels, heads=heads, concat=concat)
         with torch.random.fork_rng(devices=()):
             self.conv = GATConv(in_channels, out_channels, heads=heads, concat=concat)
-        hold_(self.conv, KINDS["gat"].mapping, dict(ours.named_parameters()))
+        hold_(self.conv, ours)
         self.out_width = heads * out_channels if concat else out_channels
 
     def bind(self, edges: Any, num_nodes: int | None = None) -> None:
@@ -44,6 +42,19 @@ class PyGLayer(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         return self.conv(x, edge_index)
+
+
+@torch.no_grad()
+def hold_(theirs: Any, ours: Any) -> None:
+    """Fill the parameters of PyG's layer from ours."""
+    for name, value in (
+        ("lin.weight", ours.lift.linear.weight.weight),
+        ("att_src", ours.phi.att_source.weight),
+        ("att_dst", ours.phi.att_target.weight),
+        ("bias", ours.bias),
+    ):
+        parameter = theirs.get_parameter(name)
+        parameter.copy_(value.view_as(parameter))
 
 
 def beside_pyg(job: Job) -> dict[str, Any]:
