@@ -119,7 +119,7 @@ def compress(
         given, notes = (model, []) if plan is not None or form is not None else _converted(model)
         teacher = copy.deepcopy(given).eval()
         if task is not None:
-            task.prepare(device_of(teacher), dtype_of(teacher), *task.prepared[2:])
+            task.prepare(device_of(teacher), dtype_of(teacher))
         before = _scores(teacher, task)
         tune = _tuning(teacher, task, epochs, lr, seed, progress)
         result = None
@@ -209,7 +209,7 @@ def _tuning(
     teacher: nn.Module, task: Task | None, epochs: int | None, lr: float | None, seed: int, progress: bool
 ) -> Callable[[nn.Module], None]:
     """What recalibrates and trains a compressed model."""
-    changes = {name: value for name, value in (("epochs", epochs), ("lr", lr)) if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in (("epochs", epochs), ("lr", lr)) if value is not None}
 
     def tune(small: nn.Module) -> None:
         if task is None:
