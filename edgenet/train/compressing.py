@@ -209,7 +209,7 @@ def _tuning(
     teacher: nn.Module, task: Task | None, epochs: int | None, lr: float | None, seed: int, progress: bool
 ) -> Callable[[nn.Module], None]:
     """What recalibrates and trains a compressed model."""
-    changes = {name: value for name, value in (("epochs", epochs), ("lr", lr)) if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in (("epochs", epochs), ("lr", lr)) if value is not None}
 
     def tune(small: nn.Module) -> None:
         if task is None:
