@@ -126,3 +126,13 @@ def test_signs_and_shifts_have_no_numbers_to_train_unrounded():
     quantise_(model, {"0.weight": {"quantiser": "power_of_two", "form": "sign_shift"}})
     with unrounded(model) as number:
         assert number == 0 and isinstance(model[0].weight, PowerOfTwo)
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, lambda i, o: nn.Conv2d(i, o, 1)])
+def test_biases_that_round_come_back_from_a_folder(kind, tmp_path):
+    model = nn.Sequential(kind(8, 40), nn.ReLU(), kind(40, 30))
+    quantise_(model, 4)
+    x = torch.randn(5, 8) if kind is nn.Linear else torch.randn(5, 8, 2, 2)
+    assert "bias" in model[0].parametrizations
+    save_pretrained(model, tmp_path)
+    assert torch.equal(from_pretrained(tmp_path)(x), model(x))
