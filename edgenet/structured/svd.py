@@ -67,9 +67,10 @@ def _by_gram(matrix: Tensor, rank: int) -> Triplets:
     if matrix.shape[0] > short:
         v, s, uh = _by_gram(matrix.mH, rank)
         return uh.mH, s, v.mH
-    values, vectors = torch.linalg.eigh(matrix @ matrix.mH)
-    s, u = values.clamp_min(0).sqrt().flip(0)[:rank], vectors.flip(1)[:, :rank]
-    return u, s, (u.mH @ matrix) / s.clamp_min(torch.finfo(s.dtype).tiny)[:, None]
+    u = torch.linalg.eigh(matrix @ matrix.mH)[1].flip(1)[:, :rank]
+    scaled = u.mH @ matrix
+    s = scaled.norm(dim=1)  # roots of eigenvalues may be 0 where this is not, and the quotient would overflow
+    return u, s, scaled / s.clamp_min(torch.finfo(s.dtype).tiny)[:, None]
 
 
 def _lanczos(matrix: Tensor, rank: int) -> Triplets:

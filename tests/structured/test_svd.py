@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edgenet.structured import svd
+from edgenet.structured import BlockTerm, LowRank, svd
 from edgenet.structured.svd import shared_svd, truncated_svd
 
 
@@ -25,6 +25,16 @@ def test_a_large_matrix_of_zeros_has_triplets():
     u, s, vh = truncated_svd(torch.zeros(700, 600), 2)
     assert not s.any() and u.shape == (700, 2) and vh.shape == (2, 600)
     assert torch.equal(u.mH @ u, torch.eye(2))
+
+
+@pytest.mark.parametrize("weight", [torch.ones(600, 600), 1e12 * torch.eye(600)[:, :5] @ torch.ones(5, 600)])
+def test_large_matrices_without_full_rank_have_finite_triplets_and_fits(weight):
+    u, s, vh = truncated_svd(weight.double(), 600)
+    assert all(float(part.abs().max()) <= 1.1 for part in (u, vh))
+    torch.testing.assert_close((u * s) @ vh, weight.double())
+    for fitted in (LowRank.from_dense(weight, rank=600), BlockTerm.from_dense(weight, dims=2, rank=60, blocks=8)):
+        assert fitted.to_dense().isfinite().all()
+    torch.testing.assert_close(LowRank.from_dense(weight, rank=600).to_dense(), weight)
 
 
 def test_inside_of_shared_a_large_matrix_is_decomposed_once_for_all_ranks(monkeypatch):
