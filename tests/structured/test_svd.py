@@ -53,3 +53,14 @@ def test_inside_of_shared_a_large_matrix_is_decomposed_once_for_all_ranks(monkey
     with shared_svd():
         truncated_svd(matrix, 2)
     assert len(made) == 3, "nothing is kept from one search to the next"
+
+
+def test_few_decompositions_are_kept_the_latest_that_were_asked_for(monkeypatch):
+    made = []
+    whole = svd._by_gram
+    monkeypatch.setattr(svd, "_by_gram", lambda *a: made.append(1) or whole(*a))
+    with shared_svd():
+        for k in range(20):
+            truncated_svd(torch.full((512, 512), 1.0), 2)
+            truncated_svd(torch.full((512, 512), 2.0 + k), 2)
+        assert len(made) == 21 and len(svd._KEPT) <= 8
