@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch_geometric.nn as pyg
 from torch import nn
 
 from edgenet.compress import compress_, quantise_, slots, stored, unrounded
@@ -100,6 +101,12 @@ def test_what_cannot_be_rounded_is_told_before_anything_changes():
         with pytest.raises(error, match=says):
             quantise_(model, rules)
     assert list(model.state_dict()) == names
+    hooked = pyg.GAT(4, 8, 2, 2, heads=2)
+    hooked.convs[1].lin.register_forward_hook(lambda module, inputs, output: output)
+    names = list(hooked.state_dict())
+    with pytest.raises(PlanError, match="remove its hooks"):
+        quantise_(hooked, 8)
+    assert list(hooked.state_dict()) == names
 
 
 def test_unrounded_a_model_says_what_its_latents_say_and_rounds_again_afterwards():
