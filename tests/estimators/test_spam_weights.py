@@ -78,7 +78,7 @@ def test_multiplied_weights_narrow_a_kernel():
 def test_weights_with_sum_1_are_refused_where_they_stand_for_the_number_of_samples(criterion):
     x, y, counts = sample("regression")
     weight = counts / counts.sum()
-    with pytest.raises(ConfigError, match="sums to 1, which.*mean 1"):
+    with pytest.raises(ConfigError, match=r"sums to 1, which.*mean 1"):
         SpAM(criterion=criterion).fit(x, y, weight)
     assert len(SpAM(criterion="cv").fit(x, y, weight).support_)
     assert len(SpAM(penalty=0.1).fit(x, y, weight).support_)
