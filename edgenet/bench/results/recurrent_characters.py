@@ -143,7 +143,8 @@ _NOTES = "\n".join(
         "- *map*: numbers that train in the map of gates; *all*: with the characters' vectors, the biases of the gates "
         "and the linear map to 65 scores. *bytes*: of all tensors in `model.safetensors`, places of single entries "
         "included, and of those of the map; the scores are of the model that was read back from there.",
-        "- *ms a step* and *seconds*: of processor time, in training, on one thread.",
+        "- *ms a step* and *seconds*: of processor time, in training, on one thread, beside other work. Numbers below "
+        "1e-38 count as zero, but in rows made before (see Provenance), where saturated gates cost time.",
         "- *doped*: a Kronecker product of 4 terms and single entries, of which a fifth is there at first, and as many "
         "at the end as the ratio leaves; they learn at 0.3 times the rate. *rows dropped*: co-matrix row dropout. "
         "*pruned*: all entries at first. Densities fall between a tenth and six tenths of the iterations.",

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from edgenet.bench.harness import jobs, report
-from edgenet.bench.results import EXPERIMENTS, cora, ppi
+from edgenet.bench.results import EXPERIMENTS, ppi
 from edgenet.cli import main
 from edgenet.presets import preset
 
@@ -20,8 +20,7 @@ def in_this_process(monkeypatch):
     def one_after_the_other(configs, processes, run=jobs.trained):
         return [run(job) for job in configs]
 
-    for module in (cora, ppi):
-        monkeypatch.setattr(module, "run_all", one_after_the_other)
+    monkeypatch.setattr(ppi, "run_all", one_after_the_other)
 
 
 def test_mean_and_spread_are_of_the_sample():
@@ -96,18 +95,6 @@ def summary_of(folder):
 
 def quick(dataset, layer, changes):
     return preset(dataset, layer, {**changes, "training.epochs": 3, "training.patience": 0})
-
-
-def test_every_row_of_cora_is_of_its_own_run(tmp_path, monkeypatch, in_this_process):
-    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: nodes(200))
-    monkeypatch.setattr(cora, "preset", quick)
-    cora.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None)
-    page = (tmp_path / "page.md").read_text(encoding="utf-8")
-    for layer, (title, _) in cora.NETWORKS.items():
-        results, row = summary_of(tmp_path / "runs" / layer), row_of(page, title)
-        assert len(results) == 2 and f"`{layer}` | {results[0]['parameters']:,} |" in row
-        assert report.spread([result["val"] for result in results]) in row
-        assert f"**{report.spread([result['test'] for result in results])}**" in row
 
 
 def test_every_row_of_ppi_is_of_its_own_runs(tmp_path, monkeypatch, in_this_process):

@@ -1,11 +1,9 @@
 """A polynomial of one operator with a matrix for every tap, against dense powers and the authors' attention layer."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
-from nn.test_alegnn import ApartAttention, by_rows, fill, fill_scores, load, merged, of_scores, scrambled, unscrambled
+from nn.test_alegnn import ApartAttention, by_rows, fill, fill_scores, merged, of_scores, scrambled, unscrambled
+from stored import oracle, tensors
 
 from edgenet import EdgeNetConv, Graph
 from edgenet.errors import ShapeError
@@ -18,7 +16,6 @@ from edgenet.testing import random_graph
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 GRAPH = random_graph(13, 47)
-FILES = sorted(Path(os.environ.get("EDGENET_ORACLES", "absent"), "alegnn").glob("gcat_*.npz"))  # conftest sets it
 
 
 def dense(graph, weight):
@@ -59,10 +56,10 @@ def test_matrices_that_are_multiples_of_one_are_the_taps_that_are_numbers():
     torch.testing.assert_close(matrices(x, GRAPH), numbers(x, GRAPH), **EXACT)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_it_gives_the_numbers_of_the_alegnn_oracle(file, oracle_root):
+@oracle("alegnn/gcat_*.npz")
+def test_it_gives_the_numbers_of_alegnn(stored):
     """Their taps are numbers, h_k W; gradients in those come of that in the matrices."""
-    a = load(file)
+    a = tensors(stored)
     p, e, f, g = a["weight"].shape
     h, lifted = a["filterWeight"], scrambled(a["weight"])  # (E, K), (P, F, E, G)
     order, (graph, _) = h.shape[1] - 1, by_rows(a["S"], loops=True)
