@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,13 +55,15 @@ def make(
         x (N, F), y (N,) and three masks. ``info["homophily"]`` is the share of edges within a class.
 
     Raises:
-        ConfigError: if there is no such split.
+        ConfigError: if there is no such split, or the graph's name is none of a folder.
         DatasetNotFoundError: no folder has the graph.
-        DataError: a line is not as it should be.
+        DataError: a line is not as it should be; or masks overlap, have no node, or hold other numbers than 0 and 1.
     """
+    if not re.fullmatch(r"\w[\w.-]*", graph):
+        raise ConfigError(f"heterophilic: graph is the name of a folder, without slashes and stars, got {graph!r}.")
     folder = find(where, graph)
     features, label = read_nodes(folder / NODES)
-    edges = coalesce(torch.from_numpy(read_edges(folder / EDGES)), num_nodes=len(label))
+    edges = coalesce(torch.from_numpy(read_edges(folder / EDGES, len(label))), num_nodes=len(label))
     if undirected:
         edges = to_undirected(edges, num_nodes=len(label))
     masks, said = _masks(folder, graph, split, len(label), seed)
@@ -97,9 +100,9 @@ def find(where: Sequence[Place], graph: str = "texas") -> Path:
 
 def graphs(root: str | Path) -> list[str]:
     """Names of the graphs below a folder, in alphabetical order."""
-    names = set()
+    names, root = set(), Path(root).expanduser()
     for layout in FOLDERS:
-        for path in Path(root).expanduser().glob(layout.format("*")):
+        for path in root.glob(layout.format("*")):
             if (path / NODES).is_file() and (path / EDGES).is_file():
                 names.add(path.relative_to(root).parts[layout.split("/").index("{0}")])
     return sorted(names - {"raw"})
@@ -138,11 +141,11 @@ def read_nodes(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array([found[k][0] for k in order], np.float32), np.array([found[k][1] for k in order], np.int64)
 
 
-def read_edges(path: Path) -> np.ndarray:
+def read_edges(path: Path, nodes: int) -> np.ndarray:
     """(2, E) int64, sources above targets.
 
     Raises:
-        DataError: a line is not two whole numbers.
+        DataError: a line is not two whole numbers, or one is no node.
     """
     found = []
     for number, line in _lines(path):
@@ -150,6 +153,8 @@ def read_edges(path: Path) -> np.ndarray:
             source, target = (int(field) for field in line.split())
         except ValueError:
             raise DataError(f"{path}:{number}: {line[:80]!r} is not two whole numbers: source and target.") from None
+        if not (0 <= source < nodes and 0 <= target < nodes):
+            raise DataError(f"{path}:{number}: {source} to {target}, and nodes are numbered 0 to {nodes - 1}.")
         found.append((source, target))
     return np.array(found, np.int64).reshape(-1, 2).T.copy()
 
@@ -179,4 +184,7 @@ def _masks(folder: Path, graph: str, split: int, nodes: int, seed: int) -> tuple
     missing = [name for name in MASKS if name not in arrays or arrays[name].shape != (nodes,)]
     if missing:
         raise DataError(f"{chosen[0]}: {', '.join(missing)} must be there, one number for each of {nodes} nodes.")
+    given = np.stack([arrays[name] for name in MASKS])
+    if not np.isin(given, (0, 1)).all() or (given.sum(0) > 1).any() or not given.any(1).all():
+        raise DataError(f"{chosen[0]}: masks are 0 or 1, none is empty, and no node is in two of them.")
     return {name: torch.from_numpy(arrays[name].astype(bool)) for name in MASKS}, chosen[0].name

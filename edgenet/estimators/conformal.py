@@ -13,6 +13,7 @@ from sklearn.utils import Tags, _safe_indexing, check_random_state, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d, has_fit_parameter
 
 from edgenet.errors import ConfigError, ShapeError
+from edgenet.estimators.columns import refuse_missing_response
 from edgenet.estimators.quantile import QuantilePath
 from edgenet.estimators.weights import read_sample_weight
 
@@ -45,17 +46,20 @@ def conformal_margin(
         y: (n,) responses at the same points.
         coverage: in (0, 1).
         weight: (n,) from 0; None for ones.
-        next_weight: of the next point.
+        next_weight: of the next point, from 0.
 
     Returns:
         The margin; negative where the intervals are wider than they need be. Intervals become
         [lower - margin, upper + margin].
 
     Raises:
+        ConfigError: if ``coverage`` or ``next_weight`` is out of range.
         ShapeError: if the arrays differ in shape or hold NaN, or n is so small, or the next point's weight so
-            large, that only the whole line is wide enough.
+            large, that only the whole line is wide enough; or a point is infinitely far from its interval.
     """
     points_needed(coverage)
+    if not isinstance(next_weight, Real) or not 0 <= next_weight < math.inf:
+        raise ConfigError(f"next_weight is a number from 0, got {next_weight!r}.")
     scores, reach = calibration_scores(lower, upper, y, weight)
     margin = float(margins(scores, reach, coverage, np.asarray(next_weight)))
     if margin == math.inf and weight is None and next_weight == 1:
@@ -78,8 +82,9 @@ def calibration_scores(lower: Any, upper: Any, y: Any, weight: Any = None) -> tu
     if not (lower.shape == upper.shape == y.shape and y.ndim == 1):
         raise ShapeError(f"lower, upper and y are (n,) alike, got {lower.shape}, {upper.shape} and {y.shape}.")
     scores = np.maximum(lower - y, y - upper)
-    if np.isnan(scores).any():
-        raise ShapeError(f"point {int(np.isnan(scores).argmax())} has NaN in its interval or response. Remove it.")
+    bad = np.isnan(scores) | (scores == math.inf)
+    if bad.any():
+        raise ShapeError(f"point {int(bad.argmax())} has NaN or infinity in its interval or response. Remove it.")
     given = read_sample_weight(weight, len(y))
     order = np.argsort(scores, kind="stable")
     return scores[order], np.cumsum(np.ones(len(y)) if given is None else given[order])
@@ -271,8 +276,12 @@ class ConformalInterval(BaseEstimator):
         """Minus the mean interval score, for searches: width + 2 / (1 - coverage) * distance of y from the interval.
 
         The intervals at the true quantiles have the best expectation (Gneiting and Raftery 2007, eq. 43).
+
+        Raises:
+            ShapeError: if a response is NaN or infinite.
         """
         lower, upper = self.predict(X).T
+        refuse_missing_response(y)
         y = column_or_1d(y, warn=True, dtype=np.float64)
         outside = np.maximum(lower - y, 0) + np.maximum(y - upper, 0)
         lost = upper - lower + 2 / (1 - self.coverage) * outside

@@ -38,7 +38,10 @@ def read_groups(groups: Any, num_columns: int, names: Sequence[str] | None = Non
     if not isinstance(groups, Iterable):
         raise ConfigError(f"groups are a label for each column, or the columns of each group, got {groups!r}.")
     index = getattr(groups, "index", None)  # of a list it is a method
-    if names is not None and index is not None and not callable(index) and set(index) == set(names):
+    if names is not None and index is not None and not callable(index) and set(index) & set(names):
+        wrong = sorted(set(index) ^ set(names), key=str)
+        if wrong:
+            raise ConfigError(f"groups is a Series by the columns' names, and {wrong[0]!r} is in one of the two alone.")
         by_name: Any = groups
         groups = [by_name[name] for name in names]
     groups = list(groups)

@@ -65,6 +65,7 @@ def read_group_weights(given: Any, labels: Sequence[Hashable]) -> np.ndarray:
     if given is None:
         return np.ones(len(labels))
     if hasattr(given, "items"):
+        given = dict(given.items())  # a Series too
         unknown, missing = set(given) - set(labels), [g for g in labels if g not in given]
         if unknown or missing:
             raise ConfigError(f"group_weights wants the labels {labels}, got {list(given)}.")

@@ -16,7 +16,7 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from edgenet.errors import ShapeError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.estimators.backfitting import backfit
 from edgenet.estimators.columns import refuse_missing, useless_columns
 from edgenet.estimators.losses import Logistic, Loss, Multinomial, Squared
@@ -81,7 +81,8 @@ class SpAM(SelectorMixin, BaseEstimator):
         n_iter_: sweeps at the penalty.
 
     Raises:
-        ConfigError: in ``fit``, if an argument is out of range.
+        ConfigError: in ``fit``, if an argument is out of range; if weights sum to fewer samples than one function has
+            degrees of freedom, where "gcv" and "cp" cannot choose.
         ShapeError: in ``fit``, naming the column, if there are constant or repeated columns or missing values; if there
             is a single class, or weights are no weights.
 
@@ -133,7 +134,8 @@ class SpAM(SelectorMixin, BaseEstimator):
         Args:
             sample_weight: (n,) from 0: how many times a sample counts, in every mean, and in the n of criteria and
                 bandwidths. A weight of 2 is the sample repeated (but for folds, which are drawn among samples), one of
-                0 the sample left out. Multiplied by a number they give the same functions at the same penalty.
+                0 the sample left out. Multiplied by a number they give the same splines at the same penalty; a kernel
+                becomes narrower.
         """
         check_options(self)
         every, target, weight, kept = read_samples(self, X, y, sample_weight)
@@ -249,6 +251,13 @@ class SpAM(SelectorMixin, BaseEstimator):
         """(m,) the criterion at every penalty of the path; the smallest is best."""
         if self.criterion != "cv":
             count = len(kept) if weight is None else weight.sum()
+            least = self.path_.df[self.path_.df > 0].min(initial=np.inf)
+            if weight is not None and count <= least < np.inf:
+                raise ConfigError(
+                    f"sample_weight sums to {count:.3g}, which criterion={self.criterion!r} takes for the number of "
+                    f"samples, and one function has {least:.3g} degrees of freedom: let the weights have mean 1, or "
+                    f"give a penalty or criterion='cv'."
+                )
             return criteria(self.path_, count, self._classifies())[self.criterion]
         folds = draw_folds(self.cv, y, self._classifies(), len(every), kept, self.random_state)
         steps = among, self.tol, self.max_iter

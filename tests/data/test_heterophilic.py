@@ -89,6 +89,8 @@ def test_what_is_not_there_is_named(tmp_path):
         (heterophilic.NODES, "41\t1,0,1,0,0,0\t1", "0 to N - 1, and 41 are there"),
         (heterophilic.NODES, "40\t1,0\t1", "node 40 has 2 features and node 0 6.*write zeros and ones"),
         (heterophilic.EDGES, "1\t2\t3", "not two whole numbers"),
+        (heterophilic.EDGES, "0\t-1", ":122: 0 to -1, and nodes are numbered 0 to 39"),
+        (heterophilic.EDGES, "40\t0", "40 to 0"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, file, line, says):
@@ -97,3 +99,34 @@ def test_a_bad_line_is_named(tmp_path, file, line, says):
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(DataError, match=says):
         data.load("heterophilic", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mask, values",
+    [
+        ("train_mask", np.ones(40)),
+        ("test_mask", np.zeros(40)),
+        ("val_mask", np.full(40, 0.5)),
+        ("val_mask", -np.ones(40)),
+    ],
+)
+def test_masks_that_share_a_node_or_are_none_are_refused(tmp_path, mask, values):
+    write(tmp_path)
+    file = tmp_path / "texas" / "raw" / "texas_split_0.6_0.2_0.npz"
+    with np.load(file) as stored:
+        np.savez(file, **{**stored, mask: values})
+    with pytest.raises(DataError, match=r"_0\.npz: masks are 0 or 1, none is empty, and no node is in two"):
+        data.load("heterophilic", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "*", "../texas", "tex?s", "[t]exas"])
+def test_what_is_no_name_of_a_folder_is_refused(tmp_path, name):
+    write(tmp_path)
+    with pytest.raises(ConfigError, match="name of a folder"):
+        data.load("heterophilic", root=tmp_path, graph=name)
+
+
+def test_graphs_are_found_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "mine")
+    assert heterophilic.graphs("~/mine") == ["texas"]

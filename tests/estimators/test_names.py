@@ -43,6 +43,21 @@ def test_labels_with_names_belong_to_the_columns_of_these_names(data):
     assert plain.groups_ == ["graph", "person"] and plain.group_of_.tolist() == [0, 0, 1, 1, 0]
 
 
+def test_labels_of_which_some_have_names_of_no_column_are_refused(data):
+    labels = pd.Series(["graph", "graph", "person", "person", "graph"], index=["hop2", "hop0", "size", "years", "hop1"])
+    with pytest.raises(ConfigError, match="'age' is in one of the two alone"):
+        QuantilePath(groups=labels).fit(*data)
+
+
+def test_weights_of_groups_are_given_by_label_in_a_series_too(data):
+    labels = ["one", "other", "one", "other", "one"]
+    by_label, in_order = (
+        QuantilePath(groups=labels, group_weights=weights).fit(*data)
+        for weights in (pd.Series({"other": 5.0, "one": 1.0}), [1.0, 5.0])
+    )
+    np.testing.assert_array_equal(by_label.path_coef_, in_order.path_coef_)
+
+
 def test_names_that_are_none_are_refused(data):
     frame, y = data
     groups = {"person": ["age", "sise"], "graph": [2, 3, 4]}

@@ -108,6 +108,26 @@ def test_what_cannot_be_stated_is_refused():
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("next_weight", [-50.0, np.nan, np.inf, "1"])
+def test_a_next_weight_that_is_none_is_refused(next_weight):
+    with pytest.raises(ConfigError, match="next_weight is a number from 0"):
+        conformal_margin(np.zeros(30), np.ones(30), np.ones(30), next_weight=next_weight)
+
+
+def test_responses_that_are_no_numbers_are_refused_with_their_row():
+    y = np.ones(30)
+    y[4] = np.inf
+    with pytest.raises(ShapeError, match="point 4 has NaN or infinity"):
+        conformal_margin(np.zeros(30), np.ones(30), y, 0.9)
+    assert conformal_margin(np.full(30, -np.inf), np.full(30, np.inf), np.ones(30), 0.9) == -np.inf
+    x, fine = draw(np.random.default_rng(0), 30)
+    model = ConformalInterval(0.5).fit(x, fine)
+    for value in (np.nan, np.inf):
+        y[4] = value
+        with pytest.raises(ShapeError, match="row 4"):
+            model.score(x, y)
+
+
 def test_whole_weights_are_repeated_points():
     rng = np.random.default_rng(5)
     lower, upper, y = rng.normal(size=60), 1 + rng.normal(size=60), rng.normal(size=60)

@@ -6,7 +6,7 @@ from sklearn.model_selection import KFold
 
 from edgenet.bench.results.spam_simulation import draw
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.estimators import SpAM
+from edgenet.estimators import QuantilePath, SpAM
 from edgenet.estimators.backfitting import backfit, largest_penalty
 from edgenet.estimators.losses import Logistic, Multinomial, Squared
 from edgenet.estimators.smoother import SplineSmoother
@@ -66,6 +66,30 @@ def test_multiplied_weights_change_nothing_at_a_penalty():
     x, y, counts = sample("regression")
     one, other = SpAM(penalty=0.2).fit(x, y, counts), SpAM(penalty=0.2).fit(x, y, 7.5 * counts)
     np.testing.assert_allclose(one.predict(x), other.predict(x), atol=1e-10)
+
+
+def test_multiplied_weights_narrow_a_kernel():
+    x, y, counts = sample("regression")
+    one, other = (SpAM(smoother="kernel", penalty=0.1).fit(x, y, times * counts)._smoother for times in (1, 32))
+    np.testing.assert_allclose(other.h, one.h / 2)
+
+
+@pytest.mark.parametrize("criterion", ["gcv", "cp"])
+def test_weights_with_sum_1_are_refused_where_they_stand_for_the_number_of_samples(criterion):
+    x, y, counts = sample("regression")
+    weight = counts / counts.sum()
+    with pytest.raises(ConfigError, match=r"sums to 1, which.*mean 1"):
+        SpAM(criterion=criterion).fit(x, y, weight)
+    assert len(SpAM(criterion="cv").fit(x, y, weight).support_)
+    assert len(SpAM(penalty=0.1).fit(x, y, weight).support_)
+
+
+@pytest.mark.parametrize("model", [SpAM(penalty=0.1), QuantilePath()], ids=["SpAM", "QuantilePath"])
+def test_weights_whose_sum_is_no_number_are_refused(model):
+    x, y, _ = sample("regression")
+    with pytest.raises(ShapeError, match="too far for a sum"):
+        model.fit(x, y, np.full(len(y), 1e308))
+    assert np.isfinite(model.fit(x, y, np.full(len(y), 1e300)).predict(x)).all()
 
 
 def test_folds_weigh_what_they_hold_out():

@@ -34,7 +34,8 @@ def run_all(jobs: Sequence[Job], processes: int, run: Callable[[Job], dict[str, 
 def trained(job: Job) -> dict[str, Any]:
     """Train one run; its summary, with what its data set says of itself, and what it was measured under.
 
-    The settings stand in ``measured.json`` beside ``summary.json``; None where a run was made without.
+    The settings stand in ``measured.json`` beside ``summary.json``; None where a run was made without, or where seeds
+    that were done under other settings were joined by new ones.
     """
     from edgenet.data import load
     from edgenet.train import run
@@ -42,12 +43,14 @@ def trained(job: Job) -> dict[str, Any]:
     config, root = job
     dataset = load(config.dataset.name, root=root, **config.dataset.options)
     folder = Path(config.out)
-    done = all((folder / f"seed-{seed}" / "result.json").exists() for seed in config.training.seeds)
-    result = run(config, dataset=dataset, resume=True, progress=False)
+    done = [(folder / f"seed-{seed}" / "result.json").exists() for seed in config.training.seeds]
     file = folder / "measured.json"
-    if not done:
-        file.write_text(json.dumps(report.settings(), indent=2) + "\n", encoding="utf-8")
     measured = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    result = run(config, dataset=dataset, resume=True, progress=False)
+    if not all(done):
+        now = report.settings()
+        measured = None if any(done) and measured != now else now
+        file.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     return {**result.summary(), "info": dataset.info, "measured": measured}
 
 

@@ -22,7 +22,11 @@ _MACHINE = re.compile(r"^Measured on [^\n]*\n+", re.MULTILINE)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the page and its rows. A page that was adopted before keeps what is said of its making."""
+    """Write the page and its rows. A page that was adopted before keeps what is said of its making.
+
+    Raises:
+        ConfigError: if the page has rows, or its making is to be told anew.
+    """
     into = options.into or options.page
     said = without_stale(options.page.read_text(encoding="utf-8"))
     if options.section:
@@ -30,6 +34,10 @@ def run(options: argparse.Namespace) -> int:
     if rows_file(into).exists() and Record.read(into).content is not None:
         raise ConfigError(f"{into} has its rows; `edgenet bench render {into}` makes it again of them.")
     if rows_file(into).exists() and into == options.page:
+        given = [f"--{name}" for name in ("claim", "commit", "module") if getattr(options, name)]
+        if given:
+            raise ConfigError(f"{into} was adopted before and keeps what is said of its making: {', '.join(given)} "
+                              f"would change nothing. Leave it out, or remove {rows_file(into)} first.")  # fmt: skip
         old = Record.read(into)
         record = Record(title_of(said), old.provenance, tables(said), None, old.code)
     else:
@@ -56,7 +64,7 @@ def told(said: str, page: Path, commit: str | None) -> dict[str, Any]:
     versions = {name: found[1] for name in _PACKAGES if (found := re.search(rf"\b{name} (\d[\w.+]*\w)", text))}
     backend = re.search(r"backend(?: of spmm:)? (\w+)", text)
     seeds = re.search(r"(?:over|in) (\d+) (?:seeds|draws|splits)", said)
-    at, date = _history(page) if commit is None else (commit, _git(page, "log", "-1", "--format=%cs", commit))
+    at, date = _history(page, commit)
     return {
         "command": command["command"] if command else "not recorded",
         "commit": at,
@@ -70,9 +78,10 @@ def told(said: str, page: Path, commit: str | None) -> dict[str, Any]:
     }
 
 
-def _history(page: Path) -> tuple[str, str]:
-    """The last commit that changed the page, and its date."""
-    at, _, date = _git(page, "log", "-1", "--format=%h %cs", "--", page.name).partition(" ")
+def _history(page: Path, commit: str | None) -> tuple[str, str]:
+    """A commit and its date; by default the last one that changed the page."""
+    which = ("--", page.name) if commit is None else (commit, "--")
+    at, _, date = _git(page, "log", "-1", "--format=%h %cs", *which).partition(" ")
     if not at:
         raise ConfigError(f"{page} is in no commit; say which one made it: --commit.")
     return at, date
@@ -107,9 +116,16 @@ def code_at(commit: str, modules: list[str]) -> dict[str, str]:
 
 
 def sources_at(commit: str) -> syntax.Sources:
-    """All code of the package, as it was at a commit."""
+    """All code of the package, as it was at a commit.
+
+    Raises:
+        ConfigError: if there is no such commit where the package lies.
+    """
     root, package = syntax.PACKAGE.parent, syntax.PACKAGE.name
-    done = subprocess.run(["git", "archive", commit, package], cwd=root, capture_output=True, check=True)
+    try:
+        done = subprocess.run(["git", "archive", commit, package], cwd=root, capture_output=True, check=True)
+    except subprocess.CalledProcessError as error:
+        raise ConfigError(f"the code at {commit} cannot be read in {root}: {error.stderr.decode().strip()}.") from error
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         files = [one for one in archive.getmembers() if one.isfile() and one.name.endswith((".py", ".cpp", ".h"))]
         found = {one.name.removeprefix(f"{package}/"): archive.extractfile(one) for one in files}

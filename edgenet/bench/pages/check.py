@@ -15,6 +15,18 @@ def pages(folder: Path) -> list[Path]:
     return sorted(page for page in folder.glob("*.md") if page.name != index.NAME)
 
 
+def some_pages(folder: Path) -> list[Path]:
+    """The same, of which there must be one.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    found = pages(folder)
+    if not found:
+        raise ConfigError(f"{folder} has no page of results. Name a folder that has, or start in that of the checkout.")
+    return found
+
+
 def problems(folder: Path) -> list[str]:
     """A sentence for every page that lacks its block, differs from its rows, or has none; and for the index."""
     found = [problem for page in pages(folder) if (problem := _problem(page))]

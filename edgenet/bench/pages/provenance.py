@@ -44,8 +44,9 @@ def code() -> syntax.Sources:
 @cache
 def commit() -> str:
     """The commit of the code that runs, `` + changes`` where files of the package differ from it; "unknown" where the
-    package lies in no checkout."""
+    package is in no checkout: one that is installed inside somebody's repository is none of its files."""
     try:
+        _git("ls-files", "--error-unmatch", "_version.py")
         at = _git("rev-parse", "--short=7", "HEAD")
         changed = _git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.CalledProcessError):

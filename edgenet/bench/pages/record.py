@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.bench.pages.content import Content
+from edgenet.checkpoint import write_atomically
 from edgenet.errors import ConfigError
 
 FOLDER = "rows"
@@ -56,7 +57,7 @@ class Record:
         """Write the file of rows; returns where."""
         file = rows_file(page)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(_text(vars(self)), encoding="utf-8")
+        write_atomically(file, lambda out: out.write(_text(vars(self)).encode()))
         return file
 
     @classmethod

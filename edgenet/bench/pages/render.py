@@ -6,14 +6,21 @@ import argparse
 from pathlib import Path
 
 from edgenet.bench.pages import FOLDER, index, text
-from edgenet.bench.pages.check import pages
-from edgenet.bench.pages.record import Record
+from edgenet.bench.pages.check import pages, some_pages
+from edgenet.bench.pages.record import Record, rows_file
+from edgenet.errors import ConfigError
 
 
 def render(page: Path) -> bool:
-    """Make a page again; what was read off it stays, and gets its block again. Returns whether it has changed."""
+    """Make a page again; what was read off it stays, and gets its block again. Returns whether it has changed.
+
+    Raises:
+        ConfigError: if it has no rows, or the rows were read off a page that is gone.
+    """
     record = Record.read(page)
     said = page.read_text(encoding="utf-8") if page.exists() else ""
+    if record.content is None and not said:
+        raise ConfigError(f"{page} is gone, and its words with it: {rows_file(page)} holds its tables alone.")
     if record.content is None:
         new = text.with_block(said, text.block(record, page.stem))
     else:
@@ -26,7 +33,7 @@ def render(page: Path) -> bool:
 
 def run(options: argparse.Namespace) -> int:
     """Make the pages, and the index of the folders they lie in."""
-    chosen = options.pages or pages(FOLDER)
+    chosen = options.pages or some_pages(FOLDER)
     for page in chosen:
         if render(page):
             print(f"written: {page}")

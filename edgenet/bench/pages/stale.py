@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from edgenet.bench.pages import index, syntax
-from edgenet.bench.pages.check import pages
+from edgenet.bench.pages.check import pages, some_pages
 from edgenet.bench.pages.record import Record
 from edgenet.bench.pages.text import with_stale, without_stale
+from edgenet.errors import ConfigError
 
 _NAMED = 3  # files that a page names
 
@@ -32,10 +33,14 @@ def sentence(record: Record, files: list[str]) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """List the pages, and write the line into them if asked to. Returns 0: a stale page is no fault of the code."""
-    code = syntax.sources()
+    code, every = syntax.sources(), some_pages(options.folder)
     count = 0
-    for page in pages(options.folder):
-        record = Record.read(page)
+    for page in every:
+        try:
+            record = Record.read(page)
+        except ConfigError as error:  # the others are listed all the same
+            print(error)
+            continue
         files = changed(record, code)
         count += bool(files)
         if files:
@@ -48,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             page.write_text(with_stale(said, sentence(record, files)) if files else without_stale(said), "utf-8")
     if options.write:
         _index(options.folder)
-    print(f"{count} of {len(pages(options.folder))} pages are stale.")
+    print(f"{count} of {len(every)} pages are stale.")
     return 0
 
 

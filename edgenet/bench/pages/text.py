@@ -44,12 +44,13 @@ def machine(facts: dict[str, Any]) -> str:
     allocator = allocators.get(told, told) if isinstance(told, str) else "tuned, as in the command"
     runs = facts.get("runs", {})
     made = "; ".join(f"{count} with {settings}" for settings, count in runs.items())
+    earlier = len(runs) > 1 or any(f"commit {facts['commit']}," not in f"{settings}," for settings in runs)
     return (
         f"Measured on {facts['processor']} ({facts['cores']} cores), one thread a run where nothing else is said; "
         f"Python {facts['python']}, {versions}; backend of spmm: {facts['backend']}; memory allocator: {allocator}. "
         f"GPU: {facts.get('gpu', 'not measured')}."
-        + f" Runs were made under different settings: {made}."
-        * (len(runs) > 1)
+        + f" Runs were made under different settings: {made}." * (len(runs) > 1)
+        + f" Runs were made before the page: {made}." * (earlier and len(runs) == 1)
     )
 
 

@@ -76,7 +76,7 @@ def content(rows: list[dict[str, Any]]) -> Content:
         top = max(tests, key=lambda layer: sum(tests[layer]))
         best.append(f"{name} {NETWORKS[top]} ({spread(tests[top])})")
         tables += [
-            f"### {name}: {100 * own[0]['homophily']:.0f} % of edges lie within a class",
+            f"### {name}: {_within(own[0]['homophily'])}",
             markdown_table(
                 ("network", "weights", "validation", "test", "seconds"),
                 [
@@ -101,3 +101,7 @@ def content(rows: list[dict[str, Any]]) -> Content:
         "Networks of one page have different numbers of weights. Graphs of some hundred nodes have some dozen test "
         "nodes: differences of a few points are noise unless most splits agree.",
     )
+
+
+def _within(homophily: float | None) -> str:
+    return "it has no edges" if homophily is None else f"{100 * homophily:.0f} % of edges lie within a class"

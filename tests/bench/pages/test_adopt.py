@@ -77,7 +77,8 @@ def test_a_section_becomes_a_page(page):
     assert main(["bench", "adopt", str(page), "--section", "discs", "--into", str(into), "--commit", "HEAD"]) == 0
     said = into.read_text()
     assert said.startswith("# Discs\n") and "\n### More\n" in said and len(Record.read(into).rows) == 2
-    assert text.block_of(said)["commit"] == "HEAD" and into.read_text().count("<!--") == 0
+    head = subprocess.check_output(["git", "-C", str(page.parent), "rev-parse", "HEAD"], text=True)
+    assert head.startswith(text.block_of(said)["commit"]) and into.read_text().count("<!--") == 0
     assert main(["bench", "adopt", str(page), "--section", "rings"]) == 2
 
 
@@ -87,6 +88,28 @@ def test_adopting_again_keeps_what_is_said_of_the_making(page):
     page.write_text(page.read_text().replace("OMP_NUM_THREADS=1 ", ""))
     main(["bench", "adopt", str(page)])
     assert Record.read(page).provenance == facts and page.read_text().count("## Provenance") == 1
+
+
+def test_adopting_again_refuses_what_it_would_not_heed(page, capsys):
+    main(["bench", "adopt", str(page)])
+    assert main(["bench", "adopt", str(page), "--claim", "Discs are flat."]) == 2
+    assert "--claim would change nothing" in capsys.readouterr().err and "flat" not in page.read_text()
+
+
+def test_an_adopted_page_that_is_gone_is_not_made_of_its_cells(page, capsys):
+    main(["bench", "adopt", str(page)])
+    page.unlink()
+    assert main(["bench", "render", str(page)]) == 2 and not page.exists()
+    assert "its words with it" in capsys.readouterr().err
+
+
+def test_code_at_no_commit_is_told(tmp_path, monkeypatch):
+    (tmp_path / "edgenet").mkdir()
+    (tmp_path / "edgenet" / "gso.py").write_text("x = 1")
+    committed(tmp_path)
+    monkeypatch.setattr(syntax, "PACKAGE", tmp_path / "edgenet")
+    with pytest.raises(ConfigError, match="code at 0123456 cannot be read"):
+        adopt.code_at("0123456", ["edgenet.gso"])
 
 
 def test_a_page_that_has_its_rows_is_refused(page, capsys):

@@ -36,6 +36,20 @@ def test_code_that_did_not_change_makes_no_page_stale(folder, capsys):
     assert "0 of 2 pages are stale" in out and "old.md: nobody recorded" in out and "disc.md" not in out
 
 
+def test_a_page_without_rows_is_told_and_the_others_are_listed_all_the_same(folder, capsys):
+    folder, now = folder
+    now["gso.py"] = b"def f(): return 2"
+    (folder / "alone.md").write_text("# Alone\n\nIt has no rows.\n")
+    out = listed(capsys, folder)
+    assert "alone.md has no rows" in out and "disc.md, made" in out and "1 of 3 pages" in out
+
+
+def test_a_folder_without_pages_is_an_error(tmp_path, monkeypatch, capsys):
+    assert main(["bench", "stale", "--folder", str(tmp_path / "results")]) == 2
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "render"]) == 2 and capsys.readouterr().err.count("has no page of results") == 2
+
+
 def test_files_that_changed_or_are_gone_are_listed(folder, capsys):
     folder, now = folder
     now["gso.py"] = b"def f(): return 2"

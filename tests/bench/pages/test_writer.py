@@ -2,11 +2,12 @@
 
 import json
 import math
+import subprocess
 import sys
 
 import pytest
 
-from edgenet.bench.pages import Content, check, provenance, publish, render, text
+from edgenet.bench.pages import Content, check, provenance, publish, render, syntax, text
 from edgenet.bench.pages.record import Record, rows_file
 from edgenet.cli import main
 from edgenet.errors import ConfigError
@@ -88,6 +89,29 @@ def test_runs_of_other_commits_are_counted(tmp_path):
     publish(page, "Runs", content, {"scores": [1], "runs": runs}, settings={}, seeds=[])
     assert text.block_of(page.read_text())["runs"] == {"commit abc, threads 1": 2, "not recorded": 1}
     assert "2 with commit abc" in page.read_text().replace("\n", " ")
+
+
+def test_runs_that_are_all_of_one_earlier_commit_are_told(tmp_path):
+    for commit, told in (("abc", True), (provenance.commit(), False)):
+        page = tmp_path / "runs.md"
+        runs = [{"measured": {"commit": commit, "threads": 1}}]
+        publish(page, "Runs", content, {"scores": [1], "runs": runs}, settings={}, seeds=[])
+        assert ("before the page: 1 with commit abc" in page.read_text()) == told
+
+
+def test_a_package_inside_a_repository_that_is_none_of_its_files_has_no_commit(tmp_path, monkeypatch):
+    (tmp_path / "edgenet").mkdir()
+    (tmp_path / "edgenet" / "_version.py").write_text("")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=b"]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "theirs"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(syntax, "PACKAGE", tmp_path / "edgenet")
+    assert provenance.commit.__wrapped__() == "unknown"
+    for words in (["add", "."], ["commit", "-qm", "ours"]):
+        subprocess.run([*git, *words], check=True)
+    assert len(provenance.commit.__wrapped__()) == 7
+    (tmp_path / "edgenet" / "new.py").write_text("")
+    assert provenance.commit.__wrapped__().endswith(" + changes")
 
 
 def test_a_page_as_it_was_written_has_no_problem(page):

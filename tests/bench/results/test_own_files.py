@@ -59,6 +59,12 @@ def test_every_graph_below_the_root_is_measured(tmp_path, monkeypatch, in_this_p
     assert text.count("| GAT, 8 heads of 8 |") == 2
 
 
+def test_a_graph_without_edges_has_a_page_too():
+    row = {"graph": "dust", "homophily": None, "split": "drawn", "seed": 0, "parameters": 9, "val": 0.5, "test": 0.5}
+    rows = [{**row, "layer": layer, "seconds": 1.0} for layer in heterophilic.NETWORKS]
+    assert heterophilic.content(rows).tables[0] == "### dust: it has no edges"
+
+
 def test_more_seeds_than_splits_and_no_graph_at_all_are_told_before_anything_is_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("EDGENET_DATA", str(tmp_path / "nothing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

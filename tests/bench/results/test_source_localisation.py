@@ -65,7 +65,7 @@ def test_the_networks_of_the_page_have_the_sizes_that_the_gates_speak_of():
     assert count["edge_varying"] / count["low_rank"] >= 9 and count["matrices"] / count["doped"] >= 12
 
 
-def rows(**tests):
+def rows(live=5, **tests):
     """Rows of two graphs: of every network the test accuracy that is given as PROTOCOL__NETWORK, else 0.5."""
     weights = {"edge_varying": 14_471, "low_rank": 1_497, "matrices": 69_816, "doped": 5_755}
     found = []
@@ -74,7 +74,7 @@ def rows(**tests):
             for seed, test in enumerate(tests.get(f"{name}__{network}", (0.5, 0.5))):
                 found.append({
                     "protocol": name, "network": network, "seed": seed, "test": test, "val": test, "last": test,
-                    "loss": 1.0, "live": 5, "parameters": weights.get(network, 36), "seconds": 1.0, "ideal": 0.9,
+                    "loss": 1.0, "live": live, "parameters": weights.get(network, 36), "seconds": 1.0, "ideal": 0.9,
                     "blind": None if name == "paper" else 0.6, "measured": {},
                 })  # fmt: skip
     return found
@@ -111,3 +111,24 @@ def test_differences_are_taken_graph_by_graph():
     found = rows(hidden__edge_varying=(0.6, 0.8), hidden__gcnn_32=(0.4, 0.5))
     mean, half = page._difference(found, "hidden", "edge_varying", "gcnn_32")
     assert abs(mean - 25) < 1e-9 and abs(half - 12.706 * 5) < 0.01  # of 20 and 30: t(1) = 12.706, sd / sqrt(2) = 5
+
+
+@pytest.mark.parametrize(
+    "tests, told",
+    [
+        ({"paper__gat": (0.2, 0.9), "paper__gcat": (0.21, 0.9)}, "both fail together."),
+        ({"paper__gat": (0.2, 0.9), "paper__gcat": (0.9, 0.2)}, "2 of 2 graphs are lost by one of the two alone."),
+        ({"paper__gat": (0.2, 0.2), "paper__gcat": (0.9, 0.2)}, "1 of 2 graphs"),
+        ({}, "none of them fails here."),
+        ({"live": 5}, "With an ELU nothing is dead."),
+        ({"live": 4}, "With an ELU 4 of 4 runs have dead channels too."),
+    ],
+)
+def test_what_is_said_of_attention_at_chance_is_counted(tests, told):
+    assert told in "".join(page.content(rows(**tests)).tables)
+
+
+def test_the_networks_that_tie_on_the_papers_protocol_are_counted():
+    best = {f"paper__{name}": (1.0, 0.98) for name in ("edge_varying", "gcnn_32")}
+    said = " ".join(page.content(rows(**best, paper__hybrid=(0.98, 0.97), paper__gcnn=(0.97, 0.96))).limits)
+    assert "3 of 8 networks lie within 2 points of the best" in said
