@@ -47,8 +47,8 @@ def quantise_(model: nn.Module, rounding: Rounding | Mapping[str, Rounding]) -> 
         What it takes now.
 
     Raises:
-        PlanError: if a pattern matches nothing that could be rounded, a quantiser or an option is unknown, or a slot can
-            take no new matrix (hooks, say); the model is then as it was.
+        PlanError: if a pattern matches nothing that could be rounded, a quantiser or an option is unknown, or something
+            would be lost (hooks, say); the model is then as it was.
         RankError: if the quantiser has no such bits.
     """
     rules = _rules(rounding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -34,7 +35,7 @@ def refit_(matrix: StructuredMatrix, weight: Tensor, x: Tensor | SparseSignal, s
         ||X (W' - W)^T|| / ||X W^T|| afterwards; 0 where both are 0.
 
     Raises:
-        ShapeError: if the sizes do not fit each other.
+        ShapeError: if the sizes do not fit each other, or the weight or a feature is not finite.
     """
     if not isinstance(x, SparseSignal) and x.layout != torch.strided:
         x = SparseSignal.of(x)
@@ -46,6 +47,8 @@ def refit_(matrix: StructuredMatrix, weight: Tensor, x: Tensor | SparseSignal, s
     weight = weight.detach()
     target = _times(x, weight)
     norm = float(target.norm())
+    if not math.isfinite(norm):
+        raise ShapeError("a matrix is refitted to finite products of weight and features, and some are not finite.")
 
     def error(of: StructuredMatrix) -> Tensor:
         return (_times(x, of.to_dense()) - target).norm() / (norm or 1.0)

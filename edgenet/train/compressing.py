@@ -180,7 +180,7 @@ def _check(told: Mapping[str, Any], goals: Mapping[str, Any]) -> None:
 
 
 def _check_options(
-    plan: PlanLike | None, form: str | None, families: Any, bits: Any, pattern: str, epochs: int | None, lr: float | None
+    plan: Any, form: str | None, families: Any, bits: Any, pattern: str, epochs: int | None, lr: float | None
 ) -> None:
     """
     Raises:

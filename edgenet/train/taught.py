@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgenet.compress.distill_rule import COMPARISONS, beside, known_rows
 from edgenet.compress.perturb import Perturb
+from edgenet.errors import ShapeError
 from edgenet.train.batches import Batch
 from edgenet.train.losses import kind_of
 from edgenet.train.metrics import Metric
@@ -37,6 +38,9 @@ def taught(
         teacher: any module that takes the same batches; put into evaluation mode.
         temperature: of classes and labels, see ``distillation``; None: see ``sharp_temperature``.
         batch_size: where neither the data nor the task have one.
+
+    Raises:
+        ShapeError: if the teacher's scores are not finite.
     """
     task.prepare(device_of(model), dtype_of(model), batch_size)
     teacher = beside(teacher, next(model.parameters(), None)).eval()
@@ -44,6 +48,8 @@ def taught(
     sources = {
         split: Taught(task.source(split), task, teacher, perturb) for split in ("train", "val") if task.has(split)
     }
+    if not sources["train"].first().target.isfinite().all():
+        raise ShapeError(f"{task.name}: the teacher's scores of the training data are not all finite.")
     if temperature is None:
         temperature = 1.0 if kind == "value" else sharp_temperature(sources["train"].first().target, kind)
     return Task(

@@ -23,6 +23,7 @@ from edgenet.train.taught import taught
 
 #: of what learns from a teacher, where nothing else is said
 _SETTINGS = {"epochs": 600, "lr": 0.03, "weight_decay": 0.0}
+_PERTURBED = 0.7  # of the features of a node, which are dropped
 _FLOATS = 1 / 3  # of the epochs, that what is to be rounded learns as floats first
 _ROUNDED = 2 / 3  # of the rate, that it learns at when it is rounded
 _WARM_UP = 10  # epochs
@@ -35,7 +36,7 @@ def fine_tune(
     callbacks: Sequence[Any] = (),
     *,
     teacher: nn.Module | None = None,
-    perturb: float | Callable[[Any], Any] | None = 0.7,
+    perturb: float | Callable[[Any], Any] | None = _PERTURBED,
     temperature: float | None = None,
     progress: bool = True,
     **changes: Any,
@@ -68,8 +69,11 @@ def fine_tune(
         model stays as it came.
 
     Raises:
-        ConfigError: if there are no validation data, and as ``fit``.
+        ConfigError: if there are no validation data; if the teacher is no module, or has parameters that the model
+            trains; if an option would do nothing; and as ``fit``.
+        ShapeError: if the teacher's scores are not finite.
     """
+    _check(model, teacher, perturb, temperature, changes)
     task = Task.of(task)
     if not task.has("val"):
         raise ConfigError(f"fine_tune keeps the best epoch by validation, and {task.name} has no val data.")
@@ -80,8 +84,6 @@ def fine_tune(
         before = task.evaluate(model, ("val",))["val"].metric
         result = fit(model, task, None, rules, metric=Latest.of(task.metric), progress=progress, **changes)
     else:
-        if teacher is model:
-            raise ConfigError("fine_tune: the teacher is the model itself, which changes; hand in a copy.deepcopy.")
         given = changes.get("dtype")
         model.to(device_of(model, changes.get("device")), dtype_of(model, given) if given else None)
         size = changes.get("batch_size", 100)
@@ -94,15 +96,43 @@ def fine_tune(
     return result
 
 
+def _check(model: nn.Module, teacher: Any, perturb: Any, temperature: float | None, changes: dict[str, Any]) -> None:
+    if teacher is None:
+        idle = {
+            "perturb": callable(perturb) or perturb not in (None, _PERTURBED),
+            "temperature": temperature is not None,
+        }
+        found = [name for name, given in idle.items() if given]
+        if found:
+            raise ConfigError(f"fine_tune: {' and '.join(found)} is of what a teacher says, and there is no teacher.")
+        return
+    if not isinstance(teacher, nn.Module):
+        raise ConfigError(f"fine_tune: the teacher is a module that takes the same data, got {teacher!r}.")
+    own = {id(p) for p in model.parameters() if p.requires_grad}
+    if teacher is model or any(id(p) in own for p in teacher.parameters()):
+        raise ConfigError(
+            "fine_tune: the teacher is the model itself, or has parameters that it trains, and changes; hand in a "
+            "copy.deepcopy."
+        )
+    if temperature is not None and not 0 < temperature < math.inf:
+        raise ConfigError(f"fine_tune: a temperature is a number above 0, got {temperature}.")
+    given = [name for name in ("loss", "metric") if name in changes]
+    if given:
+        raise ConfigError(f"fine_tune: {' and '.join(given)} is that of labels; a teacher's scores have their own.")
+    epochs = changes.get("epochs", 1)
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise ConfigError(f"fine_tune: epochs are a whole number from 1 up, got {epochs!r}.")
+
+
 def _learned(model: nn.Module, task: Task, rules: list[Any], changes: dict[str, Any]) -> FitResult:
     """In floats first, where there is something to round."""
     with unrounded(model) as number:
-        if number:
-            epochs = max(1, round(_FLOATS * changes["epochs"]))
+        epochs = round(_FLOATS * changes["epochs"]) if number else 0
+        if epochs:
             own = {name: value for name, value in changes.items() if name not in _OF_JUDGING}
             _fit(model, Task.of(task, val=None), rules, own, epochs)  # nothing is judged, and the last epoch is kept
     if number:
-        rest = {"epochs": max(1, changes["epochs"] - epochs), "lr": _ROUNDED * changes["lr"], "seed": None}
+        rest = {"epochs": changes["epochs"] - epochs, "lr": _ROUNDED * changes["lr"], "seed": None}
         changes = {**changes, **rest}
     return _fit(model, task, rules, changes, changes["epochs"])
 

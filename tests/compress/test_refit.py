@@ -91,6 +91,13 @@ def test_features_of_another_width_are_refused(weight, x):
         refit_(LowRank.from_dense(weight, 2), weight[1:], x)
 
 
+def test_products_that_are_not_finite_are_refused(weight, x):
+    matrix = Kronecker.from_dense(weight, factor=(2, 2))
+    x[0, 0] = torch.nan
+    with pytest.raises(ShapeError, match="some are not finite"):
+        refit_(matrix, weight, x)
+
+
 def test_of_a_quantised_matrix_the_latents_are_fitted(weight, x):
     matrix = Uniform(Kronecker.from_dense(weight, factor=(2, 5)), bits=8)
     plain = Kronecker.from_dense(weight, factor=(2, 5))

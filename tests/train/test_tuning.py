@@ -8,7 +8,7 @@ from torch import nn
 
 from edgenet.compress import Callback, Distill, compress_, quantise_, slots
 from edgenet.data import load
-from edgenet.errors import ConfigError
+from edgenet.errors import ConfigError, ShapeError
 from edgenet.models import NodeClassifier
 from edgenet.structured import Uniform
 from edgenet.train import Latest, Task, fine_tune, fit
@@ -203,3 +203,39 @@ def test_a_model_that_agrees_already_stays_and_does_not_teach_itself(dataset):
     assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
     with pytest.raises(ConfigError, match="the teacher is the model itself"):
         fine_tune(model, dataset, teacher=model)
+
+
+class Around(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, edge_index):
+        return self.inner(x, edge_index)
+
+
+def test_what_would_do_nothing_or_cannot_teach_is_refused(dataset):
+    model, teacher, broken = small(dataset), small(dataset), small(dataset)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    for options, error, says in [
+        ({"temperature": 2.0}, ConfigError, "temperature is of what a teacher says"),
+        ({"perturb": lambda x: x}, ConfigError, "perturb is of what a teacher says"),
+        ({"teacher": "folder"}, ConfigError, "the teacher is a module"),
+        ({"teacher": Around(model)}, ConfigError, "parameters that it trains"),
+        ({"teacher": teacher, "temperature": 0.0}, ConfigError, "a temperature is a number above 0"),
+        ({"teacher": teacher, "metric": "accuracy"}, ConfigError, "metric is that of labels"),
+        ({"teacher": teacher, "epochs": 0}, ConfigError, "a whole number from 1 up, got 0"),
+        ({"teacher": teacher, "epochs": "3"}, ConfigError, "a whole number from 1 up, got '3'"),
+        ({"teacher": broken, "epochs": 2}, ShapeError, "the teacher's scores of the training data are not all finite"),
+    ]:
+        with pytest.raises(error, match=says):
+            fine_tune(model, dataset, progress=False, **options)
+
+
+def test_one_epoch_is_one():
+    dataset = nodes()
+    teacher, few = taught_pair(dataset)
+    read = Read()
+    fine_tune(few, dataset, [read], teacher=teacher, epochs=1, progress=False)
+    assert read.rounds == [True]

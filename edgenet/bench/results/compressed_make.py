@@ -88,8 +88,9 @@ def _narrow(problem: Problem, case: Case) -> nn.Module | None:
             quantise_(model, rounding(case.bits, "|".join(map(re.escape, problem.large()))))
         return model
 
-    before = torch.random.get_rng_state()
-    width = width_of(of, tensor_bytes(problem.model), case.ratio or 1, 65)
+    before, options = torch.random.get_rng_state(), problem.recipe.model
+    teachers = options["heads"] * options["hidden_channels"]
+    width = width_of(of, tensor_bytes(problem.model), case.ratio or 1, teachers)
     torch.random.set_rng_state(before)
     return None if width is None else of(width)
 

@@ -125,6 +125,7 @@ def _bytes(name: str, shape: tuple[int, int], options: Options, bits: int, quant
 
 
 def width_of(model_of: Callable[[int], nn.Module], whole: float, ratio: float, most: int) -> int | None:
-    """The largest width whose model is so many times smaller than ``whole`` bytes; None where there is none."""
-    fits = [width for width in range(1, most) if tensor_bytes(model_of(width)) <= whole / ratio]
+    """The largest width, up to ``most``, whose model is so many times smaller than ``whole`` bytes; None where there is
+    none."""
+    fits = [width for width in range(1, most + 1) if tensor_bytes(model_of(width)) <= whole / ratio]
     return max(fits, default=None)

@@ -79,6 +79,15 @@ def test_the_largest_member_is_taken_that_is_small_enough(given):
     assert largest(given.model, large, "low_rank", 32, 1000) is None
 
 
+def test_a_small_gat_is_as_wide_as_its_bytes_allow_up_to_the_teacher(given):
+    wide = replace(RECIPES["cora"], model={**SMALL, "hidden_channels": 40})
+    RECIPES["cora"] = wide  # the fixture puts the old one back
+    teacher = Problem("cora", problems.make("cora", given.dataset), given.dataset)
+    model = make._narrow(teacher, Case("small_gat", 3, bits=8))
+    assert model.convs[0].lift.linear.weight.shape[0] > 64
+    assert tensor_bytes(teacher.model) >= 3 * tensor_bytes(model)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_members_of_every_family_fit_and_grow(name):
     some = members(name, (64, 143))
