@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from edgenet.errors import PlanError
 
@@ -40,8 +41,9 @@ class Budget:
         if len(given) != 1:
             raise PlanError(f"a budget is one of {', '.join(_KINDS)}, got {given or 'none'}.")
         name, value = next(iter(given.items()))
-        if not (math.isfinite(value) and value > (1 if name == "ratio" else 0)) or self.rows < 1:
-            raise PlanError(f"a budget of {name} wants a number above {int(name == 'ratio')}, got {value}.")
+        number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        if not (number and value > (1 if name == "ratio" else 0)) or self.rows < 1:
+            raise PlanError(f"a budget of {name} wants a number above {int(name == 'ratio')}, got {value!r}.")
         if self.of not in ("bytes", "parameters"):
             raise PlanError(f"a budget of ratio is of 'bytes' or 'parameters', got {self.of!r}.")
 

@@ -25,7 +25,7 @@ class Consistency(Callback):
     Raises:
         PlanError: if an argument is out of range.
         ConfigError: in ``penalty``, if the loop reads batches once only.
-        ShapeError: in ``penalty``, if the model gives no scores of classes.
+        ShapeError: in ``penalty``, if the model gives no scores of classes, or the data have several labels at once.
     """
 
     def __init__(self, passes: int = 4, temperature: float = 0.5, weight: float = 1.0) -> None:
@@ -46,6 +46,19 @@ class Consistency(Callback):
         wrong = next((type(one).__name__ for one in outputs if not isinstance(one, Tensor)), None)
         if wrong is not None:
             raise ShapeError(f"Consistency: a model that agrees with itself gives a tensor of scores, got a {wrong}.")
+        target = getattr(training.batch, "target", None)
+        if isinstance(target, Tensor) and _several(target):
+            raise ShapeError(
+                "Consistency compares distributions over classes, and these data have several labels at once: "
+                "their rows do not sum to 1."
+            )
         # at half precision shares of many classes lose what tells passes apart
         scores = [one.float() if one.element_size() < 4 else one for one in outputs]
         return self.weight * consistency(scores, self.temperature)
+
+
+def _several(target: Tensor) -> bool:
+    """Whether targets are zeros and ones, and not one of them a row."""
+    if not target.is_floating_point() or target.dim() < 2:
+        return False
+    return bool(((target == 0) | (target == 1)).all()) and bool((target.sum(-1) != 1).any())

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from edgenet.compress.compress import fill
 from edgenet.compress.finding import slots
 from edgenet.compress.reports import Report
 from edgenet.compress.sizes import report
-from edgenet.compress.slot import Slot, replace
+from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
 from edgenet.structured import STRUCTURES, Dense, StructuredMatrix, family
 from edgenet.structured.bridge import attach_
@@ -46,8 +47,8 @@ def quantise_(model: nn.Module, rounding: Rounding | Mapping[str, Rounding]) -> 
         What it takes now.
 
     Raises:
-        PlanError: if a pattern matches nothing that could be rounded, or a quantiser or an option is unknown; the model
-            is then as it was.
+        PlanError: if a pattern matches nothing that could be rounded, a quantiser or an option is unknown, or a slot can
+            take no new matrix (hooks, say); the model is then as it was.
         RankError: if the quantiser has no such bits.
     """
     rules = _rules(rounding)
@@ -75,8 +76,7 @@ def quantise_(model: nn.Module, rounding: Rounding | Mapping[str, Rounding]) -> 
             for name, (module, last) in vectors.items()
             if name in taken
         }
-    for name, matrix in made.items():
-        replace(matrices[name], matrix)
+    fill(matrices, made)
     vectors = dict(_vectors(model))  # a layer that was swapped has handed its bias on
     for name, matrix in behind.items():
         module, last = vectors[name]

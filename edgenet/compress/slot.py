@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from edgenet.compress.places import Behind, Held, Place, Undo
+from edgenet.compress.places import Attribute, Behind, Held, Place, Undo
 from edgenet.compress.positions import convolves
 from edgenet.compress.sharing import is_hooked
 from edgenet.errors import PlanError
 from edgenet.structured import Dense, Structure, StructuredConv, StructuredMatrix, in_parts, of_kernel
-from edgenet.structured.bridge import detach_
+from edgenet.structured.bridge import detach_, writes_itself
 from edgenet.structured.read import read, read_settled
 
 
@@ -129,6 +129,8 @@ class Slot:
                     f"weight norm), which a new matrix would lose. Remove them first (handle.remove(), prune.remove, "
                     f"remove_parametrizations, remove_weight_norm), or keep this slot."
                 )
+        elif isinstance(place, Attribute) and (reason := writes_itself(place.module, place.name)):
+            return f"{self.name}: {reason}"
         elif isinstance(place.reader, nn.Embedding | nn.EmbeddingBag):
             table = place.reader
             if table.sparse or table.max_norm is not None:

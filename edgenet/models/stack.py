@@ -17,6 +17,7 @@ from edgenet.models.foreign_layer import as_tensors, is_foreign, taken_by
 from edgenet.models.layers import LOCAL_ACTIVATIONS, layer_options, make_layer, out_width
 from edgenet.models.layers import activation as named_activation
 from edgenet.nn.batches import folded
+from edgenet.nn.taps.base import walker
 from edgenet.structured import SparseSignal, StructuredLinear, drop_rows
 
 
@@ -71,7 +72,8 @@ class Stack(nn.Module, Pretrained, ABC):
         for name, share in {**shares, "node_dropout": node_dropout}.items():
             if share is not None and not 0 <= share < 1:
                 raise ConfigError(f"{name} is a probability in [0, 1), got {share}.")
-        self.dropout, self.num_layers, self.node_dropout = nn.Dropout(dropout), num_layers, node_dropout
+        self.dropout, self.num_layers = nn.Dropout(dropout), num_layers
+        self.node_dropout = NodeDropout(node_dropout) if node_dropout else None
         self.input_dropout = None if input_dropout is None else nn.Dropout(input_dropout)
         self.convs, self.skips = nn.ModuleList(), nn.ModuleList()
         self.before, self.after = nn.ModuleList(), nn.ModuleList()
@@ -82,6 +84,8 @@ class Stack(nn.Module, Pretrained, ABC):
             raise ConfigError(
                 f"activation {activation!r} looks at neighbours, and maps before and after layers do not."
             )
+        if before and isinstance(width, tuple):
+            raise ConfigError(f"a map before the layers reads nodes of one size, and in_channels are {width}.")
         for _ in range(before):
             self.before.append(StructuredLinear.dense(width, hidden_channels, bias=True))
             width = hidden_channels
@@ -94,6 +98,11 @@ class Stack(nn.Module, Pretrained, ABC):
             wide = out_width(conv, channels)
             if scores and wide != channels:
                 raise ConfigError(f"layer {layer!r} cannot average its heads; out_heads must be 1, got {count}.")
+            if before and takes_initial(conv) and wide != hidden_channels:
+                raise ConfigError(
+                    f"layer {layer!r} adds what the maps before it gave, {hidden_channels} wide, to its own {wide}: "
+                    f"let a map give the scores, after=1."
+                )
             self.convs.append(conv)
             if skip:
                 self.skips.append(linear(width[1] if isinstance(width, tuple) else width, wide))
@@ -164,8 +173,8 @@ class Stack(nn.Module, Pretrained, ABC):
         x = x if lead is None else folded(x)
         if isinstance(x, Tensor) and x.layout != torch.strided:
             x = SparseSignal.of(x)
-        if self.node_dropout:
-            x = without_some_nodes(x, self.node_dropout, self.training)
+        if self.node_dropout is not None:
+            x = self.node_dropout(x)
         drops = chain([self.input_dropout or self.dropout], repeat(self.dropout)) if drop else repeat(nn.Identity())
         for linear_map in self.before:
             x = self.activation(linear_map(dropped(x, next(drops))))
@@ -208,18 +217,28 @@ def dropped(x: Any, dropout: nn.Module) -> Any:
     return dropout(x)
 
 
-def without_some_nodes(x: Any, probability: float, training: bool) -> Any:
+class NodeDropout(nn.Module):
     """The signal without the rows of some nodes in training, at its mean size in evaluation: GRAND's DropNode, as the
-    authors' code scales it."""
-    x = drop_rows(x, probability, training)
-    if isinstance(x, SparseSignal):
-        return SparseSignal(x.graph, x.values * (1 - probability))
-    return x * (1 - probability)
+    authors' code scales it. A module, so that tracers find out in which mode it is."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor | SparseSignal) -> Tensor | SparseSignal:
+        x = drop_rows(x, self.probability, self.training)
+        if isinstance(x, SparseSignal):
+            return SparseSignal(x.graph, x.values * (1 - self.probability))
+        return x * (1 - self.probability)
+
+    def extra_repr(self) -> str:
+        return f"p={self.probability:g}"
 
 
 def takes_initial(conv: Any) -> bool:
     """Whether a layer reads the signal that the network began with."""
-    return getattr(getattr(conv, "taps", None), "takes_initial", False)
+    taps = getattr(conv, "taps", None)
+    return taps is not None and getattr(walker(taps), "takes_initial", False)
 
 
 def linear(in_features: int, out_features: int) -> nn.Linear:

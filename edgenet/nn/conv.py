@@ -23,7 +23,7 @@ from edgenet.nn.parts import hops_combined, part_made, phi_named
 from edgenet.nn.pyg_door import PygDoor
 from edgenet.nn.shortcuts import Route, route
 from edgenet.nn.taps import TAPS, Walk
-from edgenet.nn.taps.base import all_hops
+from edgenet.nn.taps.base import all_hops, walker
 from edgenet.phi import Phi
 from edgenet.phi.base import Hop, LayerSpec
 from edgenet.shortcuts import untouched, unwatched
@@ -319,7 +319,8 @@ class EdgeNetConv(PygDoor, Pretrained):
             z = z * (initial[:, None, :, None] if given.is_batch else initial.unsqueeze(-1))
         alike = phi.shares_hops and diagonal is None
         walk = Walk(graph, weights, hop, self.order, self.hops, alike, self.taps, way.mix_first, first)
-        y = self.taps.walk(z, walk) if hasattr(self.taps, "walk") else all_hops(z, walk)
+        taker = walker(self.taps)
+        y = taker.walk(z, walk) if hasattr(taker, "walk") else all_hops(z, walk)
         return self.lift(y).flatten(-2) if way.lift_last and self.lift.heads == 1 else y
 
     def _walked_pair(self, z: Any, hop: Any, graph: Graph, initial: Any, diagonal: Any) -> Tensor:
@@ -327,7 +328,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         source, target = z
         if diagonal is not None or initial is not None:
             raise ShapeError("a bipartite graph has no diagonal: make the phi with self_loops=False and initial=False.")
-        if getattr(self.taps, "own_signals", False):
+        if getattr(walker(self.taps), "own_signals", False):
             raise ShapeError(
                 f"{type(self.taps).__name__} taps take a walk of their own, from a set of nodes to itself, and a "
                 f"bipartite graph is walked once, from sources to targets."

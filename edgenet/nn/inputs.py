@@ -11,6 +11,7 @@ from torch import Tensor
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn.batches import folded
+from edgenet.nn.taps.base import walker
 from edgenet.phi import Phi
 from edgenet.shortcuts import untouched
 from edgenet.structured import SparseSignal
@@ -115,7 +116,7 @@ def initial_signal(taps: Any, given: Inputs, initial: Tensor) -> Tensor:
     Raises:
         ShapeError: if the taps take none, or it is no such signal of these nodes, or the graph is bipartite.
     """
-    if not getattr(taps, "takes_initial", False):
+    if not getattr(walker(taps), "takes_initial", False):
         raise ShapeError(
             f"{type(taps).__name__} taps take no initial signal, and one of {tuple(initial.shape)} came: leave it out, "
             f"or make the layer with taps='initial_residual'."

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
@@ -14,8 +15,9 @@ from edgenet.errors import CheckpointError
 from edgenet.pretrained.allowed import CLASSES
 from edgenet.pretrained.making import CONTAINERS, class_of, full_name, make
 from edgenet.pretrained.tree import behind_path, join, nodes
-from edgenet.structured import Hashed, HashPool, StructuredMatrix, family
+from edgenet.structured import Hashed, HashPool, StructuredConv, StructuredLinear, StructuredMatrix, family
 from edgenet.structured.bridge import attach_
+from edgenet.structured.parameters import parameter
 
 _KEYS = {"class", "arguments", "attributes", "tensors", "behind", "children", "structure", "config", "same", "unknown"}
 _LARGEST = 1 << 48  # entries of a matrix that a file may tell of
@@ -115,6 +117,8 @@ class Builder:
             made = self._node(matrix, place)
             if not isinstance(made, StructuredMatrix):
                 raise CheckpointError(f"{place} is no structured matrix.")
+            if isinstance(module, StructuredLinear | StructuredConv) and name == "bias":
+                module.bias = parameter(torch.zeros(module.weight.shape[0]))  # which the constructor knew nothing of
             try:
                 attach_(module, name, made)
             except ValueError as error:

@@ -74,12 +74,9 @@ def attach_(module: nn.Module, name: str, structure: Structure | StructuredMatri
     if weight is None:
         known = ", ".join(key for key, value in module._parameters.items() if value is not None) or "none"
         raise PlanError(f"{type(module).__name__} has no parameter {name!r} to put a matrix behind; it has {known}.")
-    if name == "weight" and type(module)._save_to_state_dict is not nn.Module._save_to_state_dict:
-        raise PlanError(
-            f"{type(module).__name__} writes its weight into state_dict by itself, which would store the dense one "
-            f"besides the structured one. It must be swapped for a StructuredLinear: remove its hooks, if they are in "
-            f"the way, and put it into a module, if it stands alone."
-        )
+    reason = writes_itself(module, name)
+    if reason is not None:
+        raise PlanError(reason)
     if weight.dim() == 0:
         raise ShapeError(f"a matrix has rows and columns, and {name!r} is a single number.")
     dense = weight.detach().unsqueeze(0) if weight.dim() == 1 else weight.detach().flatten(1)
@@ -125,6 +122,17 @@ def bridged(module: nn.Module) -> dict[str, StructuredMatrix]:
     if lists is None or not parametrize.is_parametrized(module):
         return {}
     return {name: group[0].matrix for name, group in lists.items() if isinstance(group[0], Bridge)}
+
+
+def writes_itself(module: nn.Module, name: str) -> str | None:
+    """Why no matrix can stand behind this tensor, though it is a parameter of the module; or None."""
+    if name != "weight" or type(module)._save_to_state_dict is nn.Module._save_to_state_dict:
+        return None
+    return (
+        f"{type(module).__name__} writes its weight into state_dict by itself, which would store the dense one besides "
+        f"the structured one. It must be swapped for a StructuredLinear: remove its hooks, if they are in the way, and "
+        f"put it into a module, if it stands alone."
+    )
 
 
 def own_class_(module: nn.Module) -> None:

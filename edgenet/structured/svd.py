@@ -13,6 +13,7 @@ from torch import Tensor
 _SMALL = 1 << 18  # entries of a matrix that is decomposed whole
 _FEW = 8  # triplets up to which iterations are faster than a decomposition
 _WIDE = 2048  # the short side up to which all triplets take seconds
+_HELD = 8  # matrices whose triplets are kept: fits that iterate decompose hundreds
 
 Triplets = tuple[Tensor, Tensor, Tensor]
 _KEPT: list[tuple[Tensor, Triplets]] | None = None  # (matrix, all its triplets), inside of ``shared_svd``
@@ -26,7 +27,7 @@ def double(weight: Tensor) -> Tensor:
 @contextmanager
 def shared_svd() -> Iterator[None]:
     """Inside, a large matrix is decomposed once, for all ranks that are asked for: a search fits many sizes of many
-    families to one weight. What is kept is let go at the end. Not for several threads at once."""
+    families to one weight. Some are kept, the latest ones, and let go at the end. Not for several threads at once."""
     global _KEPT
     before, _KEPT = _KEPT, []
     try:
@@ -55,10 +56,13 @@ def truncated_svd(matrix: Tensor, rank: int) -> Triplets:
 
 
 def _all_of(matrix: Tensor, kept: list[tuple[Tensor, Triplets]]) -> Triplets:
-    for known, triplets in kept:
+    for place, (known, _) in enumerate(kept):
         if known.shape == matrix.shape and known.dtype == matrix.dtype and torch.equal(known, matrix):
-            return triplets
-    kept.append((matrix.clone(), _by_gram(matrix, min(matrix.shape))))
+            kept.append(kept.pop(place))
+            break
+    else:
+        kept.append((matrix.clone(), _by_gram(matrix, min(matrix.shape))))
+        del kept[:-_HELD]
     return kept[-1][1]
 
 
@@ -67,9 +71,10 @@ def _by_gram(matrix: Tensor, rank: int) -> Triplets:
     if matrix.shape[0] > short:
         v, s, uh = _by_gram(matrix.mH, rank)
         return uh.mH, s, v.mH
-    values, vectors = torch.linalg.eigh(matrix @ matrix.mH)
-    s, u = values.clamp_min(0).sqrt().flip(0)[:rank], vectors.flip(1)[:, :rank]
-    return u, s, (u.mH @ matrix) / s.clamp_min(torch.finfo(s.dtype).tiny)[:, None]
+    u = torch.linalg.eigh(matrix @ matrix.mH)[1].flip(1)[:, :rank]
+    scaled = u.mH @ matrix
+    s = scaled.norm(dim=1)  # roots of eigenvalues may be 0 where this is not, and the quotient would overflow
+    return u, s, scaled / s.clamp_min(torch.finfo(s.dtype).tiny)[:, None]
 
 
 def _lanczos(matrix: Tensor, rank: int) -> Triplets:

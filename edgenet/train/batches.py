@@ -88,6 +88,22 @@ class Batch:
             self.kept["thin"] = sparse_features(x)
         return self.kept["thin"]
 
+    def entire(self) -> Any:
+        """``whole``, with ``values`` in the place of its fields; features dense."""
+        if not self.values or isinstance(self.whole, tuple):
+            return self.whole
+        values = {name: v.to_dense() if isinstance(v, SparseSignal) else v for name, v in self.values.items()}
+        if isinstance(self.whole, Mapping) and not isinstance(self.whole, BaseData):
+            return {**self.whole, **values}
+        other = copy.copy(self.whole)
+        if isinstance(other, HeteroData):
+            for kind, value in values["x_dict"].items():
+                other[kind].x = value
+            return other
+        for name, value in values.items():
+            setattr(other, name, value)
+        return other
+
     def changed(self, change: Callable[[Any], Any]) -> Batch:
         """This batch with another input, of a graph ``x``, else the first of the inputs; itself, where that stays.
 
@@ -110,8 +126,9 @@ class Batch:
         if isinstance(self.whole, tuple):
             other.whole = (new, *self.whole[1:])
         else:
-            other.values = {**self.values, "x": new}
-            other._fields = {**self._fields, "x": new}
+            names = ("x", "x_dict") if isinstance(self.whole, HeteroData) else ("x",)
+            other.values = {**self.values, **dict.fromkeys(names, new)}
+            other._fields = {**self._fields, **other.values}
         return other
 
 

@@ -39,7 +39,7 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
         return model(*batch.whole)
     wanted = _wanted(model)
     if wanted.whole:
-        return model(batch.whole)
+        return model(batch.entire())
     ours = type(model).__module__.startswith(_OURS)
     inputs: list[Any] = []
     named: dict[str, Any] = {}

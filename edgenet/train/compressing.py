@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from edgenet.compress import Budget, Report, SearchResult, compress_, recalibrate_, search
 from edgenet.compress import report as reported
 from edgenet.compress.plan import PlanLike
+from edgenet.compress.searching.choosing import copied
 from edgenet.convert import CONVERTERS, kept, quantise, to_edgenet
 from edgenet.errors import ConfigError, ConversionError
 from edgenet.pretrained import save_pretrained
@@ -107,17 +107,21 @@ def compress(
 
     Raises:
         ConfigError: if there is no goal, or several that do not go together; if a drop, or epochs to train, are without
-            validation data.
+            validation data; if an option would do nothing, or ``out`` is a file.
         PlanError, ShapeError, RankError: as ``search``, ``compress_`` and ``quantise``.
     """
     _check({"plan": plan, "form": form}, {"times": times, "bytes": bytes, "tolerance": tolerance, "max_drop": max_drop})
+    _check_options(plan, form, families, bits, pattern, epochs, lr)
+    folder = None if out is None else Path(out)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ConfigError(f"compress: out is a folder to be, and {folder} is a file.")
     task = None if data is None else Task.of(data)
     _check_data(task, {"tolerance": tolerance, "max_drop": max_drop, "epochs": epochs or None, "lr": lr})
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         start = reported(model)
         given, notes = (model, []) if plan is not None or form is not None else _converted(model)
-        teacher = copy.deepcopy(given).eval()
+        teacher = copied(given).eval()
         if task is not None:
             task.prepare(device_of(teacher), dtype_of(teacher))
         before = _scores(teacher, task)
@@ -128,7 +132,7 @@ def compress(
             tune(small.train())
             notes, satisfied = [*notes, told], True
         else:
-            limit = bytes if times is None else start.total.bytes / times
+            limit = bytes if times is None else Budget(ratio=times).limit(start.total.bytes)
             result = search(
                 teacher,
                 _quality(task, tolerance is not None),
@@ -147,10 +151,12 @@ def compress(
             notes = [*notes, result.text]
         small.eval()
         after = _scores(small, task)
-    if task is not None and not task.has("val"):
-        notes.append("not fine-tuned, for there are no validation data to keep the best epoch by.")
+    if task is not None and epochs != 0:
+        if not task.has("val"):
+            notes.append("not fine-tuned, for there are no validation data to keep the best epoch by.")
+        elif not _trains(small):
+            notes.append("not fine-tuned, for no parameter of the model wants a gradient.")
     made = reported(small, _errors(result), reported(given))
-    folder = None if out is None else Path(out)
     if folder is not None:
         save_pretrained(small, folder)
         (folder / "report.json").write_text(made.to_json() + "\n", encoding="utf-8")
@@ -173,6 +179,24 @@ def _check(told: Mapping[str, Any], goals: Mapping[str, Any]) -> None:
         )
 
 
+def _check_options(
+    plan: PlanLike | None, form: str | None, families: Any, bits: Any, pattern: str, epochs: int | None, lr: float | None
+) -> None:
+    """
+    Raises:
+        ConfigError: if an option would do nothing, or epochs are no whole number from 0 up.
+    """
+    told = "a plan" if plan is not None else "a form" if form is not None else None
+    unread = {"families": families is not None, "pattern": pattern != ".*", "bits": bits is not None and form is None}
+    idle = [name for name, given in unread.items() if given]
+    if told is not None and idle:
+        raise ConfigError(f"compress: {' and '.join(idle)} is for a search, and {told} says itself what goes where.")
+    if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0):
+        raise ConfigError(f"compress: epochs of fine-tuning are a whole number from 0 up, got {epochs!r}.")
+    if lr is not None and epochs == 0:
+        raise ConfigError("compress: lr is that of fine-tuning, and with epochs=0 there is none.")
+
+
 def _check_data(task: Task | None, needs: Mapping[str, Any]) -> None:
     for name, value in needs.items():
         if value is not None and (task is None or not task.has("val")):
@@ -193,7 +217,7 @@ def _as_told(
     model: nn.Module, plan: PlanLike | None, form: str | None, bits: Sequence[int] | int | None
 ) -> tuple[nn.Module, str]:
     if plan is not None:
-        small = copy.deepcopy(model)
+        small = copied(model)
         compress_(small, plan)
         return small, "compressed by a plan" if not isinstance(plan, str | Path) else f"compressed by {plan}"
     assert form is not None
@@ -218,10 +242,14 @@ def _tuning(
         if norms and all(norm.track_running_stats for norm in norms):
             batches = islice(task.training(torch.Generator().manual_seed(seed)), _BATCHES)
             recalibrate_(small, batches, task.output, reference=teacher)
-        if epochs != 0 and task.has("val"):
+        if epochs != 0 and task.has("val") and _trains(small):
             fine_tune(small, task, teacher=teacher, progress=progress, **changes)
 
     return tune
+
+
+def _trains(model: nn.Module) -> bool:
+    return any(p.requires_grad for p in model.parameters())
 
 
 def _quality(task: Task | None, by_example: bool) -> Any:

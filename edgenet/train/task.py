@@ -53,7 +53,7 @@ class Task:
         batch_size: graphs or rows of a batch, where the data are no loader. Default: that of the settings.
         name: what messages call the data.
         call: a function (model, batch) -> output, in the place of ``call_model``. It gets what ``call_model`` would: a
-            ``Batch``, whose fields are attributes, and ``batch.whole``, the ``Data`` or tuple itself.
+            ``Batch``, whose fields are attributes, and ``batch.entire()``, the ``Data`` or tuple of the step.
     """
 
     def __init__(

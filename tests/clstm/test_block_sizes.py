@@ -106,7 +106,7 @@ def test_fine_tuning_lets_larger_blocks_pass():
         other.tuned = True
 
     found = choose_block_sizes(model, 0.01, judge, fine_tune=tune, **OPTIONS)
-    assert len(calls) == 1 and set(found.blocks.values()) == {4} and found.model.tuned
+    assert 1 <= len(calls) <= 3 and set(found.blocks.values()) == {4} and found.model.tuned
 
 
 def in_blocks(model, pattern):

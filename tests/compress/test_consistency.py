@@ -148,3 +148,9 @@ def test_a_model_without_scores_is_told():
 
     with pytest.raises(ShapeError, match="gives a tensor of scores, got a tuple"):
         trained(Consistency(2), model=Pair(), loss=lambda scores, target: scores[0].sum(), metric="loss")
+
+
+def test_several_labels_at_once_are_no_distribution():
+    data = TensorDataset(torch.randn(12, 4), (torch.rand(12, 3) > 0.5).float())
+    with pytest.raises(ShapeError, match="several labels at once"):
+        fit(Noisy(), data, callbacks=[Consistency(2)], epochs=1, progress=False)

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from torch_geometric.data import Data
+from torch import nn
+from torch_geometric.data import Data, HeteroData
 
 from edgenet.compress.perturb import Perturb
 from edgenet.errors import PlanError, ShapeError
 from edgenet.structured import SparseSignal
 from edgenet.train.batches import Batch
+from edgenet.train.calling import call_model
 
 EDGES = torch.tensor([[0, 1], [1, 0]])
 
@@ -58,3 +60,31 @@ def test_shares_and_batches_that_are_none_are_refused():
         Perturb(0.5, share=2)
     with pytest.raises(ShapeError, match=r"is a tuple or has changed\(\), got int"):
         Perturb(0.5, share=1)(3)
+
+
+def test_a_model_of_the_whole_data_reads_the_other_input_too():
+    class Whole(nn.Module):
+        def forward(self, data):
+            return data.x, data.edge_index
+
+    batch = Batch(Data(x=torch.ones(200, 10), edge_index=EDGES), torch.zeros(200), kept={"every step": True})
+    x, edges = call_model(Whole(), Perturb(0.75, share=1)(batch))
+    assert set(x.unique().tolist()) == {0.0, 4.0} and edges is EDGES
+    assert torch.equal(call_model(Whole(), batch)[0], torch.ones(200, 10))
+
+
+def test_a_graph_of_several_kinds_may_have_another_input():
+    class Kinds(nn.Module):
+        def forward(self, x_dict):
+            return x_dict
+
+    class Whole(nn.Module):
+        def forward(self, data):
+            return data.x_dict
+
+    data = HeteroData({"a": {"x": torch.ones(3, 2)}, "b": {"x": torch.ones(4, 1)}})
+    batch = Batch(data, torch.zeros(3))
+    other = batch.changed(lambda x: {kind: 2 * one for kind, one in x.items()})
+    for model in (Kinds(), Whole()):
+        assert {kind: one.unique().item() for kind, one in call_model(model, other).items()} == {"a": 2.0, "b": 2.0}
+        assert call_model(model, batch)["a"].unique().item() == 1.0

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch_geometric.nn as pyg
 from torch import nn
 
 from edgenet.compress import compress_, quantise_, slots, stored, unrounded
@@ -100,6 +101,12 @@ def test_what_cannot_be_rounded_is_told_before_anything_changes():
         with pytest.raises(error, match=says):
             quantise_(model, rules)
     assert list(model.state_dict()) == names
+    hooked = pyg.GAT(4, 8, 2, 2, heads=2)
+    hooked.convs[1].lin.register_forward_hook(lambda module, inputs, output: output)
+    names = list(hooked.state_dict())
+    with pytest.raises(PlanError, match="remove its hooks"):
+        quantise_(hooked, 8)
+    assert list(hooked.state_dict()) == names
 
 
 def test_unrounded_a_model_says_what_its_latents_say_and_rounds_again_afterwards():
@@ -126,3 +133,13 @@ def test_signs_and_shifts_have_no_numbers_to_train_unrounded():
     quantise_(model, {"0.weight": {"quantiser": "power_of_two", "form": "sign_shift"}})
     with unrounded(model) as number:
         assert number == 0 and isinstance(model[0].weight, PowerOfTwo)
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, lambda i, o: nn.Conv2d(i, o, 1)])
+def test_biases_that_round_come_back_from_a_folder(kind, tmp_path):
+    model = nn.Sequential(kind(8, 40), nn.ReLU(), kind(40, 30))
+    quantise_(model, 4)
+    x = torch.randn(5, 8) if kind is nn.Linear else torch.randn(5, 8, 2, 2)
+    assert "bias" in model[0].parametrizations
+    save_pretrained(model, tmp_path)
+    assert torch.equal(from_pretrained(tmp_path)(x), model(x))

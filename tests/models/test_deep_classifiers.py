@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch_geometric.nn import to_hetero
 
-from edgenet import from_pretrained
+from edgenet import EdgeNetConv, from_pretrained
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.models import GraphClassifier, NodeClassifier
@@ -214,11 +215,33 @@ def test_sizes_are_read_off_the_first_input_and_parameters_drawn_anew(case):
         ({"node_dropout": 1.0}, "node_dropout is a probability"),
         ({"input_dropout": -0.1}, "input_dropout is a probability"),
         ({"layer": "grand", "lift": False, "num_layers": 1}, "without a lift the 6 channels stay"),
+        ({"layer": "gcnii", "before": 1, "hidden_channels": 8}, "let a map give the scores, after=1"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, says):
     with pytest.raises((ConfigError, ShapeError), match=says):
         NodeClassifier(IN, OUT, **{"layer": "gcn", **options})
+
+
+def test_maps_before_layers_read_nodes_of_one_size():
+    with pytest.raises(ConfigError, match="a map before the layers reads nodes of one size"):
+        NodeClassifier((IN, IN), OUT, layer="gat", before=1)
+
+
+def test_nodes_of_several_kinds_are_dropped_in_training_alone():
+    edges = {("a", "to", "b"): torch.tensor([[0, 1], [1, 0]]), ("b", "to", "a"): torch.tensor([[0, 1], [1, 0]])}
+    model = NodeClassifier(
+        (-1, -1), OUT, layer="gat", num_layers=1, dropout=0.0, node_dropout=0.5, add_self_loops=False
+    )
+    kinds = to_hetero(model, (["a", "b"], list(edges)))
+    x = {"a": torch.ones(300, IN), "b": torch.ones(300, IN)}
+    kinds(x, edges)
+    seen = Seen(next(part for part in kinds.modules() if isinstance(part, EdgeNetConv)))
+    kinds.train()(x, edges)
+    kinds.eval()(x, edges)
+    (dropped, *_), *_ = seen.all
+    (kept, *_) = seen.all[-1]
+    assert set(dropped.unique().tolist()) == {0.0, 1.0} and set(kept.unique().tolist()) == {0.5}
 
 
 def test_other_models_have_no_maps():

@@ -36,7 +36,7 @@ WRONG = {
     "hops of EdgeNetConv is a list of whole numbers or None, got 2": lambda: EdgeNetConv(4, 3, 2, hops=2),
     "dropout of Attention is a number, got 'x'": lambda: EdgeNetConv(4, 3, phi="attention", dropout="x"),
     "'attention' has no option 'droput'.*Did you mean 'dropout'": lambda: EdgeNetConv(4, 3, phi="attention", droput=0),
-    "there is one signal at least to be scaled, got 0": lambda: nets.gcat(4, 3, order=-1),
+    "order >= 0, .* are wanted, got -1, 1, 3": lambda: nets.gcat(4, 3, order=-1),
     "normalize is one of .*, got 'zz'": lambda: nets.spectral(4, 3, normalize="zz"),
     "df, the functions of a basis, is 1 or more, got -1": lambda: nets.additive(4, 3, df=-1),
     "in_channels are 0 or more, or -1 .*, got -7": lambda: nets.gat(-7, 3),

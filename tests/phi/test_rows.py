@@ -216,13 +216,14 @@ def test_by_edge_id_layers_train_are_saved_and_come_back(tmp_path):
     assert torch.equal(other[0](x, GRAPH), model[0](x, GRAPH))
 
 
-def test_by_edge_id_the_start_is_a_normalised_adjacency_and_reset_is_of_its_size():
+def test_by_edge_id_the_start_is_a_normalised_adjacency_but_for_signs_and_reset_is_of_its_size():
     phi = EdgeVarying(1, 2, share="edge_id")
     phi.bind(GRAPHS["star"])
     start = phi.edge_table.weight.clone()
-    assert ((start * 6**0.5 - 1).abs() <= 0.5).all()
+    assert ((start.abs() * 6**0.5 - 1).abs() <= 0.5).all()
     phi.reset_parameters()
-    assert (phi.edge_table.weight > 0).all()
+    again = phi.edge_table.weight
+    assert again.shape == start.shape and (again != start).any() and (again != 0).all()
 
 
 def test_by_edge_id_matrices_on_edges_work_and_what_finds_edges_by_ends_is_refused():

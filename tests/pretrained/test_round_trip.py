@@ -47,7 +47,7 @@ def round_trip(model, folder, **options):
 
 def assert_same_state(model, again):
     mine, its = model.state_dict(), again.state_dict()
-    assert list(mine) and set(mine) == set(its)
+    assert set(mine) == set(its)
     for name, value in mine.items():
         assert value.dtype == its[name].dtype and torch.equal(value, its[name]), name
     trained = {name for name, p in model.named_parameters() if p.requires_grad}

@@ -7,11 +7,12 @@ import pytest
 import torch
 import torch_geometric.nn as pyg
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils.data import TensorDataset
 
 from edgenet import NodeClassifier
 from edgenet.compress import report
-from edgenet.errors import ConfigError
+from edgenet.errors import ConfigError, PlanError
 from edgenet.nn import EdgeNetConv
 from edgenet.pretrained import from_pretrained
 from edgenet.train import Task, compress, fit
@@ -123,8 +124,41 @@ def test_drops_and_forms_and_plans(dataset, model):
         ({"tolerance": 0.1}, "tolerance wants data with a validation split"),
         ({"times": 2, "epochs": 3}, "epochs wants data"),
         ({"form": "int", "bits": (4, 8)}, "one number of bits"),
+        ({"plan": {"convs": 4}, "bits": 4}, "bits is for a search, and a plan says itself"),
+        ({"form": "int8", "families": "low_rank", "pattern": "a"}, "families and pattern is for a search"),
+        ({"times": 2, "epochs": -1}, "a whole number from 0 up, got -1"),
+        ({"times": 2, "epochs": 0, "lr": 0.1}, "there is none"),
+        ({"times": 2, "out": __file__}, "is a file"),
     ],
 )
 def test_goals_that_do_not_go_together_are_refused(model, options, says):
     with pytest.raises(ConfigError, match=says):
         compress(model, progress=False, **options)
+
+
+@pytest.mark.parametrize("times", [0, -1, 0.5, "7", float("nan")])
+def test_a_model_is_made_smaller_or_refused(model, times):
+    with pytest.raises(PlanError, match="a budget of ratio wants a number above 1"):
+        compress(model, times=times, progress=False)
+
+
+def test_what_cannot_be_copied_is_told(model):
+    prune.l1_unstructured(model.convs[0].lift.linear.weight, "weight", 0.5)
+    model(torch.randn(3, 4), torch.tensor([[0, 1], [1, 2]]))
+    for goal in ({"times": 2}, {"plan": {"convs": {"structure": "low_rank", "rank": 1}}}):
+        with pytest.raises(PlanError, match="cannot be copied"):
+            compress(model, progress=False, **goal)
+
+
+def test_a_frozen_model_is_compressed_and_not_fine_tuned(dataset, model):
+    made = compress(model.requires_grad_(False), dataset, times=3, **QUICK)
+    assert made.satisfied and "no parameter of the model wants a gradient" in made.text
+    assert not any(p.requires_grad for p in made.model.parameters())
+
+
+def test_a_slot_under_a_hook_stays_as_it_is(dataset):
+    model = pyg.GAT(4, 8, 2, 2, heads=2)
+    model.convs[1].lin.register_forward_hook(lambda module, inputs, output: output)
+    made = compress(model, dataset, times=1.5, **QUICK)
+    assert "not converted" in made.text
+    assert {row.name: row.structure for row in made.report.rows}["convs.1.lin.weight"] == "dense"

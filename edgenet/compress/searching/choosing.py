@@ -79,7 +79,7 @@ class Search:
         together: Sequence[str] = (),
         ladders: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
-        self.given, self.copy = model, _copied(model).eval()
+        self.given, self.copy = model, copied(model).eval()
         self.goal, self.seed = goal, seed
         budget = goal.budget
         self.unit = "bytes" if budget is None else budget.unit
@@ -258,12 +258,16 @@ class Search:
         return f"{size:.3g}" if self.unit == "latency" else f"{size:,.0f}"
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module) -> nn.Module:
+    """
+    Raises:
+        PlanError: if the model cannot be copied.
+    """
     try:
         return deepcopy(model)
     except RuntimeError as error:  # torch copies no tensor that was computed, as old pruning and weight norms leave
         raise PlanError(
-            f"a search works on a copy, and this {type(model).__name__} cannot be copied: {error} Pruning and the old "
+            f"a copy is compressed, and this {type(model).__name__} cannot be copied: {error} Pruning and the old "
             f"weight_norm leave such tensors: end them first (prune.remove, remove_weight_norm)."
         ) from error
 

@@ -53,7 +53,7 @@ class Adaptive(Taps):
 
     def forward(self, signals: list[Tensor], graph: Graph) -> Tensor:
         z = torch.stack(signals, dim=-2)  # (N, [B,] H, T, C)
-        if getattr(self.score.weight, "is_lazy", False):  # which an adapter need not tell
+        if getattr(getattr(self.score, "weight", None), "is_lazy", False):  # which an adapter need not tell
             self.score.weight.materialise(1, z.shape[-1])
             self.reset_parameters()
         return merged((torch.sigmoid(self.score(z)) * z).sum(-2), self.merge)

@@ -161,6 +161,14 @@ class Taps(nn.Module):
         raise PlanError(f"no input channels can be taken from {type(self).__name__} taps.")
 
 
+def walker(taps: nn.Module) -> nn.Module:
+    """Who takes the walk: the taps, or those that an adapter stands around which tells of no walk."""
+    if hasattr(taps, "walk"):
+        return taps
+    inside = [part for part in taps.modules() if isinstance(part, Taps)]
+    return inside[0] if len(inside) == 1 else taps
+
+
 def all_hops(z: Tensor, walk: Walk) -> Tensor:
     """The plain walk: z^(k) = Phi^(k) z^(k-1), and the signals that count combined."""
     signals = [z] if walk.hops[0] == 0 else []

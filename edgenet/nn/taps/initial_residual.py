@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 from torch import Tensor
@@ -38,8 +39,8 @@ class InitialResidual(Taps):
 
     def __init__(self, alpha: float = 0.1, beta: float = 1.0, channels: int = -1, merge: str = "concat") -> None:
         super().__init__()
-        if not beta >= 0:
-            raise ConfigError(f"beta, the share of what the matrix makes, is 0 or more, got {beta}.")
+        if not 0 <= beta < math.inf:
+            raise ConfigError(f"beta, the share of what the matrix makes, is a number, 0 or more, got {beta}.")
         if channels == 0 or channels < -1:
             raise ShapeError(f"signals to be mixed have channels >= 1, or -1 for those of the first, got {channels}.")
         self.alpha, self.beta, self.merge = check_chance(alpha), beta, check_merge(merge)

@@ -61,7 +61,7 @@ class Scaled(Taps):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        self.weight.copy_(torch.tensor(self.start))
+        self.weight.copy_(torch.tensor(self.start, dtype=self.weight.dtype))
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
         if not walk.may_mix_first or len(self.weight) != len(walk.hops):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from edgenet import EdgeNetConv
 from edgenet.errors import ConfigError, ShapeError
+from edgenet.nn import specializations as nets
 from edgenet.nn import taps
 from edgenet.nn.taps.base import Walk, summed
 from edgenet.phi import ShiftOperator
@@ -60,3 +62,34 @@ def test_signals_are_added_up_on_the_way(hops):
         signals.append(hop(k, signals[-1]))
     torch.testing.assert_close(summed(z, walk, weight), sum(w * signals[k] for w, k in zip(weight, hops, strict=True)))
     torch.testing.assert_close(summed(z, walk), sum(signals[k] for k in hops))
+
+
+class Adapter(nn.Module):
+    """Around taps, and tells of nothing that they have."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, signals, graph):
+        return -self.inner(signals, graph)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: nets.appnp(5, 4, 3), lambda: nets.gcnii(5, 4), lambda: nets.gcat(5, 4, taps="matrix", heads=2),
+     lambda: nets.dagnn(5, 4, 3), lambda: nets.arma(5, 4).convs[1]],
+)  # fmt: skip
+def test_an_adapter_around_taps_changes_what_they_give_and_not_where_they_walk(make):
+    conv, x = make(), torch.randn(13, 5)
+    wanted = conv(x, GRAPH)
+    if conv.bias is not None:
+        wanted = wanted - 2 * conv.bias
+    conv.taps = Adapter(conv.taps)
+    torch.testing.assert_close(conv(x, GRAPH), -wanted)
+    if isinstance(conv.taps.inner, taps.InitialResidual):
+        first = torch.randn(13, 4)
+        conv.taps, inner = conv.taps.inner, conv.taps
+        wanted = conv(x, GRAPH, initial=first)
+        conv.taps = inner
+        torch.testing.assert_close(conv(x, GRAPH, initial=first), -wanted)

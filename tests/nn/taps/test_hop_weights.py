@@ -15,6 +15,7 @@ from edgenet.nn.lift import Identity
 from edgenet.phi import Attention, ShiftOperator
 from edgenet.structured import Dense, LowRank
 from edgenet.testing import random_graph
+from edgenet.train.numbers import default_dtype
 
 GRAPH = random_graph(13, 47)
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -166,3 +167,26 @@ def test_hops_can_be_taken_from_adaptive_taps():
     z = hops(conv, x)
     keep_taps_(conv, [(0, 0), (2, 0)])
     torch.testing.assert_close(conv(x, GRAPH), adapted(conv, [z[0], z[2]]), **EXACT)
+
+
+def test_an_adapter_may_stand_in_the_place_of_the_scores_map():
+    class Doubled(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return 2 * self.inner(x)
+
+    mine, other = taps.Adaptive(4), taps.Adaptive(4)
+    other.load_state_dict({name: 2 * p for name, p in mine.state_dict().items()})
+    mine.score = Doubled(mine.score)
+    signals = [torch.randn(6, 1, 4) for _ in range(3)]
+    torch.testing.assert_close(mine(signals, None), other(signals, None))
+
+
+def test_numbers_of_hops_are_drawn_anew_in_the_precision_that_they_have():
+    scaled = taps.Scaled(2, start=[0.1, 0.9]).double()
+    with default_dtype(torch.float32):
+        scaled.reset_parameters()
+    assert scaled.weight.tolist() == [0.1, 0.9]
