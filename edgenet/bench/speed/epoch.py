@@ -166,7 +166,8 @@ def parts(records: list[Record], settings: Settings) -> list[str]:
     """The section's paragraphs and tables."""
     text = [
         "One step: forward, loss, backward, Adam. The check compares logits and the gradients of the loss in all "
-        "parameters, in evaluation mode, before any step.",
+        "parameters, in evaluation mode, before any step. In all forms but PyG's `edge_index`, graphs are "
+        "prepared beforehand; what edgenet sorts and adds in its first step, a warm-up, it keeps.",
         described(records, settings),
     ]
     rows, short = [], []
