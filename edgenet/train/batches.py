@@ -97,8 +97,9 @@ class Batch:
             return {**self.whole, **values}
         other = copy.copy(self.whole)
         if isinstance(other, HeteroData):
-            for kind, value in values["x_dict"].items():
-                other[kind].x = value
+            kinds: dict[str, Tensor] = self.values["x_dict"]
+            for kind, one in kinds.items():
+                other[kind].x = one
             return other
         for name, value in values.items():
             setattr(other, name, value)
