@@ -72,7 +72,7 @@ def test_without_split_files_a_split_is_drawn(tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(DatasetNotFoundError, match=r"(?s)heterophilic: no copy.* of wisconsin .*wisconsin/raw.*geom-gcn"):
+    with pytest.raises(DatasetNotFoundError, match=r"(?s)no copy.* of wisconsin .*wisconsin/raw.*geom-gcn"):
         data.load("heterophilic", root=tmp_path, graph="wisconsin")
     write(tmp_path)
     with pytest.raises(ConfigError, match=r"texas has no split 2; there are texas_split_0\.6_0\.2_0\.npz"):
