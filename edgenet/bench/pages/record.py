@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from edgenet.bench.pages.content import Content
-from edgenet.checkpoint import write_atomically
 from edgenet.errors import ConfigError
 
 FOLDER = "rows"
@@ -55,6 +54,8 @@ class Record:
 
     def write(self, page: Path) -> Path:
         """Write the file of rows; returns where."""
+        from edgenet.checkpoint import write_atomically  # which imports torch
+
         file = rows_file(page)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, lambda out: out.write(_text(vars(self)).encode()))
