@@ -319,7 +319,7 @@ class EdgeNetConv(PygDoor, Pretrained):
             z = z * (initial[:, None, :, None] if given.is_batch else initial.unsqueeze(-1))
         alike = phi.shares_hops and diagonal is None
         walk = Walk(graph, weights, hop, self.order, self.hops, alike, self.taps, way.mix_first, first)
-        taker = walker(self.taps)
+        taker = self.taps if hasattr(self.taps, "walk") else walker(self.taps)
         y = taker.walk(z, walk) if hasattr(taker, "walk") else all_hops(z, walk)
         return self.lift(y).flatten(-2) if way.lift_last and self.lift.heads == 1 else y
 
