@@ -10,7 +10,7 @@ from edgenet.bench.results import EXPERIMENTS, ppi
 from edgenet.cli import main
 from edgenet.presets import preset
 
-from train.small_data import graphs, nodes  # isort: skip
+from train.small_data import graphs  # isort: skip
 
 
 @pytest.fixture
@@ -93,10 +93,6 @@ def summary_of(folder):
     return json.loads((folder / "summary.json").read_text(encoding="utf-8"))["seeds"]
 
 
-def quick(dataset, layer, changes):
-    return preset(dataset, layer, {**changes, "training.epochs": 3, "training.patience": 0})
-
-
 def test_every_row_of_ppi_is_of_its_own_runs(tmp_path, monkeypatch, in_this_process):
     from edgenet.nn import SPECIALIZATIONS
 
@@ -113,17 +109,3 @@ def test_every_row_of_ppi_is_of_its_own_runs(tmp_path, monkeypatch, in_this_proc
     monkeypatch.setattr("torch.optim.Adam.step", lambda *args, **options: pytest.fail("this run is done"))
     ppi.run(2, tmp_path / "page.md", tmp_path / "runs", 1, None, epochs=2)
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == page
-
-
-def test_a_page_says_which_rows_were_measured_under_other_settings(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgenet.data.load", lambda name, root=None, **options: nodes())
-    monkeypatch.delenv("MALLOC_TOP_PAD_", raising=False)
-    job = (quick("ring", "gcn", {"out": str(tmp_path / "run")}), None)
-    assert report.measured_elsewhere([jobs.trained(job)]) == []
-    monkeypatch.setenv("MALLOC_TOP_PAD_", "67108864")
-    read = jobs.trained(job)
-    (text,) = report.measured_elsewhere([read, {"measured": report.settings()}])
-    assert text.startswith("1 of 2 runs were made earlier") and "threads 1" in text and "MALLOC" not in text
-    (tmp_path / "run" / "measured.json").unlink()
-    (text,) = report.measured_elsewhere([jobs.trained(job), read])
-    assert text.startswith("2 of 2") and text.endswith("threads 1; not recorded.")
