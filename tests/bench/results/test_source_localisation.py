@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,9 +59,8 @@ def test_the_networks_of_the_page_have_the_sizes_that_the_gates_speak_of():
     task = Task.of(data)
     task.prepare(torch.device("cpu"), torch.float64)
     count = {
-        name: sum(p.numel() for p in model_of(hidden.config(name, 0, page_runs), data, task).parameters())
+        name: sum(p.numel() for p in model_of(hidden.config(name, 0, Path("runs")), data, task).parameters())
         for name in ("edge_varying", "low_rank", "matrices", "doped")
-        for page_runs in (report.Path("runs"),)
     }
     assert count["edge_varying"] / count["low_rank"] >= 9 and count["matrices"] / count["doped"] >= 12
 
