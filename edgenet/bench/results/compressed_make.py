@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,33 +67,50 @@ def _quantiser(name: str) -> Callable[[Problem, Case], nn.Module | None]:
 
 
 def _small_gat(problem: Problem, case: Case) -> nn.Module | None:
-    """A network of the same make and fewer channels, which learns from the teacher from the start."""
-    model = _narrow(problem, case)
-    return None if model is None else _tuned(problem, model)
+    """A network of the same make and fewer channels, which learns from the teacher from the start: of the widest with
+    many heads and the widest with one that which agrees more with the teacher on validation nodes."""
+    tuned = [_tuned(problem, model) for model in _narrow(problem, case)]
+    return max(tuned, key=lambda model: _agreement(problem, model), default=None)
 
 
 def _small_gat_labels(problem: Problem, case: Case) -> nn.Module | None:
-    """The same, from labels, as the teacher was trained."""
-    model = _narrow(problem, case)
+    """The first of the same, from labels, as the teacher was trained."""
+    model = next(_narrow(problem, case), None)
     if model is not None:
         fit(model, problem.dataset, progress=False, **problem.recipe.training)
     return model
 
 
-def _narrow(problem: Problem, case: Case) -> nn.Module | None:
-    def of(width: int) -> nn.Module:
-        heads = next(heads for heads in (8, 4, 2, 1) if width % heads == 0 and heads <= max(1, width // 2))
+def _agreement(problem: Problem, model: nn.Module) -> float:
+    """The share of answers on validation nodes that are the teacher's."""
+    (mine, _), (theirs, _) = (problem.scores(each.eval(), "val") for each in (model, problem.model))
+    if problem.dataset.target == "multilabel":
+        return ((mine > 0) == (theirs > 0)).double().mean().item()
+    return (mine.argmax(1) == theirs.argmax(1)).double().mean().item()
+
+
+def _narrow(problem: Problem, case: Case) -> Iterator[nn.Module]:
+    """The widest networks that fit, new: with the most heads of 8, 4 and 2 with which any fits, and with one head."""
+
+    def of(channels: int, heads: int) -> nn.Module:
         last = {"out_heads": min(heads, problem.recipe.model["out_heads"])}
-        model = make(problem.name, problem.dataset, heads=heads, hidden_channels=width // heads, **last)
+        model = make(problem.name, problem.dataset, heads=heads, hidden_channels=channels, **last)
         if case.bits < 32:
             quantise_(model, rounding(case.bits, "|".join(map(re.escape, problem.large()))))
         return model
 
-    before, options = torch.random.get_rng_state(), problem.recipe.model
+    options = problem.recipe.model
     teachers = options["heads"] * options["hidden_channels"]
-    width = width_of(of, tensor_bytes(problem.model), case.ratio or 1, teachers)
+    before, widths = torch.random.get_rng_state(), {}
+    for heads in (8, 4, 2, 1):
+        widths[heads] = width_of(
+            partial(of, heads=heads), tensor_bytes(problem.model), case.ratio or 1, teachers // heads
+        )
     torch.random.set_rng_state(before)
-    return None if width is None else of(width)
+    many = next((heads for heads in (8, 4, 2) if widths[heads] is not None), None)
+    for heads in (many, 1):
+        if heads is not None and widths[heads] is not None:
+            yield of(widths[heads], heads)
 
 
 def _rounded(problem: Problem, case: Case) -> nn.Module:

@@ -58,7 +58,8 @@ _PROTOCOL = [
     "same input, of which 0.7 of the words or pixels are dropped at half of the steps; floats first, then few bits. "
     "Of each family the largest member is taken with which the whole model is so many times smaller. *8 bits* and *4 "
     "bits* are those of every number; *2 bits* those of large factors and dense lifts, with 6 for small factors and 4 "
-    "for all else; *1 bit* has 4 and 2. Scales are floats, and counted.",
+    "for all else; *1 bit* has 4 and 2. Scales are floats, and counted. A small GAT is the better, by agreement on "
+    "validation nodes, of the widest with one head and the widest with eight, or as many as fit; both are trained.",
     "Bytes are those of the files that `save_pretrained` writes: the tensors' numbers, and the whole folder, which "
     "also has a description of 9 kB, a header and a model card. Models are judged as they are read back. *Minus "
     "teacher*: the mean difference in points over teachers, with its 95 % interval by Student's t. *McNemar*: of how "

@@ -83,9 +83,20 @@ def test_a_small_gat_is_as_wide_as_its_bytes_allow_up_to_the_teacher(given):
     wide = replace(RECIPES["cora"], model={**SMALL, "hidden_channels": 40})
     RECIPES["cora"] = wide  # the fixture puts the old one back
     teacher = Problem("cora", problems.make("cora", given.dataset), given.dataset)
-    model = make._narrow(teacher, Case("small_gat", 3, bits=8))
-    assert model.convs[0].lift.linear.weight.shape[0] > 64
-    assert tensor_bytes(teacher.model) >= 3 * tensor_bytes(model)
+    models = list(make._narrow(teacher, Case("small_gat", 3, bits=8)))
+    assert [model.convs[0].heads for model in models] == [8, 1]
+    for model in models:
+        assert model.convs[0].lift.linear.weight.shape[0] > 64
+        assert tensor_bytes(teacher.model) >= 3 * tensor_bytes(model)
+
+
+def test_of_two_small_gats_the_one_that_agrees_more_on_validation_nodes_is_taken(given, monkeypatch):
+    share = {8: 0.5, 4: 0.5, 1: 0.75}
+    monkeypatch.setattr(make, "_agreement", lambda problem, model: share[model.convs[0].heads])
+    case = Case("small_gat", 3, bits=8)
+    assert make.made(given, case, 0).convs[0].heads == 1
+    share[1] = 0.25
+    assert make.made(given, case, 0).convs[0].heads > 1
 
 
 @pytest.mark.parametrize("name", FAMILIES)
