@@ -22,6 +22,7 @@ SOURCES = [
     "edgenet/ops/kernels/segment_softmax/native.cpp",
     "edgenet/ops/kernels/attention/native.cpp",
     "edgenet/ops/kernels/attention_v2/native.cpp",
+    "edgenet/ops/kernels/dropout/native.cpp",
     "edgenet/ops/kernels/xnor/native.cpp",
     "edgenet/ops/kernels/xnor/packing.cpp",
     "edgenet/ops/kernels/codes_linear/native.cpp",

@@ -7,9 +7,9 @@ from numbers import Real
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from edgenet import ops
 from edgenet.errors import PlanError, ShapeError
 from edgenet.structured import SparseSignal
 
@@ -64,4 +64,4 @@ class Perturb:
             return how(x)
         if how is None or not isinstance(x, Tensor | SparseSignal) or x.dim() != 2 or not x.is_floating_point():
             return x
-        return x.dropout(float(how), True) if isinstance(x, SparseSignal) else F.dropout(x, float(how))
+        return x.dropout(float(how), True) if isinstance(x, SparseSignal) else ops.dropout(x, float(how))

@@ -13,6 +13,7 @@ from edgenet.hub import Pretrained
 from edgenet.models.foreign_layer import is_foreign
 from edgenet.models.layers import layer_options, make_layer, out_width
 from edgenet.models.stack import check_ranges
+from edgenet.nn.dropout import Dropout
 from edgenet.nn.graph_recurrent import (
     EdgeRead,
     Edges,
@@ -96,7 +97,7 @@ class GraphRecurrent(nn.Module, Pretrained):
             **layer_options,
         }  # fmt: skip
         self.num_layers, self.last = num_layers, last
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         make = _Maker(layer, layer_options, heads, hidden_channels)
         options = {"nonlinearity": nonlinearity} if cell == "elman" else {}
         self.layers = nn.ModuleList()

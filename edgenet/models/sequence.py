@@ -14,6 +14,7 @@ from edgenet.errors import ConfigError, ShapeError
 from edgenet.hub import Pretrained
 from edgenet.models.stack import check_ranges
 from edgenet.nn import UnitaryRNN, recurrent
+from edgenet.nn.dropout import Dropout
 from edgenet.nn.options import checked
 from edgenet.structured.embedding import StructuredEmbedding
 from edgenet.structured.families import named
@@ -106,7 +107,7 @@ class Sequence(nn.Module, Pretrained):
         self.in_channels, self.per, self.bidirectional = in_channels, per, bidirectional
         self.embedding = None if embedding is None else nn.Embedding(in_channels, embedding)
         width = in_channels if embedding is None else embedding
-        self.dropout, self.head = nn.Dropout(dropout), nn.Identity()
+        self.dropout, self.head = Dropout(dropout), nn.Identity()
         self.rnn: Any
         if cell == "unitary":
             self.rnn = UnitaryRNN(width, hidden_channels, out_channels, batch_first=True)

@@ -17,6 +17,7 @@ from edgenet.models.foreign_layer import as_tensors, is_foreign, taken_by
 from edgenet.models.layers import LOCAL_ACTIVATIONS, layer_options, make_layer, out_width
 from edgenet.models.layers import activation as named_activation
 from edgenet.nn.batches import folded
+from edgenet.nn.dropout import Dropout
 from edgenet.nn.taps.base import walker
 from edgenet.structured import SparseSignal, StructuredLinear, drop_rows
 
@@ -72,9 +73,9 @@ class Stack(nn.Module, Pretrained, ABC):
         for name, share in {**shares, "node_dropout": node_dropout}.items():
             if share is not None and not 0 <= share < 1:
                 raise ConfigError(f"{name} is a probability in [0, 1), got {share}.")
-        self.dropout, self.num_layers = nn.Dropout(dropout), num_layers
+        self.dropout, self.num_layers = Dropout(dropout), num_layers
         self.node_dropout = NodeDropout(node_dropout) if node_dropout else None
-        self.input_dropout = None if input_dropout is None else nn.Dropout(input_dropout)
+        self.input_dropout = None if input_dropout is None else Dropout(input_dropout)
         self.convs, self.skips = nn.ModuleList(), nn.ModuleList()
         self.before, self.after = nn.ModuleList(), nn.ModuleList()
         if attention_dropout is not None:

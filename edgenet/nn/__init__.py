@@ -2,6 +2,7 @@
 
 from edgenet.nn import graph_signal, lift, specializations, taps
 from edgenet.nn.conv import EdgeNetConv
+from edgenet.nn.dropout import Dropout
 from edgenet.nn.fixed_point_activation import FixedPointActivation
 from edgenet.nn.mod_relu import ModReLU
 from edgenet.nn.packed_signs import (
@@ -27,6 +28,7 @@ __all__ = [
     "RNN",
     "SPECIALIZATIONS",
     "Cell",
+    "Dropout",
     "EdgeNetConv",
     "ElmanCell",
     "FixedPointActivation",

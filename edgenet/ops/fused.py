@@ -40,10 +40,12 @@ class FusedAttention:
         self.gradient, self.op = self._registered_gradient(), self._registered()
 
     def __call__(
-        self, graph: Graph, inputs: Inputs, slope: float, dropout: float, seed: Tensor | int,
+        self, graph: Graph, inputs: Inputs, slope: float, dropout: float, seed: Tensor | int | None,
         shared: bool = False,
     ) -> Tensor:  # fmt: skip
-        """y (N, H, C). ``shared``: the signal is (N, 1, C), the same for all heads."""
+        """y (N, H, C). ``shared``: the signal is (N, 1, C), the same for all heads. Without a seed torch draws."""
+        if seed is None:
+            return self.composed(graph, *inputs, slope, dropout, None)
         eager = backend.eager()
         kernels = backend.kernels(self.name, inputs[self.signal], *inputs) if eager else None
         if kernels is not None:

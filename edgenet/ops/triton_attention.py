@@ -53,7 +53,7 @@ def forward(
         scores: see there.
         slope: of leaky_relu below 0.
         dropout: probability in [0, 1] of dropping a weight after the softmax.
-        seed: of dropout, in [0, 2^32).
+        seed: of dropout, 64 bits.
 
     Returns:
         (N, H, C), the dtype of ``x``; and (N, H) the largest score and the sum of exp(score - largest), in the dtype of
@@ -79,7 +79,7 @@ def forward(
         *(rows.pieces, rows.neighbour, rows.edge, x, *scores.or_any(x), y, top, total, *parts, int(seed)),
         SLOPE=float(slope),
         **scores.constants,
-        **dropout_constants(dropout),
+        **dropout_constants(dropout, graph.num_edges * heads),
         **constants,
     )
     merge_softmax(rows, *parts, y, top, total)
@@ -88,10 +88,10 @@ def forward(
 
 @jit(do_not_specialize=["seed"])
 def _forward(
-    pieces, source, edge, x, sender, receiver, att, y, top, total, part_top, part_total, partial, seed: tl.uint32,
+    pieces, source, edge, x, sender, receiver, att, y, top, total, part_top, part_total, partial, seed: tl.int64,
     H: tl.constexpr, C: tl.constexpr, HB: tl.constexpr, CB: tl.constexpr, EB: tl.constexpr, ACC: tl.constexpr,
     SLOPE: tl.constexpr, DYNAMIC: tl.constexpr, TARGET: tl.constexpr,
-    DROPOUT: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr,
+    DROPOUT: tl.constexpr, WIDE: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr,
 ):  # fmt: skip
     row, begin, end, slot = piece(pieces, tl.program_id(0))
     head = tl.program_id(1) * HB + tl.arange(0, HB)
@@ -131,7 +131,7 @@ def _forward(
         z = z * shrink + tl.sum(p, 0)
         if DROPOUT:
             e = tl.load(edge + k, mask=mine, other=0).to(tl.int64)
-            p *= dropout_factor(e[:, None], head[None, :], seed, H, THRESHOLD, SCALE, ACC)
+            p *= dropout_factor(e[:, None] * H + head[None, :], seed, WIDE, THRESHOLD, SCALE, ACC)
         if not DYNAMIC:
             message = tl.load(
                 x + j[:, None, None] * (H * C) + at[None], mask=mine[:, None, None] & inside[None], other=0.0
@@ -182,7 +182,7 @@ def backward(
         *(partial, partial_sender, int(seed)),
         SLOPE=float(slope),
         **scores.constants,
-        **dropout_constants(dropout),
+        **dropout_constants(dropout, graph.num_edges * heads),
         **constants,
     )
     merge_sums(rows, partial, grad_x)
@@ -194,10 +194,10 @@ def backward(
 @jit(do_not_specialize=["seed"])
 def _backward(
     pieces, neighbour, edge, x, sender, receiver, att, top, total, dots, grad,
-    grad_x, grad_sender, grad_edge, partial, partial_sender, seed: tl.uint32,
+    grad_x, grad_sender, grad_edge, partial, partial_sender, seed: tl.int64,
     H: tl.constexpr, C: tl.constexpr, HB: tl.constexpr, CB: tl.constexpr, EB: tl.constexpr, ACC: tl.constexpr,
     SLOPE: tl.constexpr, DYNAMIC: tl.constexpr, TARGET: tl.constexpr,
-    DROPOUT: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr,
+    DROPOUT: tl.constexpr, WIDE: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr,
 ):  # fmt: skip
     row, begin, end, slot = piece(pieces, tl.program_id(0))
     head = tl.program_id(1) * HB + tl.arange(0, HB)
@@ -235,7 +235,7 @@ def _backward(
         alpha = tl.where(mask, alpha, 0.0)
         a = alpha
         if DROPOUT:
-            a = alpha * dropout_factor(e[:, None], head[None, :], seed, H, THRESHOLD, SCALE, ACC)
+            a = alpha * dropout_factor(e[:, None] * H + head[None, :], seed, WIDE, THRESHOLD, SCALE, ACC)
         g = tl.load(grad + there, mask=mine[:, None, None] & inside[None], other=0.0).to(ACC)
         dot = tl.load(dots + number, mask=mask, other=0.0)
         grad_v = tl.where(mask, a * tl.sum(g * own[None], 2) - alpha * dot, 0.0)

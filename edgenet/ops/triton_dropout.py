@@ -1,28 +1,47 @@
-"""Dropout inside Triton kernels: the hash that decides, and its constants."""
+"""Dropout inside Triton kernels: the hash that decides, and its constants. ``mask.py`` defines it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from edgenet.ops import mask
 from edgenet.ops.triton_launch import jit, tl
 
 
 @jit
-def dropout_factor(edge, head, seed, H: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr, ACC: tl.constexpr):
-    """SCALE where dropout keeps (edge, head), else 0: by a hash of its number and the seed, alike in every backend."""
-    key = (edge * H + head).to(tl.uint32) ^ seed.to(tl.uint32)
-    key ^= key >> 16
-    key *= 0x7FEB352D
+def dropout_factor(
+    position, seed, WIDE: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr, ACC: tl.constexpr
+):
+    """SCALE where dropout keeps the number at an int64 position, else 0, alike in every backend."""
+    high = tl.full((), 1, tl.uint64)
+    if WIDE:
+        high += (position >> 32).to(tl.uint64)
+    mixed = _mixed(_mixed(seed.to(tl.uint64)) + high * 0x9E3779B97F4A7C15)
+    key = position.to(tl.uint32) ^ mixed.to(tl.uint32)
+    key ^= key >> 17
+    key *= 0xED5AD4BB
+    key ^= key >> 11
+    key ^= (mixed >> 32).to(tl.uint32)
+    key *= 0xAC4C1B51
     key ^= key >> 15
-    key *= 0x846CA68B
-    key ^= key >> 16
+    key *= 0x31848BAB
+    key ^= key >> 14
     return (key.to(tl.int64) >= THRESHOLD).to(ACC) * SCALE
 
 
-def dropout_constants(dropout: float) -> dict[str, Any]:
-    """The constants of a kernel with dropout of probability ``dropout``: DROPOUT, THRESHOLD and SCALE."""
+@jit
+def _mixed(x):
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB
+    return x ^ (x >> 31)
+
+
+def dropout_constants(dropout: float, numbers: int) -> dict[str, Any]:
+    """The constants of a kernel that drops so many numbers with probability ``dropout``: DROPOUT, WIDE, THRESHOLD and
+    SCALE."""
     return {
         "DROPOUT": dropout > 0,
-        "THRESHOLD": int(dropout * 2**32),
-        "SCALE": 1 / (1 - dropout) if dropout < 1 else 0.0,
+        "WIDE": numbers > 2**32,
+        "THRESHOLD": mask.threshold(dropout),
+        "SCALE": mask.scale(dropout),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet import ops
@@ -37,7 +36,7 @@ class SoftmaxPhi(Phi):
         """(E, H) attention from (E, H) scores."""
         # softmax over the senders of each receiver; some code normalises over receivers, which is not GAT
         alpha = ops.segment_softmax(score, graph)
-        alpha = F.dropout(alpha, self.dropout, self.training)
+        alpha = ops.dropout(alpha, self.dropout, self.training)
         if edge_weight is None:
             return alpha
         if edge_weight.dim() == 1:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edgenet import ops
@@ -61,15 +60,14 @@ class SparseSignal:
 
     def dropout(self, probability: float, training: bool) -> SparseSignal:
         """Dropout of features: a 0 stays one whether it is dropped or kept, so only the rest are drawn for."""
-        if not training or probability == 0:
-            return self
-        return SparseSignal(self.graph, F.dropout(self.values, probability))
+        values = ops.dropout(self.values, probability, training)
+        return self if values is self.values else SparseSignal(self.graph, values)
 
     def drop_rows(self, probability: float, training: bool) -> SparseSignal:
         """Dropout of whole nodes; see ``structured.drop_rows``."""
         if not drops(probability, training):
             return self
-        left = F.dropout(self.values.new_ones(self.shape[0]), probability)
+        left = ops.dropout(self.values.new_ones(self.shape[0]), probability)
         return SparseSignal(self.graph, self.values * left[self.graph.target])
 
     def to_dense(self) -> Tensor:
@@ -93,7 +91,7 @@ def drop_rows(x: Tensor | SparseSignal, probability: float, training: bool) -> T
         return x.drop_rows(probability, training)
     if not drops(probability, training):
         return x
-    return x * F.dropout(x.new_ones(*x.shape[:-1], 1), probability)
+    return x * ops.dropout(x.new_ones(*x.shape[:-1], 1), probability)
 
 
 def drops(probability: float, training: bool) -> bool:

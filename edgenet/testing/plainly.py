@@ -9,7 +9,6 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgenet import ops
@@ -127,7 +126,7 @@ def walked(
             if k > 0:
                 u = each_block(taps.mix[1 if taps.shared else k], u, taps.stacks)
             root = taps.root[0 if taps.shared else k]
-            u = hop(k, u.unsqueeze(-2)).squeeze(-2) + root(F.dropout(z, taps.dropout, taps.training))
+            u = hop(k, u.unsqueeze(-2)).squeeze(-2) + root(ops.dropout(z, taps.dropout, taps.training))
             u = u if taps.activation is None else taps.activation(u)
         return [u.unsqueeze(-2)]
     if isinstance(kind, Horner):

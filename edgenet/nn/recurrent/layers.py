@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from edgenet import ops
 from edgenet.errors import ConfigError
 from edgenet.nn.recurrent.cells import Cell, ElmanCell, GRUCell, LSTMCell, State
 from edgenet.nn.recurrent.columns import Columns
@@ -144,7 +145,7 @@ class Recurrent(nn.Module):
         signal, last = batch.signal, []
         for layer in range(self.num_layers):
             if layer:
-                signal = nn.functional.dropout(signal, self.dropout, self.training)
+                signal = ops.dropout(signal, self.dropout, self.training)
             outputs = []
             for place in range(layer * self.directions, (layer + 1) * self.directions):
                 backwards = place % self.directions == 1

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.nn.taps.base import Taps, Walk
@@ -85,7 +86,7 @@ class Stacks(Taps):
             if k > 0:
                 u = self._mixed(u, self.mix[1 if self.shared else k])
             root = self.root[0 if self.shared else k]
-            u = walk.hop(k, u.unsqueeze(-2)).squeeze(-2) + root(F.dropout(z, self.dropout, self.training))
+            u = walk.hop(k, u.unsqueeze(-2)).squeeze(-2) + root(ops.dropout(z, self.dropout, self.training))
             u = u if self.activation is None else self.activation(u)
         return walk.combine([u.unsqueeze(-2)], walk.graph)
 

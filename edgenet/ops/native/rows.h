@@ -188,25 +188,47 @@ template <class A, int VL> static inline vec<A, VL> log_of(vec<A, VL> x) {
 }
 
 // ---------------------------------------------------------------- dropout
-static inline uint32_t hash32(uint32_t x) {
-  x ^= x >> 16;
-  x *= 0x7feb352dU;
-  x ^= x >> 15;
-  x *= 0x846ca68bU;
-  x ^= x >> 16;
-  return x;
+// Which numbers are kept: by a hash of position and seed, the same in forward and backward and on every backend;
+// edgenet/ops/mask.py defines it.
+static inline uint64_t mixed64(uint64_t x) {
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+  x = (x ^ x >> 27) * 0x94d049bb133111eb;
+  return x ^ x >> 31;
 }
-struct Dropout {  // a number for edge e and head h, the same in forward and backward and on every backend
-  uint32_t threshold, seed;
-  double keep;  // what a kept weight is scaled by: 1 / (1 - p); 0 if p = 1
+struct Keys { uint32_t first, second; };
+// of the low halves of positions; U: uint32_t or a vector of them
+template <class U> static inline U hashed(U x, Keys keys) {
+  x ^= keys.first;
+  x = (x ^ x >> 17) * 0xed5ad4bbU;
+  x = (x ^ x >> 11 ^ keys.second) * 0xac4c1b51U;
+  x = (x ^ x >> 15) * 0x31848babU;
+  return x ^ x >> 14;
+}
+struct Dropout {
+  uint64_t seed;
+  uint32_t threshold;
+  double keep;  // what a kept number is scaled by: 1 / (1 - p); 0 if p = 1
   bool off;
-  Dropout(double p, uint32_t seed)
-      : threshold((uint32_t)std::min(p * 4294967296.0, 4294967295.0)), seed(seed),
+  Dropout(double p, uint64_t seed)
+      : seed(mixed64(seed)), threshold((uint32_t)std::min(p * 4294967296.0, 4294967295.0)),
         keep(p >= 1 ? 0.0 : 1.0 / (1.0 - p)), off(p <= 0) {}
-  template <class A> void factors(int64_t edge, int64_t heads, A* out) const {
-    const uint32_t base = (uint32_t)(edge * heads);
-    const A kept = (A)keep;
-    for (int64_t h = 0; h < heads; h++) out[h] = hash32((base + (uint32_t)h) ^ seed) >= threshold ? kept : A(0);
+  // for positions whose upper half is `high`
+  Keys keys(uint64_t high) const {
+    const uint64_t mixed = mixed64(seed + (high + 1) * 0x9e3779b97f4a7c15);
+    return {(uint32_t)mixed, (uint32_t)(mixed >> 32)};
+  }
+  // what numbers are multiplied by
+  template <class A, int VL> vec<A, VL> factors(vec<uint32_t, VL> position, Keys keys) const {
+    const vec<uint32_t, VL> hash = hashed(position, keys);
+    if constexpr (sizeof(A) == 4) {
+      return hash >= threshold ? vec<A, VL>{} + (A)keep : vec<A, VL>{};
+    } else {
+      const vec<int32_t, VL> kept = (hash >= threshold) & 1;
+      return __builtin_convertvector(kept, vec<A, VL>) * (A)keep;
+    }
+  }
+  template <class A> A factor(uint64_t position) const {
+    return hashed((uint32_t)position, keys(position >> 32)) >= threshold ? (A)keep : A(0);
   }
 };
 

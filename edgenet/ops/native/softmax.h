@@ -119,14 +119,34 @@ template <class A, int G> static inline vec<A, G> unless_all(vec<A, G> p) {
   return p == one ? vec<A, G>{} : p;
 }
 
-// numbers[k, h] *= the dropout factor of the block's edges; `factor`, if given, keeps the factors
+// numbers[k, h] *= the dropout factor of the block's edges, which go to `factor`. Both have a vector's room behind their
+// end, and numbers stand there that may be multiplied.
 template <class A, class I>
 static void drop(const Dropout& dropout, const Order<I>& order, int64_t base, int64_t edges, int64_t heads, A* numbers,
                  A* factor) {
-  for (int64_t k = 0; k < edges; k++) {
-    A* f = factor + k * heads;
-    dropout.factors<A>(order.id(base + k), heads, f);
-    for (int64_t h = 0; h < heads; h++) numbers[k * heads + h] *= f[h];
+  constexpr int VL = widest<float>();
+  const int64_t n = edges * heads;
+  if (((int64_t)order.ptr[order.rows] * heads) >> 32) {  // positions of several pairs of keys
+    for (int64_t k = 0; k < edges; k++)
+      for (int64_t h = 0; h < heads; h++) {
+        factor[k * heads + h] = dropout.factor<A>((uint64_t)order.id(base + k) * heads + h);
+        numbers[k * heads + h] *= factor[k * heads + h];
+      }
+    return;
+  }
+  uint32_t* position = (uint32_t*)factor;  // which take half of its room or all: from the end on, each gives way
+  for_heads(heads, [&](auto group, int64_t h) {
+    constexpr int G = group;
+    vec<uint32_t, G> head;
+    for (int i = 0; i < G; i++) head[i] = (uint32_t)(h + i);
+    for (int64_t k = 0; k < edges; k++)
+      store<uint32_t, G>(position + k * heads + h, head + (uint32_t)(order.id(base + k) * heads));
+  });
+  const Keys keys = dropout.keys(0);
+  for (int64_t t = (n - 1) / VL * VL; t >= 0; t -= VL) {
+    const vec<A, VL> f = dropout.factors<A, VL>(load<uint32_t, VL>(position + t), keys);
+    store<A, VL>(factor + t, f);
+    store<A, VL>(numbers + t, load<A, VL>(numbers + t) * f);
   }
 }
 

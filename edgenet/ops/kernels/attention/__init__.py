@@ -8,8 +8,7 @@ from torch import Tensor
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops import backend
-from edgenet.ops import dropout as drop
+from edgenet.ops import backend, mask
 from edgenet.ops.fused import FusedAttention
 from edgenet.ops.kernels.attention import reference
 from edgenet.ops.kernels.segment_softmax import segment_softmax
@@ -45,7 +44,7 @@ def attention(
 
     Raises:
         ShapeError: if the shapes do not fit each other or the graph.
-        ValueError: if ``dropout`` is not a probability.
+        ConfigError: if ``dropout`` is not a probability.
     """
     sources, heads = graph.num_sources, score_source.shape[-1] if score_source.dim() else 0
     if x.dim() != 3 or x.shape[0] != sources or score_source.shape != (sources, heads) or x.shape[1] not in (1, heads):
@@ -58,7 +57,7 @@ def attention(
             f"attention wants ({graph.num_nodes}, {heads}) scores of the targets, got {tuple(score_target.shape)}."
         )
     inputs = backend.alike("attention", graph, score_source, score_target, x, integers=torch.get_default_dtype())
-    seed = drop.draw(dropout) if dropout else 0
+    seed = mask.draw(dropout) if dropout else 0
     return ATTENTION(graph, inputs, negative_slope, float(dropout), seed, shared=x.shape[1] != heads)
 
 
@@ -70,11 +69,11 @@ def edge_scores(graph: Graph, score_source: Tensor, score_target: Tensor | None)
 
 def composed(
     graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, slope: float, dropout: float,
-    seed: Tensor | int,
+    seed: Tensor | int | None,
 ) -> Tensor:  # fmt: skip
     """The same from smaller ops, differentiable any number of times."""
     alpha = segment_softmax(F.leaky_relu(edge_scores(graph, score_source, score_target), slope), graph)
-    return spmm(graph, drop.applied(alpha, dropout, seed), x)
+    return spmm(graph, mask.applied(alpha, dropout, seed), x)
 
 
 ATTENTION = FusedAttention("attention", reference, composed, signal=2, heads=(1, 1, 1))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgenet.ops import dropout as drop
+from edgenet.ops import mask
 
 
 def forward(
@@ -44,7 +44,7 @@ def weighted(
     top = top.scatter_reduce(0, target[:, None].expand_as(score), score.detach(), "amax")
     top = torch.where(top == -torch.inf, 0, top)
     total = torch.zeros_like(top).index_add(0, target, (score - top[target]).exp())
-    alpha = drop.applied(_weight(target, score, top, total), dropout, seed)
+    alpha = mask.applied(_weight(target, score, top, total), dropout, seed)
     y = top.new_zeros((num_nodes, *x.shape[1:])).index_add(0, target, alpha.unsqueeze(-1) * x[source].to(top.dtype))
     return y.to(x.dtype), top, total
 
@@ -56,7 +56,7 @@ def score_gradient(
     """(E, H) gradient in the scores, and the gradient in ``x`` through the sum alone."""
     wide = top.dtype
     grad, alpha = grad.to(wide), _weight(target, score, top, total)
-    kept = drop.applied(alpha, dropout, seed)
+    kept = mask.applied(alpha, dropout, seed)
     at = grad[target]
     grad_x = torch.zeros_like(x, dtype=wide, memory_format=torch.contiguous_format)
     grad_x = grad_x.index_add(0, source, kept.unsqueeze(-1) * at).to(x.dtype)

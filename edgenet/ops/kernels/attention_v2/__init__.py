@@ -8,8 +8,7 @@ from torch import Tensor
 
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.ops import backend
-from edgenet.ops import dropout as drop
+from edgenet.ops import backend, mask
 from edgenet.ops.fused import FusedAttention
 from edgenet.ops.kernels.attention_v2 import reference
 from edgenet.ops.kernels.segment_softmax import segment_softmax
@@ -36,7 +35,7 @@ def attention_v2(
 
     Raises:
         ShapeError: if the shapes do not fit each other or the graph.
-        ValueError: if ``dropout`` is not a probability.
+        ConfigError: if ``dropout`` is not a probability.
     """
     wanted = (graph.num_nodes, *x.shape[1:])
     if x.dim() != 3 or x.shape[0] != graph.num_sources or target.shape != wanted or att.shape != x.shape[1:]:
@@ -45,16 +44,17 @@ def attention_v2(
             f"{tuple(x.shape)}, {tuple(target.shape)} and {tuple(att.shape)}."
         )
     inputs = backend.alike("attention_v2", graph, x, target, att, integers=torch.get_default_dtype())
-    return ATTENTION_V2(graph, inputs, negative_slope, float(dropout), drop.draw(dropout) if dropout else 0)
+    return ATTENTION_V2(graph, inputs, negative_slope, float(dropout), mask.draw(dropout) if dropout else 0)
 
 
 def composed(
-    graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: Tensor | int
-) -> Tensor:
+    graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float,
+    seed: Tensor | int | None,
+) -> Tensor:  # fmt: skip
     """The same from smaller ops, differentiable any number of times."""
     score = x.index_select(0, graph.source) + target.index_select(0, graph.target)
     alpha = segment_softmax((F.leaky_relu(score, slope) * att).sum(-1), graph)
-    return spmm(graph, drop.applied(alpha, dropout, seed), x)
+    return spmm(graph, mask.applied(alpha, dropout, seed), x)
 
 
 ATTENTION_V2 = FusedAttention("attention_v2", reference, composed, signal=0, heads=(1, 1, 0))

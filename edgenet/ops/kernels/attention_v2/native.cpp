@@ -129,7 +129,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
 extern "C" void edgenet_attention_v2(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                                      const void* edge, int64_t rows, int64_t nodes, const void* x, const void* target,
                                      const void* att, void* out, void* top, void* total, double slope,
-                                     double dropout, uint32_t seed, int64_t heads, int64_t channels, int) {
+                                     double dropout, uint64_t seed, int64_t heads, int64_t channels, int) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                    \
   forward<S, I>(pool, {(const I*)ptr, (const I*)other, (const I*)edge, rows}, nodes, (const S*)x,            \
@@ -144,7 +144,7 @@ extern "C" void edgenet_attention_v2_backward(
     parallel_for pool, int dtype, int wide, const void* target_ptr, const void* target_other, int64_t target_rows,
     const void* source_ptr, const void* source_other, const void* source_edge, int64_t source_rows, const void* at,
     const void* x, const void* target, const void* att, const void* y, const void* top, const void* total,
-    const void* grad, void* grad_x, void* grad_target, void* grad_att, double slope, double dropout, uint32_t seed,
+    const void* grad, void* grad_x, void* grad_target, void* grad_att, double slope, double dropout, uint64_t seed,
     int64_t heads, int64_t channels, int) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                    \

@@ -1,0 +1,22 @@
+"""Dropout: torch's module, with edgenet's masks."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edgenet import ops
+
+
+class Dropout(nn.Dropout):
+    """``torch.nn.Dropout`` by ``ops.dropout``: no mask is kept, and on a processor it costs little more than a copy.
+
+    Whatever looks for ``torch.nn.Dropout`` finds it, and p may be changed by hand.
+
+    Args:
+        p: probability in [0, 1] of dropping a number in training.
+        inplace: whether the input is overwritten.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        dropped = ops.dropout(input, self.p, self.training)
+        return input.copy_(dropped) if self.inplace and dropped is not input else dropped
