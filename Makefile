@@ -6,6 +6,9 @@ VENV    ?= .venv
 DATASET ?= digits
 PYTEST_ARGS ?=
 
+# test processes, each of one thread and up to 3 GB
+JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
+
 # for the build of torch_scatter, which takes 4 to 5 minutes on an idle machine, once
 MAX_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 export MAX_JOBS
@@ -29,7 +32,7 @@ demo: $(VENV)/.installed   ## install, then train an attention network, convert,
 
 test: $(VENV)/.installed-test   ## install with torch_scatter, run the test suite, check style and types
 	@cat $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

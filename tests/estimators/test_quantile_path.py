@@ -164,7 +164,7 @@ def test_the_path_ends_at_the_unpenalised_problem():
         ({"t_max": 0.7}, lambda path, whole: path.path_t_[-1] == pytest.approx(0.7)),
         ({"max_groups": 2}, lambda path, whole: (path.path_radius_ > 0).sum(1).max() == 2),
     ],
-    ids=str,
+    ids=["lambda_min", "t_max", "max_groups"],
 )
 def test_a_path_that_ends_early_is_the_beginning_of_the_whole(limit, last):
     x, y, groups, weight = problem("random", 9, 40, 12, 5)
