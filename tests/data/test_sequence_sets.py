@@ -94,7 +94,7 @@ def test_a_packed_text_is_the_same_and_another_one_is_refused(plays):
     packed = data.load("tinyshakespeare", plays, length=7)
     assert packed.info["found"].endswith(".gz") and torch.equal(packed.train[0].x, plain.train[0].x)
     for content, says in (
-        (gzip.compress(TEXT[:-1].encode(), mtime=0), "400 characters, 26 different|it has 399"),
+        (gzip.compress(TEXT[:-1].encode()), "400 characters, 26 different|it has 399"),
         (gzip.compress((TEXT + "a").encode()), "it has more"),
         (gzip.compress(TEXT.replace("a", "b").encode()), "different ones"),
         (b"no gzip", "cannot be read"),
