@@ -56,7 +56,7 @@ def test_every_op_has_its_definition_first(op):
 
 
 def test_an_unknown_op_is_refused_with_the_known_ones():
-    with pytest.raises(BackendError, match=r"'spmv'.*attention, attention_v2, codes_linear, sddmm"):
+    with pytest.raises(BackendError, match=r"'spmv'.*attention, attention_v2, codes_linear, dropout, sddmm"):
         ops.available("spmv")
 
 
@@ -193,6 +193,7 @@ def calls(graph):
         "segment_softmax": lambda s=weight: ops.segment_softmax(s, graph),
         "attention": lambda s=score, t=score, x=x: ops.attention(graph, s, t, x),
         "attention_v2": lambda x=x, u=x - 1, a=x[0]: ops.attention_v2(graph, x, u, a),
+        "dropout": lambda x=x: ops.dropout(x, 0.5, seed=1),
         "codes_linear": lambda y=flat, s=flat[0]: ops.codes_linear(y, codes, 2, LEVELS, s, 6),
         "unified_linear": lambda y=flat, s=flat[0, :2]: ops.unified_linear(y, s, codes[:3], (2, 6), (4, 6)),
     }

@@ -48,6 +48,7 @@ def calls():
             lambda x: ops.codes_linear(x, codes, 1, torch.tensor([-1.0, 1]), torch.ones(1).float(), 3), (2, 16)
         ),
         "unified_linear": (lambda x: ops.unified_linear(x, size, signs, (1, 16), (3, 16)), (2, 16)),
+        "dropout": (lambda x: ops.dropout(x, 0.5, seed=1), (3, 5)),
         "pack_signs": (ops.pack_signs, (2, 70)),
         "Coded": (uniform, (2, 512)),
         "Unified": (unified, (2, 512)),

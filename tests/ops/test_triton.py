@@ -19,11 +19,12 @@ from torch import Tensor
 
 from edgenet.errors import BackendError
 from edgenet.graph import Graph
-from edgenet.ops import triton_launch, triton_rows
+from edgenet.ops import mask, triton_launch, triton_rows
 from edgenet.ops.kernels.attention import triton as attention
 from edgenet.ops.kernels.attention_v2 import triton as attention_v2
 from edgenet.ops.kernels.codes_linear import triton as codes_linear
 from edgenet.ops.kernels.codes_linear.packing import to_bytes
+from edgenet.ops.kernels.dropout import triton as dropped
 from edgenet.ops.kernels.sddmm import triton as sddmm
 from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
@@ -31,6 +32,8 @@ from edgenet.ops.kernels.unified_linear import triton as unified_linear
 from edgenet.ops.kernels.unified_linear.reference import unified_linear as definition_of_unified
 from edgenet.ops.kernels.xnor import reference as xnor_reference
 from edgenet.ops.kernels.xnor import triton as xnor
+from edgenet.ops.triton_dropout import dropout_factor
+from edgenet.ops.triton_launch import tl
 from edgenet.testing import GRAPHS, random_graph
 
 DEVICE = "cuda" if torch.cuda.is_available() and not triton_launch.interpreted() else "cpu"
@@ -56,15 +59,7 @@ def short_pieces(monkeypatch):
 # ---------------------------------------------------------------- the definitions, and how kernels are called
 def factors(graph: Graph, heads: int, dropout: float, seed: int) -> Tensor:
     """(E, H) what dropout multiplies every weight by."""
-    mask = 0xFFFFFFFF
-    key = (torch.arange(graph.num_edges * heads) & mask) ^ seed
-    key ^= key >> 16
-    key = key * 0x7FEB352D & mask
-    key ^= key >> 15
-    key = key * 0x846CA68B & mask  # 64 bits wrap round, which leaves the low 32 right
-    key ^= key >> 16
-    kept = (key >= int(dropout * 2**32)).double().reshape(-1, heads)
-    return kept / (1 - dropout) if dropout < 1 else kept
+    return mask.factors((graph.num_edges, heads), dropout, seed, torch.empty(0, dtype=torch.float64))
 
 
 def weighted_sum(graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
@@ -400,7 +395,7 @@ def test_attention_without_target_scores_is_attention_with_zeros():
 
 
 @runs
-@pytest.mark.parametrize("seed", [0, 1, 16, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("seed", [0, 1, -1, 2**31, 2**32 - 1, 2**63 - 1, -(2**63)])
 @pytest.mark.parametrize("dropout", [0.25, 1.0])
 def test_dropout_keeps_what_the_hash_keeps(dropout, seed):
     # with one edge a node, the weight before dropout is 1
@@ -412,6 +407,36 @@ def test_dropout_keeps_what_the_hash_keeps(dropout, seed):
     inputs = [t.to(DEVICE) for t in (x, x, x[0])]
     y, *_ = attention_v2.forward(on_device(graph), *inputs, 0.2, dropout, seed)
     oracles.assert_near(y[..., 0].cpu(), factors(graph, 2, dropout, seed))
+
+
+@runs
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shape", [(0,), (), (3, 5), (2100,)], ids=str)
+def test_dropout_of_a_tensor_is_the_definition(shape, dtype):
+    x = torch.randn(shape).to(dtype)
+    for p, seed in ((0.3, 5), (0.6, -(2**63)), (1.0, 2**63 - 1)):
+        got = dropped.forward(x.to(DEVICE), p, seed).cpu()
+        wanted = mask.applied(x, p, seed)
+        assert torch.equal(got == 0, wanted == 0)
+        oracles.assert_near(got, wanted, tolerance=TOLERANCE[dtype])  # the interpreter cuts bits of bfloat16 off
+
+
+@runs
+def test_dropout_of_positions_beyond_32_bits_has_keys_of_their_own():
+    position = torch.tensor([0, 1, 2**32 - 1, 2**32, 2**32 + 1, 2**40 + 3, 2**33, 7] * 4)
+    out = torch.empty(32, device=DEVICE)
+    constants = {"THRESHOLD": 2**31, "SCALE": 2.0, "ACC": tl.float64}
+    triton_launch.launch(_factors, (1, 1), position.to(DEVICE), out, 9, WIDE=True, **constants)
+    assert torch.equal(out.cpu(), 2.0 * (mask.hashed(position, 9) >= 2**31))
+
+
+@triton_launch.jit
+def _factors(
+    position, out, seed: tl.int64, WIDE: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr, ACC: tl.constexpr
+):
+    at = tl.arange(0, 32)
+    number = tl.load(position + at)
+    tl.store(out + at, dropout_factor(number, seed, WIDE, THRESHOLD, SCALE, ACC))
 
 
 @runs

@@ -23,6 +23,7 @@ from edgenet.ops import triton_attention, triton_launch, triton_row_dots, triton
 from edgenet.ops.kernels.attention import triton as attention
 from edgenet.ops.kernels.attention_v2 import triton as attention_v2
 from edgenet.ops.kernels.codes_linear import triton as codes_linear
+from edgenet.ops.kernels.dropout import triton as dropout
 from edgenet.ops.kernels.sddmm import triton as sddmm
 from edgenet.ops.kernels.segment_softmax import triton as segment_softmax
 from edgenet.ops.kernels.spmm import triton as spmm
@@ -31,7 +32,7 @@ from edgenet.ops.kernels.xnor import triton as xnor
 
 MODULES = (
     triton_rows, triton_row_dots, triton_attention, spmm, sddmm, segment_softmax, attention_v2, codes_linear,
-    unified_linear, xnor,
+    unified_linear, xnor, dropout,
 )  # fmt: skip
 SHAPES = ((8, 8), (4, 64))  # heads, channels
 ROWS_READ = {  # kernel -> whether it reads rows of signals
@@ -54,6 +55,7 @@ ROWS_READ = {  # kernel -> whether it reads rows of signals
     "xnor._forward": False,  # words are not signals
     "codes_linear._forward": False,
     "unified_linear._forward": False,
+    "dropout._drop": False,
 }
 
 
@@ -73,6 +75,7 @@ def call_everything(heads: int, channels: int, dtype: torch.dtype) -> None:
     attention.backward(graph, score, score, x, *kept, x, 0.2, 0.5, 3)
     attention_v2.forward(graph, x, x, x[0], 0.2, 0.5, 3)
     attention_v2.backward(graph, x, x, x[0], *kept, x, 0.2, 0.5, 3)
+    dropout.forward(x, 0.5, 3)
     words = torch.ones(heads, channels, dtype=torch.int64)
     xnor.xnor(words, words, 64 * channels)
     flat, codes = x.flatten(1), torch.zeros(channels * heads * 8 * 5 // 8, dtype=torch.uint8)

@@ -17,8 +17,8 @@ def forward(x: Tensor, p: float, seed: int) -> Tensor:
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     constants = dropout_constants(p, x.numel())
     constants.pop("DROPOUT")
-    accumulated = tl.float64 if x.dtype == torch.float64 else tl.float32
-    launch(_drop, (cdiv(x.numel(), _BLOCK), 1), x, out, x.numel(), seed, BLOCK=_BLOCK, ACC=accumulated, **constants)
+    constants |= {"BLOCK": _BLOCK, "ACC": tl.float64 if x.dtype == torch.float64 else tl.float32, "num_warps": 4}
+    launch(_drop, (cdiv(x.numel(), _BLOCK), 1), x, out, x.numel(), seed, **constants)
     return out
 
 
