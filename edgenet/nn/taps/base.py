@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, PlanError, ShapeError
 from edgenet.graph import Graph
+from edgenet.ops import backend
 from edgenet.phi.base import LayerSpec
 
 
@@ -186,12 +187,19 @@ def summed(z: Tensor, walk: Walk, weight: Tensor | None = None) -> Tensor:
         z: (N, [B,] H, C).
         weight: (T,), one number for each of the hops that count; None: all 1.
     """
-    total, place = None, 0
+    total, place, eager = None, 0, backend.eager()
     for k in range(walk.order + 1):
         z = walk.hop(k - 1, z) if k else z
-        if k in walk.hops:
-            term = z if weight is None else weight[place] * z
-            total, place = term if total is None else total + term, place + 1
+        if k not in walk.hops:
+            continue
+        term = z if weight is None else weight[place] * z
+        if total is None:
+            total = term
+        elif eager and place > 1 and total.dtype == term.dtype:
+            total.add_(term)  # a sum of two or more, which nobody else holds
+        else:
+            total = total + term
+        place += 1
     assert total is not None  # a layer combines one hop at least
     return total
 
