@@ -16,10 +16,10 @@ from edgenet.graph import Graph
 from edgenet.hub import Pretrained
 from edgenet.nn import pyg_door
 from edgenet.nn.batches import packed, unpacked
-from edgenet.nn.inputs import Inputs, initial_signal, plain_inputs
+from edgenet.nn.inputs import Inputs, Signal, initial_signal, plain_inputs
 from edgenet.nn.lift import LIFTS, Lift
 from edgenet.nn.options import checked
-from edgenet.nn.parts import hops_combined, part_made, phi_named
+from edgenet.nn.parts import check_width, hops_combined, part_made, phi_named
 from edgenet.nn.pyg_door import PygDoor
 from edgenet.nn.shortcuts import Route, route
 from edgenet.nn.taps import TAPS, Walk
@@ -27,6 +27,7 @@ from edgenet.nn.taps.base import all_hops, walker
 from edgenet.phi import Phi
 from edgenet.phi.base import Hop, LayerSpec
 from edgenet.shortcuts import untouched, unwatched
+from edgenet.structured import StructuredLinear
 
 
 class EdgeNetConv(PygDoor, Pretrained):
@@ -50,6 +51,7 @@ class EdgeNetConv(PygDoor, Pretrained):
             ``Phi``.
         concat: put heads side by side; otherwise average them.
         bias: whether to learn an additive bias.
+        residual: whether a linear map of the node's own features, W_r x without a bias, is added to the output.
         self_tap: whether z^(0) is among the combined signals. Default: no for attention and for factored matrices on
             edges, whose loops have matrices of their own; else yes.
         hops: which signals z^(k) are combined, rising and ending at K; says more than ``self_tap``. Default: all, z^(0)
@@ -86,6 +88,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         *,
         concat: bool = True,
         bias: bool = True,
+        residual: bool = False,
         self_tap: bool | None = None,
         hops: Sequence[int] | None = None,
         add_self_loops: bool | None = None,
@@ -112,7 +115,7 @@ class EdgeNetConv(PygDoor, Pretrained):
             )
         else:
             spec = replace(spec, order=phi.order, heads=phi.heads)
-        spec = replace(spec, hops=hops_combined(spec.order, self_tap, hops, phi.taps_itself))
+        spec = replace(spec, hops=hops_combined(spec.order, self_tap, hops, phi.taps_itself, taps))
         phi.check_layer(spec, lift)
         self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, spec.order, spec.heads
         self.concat, self.hops = concat, spec.hops
@@ -122,7 +125,12 @@ class EdgeNetConv(PygDoor, Pretrained):
         self.lift = part_made(LIFTS, lift or phi.default_lift(spec), spec, "lift")
         self.lift_target = self._second_lift(spec) if isinstance(in_channels, tuple) else None
         self.taps = part_made(TAPS, taps or phi.default_taps(spec), spec, "taps")
+        check_width(spec, self.lift, self.taps, phi.mixes_channels)
         self.bias = nn.Parameter(torch.zeros(self.out_width)) if bias else None
+        if residual and out_channels == -1:
+            raise ShapeError("out_channels=-1 leaves the width to the input, and a residual leads to one: say which.")
+        #: a map of the targets' features that is added to the output
+        self.root = StructuredLinear.dense(spec.target_channels, self.out_width) if residual else None
 
     def _second_lift(self, spec: LayerSpec) -> Lift | None:
         """The lift of the targets of a bipartite graph, where they have one of their own."""
@@ -136,8 +144,8 @@ class EdgeNetConv(PygDoor, Pretrained):
 
     @property
     def adds_to_heads(self) -> bool:
-        """Whether something else is added to the heads of the output, so that none can be taken from it alone."""
-        return False
+        """Whether a map of the input is added to the heads of the output, so that none can be taken from it alone."""
+        return self.root is not None
 
     @property
     def out_width(self) -> int:
@@ -168,13 +176,13 @@ class EdgeNetConv(PygDoor, Pretrained):
     def arguments(self) -> dict[str, Any]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
         # heads of a phi that reads them off a signal come as an attribute
-        told = {"heads": max(1, self.heads), "bias": self.bias is not None}
+        told = {"heads": max(1, self.heads), "bias": self.bias is not None, "residual": self.root is not None}
         return told | {"flow": self.flow, "decomposed_layers": self.decomposed_layers}
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
         super().reset_parameters()
-        for part in (self.lift, self.lift_target, self.phi, self.taps):
+        for part in (self.lift, self.lift_target, self.phi, self.taps, self.root):
             if part is not None and hasattr(part, "reset_parameters"):
                 part.reset_parameters()
         if self.bias is not None:
@@ -216,7 +224,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         Raises:
             PlanError: if other things read it, of which no channels could be taken.
         """
-        return ()
+        return () if self.root is None else ("root",)
 
     def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]:
         """The graph with the loops that ``add_self_loops`` means; see ``Graph.with_self_loops``."""
@@ -271,13 +279,27 @@ class EdgeNetConv(PygDoor, Pretrained):
         weights = None if hops else self._weights(given, z, way)
         y = self._walked(given, z, weights, hops, way, first)
         if self.bias is not None:
+            if y.shape[-1] != len(self.bias):
+                raise ShapeError(
+                    f"the {type(self.taps).__name__} taps gave {y.shape[-1]} channels, and out_channels and heads ask "
+                    f"for {len(self.bias)}: where the input walks as it is, set lift='linear'."
+                )
             y = y + self.bias
         elif hops:  # backward reads what attention gave; activations that work in place would change it
             y = y.clone()
+        y = self.with_residual(y, given.target)
         if given.is_batch:
             y = y.transpose(0, 1).contiguous()
             y = y.unflatten(0, given.lead) if len(given.lead) > 1 else y
         return (y, self._edges_and_weights(given.graph, weights)) if return_attention_weights else y
+
+    def with_residual(self, y: Tensor, target: Signal | None) -> Tensor:
+        """The (N, [B,] F_out) output, and what the residual adds to it of the targets' features."""
+        if self.root is None:
+            return y
+        if target is None:
+            raise ShapeError("the residual needs the targets' signal: pass (x_source, x_target), or set residual=False.")
+        return y + self.root(target)
 
     def _lifted(self, given: Inputs) -> Tensor | tuple[Tensor, Tensor | None]:
         """z^(0) before Phi^(0); a pair on a bipartite graph, of which the second may be None."""

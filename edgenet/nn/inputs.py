@@ -129,6 +129,11 @@ def initial_signal(taps: Any, given: Inputs, initial: Tensor) -> Tensor:
             f"the initial signal is dense and of the input's {' x '.join(map(str, rows))} rows, got "
             f"{tuple(initial.shape)} ({initial.layout})."
         )
+    if initial.dtype != given.source.dtype and not torch.is_autocast_enabled(initial.device.type):
+        raise ShapeError(
+            f"the initial signal is of {initial.dtype} and the input of {given.source.dtype}: make them alike, "
+            f"initial.to({given.source.dtype})."
+        )
     return folded(initial).transpose(0, 1) if given.is_batch else initial
 
 

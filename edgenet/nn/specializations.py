@@ -83,6 +83,8 @@ def gat(
     fill_value: float | str = "mean",
     score_bias: bool = False,
     bias: bool = True,
+    residual: bool = False,
+    flow: str = "source_to_target",
 ) -> EdgeNetConv:
     """Graph attention network (Velickovic et al. 2018), as PyG's ``GATConv``: an EdgeNet of order 1.
 
@@ -90,7 +92,8 @@ def gat(
     """
     return EdgeNetConv(
         in_channels, out_channels, 1, heads, "attention", concat=concat, bias=bias, add_self_loops=add_self_loops,
-        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope, score_bias=score_bias,
+        residual=residual, fill_value=fill_value, flow=flow, dropout=dropout, edge_dim=edge_dim,
+        negative_slope=negative_slope, score_bias=score_bias,
     )  # fmt: skip
 
 
@@ -107,12 +110,14 @@ def gatv2(
     fill_value: float | str = "mean",
     share_weights: bool = False,
     bias: bool = True,
+    residual: bool = False,
+    flow: str = "source_to_target",
 ) -> EdgeNetConv:
     """Dynamic graph attention (Brody, Alon, Yahav 2022), as PyG's ``GATv2Conv``."""
     return EdgeNetConv(
         in_channels, out_channels, 1, heads, "attention_v2", concat=concat, bias=bias, add_self_loops=add_self_loops,
-        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope,
-        share_weights=share_weights,
+        residual=residual, fill_value=fill_value, flow=flow, dropout=dropout, edge_dim=edge_dim,
+        negative_slope=negative_slope, share_weights=share_weights,
     )  # fmt: skip
 
 

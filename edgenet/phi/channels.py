@@ -166,6 +166,11 @@ def as_structure(given: str | Mapping[str, Any] | None) -> dict[str, Any] | None
         return None
     structure = {"structure": given} if isinstance(given, str) else dict(given)
     name, options = named(structure, "a table")
+    if name == "coded":
+        raise PlanError(
+            f"a coded table holds codes, which do not train; take the quantiser itself, {{'structure': "
+            f"{options.get('quantiser', 'uniform')!r}, ...}}, of which save_pretrained stores the codes."
+        )
     parameters = inspect.signature(family(name).from_dense).parameters
     wanted = [key for key, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     missing = [key for key in wanted[1:] if key not in options]  # the first is the weight

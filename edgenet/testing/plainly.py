@@ -75,7 +75,8 @@ def plainly(move: Move = moved) -> Iterator[None]:
         else:
             signals = walked(conv, z, hop, weights, graph, initial)
         y = conv.taps(signals, graph)
-        return y if conv.bias is None else y + conv.bias
+        y = y if conv.bias is None else y + conv.bias
+        return conv.with_residual(y, target)
 
     with patch.object(EdgeNetConv, "forward", forward):
         yield

@@ -36,6 +36,8 @@ class InitialResidual(Taps):
 
     own_signals = True
     takes_initial = True
+    takes_first = False
+    keeps_width = True
 
     def __init__(self, alpha: float = 0.1, beta: float = 1.0, channels: int = -1, merge: str = "concat") -> None:
         super().__init__()

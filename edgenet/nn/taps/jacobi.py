@@ -35,6 +35,7 @@ class Jacobi(Taps):
 
     reads_weights = True
     own_signals = True
+    takes_first = True
 
     def __init__(self, in_channels: int, out_channels: int, poles: int = 1) -> None:
         super().__init__()
