@@ -205,6 +205,7 @@ PHI_CASES: list[PhiCase] = [
     PhiCase("edge_varying with initial", partial(EdgeVarying, order=2, heads=2, initial=True)),
     PhiCase("edge_varying without diagonal", partial(EdgeVarying, order=2, heads=2, self_loops=False)),
     PhiCase("edge_varying initial alone", partial(EdgeVarying, order=1, heads=2, self_loops=False, initial=True)),
+    PhiCase("edge_varying unseen shared", partial(EdgeVarying, order=2, heads=2, unseen="shared")),
     PhiCase("edge_varying important nodes", partial(EdgeVarying, order=2, heads=2, nodes=0.5)),
     PhiCase("edge_varying times weights", partial(EdgeVarying, order=2, heads=2, times_edge_weight=True), columns=0),
     PhiCase("edge_varying by node", partial(EdgeVarying, order=2, heads=2, share="node", initial=True)),

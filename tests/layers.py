@@ -93,6 +93,12 @@ LAYERS: dict[str, LayerCase] = {
         lambda i, o: nets.gat((i, i + 1), o, heads=2, add_self_loops=False), pair=True, widths=("narrow",)
     ),
     "gat, self tap": LayerCase(attention(self_tap=True), widths=("narrow",)),
+    "gat, residual": LayerCase(lambda i, o: nets.gat(i, o, heads=2, residual=True, bias=False), widths=("wide",)),
+    "gat, pair, residual": LayerCase(
+        lambda i, o: nets.gat((i, i + 1), o, heads=2, add_self_loops=False, residual=True),
+        pair=True,
+        widths=("narrow",),
+    ),
     "gatv2": LayerCase(lambda i, o: nets.gatv2(i, o, heads=2)),
     "gatv2, shared": LayerCase(
         lambda i, o: nets.gatv2(i, o, heads=2, concat=False, share_weights=True), widths=("narrow",)
@@ -133,6 +139,15 @@ LAYERS: dict[str, LayerCase] = {
             lambda i, o: banks(bank="heads", heads=2)(i, o).bind(EDGES, NODES), "phi.edge_table", "phi.node_table"
         ),
         widths=("narrow",),
+    ),
+    "edge_varying, heads, pair": LayerCase(
+        lambda i, o: nets.edge_varying((i, i + 1), o, order=1, bank="heads", heads=2), pair=True, widths=("narrow",)
+    ),
+    "edge_varying, mimo, pair": LayerCase(
+        lambda i, o: nets.edge_varying((i, i + 1), o, order=1, bank="mimo"), pair=True, widths=("wide",)
+    ),
+    "edge_varying, heads, residual": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, 2, residual=True, unseen="shared"), widths=("narrow",)
     ),
     "edge_varying, by node": LayerCase(banks(share="node"), sparse=False, widths=("narrow",)),
     "edge_varying, by type": LayerCase(banks(share="type", num_types=3), features=-3, sparse=False, widths=("narrow",)),

@@ -380,8 +380,8 @@ class Graph:
         return made
 
     def to_scipy(self, weights: Tensor | None = None) -> Any:
-        """This graph as a ``scipy.sparse.csr_array`` A of (targets, sources), in which A[i, j] is the weight of the edge
-        from j to i, as ``from_scipy`` reads it. Repeated edges are added up.
+        """This graph as a ``scipy.sparse.csr_array`` A of (targets, sources): A[i, j] is the weight of the edge from j
+        to i, as ``from_scipy`` reads it. Repeated edges are added up.
 
         Args:
             weights: (E,) numbers of the edges; None: 1 each, of torch's default dtype.

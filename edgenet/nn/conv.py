@@ -106,7 +106,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         if min(widths) < -1:
             raise ShapeError(f"in_channels are 0 or more, or -1 to read them off the first input, got {in_channels}.")
-        spec = LayerSpec(*widths, out_channels, order, heads, bias, concat)
+        spec = LayerSpec(*widths, out_channels, order, heads, bias, concat, is_pair=isinstance(in_channels, tuple))
         if isinstance(phi, str):
             phi = phi_named(phi, spec, options)
         elif options:
@@ -188,7 +188,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def bind(self, edges: Any, num_nodes: int | None = None) -> EdgeNetConv:
+    def bind(self, edges: Any, num_nodes: int | tuple[int, int] | None = None) -> EdgeNetConv:
         """Make the tables that belong to a graph: weights of its edges, taps of its nodes. Harmless without tables.
 
         The first forward pass on a full graph does the same; bind first if batches are sampled pieces, or if the
@@ -196,6 +196,7 @@ class EdgeNetConv(PygDoor, Pretrained):
 
         Args:
             edges: a ``Graph``, a PyG ``Data``, or an edge list with ``num_nodes``.
+            num_nodes: N; of a bipartite graph (sources, targets), as PyG's ``size``.
         """
         graph = self._graph_of(edges, num_nodes)
         width = self.in_channels if isinstance(self.in_channels, int) else -1
@@ -206,13 +207,16 @@ class EdgeNetConv(PygDoor, Pretrained):
             self.taps.bind(graph, width * self.lift.heads if copies else None)
         return self
 
-    def _graph_of(self, edges: Any, num_nodes: int | None) -> Graph:
+    def _graph_of(self, edges: Any, num_nodes: int | tuple[int, int] | None) -> Graph:
         if hasattr(edges, "edge_index") and not isinstance(edges, Graph):
             edges, num_nodes = edges.edge_index, edges.num_nodes
         if isinstance(edges, Graph):
             graph = edges
         elif num_nodes is None:
             raise ShapeError("bind(edge_index) needs num_nodes: isolated nodes do not show in an edge list.")
+        elif isinstance(num_nodes, tuple):
+            backwards = self.flow == "target_to_source"
+            graph, _ = Graph.of(edges, *(num_nodes if backwards else num_nodes[::-1]))
         else:
             graph, _ = Graph.of(edges, num_nodes)
         graph = graph.transpose() if self.flow == "target_to_source" else graph
@@ -298,7 +302,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         if self.root is None:
             return y
         if target is None:
-            raise ShapeError("the residual needs the targets' signal: pass (x_source, x_target), or set residual=False.")
+            raise ShapeError("the residual needs the targets' signal: pass (x_source, x_target), or leave it out.")
         return y + self.root(target)
 
     def _lifted(self, given: Inputs) -> Tensor | tuple[Tensor, Tensor | None]:

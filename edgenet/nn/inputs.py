@@ -197,7 +197,7 @@ def _graph(
     if n_id is not None or e_id is not None:
         graph = graph.with_ids(n_id, e_id)
     if graph.node_id is not None and graph.is_bipartite:
-        raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; leave it out.")
+        raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; pass e_id alone.")
     return graph, values
 
 

@@ -184,7 +184,7 @@ def edge_varying_gat(
 
 @checked
 def edge_varying(
-    in_channels: int,
+    in_channels: Channels,
     out_channels: int,
     order: int = 2,
     bank: str = "siso",
@@ -201,6 +201,7 @@ def edge_varying(
     ratio: float = 8.0,
     structure: str | dict[str, Any] | None = None,
     bias: bool = True,
+    unseen: str | None = None,
 ) -> EdgeNetConv:
     """The edge-varying EdgeNet: every edge, hop and filter has a weight of its own.
 
@@ -218,12 +219,22 @@ def edge_varying(
         rank, base, density, ratio: of ``EdgeFactored``.
         structure: what the tables of form="full" are made of: the name of a family, or {"structure": name, **options},
             ``{"structure": "low_rank", "rank": 2}`` say. Then ``bind`` comes before the optimizer is made.
+        unseen: of ``EdgeVarying``: "shared" lets edges that the tables have no row for weigh the mean of all rows.
+
+    With a pair of ``in_channels``, sources and targets of a bipartite graph, the banks are "mimo" and "heads".
 
     Raises:
         ShapeError: if options do not go together.
         PlanError: if there is no such family, or it needs an option.
     """
+    if isinstance(in_channels, tuple) and (form != "full" or bank == "siso"):
+        raise ShapeError(
+            f"between two sets of nodes, edge-varying banks are 'mimo' and 'heads' with form='full', which lift both "
+            f"ends; got bank={bank!r}, form={form!r}."
+        )
     if form != "full":
+        if unseen is not None:
+            raise ShapeError(f"unseen={unseen!r} is for the tables of form='full', got form={form!r}.")
         if structure is not None:
             raise ShapeError(
                 f"form={form!r} says what its tables are made of; structure={structure} is for form='full'. To "
@@ -241,7 +252,8 @@ def edge_varying(
     if heads != 1 and bank != "heads":
         raise ShapeError(f"several heads are for bank='heads'; got heads={heads} with bank={bank!r}.")
     sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets, "structure": structure}
-    sharing["normalize"] = None if share == "edge" else "rw"
+    sharing |= {"normalize": None if share == "edge" else "rw", "unseen": unseen}
+    sharing["self_loops"] = not isinstance(in_channels, tuple)
     self_tap = nodes is None
     if bank == "siso":
         filters = -1 if in_channels == -1 else out_channels * in_channels

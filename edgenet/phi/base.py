@@ -33,6 +33,7 @@ class LayerSpec:
         bias: whether the layer has one.
         concat: whether heads are put side by side; otherwise they are averaged.
         hops: which z^(k) are combined, rising and ending at K.
+        is_pair: whether it leads from one set of nodes to another.
     """
 
     in_channels: int
@@ -43,6 +44,7 @@ class LayerSpec:
     bias: bool = True
     concat: bool = True
     hops: tuple[int, ...] = ()
+    is_pair: bool = False
 
     @property
     def self_tap(self) -> bool:

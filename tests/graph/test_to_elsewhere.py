@@ -36,7 +36,7 @@ def test_two_sets_of_nodes_stay_apart():
     graph = Graph(torch.tensor([[0, 2], [1, 1]]), 2, 3)
     made = graph.to_networkx(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "both")
     assert made.number_of_nodes() == 5 and made.nodes[("source", 2)] == {"bipartite": 0}
-    assert list(made.edges(data="both"))[0] == (("source", 0), ("target", 1), [1.0, 2.0])
+    assert next(iter(made.edges(data="both"))) == (("source", 0), ("target", 1), [1.0, 2.0])
     assert graph.to_scipy().shape == (2, 3)
 
 

@@ -19,7 +19,9 @@ REFUSED = {
     r"edge_dim belongs to phi='attention' .* this layer has phi='shift'": lambda: EdgeNetConv(
         3, 4, phi="shift", edge_dim=2
     ),
-    r"dropout belongs to .* this layer has phi='edge_matrix'": lambda: EdgeNetConv(3, 4, phi="edge_matrix", dropout=0.6),
+    r"dropout belongs to .* this layer has phi='edge_matrix'": lambda: EdgeNetConv(
+        3, 4, phi="edge_matrix", dropout=0.6
+    ),
     r"alpha belongs to the taps 'teleport' .* taps=edgenet.nn.taps.Teleport\(": lambda: EdgeNetConv(3, 4, alpha=0.1),
     "Teleport taps keep the width .* 3 channels .* out_channels are 4: set lift='linear'": lambda: EdgeNetConv(
         3, 4, phi="shift", taps="teleport"
