@@ -47,7 +47,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         order: K, number of hops.
         heads: H, independent weightings of every edge.
         phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix",
-            "edge_factored", "shift", "shift_product", "attention", "attention_v2", "dot_product", "additive"), or a
+            "edge_factored", "edge_network", "edge_typed", "edge_added", "shift", "shift_product", "attention", "attention_v2", "dot_product", "additive"), or a
             ``Phi``.
         concat: put heads side by side; otherwise average them.
         bias: whether to learn an additive bias.
@@ -337,13 +337,14 @@ class EdgeNetConv(PygDoor, Pretrained):
         """(N, [B,] H, C) lifted signal, or before its lift -> (N, [B,] F_out)."""
         graph, phi = given.graph, self.phi
         initial, diagonal = phi.initial(graph), phi.diagonal(graph)
+        on_edges = phi.on_edges(graph, given.edge_attr)
         spmm, lift_last = self.propagated if way.propagate else ops.spmm, self.lift if way.lift_last else None
-        hop = partial(self._hop, graph, weights, diagonal, fused, spmm, lift_last)
+        hop = partial(self._hop, graph, weights, diagonal, on_edges, fused, spmm, lift_last)
         if given.is_pair:
             return self._walked_pair(z, hop, graph, initial, diagonal)
         if initial is not None:
             z = z * (initial[:, None, :, None] if given.is_batch else initial.unsqueeze(-1))
-        alike = phi.shares_hops and diagonal is None
+        alike = phi.shares_hops and diagonal is None and on_edges is None  # and linear
         walk = Walk(graph, weights, hop, self.order, self.hops, alike, self.taps, way.mix_first, first)
         taker = self.taps if hasattr(self.taps, "walk") else walker(self.taps)
         y = taker.walk(z, walk) if hasattr(taker, "walk") else all_hops(z, walk)
@@ -367,8 +368,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         return self.taps([target, walked] if self.self_tap else [walked], graph)
 
     def _hop(
-        self, graph: Graph, weights: Tensor | None, diagonal: Tensor | None, fused: list[Hop] | None, spmm: Any,
-        lift_last: Lift | None, k: int, z: Tensor, edges: Tensor | None = None,
+        self, graph: Graph, weights: Tensor | None, diagonal: Tensor | None, on_edges: Tensor | None,
+        fused: list[Hop] | None, spmm: Any, lift_last: Lift | None, k: int, z: Tensor, edges: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """z^(k + 1) = Phi^(k + 1) z^(k)."""
         batched = z.dim() == 4  # a sparse signal has two axes
@@ -378,7 +379,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         else:
             weight = weights[k] if edges is None else weights[k] * edges.unsqueeze(1)
             own = diagonal[k] if diagonal is not None and edges is None else None
-            y = self.phi.hop(graph, weight, own, y, spmm, k)
+            more = {} if on_edges is None else {"on_edges": on_edges}
+            y = self.phi.hop(graph, weight, own, y, spmm, k, **more)
         y = unpacked(y, z, self.phi.follows_signal) if batched else y
         return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 

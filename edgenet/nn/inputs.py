@@ -175,7 +175,7 @@ def _reads_sparse(layer: Layer) -> bool:
 def _mixes_sparse(layer: Layer, channels: int) -> bool:
     """Likewise where taps mix channels before the walk, and nobody would notice that nothing else reads the signal."""
     phi, lift = layer.phi, layer.lift
-    alike = phi.shares_hops and not (phi.follows_signal or phi.has_initial or phi.has_diagonal)
+    alike = phi.shares_hops and phi.commutes_with_lift and not (phi.has_initial or phi.has_diagonal)
     copied = getattr(lift, "copies_input", False) and lift.heads == phi.heads
     return alike and copied and layer.is_plain() and layer.taps.mixes_sparse(channels)
 

@@ -168,6 +168,13 @@ class Phi(nn.Module, ABC):
             back with a K axis of stride 0.
         """
 
+    def on_edges(self, graph: Graph, edge_attr: Tensor | None) -> Tensor | None:
+        """What the hops want of every edge besides a weight, made of its features, with E rows; None for nothing.
+
+        A layer asks once a pass. If there is something, ``hop`` gets it by the name ``on_edges``.
+        """
+        return None
+
     def initial(self, graph: Graph) -> Tensor | None:
         """(N, H) diagonal of Phi^(0), by which z^(0) is scaled; None for the identity."""
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -142,6 +142,24 @@ class ChannelKronecker(nn.Module):
         """Draw matrices whose entries have mean 0 and variance ``std``^2."""
         for slot in (self.outer, self.inner):
             slot.draw_(std**0.5)
+
+
+def hop_by_factors(maps: Any, z: Tensor | SparseSignal, move: Callable[[Tensor], Tensor]) -> Tensor:
+    """One hop by matrices on edges that are sums of ``maps``' R matrices: (N, B, F_in) -> (N', B, F_out).
+
+    Args:
+        maps: a channel map.
+        z: a batch of B signals, or (N, F_in) sparse features.
+        move: R scalar hops, (N, R or 1, C) -> (N', R, C) for any C.
+    """
+    batch = 1 if isinstance(z, SparseSignal) else z.shape[1]
+    if maps.walk_first:
+        z = z.to_dense().unsqueeze(1) if isinstance(z, SparseSignal) else z
+        y = move(z.flatten(1).unsqueeze(1))
+        return maps(y.unflatten(2, (batch, -1)).transpose(1, 2))
+    y = maps(z)
+    y = y.unsqueeze(1) if isinstance(z, SparseSignal) else y  # (N, B, R, F_out)
+    return move(y.transpose(1, 2).flatten(2)).sum(1).unflatten(1, (batch, -1))
 
 
 def matrices_of(maps: nn.Module) -> Tensor:

@@ -95,7 +95,7 @@ def test_layers_walk_graphs_that_grow(make, tmp_path):
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ShapeError, match="unseen is None.*or 'shared', got 'zero'"):
+    with pytest.raises(ShapeError, match=r"unseen is None.*or 'shared', got 'zero'"):
         EdgeVarying(unseen="zero")
     with pytest.raises(ShapeError, match="share must be 'edge', got 'node'"):
         EdgeMatrix(1, 2, share="node", unseen="shared")
