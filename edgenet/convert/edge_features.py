@@ -21,8 +21,10 @@ def gine(source: Source) -> Converted:
     layer = source.layer
     mean = source.aggregation("sum", "mean") == "mean"
     source.check_node_dim(-2)
-    phi = EdgeAdded(1, 1, -1, None, normalize="rw" if mean else None)
-    if layer.lin is not None:
+    lifted = layer.lin is not None
+    channels, features = (layer.lin.out_channels, 1) if lifted else (-1, None)
+    phi = EdgeAdded(1, 1, channels, features, normalize="rw" if mean else None)
+    if lifted:
         phi.lift_edge = source.linear("lin", "edges")
     taps = GraphIsomorphism(float(layer.initial_eps), isinstance(layer.eps, nn.Parameter))
     taps.epsilon = source.same(layer.eps)

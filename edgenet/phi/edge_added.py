@@ -27,7 +27,7 @@ class EdgeAdded(Phi):
     Args:
         order: K.
         heads: H.
-        channels: C, of each head.
+        channels: C, of each head; -1, where there is no lift, for those of the features.
         edge_dim: D, features of an edge; -1 reads it off the first; None: they have C numbers, and are not lifted.
         normalize: "rw": the mean over in-edges instead of the sum; None.
 
@@ -49,6 +49,8 @@ class EdgeAdded(Phi):
         super().__init__()
         if order < 1 or heads < 1:
             raise ShapeError(f"hops that add edge features have an order and heads of 1 at least, got {order}, {heads}.")
+        if channels < 1 and not (channels == -1 and edge_dim is None):
+            raise ShapeError(f"a lift of edge features leads to channels of 1 at least, got {channels}.")
         if normalize not in ("rw", None):
             raise ShapeError(f"normalize is 'rw', the mean over in-edges, or None, got {normalize!r}.")
         self.order, self.heads, self.channels, self.normalize = order, heads, channels, normalize
