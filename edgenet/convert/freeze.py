@@ -33,7 +33,8 @@ def freeze_attention(model: nn.Module, *inputs: Any, inplace: bool = False, **na
 
     Raises:
         ConversionError: if there is no attention, a layer runs more or less than once in a pass, or its graph cannot
-            have a table (a sampled piece, a batch of signals), its edges carry features, or its attention is not finite.
+            have a table (a sampled piece, a batch of signals), its edges carry features, or its attention is not
+            finite.
     """
     if not inplace:
         model = copied(model)

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import is_fake
 from edgenet import shortcuts
 from edgenet.errors import EdgeIndexError, ShapeError
 from edgenet.graph.checks import check_range, check_sparse_size, checked_integers, checked_shape
+from edgenet.graph.elsewhere import to_networkx, to_scipy
 from edgenet.graph.given import indices_of, parts_of, remembered, traced
 from edgenet.seen import Seen
 
@@ -362,22 +363,7 @@ class Graph:
         Raises:
             ShapeError: if there is not one row of weights for every edge.
         """
-        import networkx  # slow to import
-
-        made: Any = networkx.MultiDiGraph()
-        source, target = self.source.tolist(), self.target.tolist()
-        if self.is_bipartite:
-            made.add_nodes_from((("source", i) for i in range(self.num_sources)), bipartite=0)
-            made.add_nodes_from((("target", i) for i in range(self.num_nodes)), bipartite=1)
-            source, target = [("source", i) for i in source], [("target", i) for i in target]
-        else:
-            made.add_nodes_from(range(self.num_nodes))
-        if weights is None:
-            made.add_edges_from(zip(source, target, strict=True))
-        else:
-            values = self._one_an_edge(weights).detach().tolist()
-            made.add_edges_from((a, b, {weight: value}) for a, b, value in zip(source, target, values, strict=True))
-        return made
+        return to_networkx(self, weights, weight)
 
     def to_scipy(self, weights: Tensor | None = None) -> Any:
         """This graph as a ``scipy.sparse.csr_array`` A of (targets, sources): A[i, j] is the weight of the edge from j
@@ -389,21 +375,7 @@ class Graph:
         Raises:
             ShapeError: if there is not one number for every edge.
         """
-        import scipy.sparse  # slow to import
-
-        given = torch.ones(self.num_edges) if weights is None else self._one_an_edge(weights)
-        if given.dim() != 1:
-            raise ShapeError(f"a sparse matrix has one number an edge, got {tuple(given.shape)}; take one column.")
-        values = given.detach().cpu()
-        values = (values.float() if values.dtype in (torch.bfloat16, torch.float16) else values).numpy()
-        ends = self.target.cpu().numpy(), self.source.cpu().numpy()
-        return scipy.sparse.coo_array((values, ends), shape=(self.num_nodes, self.num_sources)).tocsr()
-
-    def _one_an_edge(self, weights: Tensor) -> Tensor:
-        if not isinstance(weights, Tensor) or weights.dim() == 0 or weights.shape[0] != self.num_edges:
-            got = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-            raise ShapeError(f"weights have one row for each of {self.num_edges} edges, got {got}.")
-        return weights
+        return to_scipy(self, weights)
 
 
 def _drop_oldest(known: dict[Any, Any], kind: Any, at_most: int) -> None:

@@ -47,8 +47,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         order: K, number of hops.
         heads: H, independent weightings of every edge.
         phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix",
-            "edge_factored", "edge_network", "edge_typed", "edge_added", "shift", "shift_product", "attention", "attention_v2", "dot_product", "additive"), or a
-            ``Phi``.
+            "edge_factored", "edge_network", "edge_typed", "edge_added", "shift", "shift_product", "attention",
+            "attention_v2", "dot_product", "additive"), or a ``Phi``.
         concat: put heads side by side; otherwise average them.
         bias: whether to learn an additive bias.
         residual: whether a linear map of the node's own features, W_r x without a bias, is added to the output.

@@ -24,8 +24,8 @@ class DotProduct(SoftmaxPhi):
     <query x_i, key x_j> / sqrt(C),   e = (j -> i), head by head.
 
     The lift of the layer is the transformer's value map. All hops share the weights. With edge weights given, the
-    result is multiplied by them after the softmax. With ``edge_dim``, a linear map of the edge's features is added to its
-    key and to what it carries: z^(k)[i] = sum over e of alpha[e] (z^(k-1)[j] + W_e edge_attr[e]).
+    result is multiplied by them after the softmax. With ``edge_dim``, a linear map of the edge's features is added to
+    its key and to what it carries: z^(k)[i] = sum over e of alpha[e] (z^(k-1)[j] + W_e edge_attr[e]).
 
     Args:
         order: K.

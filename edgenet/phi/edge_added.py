@@ -48,7 +48,7 @@ class EdgeAdded(Phi):
     ) -> None:
         super().__init__()
         if order < 1 or heads < 1:
-            raise ShapeError(f"hops that add edge features have an order and heads of 1 at least, got {order}, {heads}.")
+            raise ShapeError(f"hops that add edge features have order and heads of 1 at least, got {order}, {heads}.")
         if channels < 1 and not (channels == -1 and edge_dim is None):
             raise ShapeError(f"a lift of edge features leads to channels of 1 at least, got {channels}.")
         if normalize not in ("rw", None):

@@ -127,8 +127,8 @@ class EdgeNetwork(Phi):
         factors = self.network(edge_attr)
         if factors.shape != (graph.num_edges, self.order * self.rank):
             raise ShapeError(
-                f"the network gives {tuple(factors.shape)} numbers, and {graph.num_edges} edges of {self.order} hops of "
-                f"rank {self.rank} want {(graph.num_edges, self.order * self.rank)}."
+                f"the network gives {tuple(factors.shape)} numbers, and {graph.num_edges} edges of {self.order} hops "
+                f"of rank {self.rank} want {(graph.num_edges, self.order * self.rank)}."
             )
         factors = factors.unflatten(1, (self.order, self.rank)).movedim(1, 0)
         if self.constant:

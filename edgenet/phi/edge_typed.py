@@ -11,7 +11,7 @@ from edgenet import ops
 from edgenet.errors import PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.graph.typed import apart
-from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm, source_and_target
+from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm
 from edgenet.phi.channels import ChannelTable, as_structure, hop_by_factors
 from edgenet.phi.edge_matrix import check_no_heads
 from edgenet.phi.rows import ByType
@@ -69,7 +69,8 @@ class EdgeTyped(Phi):
         if normalize not in ("rw", None):
             raise ShapeError(f"normalize is 'rw', the mean over the in-edges of a type, or None, got {normalize!r}.")
         self.order, self.heads, self.in_channels, self.out_channels = order, 1, in_channels, out_channels
-        self.num_types, self.bases, self.normalize, self.structure = num_types, bases, normalize, as_structure(structure)
+        self.num_types, self.bases, self.normalize = num_types, bases, normalize
+        self.structure = as_structure(structure)
         self.shares_hops = bases is None
         self.where = ByType(num_types)
         widths = [in_channels, *[out_channels] * (order - 1)]
@@ -160,14 +161,16 @@ class EdgeTyped(Phi):
         y = maps(z)
         y = y.unsqueeze(1) if isinstance(z, SparseSignal) else y  # (N, B, R, F_out)
         batch = y.shape[1]
-        y = spmm(apart(graph, kind, self.num_types, "source"), weight, y.transpose(1, 2).flatten(0, 1).flatten(1)[:, None])
+        by_type = y.transpose(1, 2).flatten(0, 1).flatten(1)  # (N R, B F_out)
+        y = spmm(apart(graph, kind, self.num_types, "source"), weight, by_type.unsqueeze(1))
         return y.squeeze(1).unflatten(1, (batch, -1))
 
     def keep_inputs_(self, channels: Tensor) -> None:
         raise PlanError("the first hop of matrices on edges leads from the input channels; none can be taken.")
 
     def extra_repr(self) -> str:
-        return f"order={self.order}, {self.in_channels} -> {self.out_channels}, types={self.num_types}, bases={self.bases}"
+        widths = f"{self.in_channels} -> {self.out_channels}"
+        return f"order={self.order}, {widths}, types={self.num_types}, bases={self.bases}"
 
 
 def check_factors(phi: Any, spec: LayerSpec, lift: Any) -> None:

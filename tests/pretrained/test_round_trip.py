@@ -244,7 +244,8 @@ def test_attention_of_torch_comes_back(tmp_path):
 @pytest.mark.parametrize("phi", PHIS)
 def test_layers_with_changed_options_come_back(phi, tmp_path):
     options = {} if phi in ("edge_matrix", "edge_factored", "edge_network", "edge_typed") else {"heads": 2}
-    options |= {"edge_typed": {"num_types": 3}, "edge_network": {"edge_dim": 2}, "edge_added": {"edge_dim": 2}}.get(phi, {})
+    featured = {"edge_typed": {"num_types": 3}, "edge_network": {"edge_dim": 2}, "edge_added": {"edge_dim": 2}}
+    options |= featured.get(phi, {})
     conv = EdgeNetConv(X, 4, 2, phi=phi, loop_weight=0.5, flow="target_to_source", **options).bind(GRAPH)
     conv.fill_value, conv.bias = "max", None  # after it was made
     again = round_trip(conv, tmp_path)

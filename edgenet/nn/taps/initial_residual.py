@@ -98,4 +98,5 @@ class InitialResidual(Taps):
         return (1 - self.beta) * (u + h) + self.beta * (self.mix(u) + self.mix_initial(h))
 
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha:g}, beta={self.beta:g}, merge={self.merge!r}" + ("" if self.shared else ", shared=False")
+        shared = "" if self.shared else ", shared=False"
+        return f"alpha={self.alpha:g}, beta={self.beta:g}, merge={self.merge!r}{shared}"
