@@ -101,6 +101,8 @@ def plain_inputs(
     n_id = n_id[1] if isinstance(n_id, tuple) else n_id  # of to_hetero, likewise
     e_id = e_id[1] if isinstance(e_id, tuple) else e_id
     graph, stored = _graph(layer, source, target, edges, size, n_id, e_id)
+    if graph.node_id is not None and (graph.is_bipartite or (pair and x[0] is not x[1])):
+        raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; pass e_id alone.")
     given = Inputs((source, target) if pair else source, source, target, pair, lead, graph)
     if layer.phi.needs_edge_attr or not (stored is values is edge_weight is edge_attr is None):
         _set_values(layer, given, stored, values, edge_weight, edge_attr)
@@ -196,8 +198,6 @@ def _graph(
         graph = graph.transpose()
     if n_id is not None or e_id is not None:
         graph = graph.with_ids(n_id, e_id)
-    if graph.node_id is not None and graph.is_bipartite:
-        raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; pass e_id alone.")
     return graph, values
 
 

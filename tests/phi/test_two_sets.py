@@ -70,6 +70,11 @@ def test_the_order_of_edges_means_nothing_and_other_edges_are_refused():
         conv(x, torch.tensor([[2], [1]]))
     with pytest.raises(SupportError, match="from 5 sources, and these are from 6"):
         conv((torch.randn(6, 4), x[1]), EDGES)
+    with pytest.raises(SupportError, match="from 5 sources, and these are from 3"):
+        conv((x[0][:3], x[1]), EDGES[:, [0, 1]])
+    same = EdgeNetConv(WIDTHS, 3).bind(EDGES, (5, 5))
+    with pytest.raises(ShapeError, match="pass e_id"):  # as many sources as targets, and two sets all the same
+        same((x[0], torch.randn(5, 2)), EDGES, n_id=torch.arange(5))
     with pytest.raises(SupportError, match="bound to a graph"):
         conv.phi.bind(Graph(EDGES, 3, 6))
     other = EdgeNetConv(WIDTHS, 3, heads=2).bind(EDGES, (6, 3))

@@ -221,12 +221,13 @@ class ByEdge(OfGraph):
         self._sizes()
 
     def global_id(self, graph: Graph) -> Tensor | None:
-        if graph.node_id is None and graph.num_sources != graph.num_nodes and graph.num_sources != self._num_sources:
+        ids = super().global_id(graph)
+        if ids is None and graph.num_sources != self._num_sources:
             raise SupportError(
                 f"the table belongs to edges from {self._num_sources} sources, and these are from {graph.num_sources}. "
                 f"For a sampled piece pass e_id."
             )
-        return super().global_id(graph)
+        return ids
 
     # ---------------------------------------------------------------- loading
     def _fits(self, stored: dict[str, Tensor]) -> bool:
