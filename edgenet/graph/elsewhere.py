@@ -55,9 +55,9 @@ def to_scipy(graph: Edges, weights: Tensor | None) -> Any:
     if given.dim() != 1:
         raise ShapeError(f"a sparse matrix has one number an edge, got {tuple(given.shape)}; take one column.")
     values = given.detach().cpu()
-    values = (values.float() if values.dtype in (torch.bfloat16, torch.float16) else values).numpy()
+    values = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
     ends = graph.target.cpu().numpy(), graph.source.cpu().numpy()
-    return scipy.sparse.coo_array((values, ends), shape=(graph.num_nodes, graph.num_sources)).tocsr()
+    return scipy.sparse.coo_array((values.numpy(), ends), shape=(graph.num_nodes, graph.num_sources)).tocsr()
 
 
 def _one_an_edge(graph: Edges, weights: Tensor) -> Tensor:
