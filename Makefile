@@ -1,8 +1,19 @@
 # Two commands: `make demo` trains, converts and compresses a network on real data, `make test` passes the tests.
 # Needs Python >= 3.11 with venv; a C++ compiler builds the CPU kernels, and in `make test` the optional torch_scatter.
 
+# `make test TORCH=latest` takes the newest torch and PyG of the index, into an environment of their own.
+
 PYTHON  ?= python3
+TORCH   ?= pinned
+ifeq ($(TORCH),latest)
+VENV    ?= .venv-latest
+PINS    := --upgrade torch torch_geometric
+else ifeq ($(TORCH),pinned)
 VENV    ?= .venv
+PINS    := -c constraints.txt
+else
+$(error TORCH is pinned, by constraints.txt, or latest; got $(TORCH))
+endif
 DATASET ?= digits
 PYTEST_ARGS ?=
 
@@ -24,7 +35,7 @@ INPUTS  := pyproject.toml constraints.txt $(KERNELS)
 .DELETE_ON_ERROR:
 
 help:   ## show this list
-	@echo "usage: make TARGET [PYTHON=python3.12] [DATASET=cora] [PYTEST_ARGS='-k spmm']"
+	@echo "usage: make TARGET [PYTHON=python3.12] [TORCH=latest] [DATASET=cora] [PYTEST_ARGS='-k spmm']"
 	@sed -n 's/^\([a-z]*\): .*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 demo: $(VENV)/.installed   ## install, then train an attention network, convert, compress and save it (DATASET=cora)
@@ -70,7 +81,7 @@ build/sanitize/.built: $(KERNELS) | $(VENV)/.installed-test
 	@touch $@
 
 clean:   ## remove the environment and everything built; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-latest build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	rm -f edgenet/ops/native/*.so
 	find edgenet tests datasets examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -89,20 +100,20 @@ $(BIN)/python:
 
 # The stamps are older than the inputs when those have changed: then pip runs again, and compiles the kernels again.
 $(VENV)/.installed: $(INPUTS) | $(BIN)/python
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install $(PINS) -e .
 	@touch $@
 
 # Two steps, because torch_scatter's build imports torch: one pip command cannot do it. After the first the library is
 # whole. A failing second costs the accelerator only: say so loudly, here and before every later test run. The kernels
 # are compiled in the first step; an empty EDGENET_LEVELS leaves them alone in the second.
 $(VENV)/.installed-test: $(INPUTS) | $(BIN)/python
-	$(PIP) install -c constraints.txt -e ".[test]"
-	@if (set -x; EDGENET_LEVELS= $(PIP) install -c constraints.txt --no-build-isolation -e ".[scatter,test,dev]"); then \
+	$(PIP) install $(PINS) -e ".[test]"
+	@if (set -x; EDGENET_LEVELS= $(PIP) install $(PINS) --no-build-isolation -e ".[scatter,test,dev]"); then \
 	    echo "torch_scatter is installed." > $@; \
 	else \
 	    if command -v $(firstword $(CXX)) >/dev/null; then reason="its installation failed, see above"; \
 	    else reason="there is no C++ compiler ($(CXX)). On Debian: apt install g++ python3-dev"; fi; \
-	    (set -x; EDGENET_LEVELS= $(PIP) install -c constraints.txt --no-build-isolation -e ".[test,lint]") || exit 1; \
+	    (set -x; EDGENET_LEVELS= $(PIP) install $(PINS) --no-build-isolation -e ".[test,lint]") || exit 1; \
 	    { echo "************************************************************************"; \
 	      echo "** torch_scatter is NOT installed: $$reason"; \
 	      echo "** The tests run on the pure-torch fallback, and those of the scatter"; \

@@ -33,6 +33,8 @@ def _decays(value: Any) -> bool:
     """Whether a value says which parameters decay, and how much."""
     if isinstance(value, str):
         return value in ("all", "first")
+    if not all(isinstance(pattern, str) for pattern in value):
+        return False
     numbers = [item for item in value.values() if isinstance(item, int | float) and not isinstance(item, bool)]
     return 0 < len(value) == len(numbers) and all(0 <= number < math.inf for number in numbers)
 
@@ -88,7 +90,7 @@ class OptimizerTable:
     decay_on: str | dict[str, float] = field(
         default="all",
         metadata={
-            "wanted": "all, first, or a table {pattern: a decay of 0 or more}",
+            "wanted": "all, first, or a table {pattern: a decay of 0 or more}, of patterns that are texts",
             "test": lambda value: _decays(value),
         },
     )

@@ -36,8 +36,11 @@ from edgenet.phi import (
     Attention,
     AttentionV2,
     DotProduct,
+    EdgeAdded,
     EdgeFactored,
     EdgeMatrix,
+    EdgeNetwork,
+    EdgeTyped,
     EdgeVarying,
     ShiftOperator,
     ShiftProduct,
@@ -190,6 +193,11 @@ def _factors(phi: EdgeFactored) -> int:
     return 1 if phi.is_bilinear else phi.rank
 
 
+def _rank_and_one(phi: EdgeNetwork) -> int:
+    """A coefficient for every matrix, and one for the constant."""
+    return phi.rank + 1
+
+
 PHI_CASES: list[PhiCase] = [
     PhiCase("shift", partial(ShiftOperator, order=3)),
     PhiCase("shift weighted", partial(ShiftOperator, order=2), columns=0),
@@ -205,6 +213,7 @@ PHI_CASES: list[PhiCase] = [
     PhiCase("edge_varying with initial", partial(EdgeVarying, order=2, heads=2, initial=True)),
     PhiCase("edge_varying without diagonal", partial(EdgeVarying, order=2, heads=2, self_loops=False)),
     PhiCase("edge_varying initial alone", partial(EdgeVarying, order=1, heads=2, self_loops=False, initial=True)),
+    PhiCase("edge_varying unseen shared", partial(EdgeVarying, order=2, heads=2, unseen="shared")),
     PhiCase("edge_varying important nodes", partial(EdgeVarying, order=2, heads=2, nodes=0.5)),
     PhiCase("edge_varying times weights", partial(EdgeVarying, order=2, heads=2, times_edge_weight=True), columns=0),
     PhiCase("edge_varying by node", partial(EdgeVarying, order=2, heads=2, share="node", initial=True)),
@@ -217,6 +226,15 @@ PHI_CASES: list[PhiCase] = [
     PhiCase("edge_factored kronecker", partial(EdgeFactored, 2, 4, 4, "kronecker", rank=3), numbers=_factors),
     PhiCase("edge_factored doped", partial(EdgeFactored, 1, 4, 4, "doped", base="cp", density=0.1), numbers=_factors),
     PhiCase("edge_factored shared", partial(EdgeFactored, 1, 4, 4, "shared"), numbers=_factors),
+    PhiCase("edge_network", partial(EdgeNetwork, 1, 4, 4, rank=3, edge_dim=2), edge_attr=2, numbers=_rank_and_one),
+    PhiCase("edge_network of two hops", partial(EdgeNetwork, 2, 4, 4, rank=2, normalize="rw"), columns=0, edge_attr=3,
+            numbers=_rank_and_one),
+    PhiCase("edge_typed", partial(EdgeTyped, 2, 4, 4, num_types=3), edge_attr="types"),
+    PhiCase("edge_typed of bases", partial(EdgeTyped, 2, 4, 4, 3, bases=2, normalize=None), columns=0,
+            edge_attr="types", numbers=lambda phi: phi.bases),
+    PhiCase("edge_added", partial(EdgeAdded, 2, 2, 4, edge_dim=3), edge_attr=3),
+    PhiCase("edge_added as they are", partial(EdgeAdded, 1, 2, 4, None, normalize="rw"), columns=0, edge_attr=4),
+    PhiCase("dot_product with edge features", partial(DotProduct, 2, 2, 4, edge_dim=3), edge_attr=3),
     PhiCase("edge_matrix by hash", partial(EdgeMatrix, 1, 2, share="hash", buckets=4), channels=1, numbers=_entries),
     PhiCase("attention", partial(Attention, order=1, heads=3, channels=4)),
     PhiCase("attention shared", partial(Attention, order=3, heads=2, channels=4)),
@@ -296,6 +314,7 @@ class ConverterCase:
         edge_dim: pass (E, D) edge features; 0 for (E,).
         pair: sizes of the sources' and targets' features; the layer then walks a bipartite graph, too.
         given: more arguments, by name.
+        initial: pass the signal that a deep network began with, before the edges.
     """
 
     name: str
@@ -304,6 +323,7 @@ class ConverterCase:
     edge_dim: int | None = None
     pair: tuple[int, int] | None = None
     given: Callable[[Graph], dict] | None = None
+    initial: bool = False
 
     def layer(self) -> nn.Module:
         """The layer, every parameter random: PyG starts biases at 0."""
@@ -322,6 +342,9 @@ class ConverterCase:
             named["edge_attr"] = torch.randn(edges, *[self.edge_dim] * (self.edge_dim > 0)).requires_grad_()
         if self.given is not None:
             named |= self.given(graph)
+        if self.initial:
+            first, x = torch.randn(2, graph.num_nodes, 5).unbind()
+            return (x.requires_grad_(), first, graph.edge_index), named
         if self.pair is None:
             return (torch.randn(graph.num_nodes, 5).requires_grad_(), graph.edge_index), named
         sides = zip((graph.num_sources, graph.num_nodes), self.pair, strict=True)
@@ -333,6 +356,18 @@ class ConverterCase:
 
 def _mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+
+
+def _types(graph: Graph) -> dict:
+    return {"edge_type": torch.arange(graph.num_edges) % 3}
+
+
+def _nnconv(inputs: object = 5, out: int = 3, hidden: int | None = 4, constant: bool = True, **options) -> nn.Module:
+    """Matrices on edges, made of 3 features by a network of one map, or of two."""
+    source = inputs[0] if isinstance(inputs, tuple) else inputs
+    last = nn.Linear(hidden or 3, source * out, bias=constant)
+    network = last if hidden is None else nn.Sequential(nn.Linear(3, hidden), nn.Tanh(), last)
+    return pyg.NNConv(inputs, out, network, **options)
 
 
 def _converter_cases() -> list[ConverterCase]:
@@ -429,6 +464,34 @@ def _converter_cases() -> list[ConverterCase]:
         ConverterCase("GINConv mean", lambda: pyg.GINConv(nn.Linear(5, 3), eps=0.5, aggr="mean")),
         ConverterCase("GINConv flow", lambda: pyg.GINConv(torch.tanh, eps=-0.5, **t2s)),
         ConverterCase("GINConv pair", lambda: pyg.GINConv(nn.Linear(5, 3), train_eps=True), pair=(5, 5)),
+        case(pyg.TransformerConv, "edge features", heads=2, edge_dim=4, features=4),
+        case(pyg.TransformerConv, "edge features and gate", heads=2, edge_dim=2, features=2, beta=True, concat=False),
+        case(pyg.TransformerConv, "flow with edge features", heads=2, edge_dim=2, features=2, **t2s),
+        case(pyg.TransformerConv, "pair with edge features", inputs=(5, 4), heads=2, pair=(5, 4), edge_dim=3,
+             features=3),
+        ConverterCase("GINEConv", lambda: pyg.GINEConv(_mlp()), edge_dim=5),
+        ConverterCase("GINEConv lifted", lambda: pyg.GINEConv(_mlp(), eps=0.5, train_eps=True, edge_dim=3), edge_dim=3),
+        ConverterCase("GINEConv mean", lambda: pyg.GINEConv(nn.Linear(5, 3), aggr="mean", edge_dim=2), edge_dim=2),
+        ConverterCase("GINEConv flow", lambda: pyg.GINEConv(nn.Linear(5, 3), edge_dim=2, **t2s), edge_dim=2),
+        ConverterCase("GINEConv pair", lambda: pyg.GINEConv(nn.Linear(5, 3), edge_dim=2), edge_dim=2, pair=(5, 5)),
+        *(case(kind, label, num_relations=3, given=_types, **options)
+          for kind in (pyg.RGCNConv, pyg.FastRGCNConv)
+          for label, options in (
+              ("", {}), ("wider", {"out": 8}), ("sum", {"aggr": "sum", "bias": False}), ("bases", {"num_bases": 2}),
+              ("wider bases", {"num_bases": 4, "out": 8, "root_weight": False}), ("flow", t2s),
+              ("pair", {"inputs": (5, 4), "pair": (5, 4)}))),
+        *(ConverterCase(f"NNConv {label}".strip(), partial(_nnconv, **options), edge_dim=options.get("edge_dim", 3),
+                        pair=options.get("inputs") if isinstance(options.get("inputs"), tuple) else None)
+          for label, options in (
+              ("", {}), ("wider", {"out": 8}), ("mean", {"aggr": "mean", "bias": False}), ("one map", {"hidden": None}),
+              ("without constant", {"constant": False, "root_weight": False}), ("flow", t2s),
+              ("pair", {"inputs": (5, 4)}))),
+        *(ConverterCase(f"GCN2Conv {label}".strip(), partial(pyg.GCN2Conv, 5, 0.2, **options), weighted=weighted,
+                        initial=True)
+          for label, weighted, options in (
+              ("", False, {}), ("theta", True, {"theta": 0.5, "layer": 2}), ("two matrices", False,
+               {"theta": 0.5, "layer": 3, "shared_weights": False}), ("as given", True, {"normalize": False}),
+              ("without loops", True, {"add_self_loops": False}), ("flow", True, t2s))),
     ]  # fmt: skip
     return cases
 

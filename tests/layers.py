@@ -93,6 +93,12 @@ LAYERS: dict[str, LayerCase] = {
         lambda i, o: nets.gat((i, i + 1), o, heads=2, add_self_loops=False), pair=True, widths=("narrow",)
     ),
     "gat, self tap": LayerCase(attention(self_tap=True), widths=("narrow",)),
+    "gat, residual": LayerCase(lambda i, o: nets.gat(i, o, heads=2, residual=True, bias=False), widths=("wide",)),
+    "gat, pair, residual": LayerCase(
+        lambda i, o: nets.gat((i, i + 1), o, heads=2, add_self_loops=False, residual=True),
+        pair=True,
+        widths=("narrow",),
+    ),
     "gatv2": LayerCase(lambda i, o: nets.gatv2(i, o, heads=2)),
     "gatv2, shared": LayerCase(
         lambda i, o: nets.gatv2(i, o, heads=2, concat=False, share_weights=True), widths=("narrow",)
@@ -134,9 +140,55 @@ LAYERS: dict[str, LayerCase] = {
         ),
         widths=("narrow",),
     ),
+    "edge_varying, heads, pair": LayerCase(
+        lambda i, o: nets.edge_varying((i, i + 1), o, order=1, bank="heads", heads=2), pair=True, widths=("narrow",)
+    ),
+    "edge_varying, mimo, pair": LayerCase(
+        lambda i, o: nets.edge_varying((i, i + 1), o, order=1, bank="mimo"), pair=True, widths=("wide",)
+    ),
+    "edge_varying, heads, residual": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, 2, residual=True, unseen="shared"), widths=("narrow",)
+    ),
     "edge_varying, by node": LayerCase(banks(share="node"), sparse=False, widths=("narrow",)),
     "edge_varying, by type": LayerCase(banks(share="type", num_types=3), features=-3, sparse=False, widths=("narrow",)),
     "edge_varying, hashed rows": LayerCase(banks(share="hash", buckets=4, bank="heads", heads=2), widths=("narrow",)),
+    "matrices by type": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, phi="edge_typed", num_types=3, residual=True), features=-3
+    ),
+    "matrices by type, bases, pair": LayerCase(
+        lambda i, o: EdgeNetConv((i, i + 1), o, phi="edge_typed", num_types=3, bases=2, residual=True),
+        features=-3,
+        pair=True,
+        widths=("narrow",),
+    ),
+    "matrices by type, pair": LayerCase(
+        lambda i, o: EdgeNetConv((i, i + 1), o, phi="edge_typed", num_types=3, normalize=None),
+        features=-3,
+        pair=True,
+        widths=("wide",),
+    ),
+    "matrices of a network": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, phi="edge_network", rank=2, edge_dim=3, normalize="rw"), features=3
+    ),
+    "matrices of a network, pair": LayerCase(
+        lambda i, o: EdgeNetConv((i, i + 1), o, phi="edge_network", rank=2, residual=True),
+        features=3,
+        pair=True,
+        widths=("wide",),
+    ),
+    "added features": LayerCase(lambda i, o: EdgeNetConv(i, o, 2, 2, phi="edge_added", edge_dim=3), features=3),
+    "added features, pair": LayerCase(
+        lambda i, o: EdgeNetConv((i, i + 1), o, phi="edge_added"), features=3, pair=True, widths=("narrow",)
+    ),
+    "dot product, edge features": LayerCase(
+        lambda i, o: EdgeNetConv(i, o, 2, 2, phi="dot_product", edge_dim=3, add_self_loops=False), features=3
+    ),
+    "dot product, edge features, pair": LayerCase(
+        lambda i, o: EdgeNetConv((i, i + 1), o, 1, 2, phi="dot_product", edge_dim=-1, add_self_loops=False),
+        features=3,
+        pair=True,
+        widths=("narrow",),
+    ),
     "edge_varying, cp": LayerCase(banks(form="cp", rank=2)),
     "edge_varying, cp, one hop": LayerCase(banks(form="cp", rank=2, order=1), widths=("wide",)),
     "edge_varying, cp, mimo": LayerCase(banks(form="cp", rank=2, bank="mimo", order=3)),

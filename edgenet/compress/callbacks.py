@@ -147,9 +147,19 @@ class Training:
         return [getattr(callback, hook)(self) for callback in self.callbacks if hasattr(callback, hook)]
 
     def given(self, batch: Any) -> Any:
-        """What the model reads in the place of a batch, by the word of all callbacks in turn."""
+        """What the model reads in the place of a batch, by the word of all callbacks in turn.
+
+        Raises:
+            ConfigError: if a callback returns none.
+        """
         for callback in self.callbacks:
-            batch = callback.reads(self, batch) if hasattr(callback, "reads") else batch
+            if hasattr(callback, "reads"):
+                batch = callback.reads(self, batch)
+                if batch is None:
+                    raise ConfigError(
+                        f"{type(callback).__name__}.reads returned None, and the model reads what it returns: return "
+                        f"the batch, as it came or another."
+                    )
         return batch
 
     def draws(self) -> int:

@@ -17,7 +17,7 @@ from edgenet.compress.sizes import report
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
 from edgenet.structured import STRUCTURES, Dense, StructuredMatrix, family
-from edgenet.structured.bridge import attach_
+from edgenet.structured.bridge import attach_, detach_
 from edgenet.structured.codes import Coded
 from edgenet.structured.quantised import Quantised
 from edgenet.text import near_names
@@ -76,13 +76,21 @@ def quantise_(model: nn.Module, rounding: Rounding | Mapping[str, Rounding]) -> 
             for name, (module, last) in vectors.items()
             if name in taken
         }
-    fill(matrices, made)
-    vectors = dict(_vectors(model))  # a layer that was swapped has handed its bias on
-    for name, matrix in behind.items():
-        module, last = vectors[name]
-        old = module._parameters[last]
-        if matrix.bits() < 8 * old.numel() * old.element_size():
-            attach_(module, last, matrix).requires_grad_(old.requires_grad)
+    undo = fill(matrices, made)
+    attached: list[tuple[nn.Module, str, nn.Parameter]] = []
+    try:
+        vectors = dict(_vectors(model))  # a layer that was swapped has handed its bias on
+        for name, matrix in behind.items():
+            module, last = vectors[name]
+            old = module._parameters[last]
+            if matrix.bits() < 8 * old.numel() * old.element_size():
+                attach_(module, last, matrix).requires_grad_(old.requires_grad)
+                attached.append((module, last, old))
+    except BaseException:
+        for module, last, old in reversed(attached):
+            detach_(module, last, old)
+        undo()
+        raise
     return report(model)
 
 

@@ -67,12 +67,9 @@ def gatv2(source: Source) -> Converted:
 def transformer(source: Source) -> Converted:
     """``TransformerConv``: dot-product attention of order 1, the skip beside it, mixed by a gate if ``beta``."""
     layer, heads, channels = source.layer, source.layer.heads, source.layer.out_channels
-    if layer.edge_dim is not None:
-        raise source.refusal(
-            "edge_dim", layer.edge_dim, "It adds edge features to messages, which EdgeNets only scale; use edge_dim="
-            "None, or GATConv, which has them in the scores alone.",
-        )  # fmt: skip
-    phi = DotProduct(1, heads, channels, dropout=layer.dropout)
+    phi = DotProduct(1, heads, channels, dropout=layer.dropout, edge_dim=None if layer.lin_edge is None else 1)
+    if layer.lin_edge is not None:
+        phi.lift_edge = source.linear("lin_edge", "edges")
     phi.query, phi.key = source.linear("lin_query", "target"), source.linear("lin_key")
     lift = source.linear("lin_value")
     root = gate = None

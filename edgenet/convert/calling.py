@@ -175,6 +175,62 @@ class Summed(Calling):
             raise ShapeError(f"{layer.origin} weighs no edges: a sparse adjacency must hold ones.")
 
 
+class Featured(Summed):
+    """x, edge_index, edge_attr, size: GINE, NNConv."""
+
+    arguments = ("edge_attr", "size")
+
+    def read_sparse(self, layer: Layer, call: Call) -> None:
+        raise ShapeError(f"{layer.origin} takes an edge list here; pass edge_index, (2, E), not a matrix.")
+
+
+class Typed(Summed):
+    """x, edge_index, edge_type: relational graph convolutions."""
+
+    arguments = ("edge_type",)
+
+    def read(self, layer: Layer, x: Any, edges: Any, args: tuple, named: dict[str, Any]) -> Call:
+        sides = x if isinstance(x, tuple) else (x,)
+        if any(not isinstance(side, Tensor) or not side.is_floating_point() for side in sides):
+            raise ShapeError(
+                f"{layer.origin} without features, or of the numbers of nodes, learns a row for every node; pass the "
+                f"features of an identity, torch.eye(N), or of an embedding."
+            )
+        return super().read(layer, x, edges, args, named)
+
+    def read_options(self, layer: Layer, call: Call) -> None:
+        super().read_options(layer, call)
+        kind = call.given.pop("edge_type", None)
+        if kind is None and not is_sparse(call.edges):
+            raise ShapeError(f"{layer.origin} wants edge_type, (E,) whole numbers, the third argument.")
+        call.given["edge_attr"] = kind
+
+    def read_sparse(self, layer: Layer, call: Call) -> None:
+        raise ShapeError(f"{layer.origin} takes an edge list here; pass edge_index, (2, E), not a matrix.")
+
+
+class Initial(Calling):
+    """x, x_0, edge_index, edge_weight: a layer of a deep network, which reads the signal that it began with."""
+
+    arguments = ("edge_index", "edge_weight")
+
+    def read(self, layer: Layer, x: Any, edges: Any, args: tuple, named: dict[str, Any]) -> Call:
+        """``edges`` is the second argument, which here is the initial signal, unless the edges come by name."""
+        named = dict(named)
+        if "x_0" in named:
+            first, args = named.pop("x_0"), (edges, *args)
+        else:
+            first = edges
+        given = self._bound(layer.origin, args, named)
+        if given.get("edge_index") is None:
+            raise TypeError(f"{layer.origin} takes x, x_0, edge_index, edge_weight, and was given no edge_index.")
+        found = given.pop("edge_index")
+        call = super().read(layer, x, found, (), given)
+        nodes = call.source.shape[-2]
+        call.given["initial"] = first[..., :nodes, :]
+        return call
+
+
 class Attentive(Calling):
     """x, edge_index, edge_attr, return_attention_weights: GATv2. Attention that was frozen reads no features."""
 
@@ -247,6 +303,9 @@ CALLINGS: dict[str, Calling] = {
     "weighted": Weighted(),
     "spectral": Spectral(),
     "summed": Summed(),
+    "featured": Featured(),
+    "typed": Typed(),
+    "initial": Initial(),
     "graph_attention": GraphAttention(),
     "attention": Attentive(),
     "transformer": Transformer(),

@@ -89,10 +89,14 @@ class Converted(EdgeNetConv):
         self.after, self.operator = after, operator
         self.fixed = tuple(fixed)
 
-    @property
-    def adds_to_heads(self) -> bool:
-        """Whether a map of the input is added to the heads of the output."""
-        return self.root is not None
+    def arguments(self) -> dict[str, Any]:
+        told = super().arguments()
+        del told["residual"]  # root is an argument of its own
+        return told
+
+    def with_residual(self, y: Tensor, target: Any) -> Tensor:
+        """The root is added in the end, for it may go through a gate."""
+        return y
 
     @property
     def drops_head_axis(self) -> bool:
@@ -103,7 +107,7 @@ class Converted(EdgeNetConv):
         """The map of the targets, if there is one."""
         if self.before is not None:
             raise PlanError(f"no input channels can be taken from {self.origin}: it mixes them before its walk.")
-        return () if self.root is None else ("root",)
+        return super().reads_input_besides()
 
     def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]:
         """Between two sets of nodes, PyG takes node i of the one and node i of the other for the same."""
@@ -120,7 +124,7 @@ class Converted(EdgeNetConv):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as an EdgeNet layer does."""
         super().reset_parameters()
-        for part in (self.before, self.root, self.gate, self.after):
+        for part in (self.before, self.gate, self.after):
             reset(part)
 
     def forward(

@@ -33,7 +33,8 @@ def freeze_attention(model: nn.Module, *inputs: Any, inplace: bool = False, **na
 
     Raises:
         ConversionError: if there is no attention, a layer runs more or less than once in a pass, or its graph cannot
-            have a table (bipartite, a sampled piece, a batch of signals), or its attention is not finite.
+            have a table (a sampled piece, a batch of signals), its edges carry features, or its attention is not
+            finite.
     """
     if not inplace:
         model = copied(model)
@@ -56,12 +57,14 @@ def freeze_attention(model: nn.Module, *inputs: Any, inplace: bool = False, **na
 
 
 class Call(NamedTuple):
-    """What an attention was asked for: its graph, its (K, E, H) weights, H, and whether edge features entered."""
+    """What an attention was asked for: its graph, its (K, E, H) weights, H, whether edge features entered, and whether
+    edges carry something of their own besides the senders' signals."""
 
     graph: Graph
     weight: Tensor
     heads: int
     with_features: bool
+    carries: bool
 
 
 def _watched(
@@ -71,8 +74,9 @@ def _watched(
     seen: dict[str, list[Call]] = {name: [] for name in layers}
 
     def watch(name: str, heads: int) -> Any:
-        def hook(phi: nn.Module, args: tuple, weight: Tensor) -> None:
-            seen[name].append(Call(args[2], weight.detach(), heads, args[4] is not None))
+        def hook(phi: Any, args: tuple, weight: Tensor) -> None:
+            carries = phi.on_edges(args[2], args[4]) is not None
+            seen[name].append(Call(args[2], weight.detach(), heads, args[4] is not None, carries))
 
         return hook
 
@@ -94,11 +98,11 @@ def _table(name: str, calls: list[Call]) -> EdgeVarying:
             f"{where} runs {len(calls)} times in one pass, and a table holds the weights of one; give every call a "
             f"layer of its own."
         )
-    graph, weight, heads, with_features = calls[0]
-    if graph.is_bipartite:
+    graph, weight, heads, with_features, carries = calls[0]
+    if carries:
         raise ConversionError(
-            f"{where} walks a bipartite graph of {graph.num_sources} sources and {graph.num_nodes} targets; tables are "
-            f"keyed within one set of nodes."
+            f"{where} adds edge features to what its edges carry, which no table of weights can hold; freeze a layer "
+            f"whose features are in the scores alone, such as GATConv."
         )
     if graph.node_id is not None or graph.edge_id is not None:
         raise ConversionError(f"{where} runs on a sampled piece (n_id, e_id); freeze on the full graph.")

@@ -11,10 +11,15 @@ from torch_geometric.nn import (
     APPNP,
     ARMAConv,
     ChebConv,
+    FastRGCNConv,
     GATConv,
     GATv2Conv,
+    GCN2Conv,
     GCNConv,
     GINConv,
+    GINEConv,
+    NNConv,
+    RGCNConv,
     SAGEConv,
     SGConv,
     TAGConv,
@@ -22,8 +27,9 @@ from torch_geometric.nn import (
 )
 
 from edgenet.convert.attention import gat, gatv2, transformer
+from edgenet.convert.edge_features import gine, nnconv, rgcn
 from edgenet.convert.neighbours import gin, sage
-from edgenet.convert.shifts import appnp, arma, cheb, gcn, sgc, tag
+from edgenet.convert.shifts import appnp, arma, cheb, gcn, gcn2, sgc, tag
 from edgenet.convert.source import Source
 from edgenet.errors import ConversionError
 
@@ -44,6 +50,11 @@ CONVERTERS: dict[type[nn.Module], Converter] = {
     SAGEConv: sage,
     GINConv: gin,
     TransformerConv: transformer,
+    GCN2Conv: gcn2,
+    GINEConv: gine,
+    RGCNConv: rgcn,
+    FastRGCNConv: rgcn,
+    NNConv: nnconv,
 }
 
 

@@ -11,7 +11,7 @@ from edgenet.convert.converted import Converted
 from edgenet.convert.laplacian import ScaledLaplacian
 from edgenet.convert.source import Source
 from edgenet.nn.lift import LinearLift
-from edgenet.nn.taps import Chebyshev, Linear, Stacks, Sum, Teleport
+from edgenet.nn.taps import Chebyshev, InitialResidual, Linear, Stacks, Sum, Teleport
 from edgenet.phi import ShiftOperator
 from edgenet.structured import StructuredLinear
 
@@ -49,6 +49,22 @@ def appnp(source: Source) -> Converted:
         -1, -1, None, calling="weighted", phi=ShiftOperator(layer.K, normalize="sym" if layer.normalize else None),
         taps=Teleport(layer.alpha), self_tap=True, add_self_loops=layer.normalize and layer.add_self_loops,
         fixed=("add_self_loops",),
+    )  # fmt: skip
+
+
+def gcn2(source: Source) -> Converted:
+    """``GCN2Conv``: one hop of the normalised adjacency, beside the signal that the network began with."""
+    layer = source.layer
+    source.check_not_cached()
+    _check_walk(source)
+    taps = InitialResidual(layer.alpha, layer.beta, layer.channels, shared=layer.weight2 is None)
+    taps.mix = source.matrix(source.made("weight1", [layer.weight1], lambda w: w.t()))
+    if layer.weight2 is not None:
+        taps.mix_initial = source.matrix(source.made("weight2", [layer.weight2], lambda w: w.t()))
+    return source.converted(
+        layer.channels, layer.channels, None, calling="initial", options={"alpha": "taps.alpha", "beta": "taps.beta"},
+        phi=ShiftOperator(1, normalize="sym" if layer.normalize else None), taps=taps, lift="identity",
+        add_self_loops=layer.normalize and layer.add_self_loops, fixed=("add_self_loops",),
     )  # fmt: skip
 
 

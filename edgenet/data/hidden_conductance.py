@@ -16,7 +16,7 @@ from edgenet.data import shift
 from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset, Facts
 from edgenet.data.places import Place
-from edgenet.data.source_localisation import diffuse, ideal_accuracy
+from edgenet.data.source_localisation import diffuse, ideal_accuracy, split_sizes
 from edgenet.errors import ConfigError
 
 FACTS = Facts(
@@ -78,8 +78,8 @@ def make(
     Raises:
         ConfigError: if an option is out of range.
     """
-    sizes = (4000, 1000, 2000) if sizes is None else tuple(sizes)
-    _check(num_nodes, neighbours, spread, noise, times, sizes)
+    sizes = (4000, 1000, 2000) if sizes is None else split_sizes("hidden_conductance", sizes)
+    _check(num_nodes, neighbours, spread, noise, times)
     graph_rng = np.random.default_rng([4, seed if graph_seed is None else graph_seed])
     adjacency = geometric_graph(num_nodes, neighbours, graph_rng)
     conducts = adjacency.copy()
@@ -146,7 +146,7 @@ def _walked(weights: sp.csr_matrix, times: int) -> np.ndarray:
     return math.sqrt(weights.shape[0]) * clean / np.linalg.norm(clean, axis=2, keepdims=True)
 
 
-def _check(num_nodes: int, neighbours: int, spread: float, noise: float, times: int, sizes: tuple[Any, ...]) -> None:
+def _check(num_nodes: int, neighbours: int, spread: float, noise: float, times: int) -> None:
     if num_nodes < 10 or not 1 <= neighbours < num_nodes or times < 1:
         raise ConfigError(
             f"hidden_conductance: num_nodes is at least 10, neighbours 1 to num_nodes - 1, times at least 1; got "
@@ -155,5 +155,3 @@ def _check(num_nodes: int, neighbours: int, spread: float, noise: float, times: 
     for name, value in (("spread", spread), ("noise", noise)):
         if not (math.isfinite(value) and value >= 0):
             raise ConfigError(f"hidden_conductance: {name} must be a finite number of at least 0, got {value}.")
-    if len(sizes) != 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
-        raise ConfigError(f"hidden_conductance: sizes must be three positive whole numbers, got {list(sizes)}.")

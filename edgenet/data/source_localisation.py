@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +106,9 @@ def make(
         raise ConfigError(f"source_localisation: protocol must be one of {', '.join(PROTOCOLS)}, got {protocol!r}.")
     paper = protocol == "paper"
     noise = _default_noise(graph, paper) if noise is None else noise
-    sizes = tuple((10000, 2400, 200) if paper else (2000, 500, 1000)) if sizes is None else tuple(sizes)
-    _check_numbers(noise, sizes)
+    usual = (10000, 2400, 200) if paper else (2000, 500, 1000)
+    sizes = usual if sizes is None else split_sizes("source_localisation", sizes)
+    _check_noise(noise)
     rng_graph = np.random.default_rng([0, seed if graph_seed is None else graph_seed])
     adjacency, found, hubs = _graph(where, graph, num_nodes, num_communities, rng_graph, verify)
     operator, largest = shift.over_lambda_max(adjacency, f"source_localisation ({found})")
@@ -155,11 +156,23 @@ def make(
     return Dataset("source_localisation", "signal", "class", "accuracy", 1, len(chosen), *lists.values(), info)
 
 
-def _check_numbers(noise: float, sizes: tuple[Any, ...]) -> None:
+def _check_noise(noise: float) -> None:
     if not (math.isfinite(noise) and noise >= 0):
         raise ConfigError(f"source_localisation: noise must be a finite number of at least 0, got {noise}.")
-    if len(sizes) != 3 or not all(isinstance(size, int) and size >= 1 for size in sizes):
-        raise ConfigError(f"source_localisation: sizes must be three positive whole numbers, got {list(sizes)}.")
+
+
+def split_sizes(name: str, sizes: Any) -> tuple[int, int, int]:
+    """How many signals are for training, validation and testing.
+
+    Raises:
+        ConfigError: if they are not three positive whole numbers.
+    """
+    several = isinstance(sizes, Iterable) and not isinstance(sizes, str)
+    numbers = tuple(sizes) if several else ()
+    if len(numbers) != 3 or not all(isinstance(size, int) and size >= 1 for size in numbers):
+        got = list(numbers) if several else repr(sizes)
+        raise ConfigError(f"{name}: sizes must be three positive whole numbers, got {got}.")
+    return numbers
 
 
 def _checked_sources(sources: Sequence[int], adjacency: Any) -> list[int]:

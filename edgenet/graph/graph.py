@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import is_fake
 from edgenet import shortcuts
 from edgenet.errors import EdgeIndexError, ShapeError
 from edgenet.graph.checks import check_range, check_sparse_size, checked_integers, checked_shape
+from edgenet.graph.elsewhere import to_networkx, to_scipy
 from edgenet.graph.given import indices_of, parts_of, remembered, traced
 from edgenet.seen import Seen
 
@@ -346,6 +347,35 @@ class Graph:
             [torch.as_tensor(coo.col, dtype=torch.long), torch.as_tensor(coo.row, dtype=torch.long)]
         )
         return cls(edge_index, coo.shape[0]), torch.tensor(coo.data, dtype=torch.get_default_dtype())
+
+
+    # ---------------------------------------------------------------- to elsewhere
+    def to_networkx(self, weights: Tensor | None = None, weight: str = "weight") -> Any:
+        """This graph as a ``networkx.MultiDiGraph``, which has every edge, repeated ones too.
+
+        Nodes are 0 to N - 1. Those of a bipartite graph are ("source", i) and ("target", i), with the attribute
+        ``bipartite`` 0 and 1. ``from_networkx`` leads back, to edges in the order of their sources.
+
+        Args:
+            weights: (E,) numbers of the edges, or (E, R) lists of numbers; None: edges have none.
+            weight: the name of the edge attribute that holds them.
+
+        Raises:
+            ShapeError: if there is not one row of weights for every edge.
+        """
+        return to_networkx(self, weights, weight)
+
+    def to_scipy(self, weights: Tensor | None = None) -> Any:
+        """This graph as a ``scipy.sparse.csr_array`` A of (targets, sources): A[i, j] is the weight of the edge from j
+        to i, as ``from_scipy`` reads it. Repeated edges are added up.
+
+        Args:
+            weights: (E,) numbers of the edges; None: 1 each, of torch's default dtype.
+
+        Raises:
+            ShapeError: if there is not one number for every edge.
+        """
+        return to_scipy(self, weights)
 
 
 def _drop_oldest(known: dict[Any, Any], kind: Any, at_most: int) -> None:

@@ -16,10 +16,10 @@ from edgenet.graph import Graph
 from edgenet.hub import Pretrained
 from edgenet.nn import pyg_door
 from edgenet.nn.batches import packed, unpacked
-from edgenet.nn.inputs import Inputs, initial_signal, plain_inputs
+from edgenet.nn.inputs import Inputs, Signal, initial_signal, plain_inputs
 from edgenet.nn.lift import LIFTS, Lift
 from edgenet.nn.options import checked
-from edgenet.nn.parts import hops_combined, part_made, phi_named
+from edgenet.nn.parts import check_width, hops_combined, part_made, phi_named
 from edgenet.nn.pyg_door import PygDoor
 from edgenet.nn.shortcuts import Route, route
 from edgenet.nn.taps import TAPS, Walk
@@ -27,6 +27,7 @@ from edgenet.nn.taps.base import all_hops, walker
 from edgenet.phi import Phi
 from edgenet.phi.base import Hop, LayerSpec
 from edgenet.shortcuts import untouched, unwatched
+from edgenet.structured import StructuredLinear
 
 
 class EdgeNetConv(PygDoor, Pretrained):
@@ -46,10 +47,11 @@ class EdgeNetConv(PygDoor, Pretrained):
         order: K, number of hops.
         heads: H, independent weightings of every edge.
         phi: where the edge weights come from: a name in ``edgenet.phi.PHIS`` ("edge_varying", "edge_matrix",
-            "edge_factored", "shift", "shift_product", "attention", "attention_v2", "dot_product", "additive"), or a
-            ``Phi``.
+            "edge_factored", "edge_network", "edge_typed", "edge_added", "shift", "shift_product", "attention",
+            "attention_v2", "dot_product", "additive"), or a ``Phi``.
         concat: put heads side by side; otherwise average them.
         bias: whether to learn an additive bias.
+        residual: whether a linear map of the node's own features, W_r x without a bias, is added to the output.
         self_tap: whether z^(0) is among the combined signals. Default: no for attention and for factored matrices on
             edges, whose loops have matrices of their own; else yes.
         hops: which signals z^(k) are combined, rising and ending at K; says more than ``self_tap``. Default: all, z^(0)
@@ -86,6 +88,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         *,
         concat: bool = True,
         bias: bool = True,
+        residual: bool = False,
         self_tap: bool | None = None,
         hops: Sequence[int] | None = None,
         add_self_loops: bool | None = None,
@@ -103,7 +106,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         widths = in_channels if isinstance(in_channels, tuple) else (in_channels, in_channels)
         if min(widths) < -1:
             raise ShapeError(f"in_channels are 0 or more, or -1 to read them off the first input, got {in_channels}.")
-        spec = LayerSpec(*widths, out_channels, order, heads, bias, concat)
+        spec = LayerSpec(*widths, out_channels, order, heads, bias, concat, is_pair=isinstance(in_channels, tuple))
         if isinstance(phi, str):
             phi = phi_named(phi, spec, options)
         elif options:
@@ -112,7 +115,7 @@ class EdgeNetConv(PygDoor, Pretrained):
             )
         else:
             spec = replace(spec, order=phi.order, heads=phi.heads)
-        spec = replace(spec, hops=hops_combined(spec.order, self_tap, hops, phi.taps_itself))
+        spec = replace(spec, hops=hops_combined(spec.order, self_tap, hops, phi.taps_itself, taps))
         phi.check_layer(spec, lift)
         self.in_channels, self.out_channels, self.order, self.heads = in_channels, out_channels, spec.order, spec.heads
         self.concat, self.hops = concat, spec.hops
@@ -122,7 +125,12 @@ class EdgeNetConv(PygDoor, Pretrained):
         self.lift = part_made(LIFTS, lift or phi.default_lift(spec), spec, "lift")
         self.lift_target = self._second_lift(spec) if isinstance(in_channels, tuple) else None
         self.taps = part_made(TAPS, taps or phi.default_taps(spec), spec, "taps")
+        check_width(spec, self.lift, self.taps, phi.mixes_channels)
         self.bias = nn.Parameter(torch.zeros(self.out_width)) if bias else None
+        if residual and out_channels == -1:
+            raise ShapeError("out_channels=-1 leaves the width to the input, and a residual leads to one: say which.")
+        #: a map of the targets' features that is added to the output
+        self.root = StructuredLinear.dense(spec.target_channels, self.out_width) if residual else None
 
     def _second_lift(self, spec: LayerSpec) -> Lift | None:
         """The lift of the targets of a bipartite graph, where they have one of their own."""
@@ -136,8 +144,8 @@ class EdgeNetConv(PygDoor, Pretrained):
 
     @property
     def adds_to_heads(self) -> bool:
-        """Whether something else is added to the heads of the output, so that none can be taken from it alone."""
-        return False
+        """Whether a map of the input is added to the heads of the output, so that none can be taken from it alone."""
+        return self.root is not None
 
     @property
     def out_width(self) -> int:
@@ -168,19 +176,19 @@ class EdgeNetConv(PygDoor, Pretrained):
     def arguments(self) -> dict[str, Any]:
         """Of the constructor's, those that are no attribute of the same name; saved models are made by them."""
         # heads of a phi that reads them off a signal come as an attribute
-        told = {"heads": max(1, self.heads), "bias": self.bias is not None}
+        told = {"heads": max(1, self.heads), "bias": self.bias is not None, "residual": self.root is not None}
         return told | {"flow": self.flow, "decomposed_layers": self.decomposed_layers}
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew. Tables keep the graph they are bound to."""
         super().reset_parameters()
-        for part in (self.lift, self.lift_target, self.phi, self.taps):
+        for part in (self.lift, self.lift_target, self.phi, self.taps, self.root):
             if part is not None and hasattr(part, "reset_parameters"):
                 part.reset_parameters()
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def bind(self, edges: Any, num_nodes: int | None = None) -> EdgeNetConv:
+    def bind(self, edges: Any, num_nodes: int | tuple[int, int] | None = None) -> EdgeNetConv:
         """Make the tables that belong to a graph: weights of its edges, taps of its nodes. Harmless without tables.
 
         The first forward pass on a full graph does the same; bind first if batches are sampled pieces, or if the
@@ -188,6 +196,7 @@ class EdgeNetConv(PygDoor, Pretrained):
 
         Args:
             edges: a ``Graph``, a PyG ``Data``, or an edge list with ``num_nodes``.
+            num_nodes: N; of a bipartite graph (sources, targets), as PyG's ``size``.
         """
         graph = self._graph_of(edges, num_nodes)
         width = self.in_channels if isinstance(self.in_channels, int) else -1
@@ -198,13 +207,16 @@ class EdgeNetConv(PygDoor, Pretrained):
             self.taps.bind(graph, width * self.lift.heads if copies else None)
         return self
 
-    def _graph_of(self, edges: Any, num_nodes: int | None) -> Graph:
+    def _graph_of(self, edges: Any, num_nodes: int | tuple[int, int] | None) -> Graph:
         if hasattr(edges, "edge_index") and not isinstance(edges, Graph):
             edges, num_nodes = edges.edge_index, edges.num_nodes
         if isinstance(edges, Graph):
             graph = edges
         elif num_nodes is None:
             raise ShapeError("bind(edge_index) needs num_nodes: isolated nodes do not show in an edge list.")
+        elif isinstance(num_nodes, tuple):
+            backwards = self.flow == "target_to_source"
+            graph, _ = Graph.of(edges, *(num_nodes if backwards else num_nodes[::-1]))
         else:
             graph, _ = Graph.of(edges, num_nodes)
         graph = graph.transpose() if self.flow == "target_to_source" else graph
@@ -216,7 +228,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         Raises:
             PlanError: if other things read it, of which no channels could be taken.
         """
-        return ()
+        return () if self.root is None else ("root",)
 
     def with_self_loops(self, graph: Graph) -> tuple[Graph, Tensor]:
         """The graph with the loops that ``add_self_loops`` means; see ``Graph.with_self_loops``."""
@@ -271,13 +283,27 @@ class EdgeNetConv(PygDoor, Pretrained):
         weights = None if hops else self._weights(given, z, way)
         y = self._walked(given, z, weights, hops, way, first)
         if self.bias is not None:
+            if y.shape[-1] != len(self.bias):
+                raise ShapeError(
+                    f"the {type(self.taps).__name__} taps gave {y.shape[-1]} channels, and out_channels and heads ask "
+                    f"for {len(self.bias)}: where the input walks as it is, set lift='linear'."
+                )
             y = y + self.bias
         elif hops:  # backward reads what attention gave; activations that work in place would change it
             y = y.clone()
+        y = self.with_residual(y, given.target)
         if given.is_batch:
             y = y.transpose(0, 1).contiguous()
             y = y.unflatten(0, given.lead) if len(given.lead) > 1 else y
         return (y, self._edges_and_weights(given.graph, weights)) if return_attention_weights else y
+
+    def with_residual(self, y: Tensor, target: Signal | None) -> Tensor:
+        """The (N, [B,] F_out) output, and what the residual adds to it of the targets' features."""
+        if self.root is None:
+            return y
+        if target is None:
+            raise ShapeError("the residual needs the targets' signal: pass (x_source, x_target), or leave it out.")
+        return y + self.root(target)
 
     def _lifted(self, given: Inputs) -> Tensor | tuple[Tensor, Tensor | None]:
         """z^(0) before Phi^(0); a pair on a bipartite graph, of which the second may be None."""
@@ -311,13 +337,14 @@ class EdgeNetConv(PygDoor, Pretrained):
         """(N, [B,] H, C) lifted signal, or before its lift -> (N, [B,] F_out)."""
         graph, phi = given.graph, self.phi
         initial, diagonal = phi.initial(graph), phi.diagonal(graph)
+        on_edges = phi.on_edges(graph, given.edge_attr)
         spmm, lift_last = self.propagated if way.propagate else ops.spmm, self.lift if way.lift_last else None
-        hop = partial(self._hop, graph, weights, diagonal, fused, spmm, lift_last)
+        hop = partial(self._hop, graph, weights, diagonal, on_edges, fused, spmm, lift_last)
         if given.is_pair:
             return self._walked_pair(z, hop, graph, initial, diagonal)
         if initial is not None:
             z = z * (initial[:, None, :, None] if given.is_batch else initial.unsqueeze(-1))
-        alike = phi.shares_hops and diagonal is None
+        alike = phi.shares_hops and diagonal is None and on_edges is None  # and linear
         walk = Walk(graph, weights, hop, self.order, self.hops, alike, self.taps, way.mix_first, first)
         taker = self.taps if hasattr(self.taps, "walk") else walker(self.taps)
         y = taker.walk(z, walk) if hasattr(taker, "walk") else all_hops(z, walk)
@@ -341,8 +368,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         return self.taps([target, walked] if self.self_tap else [walked], graph)
 
     def _hop(
-        self, graph: Graph, weights: Tensor | None, diagonal: Tensor | None, fused: list[Hop] | None, spmm: Any,
-        lift_last: Lift | None, k: int, z: Tensor, edges: Tensor | None = None,
+        self, graph: Graph, weights: Tensor | None, diagonal: Tensor | None, on_edges: Tensor | None,
+        fused: list[Hop] | None, spmm: Any, lift_last: Lift | None, k: int, z: Tensor, edges: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """z^(k + 1) = Phi^(k + 1) z^(k)."""
         batched = z.dim() == 4  # a sparse signal has two axes
@@ -352,7 +379,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         else:
             weight = weights[k] if edges is None else weights[k] * edges.unsqueeze(1)
             own = diagonal[k] if diagonal is not None and edges is None else None
-            y = self.phi.hop(graph, weight, own, y, spmm, k)
+            more = {} if on_edges is None else {"on_edges": on_edges}
+            y = self.phi.hop(graph, weight, own, y, spmm, k, **more)
         y = unpacked(y, z, self.phi.follows_signal) if batched else y
         return y if lift_last is None or lift_last.heads == 1 else lift_last.each_head(y)
 

@@ -101,6 +101,8 @@ def plain_inputs(
     n_id = n_id[1] if isinstance(n_id, tuple) else n_id  # of to_hetero, likewise
     e_id = e_id[1] if isinstance(e_id, tuple) else e_id
     graph, stored = _graph(layer, source, target, edges, size, n_id, e_id)
+    if graph.node_id is not None and (graph.is_bipartite or (pair and x[0] is not x[1])):
+        raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; pass e_id alone.")
     given = Inputs((source, target) if pair else source, source, target, pair, lead, graph)
     if layer.phi.needs_edge_attr or not (stored is values is edge_weight is edge_attr is None):
         _set_values(layer, given, stored, values, edge_weight, edge_attr)
@@ -128,6 +130,11 @@ def initial_signal(taps: Any, given: Inputs, initial: Tensor) -> Tensor:
         raise ShapeError(
             f"the initial signal is dense and of the input's {' x '.join(map(str, rows))} rows, got "
             f"{tuple(initial.shape)} ({initial.layout})."
+        )
+    if initial.dtype != given.source.dtype and not torch.is_autocast_enabled(initial.device.type):
+        raise ShapeError(
+            f"the initial signal is of {initial.dtype} and the input of {given.source.dtype}: make them alike, "
+            f"initial.to({given.source.dtype})."
         )
     return folded(initial).transpose(0, 1) if given.is_batch else initial
 
@@ -170,7 +177,7 @@ def _reads_sparse(layer: Layer) -> bool:
 def _mixes_sparse(layer: Layer, channels: int) -> bool:
     """Likewise where taps mix channels before the walk, and nobody would notice that nothing else reads the signal."""
     phi, lift = layer.phi, layer.lift
-    alike = phi.shares_hops and not (phi.follows_signal or phi.has_initial or phi.has_diagonal)
+    alike = phi.shares_hops and phi.commutes_with_lift and not (phi.has_initial or phi.has_diagonal)
     copied = getattr(lift, "copies_input", False) and lift.heads == phi.heads
     return alike and copied and layer.is_plain() and layer.taps.mixes_sparse(channels)
 
@@ -191,8 +198,6 @@ def _graph(
         graph = graph.transpose()
     if n_id is not None or e_id is not None:
         graph = graph.with_ids(n_id, e_id)
-    if graph.node_id is not None and graph.is_bipartite:
-        raise ShapeError("n_id numbers one set of nodes, and a bipartite graph has two; leave it out.")
     return graph, values
 
 

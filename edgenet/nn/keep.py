@@ -65,13 +65,15 @@ def keep_taps_(conv: EdgeNetConv, pairs: Iterable[tuple[int, int]]) -> Tensor | 
             if part is not None:
                 part.keep_(walked)
 
-    kept = None
+    kept, root = None, copied_module(conv.root)
     if gone and side_by_side:
         channels = torch.arange(all_heads * conv.out_channels).view(all_heads, -1)
         kept = channels[walked].flatten()
+        if root is not None:
+            take_(root, rows=kept)
         if conv.bias is not None:
             replace_(conv, bias=conv.bias[kept.to(conv.bias.device)])
-    conv.phi, conv.lift, conv.lift_target, conv.taps = phi, lift, lift_target, taps
+    conv.phi, conv.lift, conv.lift_target, conv.taps, conv.root = phi, lift, lift_target, taps, root
     conv.hops, conv.order, conv.heads = hops, hops[-1], len(walked)
     if not conv.lifts_target:
         conv.lift_target = None

@@ -67,7 +67,7 @@ class PygDoor(MessagePassing):
 
     def propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         """``ops.spmm`` by PyG's ``propagate``."""
-        if self.drops_head_axis and x.shape[1] == 1:
+        if self.drops_head_axis and x.shape[1] == weight.shape[1] == 1:
             return self._propagated(graph, weight, x.squeeze(1)).unsqueeze(1)
         return self._propagated(graph, weight, x)
 

@@ -83,6 +83,8 @@ def gat(
     fill_value: float | str = "mean",
     score_bias: bool = False,
     bias: bool = True,
+    residual: bool = False,
+    flow: str = "source_to_target",
 ) -> EdgeNetConv:
     """Graph attention network (Velickovic et al. 2018), as PyG's ``GATConv``: an EdgeNet of order 1.
 
@@ -90,7 +92,8 @@ def gat(
     """
     return EdgeNetConv(
         in_channels, out_channels, 1, heads, "attention", concat=concat, bias=bias, add_self_loops=add_self_loops,
-        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope, score_bias=score_bias,
+        residual=residual, fill_value=fill_value, flow=flow, dropout=dropout, edge_dim=edge_dim,
+        negative_slope=negative_slope, score_bias=score_bias,
     )  # fmt: skip
 
 
@@ -107,12 +110,14 @@ def gatv2(
     fill_value: float | str = "mean",
     share_weights: bool = False,
     bias: bool = True,
+    residual: bool = False,
+    flow: str = "source_to_target",
 ) -> EdgeNetConv:
     """Dynamic graph attention (Brody, Alon, Yahav 2022), as PyG's ``GATv2Conv``."""
     return EdgeNetConv(
         in_channels, out_channels, 1, heads, "attention_v2", concat=concat, bias=bias, add_self_loops=add_self_loops,
-        fill_value=fill_value, dropout=dropout, edge_dim=edge_dim, negative_slope=negative_slope,
-        share_weights=share_weights,
+        residual=residual, fill_value=fill_value, flow=flow, dropout=dropout, edge_dim=edge_dim,
+        negative_slope=negative_slope, share_weights=share_weights,
     )  # fmt: skip
 
 
@@ -179,7 +184,7 @@ def edge_varying_gat(
 
 @checked
 def edge_varying(
-    in_channels: int,
+    in_channels: Channels,
     out_channels: int,
     order: int = 2,
     bank: str = "siso",
@@ -196,6 +201,7 @@ def edge_varying(
     ratio: float = 8.0,
     structure: str | dict[str, Any] | None = None,
     bias: bool = True,
+    unseen: str | None = None,
 ) -> EdgeNetConv:
     """The edge-varying EdgeNet: every edge, hop and filter has a weight of its own.
 
@@ -213,12 +219,22 @@ def edge_varying(
         rank, base, density, ratio: of ``EdgeFactored``.
         structure: what the tables of form="full" are made of: the name of a family, or {"structure": name, **options},
             ``{"structure": "low_rank", "rank": 2}`` say. Then ``bind`` comes before the optimizer is made.
+        unseen: of ``EdgeVarying``: "shared" lets edges that the tables have no row for weigh the mean of all rows.
+
+    With a pair of ``in_channels``, sources and targets of a bipartite graph, the banks are "mimo" and "heads".
 
     Raises:
         ShapeError: if options do not go together.
         PlanError: if there is no such family, or it needs an option.
     """
+    if isinstance(in_channels, tuple) and (form != "full" or bank == "siso"):
+        raise ShapeError(
+            f"between two sets of nodes, edge-varying banks are 'mimo' and 'heads' with form='full', which lift both "
+            f"ends; got bank={bank!r}, form={form!r}."
+        )
     if form != "full":
+        if unseen is not None:
+            raise ShapeError(f"unseen={unseen!r} is for the tables of form='full', got form={form!r}.")
         if structure is not None:
             raise ShapeError(
                 f"form={form!r} says what its tables are made of; structure={structure} is for form='full'. To "
@@ -236,7 +252,8 @@ def edge_varying(
     if heads != 1 and bank != "heads":
         raise ShapeError(f"several heads are for bank='heads'; got heads={heads} with bank={bank!r}.")
     sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets, "structure": structure}
-    sharing["normalize"] = None if share == "edge" else "rw"
+    sharing |= {"normalize": None if share == "edge" else "rw", "unseen": unseen}
+    sharing["self_loops"] = not isinstance(in_channels, tuple)
     self_tap = nodes is None
     if bank == "siso":
         filters = -1 if in_channels == -1 else out_channels * in_channels

@@ -5,7 +5,10 @@ from edgenet.phi.attention import Attention
 from edgenet.phi.attention_v2 import AttentionV2
 from edgenet.phi.base import Phi
 from edgenet.phi.dot_product import DotProduct
+from edgenet.phi.edge_added import EdgeAdded
 from edgenet.phi.edge_matrix import EdgeMatrix
+from edgenet.phi.edge_network import EdgeNetwork
+from edgenet.phi.edge_typed import EdgeTyped
 from edgenet.phi.edge_varying import EdgeVarying
 from edgenet.phi.explaining import Contributions
 from edgenet.phi.factored import EdgeFactored
@@ -18,6 +21,9 @@ PHIS: dict[str, type[Phi]] = {
     "edge_varying": EdgeVarying,
     "edge_matrix": EdgeMatrix,
     "edge_factored": EdgeFactored,
+    "edge_network": EdgeNetwork,
+    "edge_typed": EdgeTyped,
+    "edge_added": EdgeAdded,
     "attention": Attention,
     "attention_v2": AttentionV2,
     "dot_product": DotProduct,
@@ -31,8 +37,11 @@ __all__ = [
     "AttentionV2",
     "Contributions",
     "DotProduct",
+    "EdgeAdded",
     "EdgeFactored",
     "EdgeMatrix",
+    "EdgeNetwork",
+    "EdgeTyped",
     "EdgeVarying",
     "Phi",
     "ShiftOperator",

@@ -33,6 +33,7 @@ class LayerSpec:
         bias: whether the layer has one.
         concat: whether heads are put side by side; otherwise they are averaged.
         hops: which z^(k) are combined, rising and ending at K.
+        is_pair: whether it leads from one set of nodes to another.
     """
 
     in_channels: int
@@ -43,6 +44,7 @@ class LayerSpec:
     bias: bool = True
     concat: bool = True
     hops: tuple[int, ...] = ()
+    is_pair: bool = False
 
     @property
     def self_tap(self) -> bool:
@@ -165,6 +167,13 @@ class Phi(nn.Module, ABC):
             (K, E, H), or (K, E, B * H) if ``follows_signal`` and there is a batch. Weights that all hops share come
             back with a K axis of stride 0.
         """
+
+    def on_edges(self, graph: Graph, edge_attr: Tensor | None) -> Tensor | None:
+        """What the hops want of every edge besides a weight, made of its features, with E rows; None for nothing.
+
+        A layer asks once a pass. If there is something, ``hop`` gets it by the name ``on_edges``.
+        """
+        return None
 
     def initial(self, graph: Graph) -> Tensor | None:
         """(N, H) diagonal of Phi^(0), by which z^(0) is scaled; None for the identity."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -144,6 +144,24 @@ class ChannelKronecker(nn.Module):
             slot.draw_(std**0.5)
 
 
+def hop_by_factors(maps: Any, z: Tensor | SparseSignal, move: Callable[[Tensor], Tensor]) -> Tensor:
+    """One hop by matrices on edges that are sums of ``maps``' R matrices: (N, B, F_in) -> (N', B, F_out).
+
+    Args:
+        maps: a channel map.
+        z: a batch of B signals, or (N, F_in) sparse features.
+        move: R scalar hops, (N, R or 1, C) -> (N', R, C) for any C.
+    """
+    batch = 1 if isinstance(z, SparseSignal) else z.shape[1]
+    if maps.walk_first:
+        z = z.to_dense().unsqueeze(1) if isinstance(z, SparseSignal) else z
+        y = move(z.flatten(1).unsqueeze(1))
+        return maps(y.unflatten(2, (batch, -1)).transpose(1, 2))
+    y = maps(z)
+    y = y.unsqueeze(1) if isinstance(z, SparseSignal) else y  # (N, B, R, F_out)
+    return move(y.transpose(1, 2).flatten(2)).sum(1).unflatten(1, (batch, -1))
+
+
 def matrices_of(maps: nn.Module) -> Tensor:
     """(R, F_out, F_in) of a channel map, as its calls use them where others have wrapped or hooked it."""
     if untouched(maps):
@@ -166,6 +184,11 @@ def as_structure(given: str | Mapping[str, Any] | None) -> dict[str, Any] | None
         return None
     structure = {"structure": given} if isinstance(given, str) else dict(given)
     name, options = named(structure, "a table")
+    if name == "coded":
+        raise PlanError(
+            f"a coded table holds codes, which do not train; take the quantiser itself, {{'structure': "
+            f"{options.get('quantiser', 'uniform')!r}, ...}}, of which save_pretrained stores the codes."
+        )
     parameters = inspect.signature(family(name).from_dense).parameters
     wanted = [key for key, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     missing = [key for key in wanted[1:] if key not in options]  # the first is the weight

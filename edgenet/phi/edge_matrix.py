@@ -49,7 +49,7 @@ class EdgeMatrix(Phi):
     @classmethod
     def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
         check_no_heads(spec)
-        return cls(spec.order, spec.out_channels, **options)
+        return cls(spec.order, spec.out_channels, **{"self_loops": not spec.is_pair, **options})
 
     def default_lift(self, spec: LayerSpec) -> Choice:
         return "linear", {"heads": self.channels, "width": self.channels}  # every channel is a head of its own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from edgenet import gso
 from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
-from edgenet.phi.base import Pair, Phi, source_and_target
+from edgenet.phi.base import LayerSpec, Pair, Phi, source_and_target
 from edgenet.phi.channels import as_structure, made
 from edgenet.phi.rows import ByEdge
 from edgenet.phi.rows.finder import finder
@@ -58,6 +58,12 @@ class EdgeVarying(Phi):
             {"structure": name, **options}; otherwise they are dense. An optimizer that was made before would miss them,
             so ``bind`` comes first.
         by_community: number the rows of the tables by communities of the graph, see ``ByEdge``.
+        unseen: "shared": with share="edge", an edge that the table has no row for weighs the mean of all rows, hop by
+            hop and head by head, and so does the diagonal of a node that is not in the bound graph. Nodes are told by
+            their numbers, or by ``n_id``. None: such edges are refused.
+
+    Edges between two sets of nodes (bipartite graphs) have tables like any others, without a diagonal. Layers that are
+    made with a pair of ``in_channels`` have none by default. Sampled pieces of such graphs need ``e_id``.
 
     Raises:
         SupportError: in ``forward``, if an edge lies outside the support, or the graph is not the bound one.
@@ -77,8 +83,10 @@ class EdgeVarying(Phi):
         buckets: int | None = None,
         structure: str | dict[str, Any] | None = None,
         by_community: bool = False,
+        unseen: str | None = None,
     ) -> None:
         super().__init__()
+        self.unseen = unseen
         self.order, self.heads, self.share, self.structure = order, heads, share, as_structure(structure)
         self.reads_edge_attr = self.needs_edge_attr = share == "type"
         self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
@@ -89,12 +97,16 @@ class EdgeVarying(Phi):
         if structure is not None and heads == -1:
             raise ShapeError("a table that is structured from the start has a known number of heads; got heads=-1.")
         self.normalize = normalize
-        self.where = finder(share, self_loops, nodes, num_types, buckets, by_community)
+        self.where = finder(share, self_loops, nodes, num_types, buckets, by_community, unseen)
         self.edge_table: StructuredMatrix = unbound()
         self.node_table: StructuredMatrix | None = unbound() if self_loops or initial else None
         self._token = new_token()  # under which a graph remembers its rows; new whenever the tables' rows change
         if self.where.edge_rows is not None and heads > 0:
             self._make_tables(None)
+
+    @classmethod
+    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
+        return cls(spec.order, spec.heads, **{"self_loops": not spec.is_pair, **options})
 
     @property
     def is_bound(self) -> bool:
@@ -189,7 +201,8 @@ class EdgeVarying(Phi):
         start = like.new_ones(edges)
         if self.where.one_an_edge and graph is not None:
             row = self.where.of_edges(graph, None)
-            start[row[row >= 0]] = gso.symmetric(graph, None, like.dtype)[row >= 0]
+            shift = gso.random_walk if graph.is_bipartite else gso.symmetric
+            start[row[row >= 0]] = shift(graph, None, like.dtype)[row >= 0]
         elif self.where.one_an_edge:  # which edges is not known any more; they are as many a node
             start *= nodes / max(1, edges)
         if "edge_table" in tables:
@@ -262,16 +275,16 @@ class EdgeVarying(Phi):
 
         return graph.memo(("shared", self.normalize, self.has_diagonal, dtype), normalised)
 
-    def _remembered(self, graph: Graph, what: str, compute: Callable[[], tuple[Tensor, bool]]) -> tuple[Tensor, bool]:
+    def _remembered(self, graph: Graph, what: str, compute: Callable[[], Rows]) -> Rows:
         """Rows that were looked up before on this graph; the graph forgets those of the oldest tables."""
         return graph.memo((what, self._token), compute, at_most=REMEMBERED)
 
-    def edge_rows(self, graph: Graph, edge_attr: Tensor | None) -> tuple[Tensor, bool]:
+    def edge_rows(self, graph: Graph, edge_attr: Tensor | None) -> Rows:
         """(E,) rows of the edges, -1 for loops that the diagonal weighs, and whether all have one."""
         row = self.where.of_edges(graph, edge_attr)
         if self.has_diagonal:  # the loops of the edge list are the diagonal's
             row = torch.where(graph.source == graph.target, -1, row)
-        return row, _complete(row)
+        return Rows(row, *_complete(row, self.unseen is not None))
 
     def initial(self, graph: Graph) -> Tensor | None:
         return self._on_nodes(graph)[0] if self.has_initial else None
@@ -280,9 +293,9 @@ class EdgeVarying(Phi):
         return self._on_nodes(graph)[int(self.has_initial) :] if self.has_diagonal else None
 
     def _on_nodes(self, graph: Graph) -> Tensor:
-        def rows() -> tuple[Tensor, bool]:
+        def rows() -> Rows:
             row = self.where.of_nodes(graph)
-            return row, _complete(row)
+            return Rows(row, *_complete(row, self.unseen is not None))
 
         row = self._remembered(graph, "node rows", rows)
         return _weights(self.node_table, *row).unflatten(1, (-1, self.heads)).movedim(1, 0)
@@ -313,7 +326,8 @@ class EdgeVarying(Phi):
         table = self.edge_table
         rows = table.shape[0]
         edges = torch.stack([source, target]).to(self.where.source.device)
-        stays = self.where.without(Graph(edges, int(self.where.num_nodes)))
+        bound = self.where.bound_graph()
+        stays = self.where.without(Graph(edges, bound.num_nodes, bound.num_sources))
         take_(table, rows=stays.nonzero().squeeze(1))
         self.where.keep_(stays)
         self._token = new_token()
@@ -328,16 +342,33 @@ def new_token() -> str:
     return uuid.uuid4().hex
 
 
-def _complete(row: Tensor) -> bool:
-    """Whether every edge has a row; what cannot be known while tracing is taken as no."""
-    traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
-    return not traced and bool((row >= 0).all())
+class Rows(NamedTuple):
+    """Where the weights of edges, or of nodes, stand in a table.
+
+    Attributes:
+        row: -1 for those that have none, and -2 for those that are unseen.
+        complete: whether all have one.
+        unseen: whether some are unseen.
+    """
+
+    row: Tensor
+    complete: bool
+    unseen: bool
 
 
-def _weights(table: StructuredMatrix, row: Tensor, complete: bool) -> Tensor:
-    """table[row], and zeros where the row is -1."""
+def _complete(row: Tensor, allows_unseen: bool) -> tuple[bool, bool]:
+    """Whether every edge has a row, and whether some are unseen; what cannot be known while tracing is taken as no and
+    as yes."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        return False, allows_unseen
+    return bool((row >= 0).all()), allows_unseen and bool((row == -2).any())
+
+
+def _weights(table: StructuredMatrix, row: Tensor, complete: bool, unseen: bool) -> Tensor:
+    """table[row], zeros where the row is -1, and the mean of all rows where it is -2."""
     if complete:
         return read_rows(table, row)
     if table.shape[0] == 0:
         return read(table).new_zeros(len(row), table.shape[1])
-    return read_rows(table, row.clamp_min(0)) * (row >= 0).unsqueeze(-1)
+    weight = read_rows(table, row.clamp_min(0)) * (row >= 0).unsqueeze(-1)
+    return torch.where((row == -2).unsqueeze(-1), read(table).mean(0), weight) if unseen else weight

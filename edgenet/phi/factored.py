@@ -13,7 +13,7 @@ from edgenet import gso, ops
 from edgenet.errors import PlanError, ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm
-from edgenet.phi.channels import ChannelKronecker, ChannelTable, matrices_of
+from edgenet.phi.channels import ChannelKronecker, ChannelTable, hop_by_factors, matrices_of
 from edgenet.phi.corrections import Corrections
 from edgenet.phi.edge_matrix import check_no_heads
 from edgenet.phi.edge_varying import REMEMBERED, EdgeVarying, new_token
@@ -320,21 +320,15 @@ class EdgeFactored(Phi):
         elif not isinstance(z, SparseSignal):  # (N, B, F_in)
             z = z.squeeze(1).unflatten(1, (-1, maps.in_channels))
         batch = 1 if isinstance(z, SparseSignal) else z.shape[1]
-        if in_scalars or maps.walk_first:
+        if in_scalars:
             z = z.to_dense().unsqueeze(1) if isinstance(z, SparseSignal) else z
             y = self._moved(graph, weight, diagonal, z.flatten(1).unsqueeze(1), spmm, k)
             y = y.unflatten(2, (batch, -1)).transpose(1, 2)  # (N, B, R, C)
-            if in_scalars:
-                matrices = matrices_of(maps)
-                pattern = "nbrl,rl->nbl" if k else "nbrg,rfg->nbfg"
-                y = torch.einsum(pattern, y, matrices.flatten(1) if k else matrices).flatten(2)
-            else:
-                y = maps(y)
+            matrices = matrices_of(maps)
+            pattern = "nbrl,rl->nbl" if k else "nbrg,rfg->nbfg"
+            y = torch.einsum(pattern, y, matrices.flatten(1) if k else matrices).flatten(2)
         else:
-            y = maps(z)
-            y = y.unsqueeze(1) if isinstance(z, SparseSignal) else y
-            y = self._moved(graph, weight, diagonal, y.transpose(1, 2).flatten(2), spmm, k)
-            y = y.sum(1).unflatten(1, (batch, -1))
+            y = hop_by_factors(maps, z, lambda signal: self._moved(graph, weight, diagonal, signal, spmm, k))
         if self.corrections is not None:
             if spmm is not ops.spmm:
                 raise ShapeError("corrections of single entries are no messages that an explainer can weigh.")

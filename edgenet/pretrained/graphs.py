@@ -14,17 +14,18 @@ from edgenet.nn.taps import NodeVarying
 from edgenet.phi.rows import ByEdge, OfGraph
 
 
-def fingerprint(edge_index: Tensor, num_nodes: int) -> dict[str, Any]:
+def fingerprint(edge_index: Tensor, num_nodes: int | tuple[int, int]) -> dict[str, Any]:
     """The fingerprint of a graph, whatever the order of its edges and however often one is repeated.
 
     Args:
         edge_index: (2, E), sources above targets.
-        num_nodes: N.
+        num_nodes: N; (sources, targets) of a bipartite graph.
 
     Returns:
         ``num_nodes``, ``num_edges``, distinct ones, and ``sha256`` of the sorted target * N + source, as int64.
     """
-    return _of_keys(torch.unique(edge_index[1] * num_nodes + edge_index[0]), num_nodes)
+    sources, nodes = num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
+    return _of_keys(torch.unique(edge_index[1] * sources + edge_index[0]), nodes)
 
 
 def fingerprints(model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -32,7 +33,7 @@ def fingerprints(model: nn.Module) -> dict[str, dict[str, Any]]:
     found = {}
     for path, module in model.named_modules():
         if isinstance(module, ByEdge) and module.is_bound:
-            found[path] = _of_keys(module.key, int(module.num_nodes))
+            found[path] = _of_keys(module.key, int(module.num_nodes.reshape(-1)[0]))
         elif isinstance(module, OfGraph) and module.is_bound:
             found[path] = {"num_nodes": int(module.num_nodes)}
         elif isinstance(module, NodeVarying) and module.is_bound:
@@ -44,7 +45,7 @@ def fingerprints(model: nn.Module) -> dict[str, dict[str, Any]]:
     return found
 
 
-def bind(model: nn.Module, edges: Any, num_nodes: int | None) -> None:
+def bind(model: nn.Module, edges: Any, num_nodes: int | tuple[int, int] | None) -> None:
     """Bind all layers of a model to a graph.
 
     Raises:

@@ -64,17 +64,21 @@ def plainly(move: Move = moved) -> Iterator[None]:
         if own is not None:
             z = own.unsqueeze(-1) * z
 
+        wanted = conv.phi.on_edges(graph, edge_attr)
+        more = {} if wanted is None else {"on_edges": wanted}
         spmm = ops.spmm if getattr(conv.phi, "corrections", None) is not None else partial(move, conv)
 
         def hop(k: int, signal: Tensor) -> Tensor:
-            return conv.phi.hop(graph, weights[k], None if diagonal is None else diagonal[k], signal, spmm, k)
+            own = None if diagonal is None else diagonal[k]
+            return conv.phi.hop(graph, weights[k], own, signal, spmm, k, **more)
 
         if pair:
             signals = [z_target, hop(0, z)] if 0 in conv.hops else [hop(0, z)]
         else:
             signals = walked(conv, z, hop, weights, graph, initial)
         y = conv.taps(signals, graph)
-        return y if conv.bias is None else y + conv.bias
+        y = y if conv.bias is None else y + conv.bias
+        return conv.with_residual(y, target)
 
     with patch.object(EdgeNetConv, "forward", forward):
         yield

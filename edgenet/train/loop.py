@@ -20,7 +20,7 @@ from edgenet.train.batches import Batch
 from edgenet.train.folders import SeedFolder, decisive
 from edgenet.train.log import Bar, JsonLines, Record, Sinks
 from edgenet.train.metrics import Tally
-from edgenet.train.numbers import default_dtype, fixed_order, lowered
+from edgenet.train.numbers import default_dtype, fixed_order, lowered, without_denormals
 from edgenet.train.optimizers import check_held
 from edgenet.train.result import FitResult
 from edgenet.train.resuming import resume, state_of
@@ -48,7 +48,10 @@ def train(
     cuda = training.device.type == "cuda"
     held = contextlib.nullcontext() if folder is None else folder.held()
     # gradients whatever surrounds the call
-    with held, torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), default_dtype(training.dtype):
+    with contextlib.ExitStack() as stack:
+        for context in (held, torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), without_denormals()):
+            stack.enter_context(context)
+        stack.enter_context(default_dtype(training.dtype))
         model.to(training.device, training.dtype if table.dtype else None)
         task.prepare(training.device, training.dtype, table.batch_size)
         training.total_steps = None if task.steps is None else table.epochs * -(-task.steps // table.accumulate)

@@ -143,3 +143,24 @@ def test_biases_that_round_come_back_from_a_folder(kind, tmp_path):
     assert "bias" in model[0].parametrizations
     save_pretrained(model, tmp_path)
     assert torch.equal(from_pretrained(tmp_path)(x), model(x))
+
+
+def test_where_a_vector_cannot_round_the_model_is_as_it_was():
+    class Stubborn(pyg.dense.Linear):
+        """Writes a vector of its own into its state_dict, behind which no matrix can stand."""
+
+        def __init__(self):
+            super().__init__(4, 3)
+            self.weight = nn.Parameter(torch.randn(64))
+
+        def forward(self, x):
+            return x * self.weight.sum()
+
+    model = nn.ModuleDict({"first": nn.Linear(64, 64), "last": Stubborn()})
+    before = copy.deepcopy(model.state_dict())
+    first = model["first"]
+    with pytest.raises(PlanError, match="writes its weight into state_dict by itself"):
+        quantise_(model, {r"first|last\.weight": 2})
+    assert model["first"] is first and type(first) is nn.Linear and type(first.bias) is nn.Parameter
+    after = model.state_dict()
+    assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)

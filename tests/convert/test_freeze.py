@@ -206,6 +206,16 @@ def test_what_has_no_table_is_refused():
         freeze(layer, x, GRAPH, n_id=torch.arange(13))
     with pytest.raises(ConversionError, match="not finite on these inputs"):
         freeze(layer, torch.full((13, 5), torch.nan), GRAPH)
-    pair = nets.gat((5, 5), 3, add_self_loops=False)
-    with pytest.raises(ConversionError, match="bipartite graph of 13 sources and 2 targets"):
-        freeze(pair, (x, torch.randn(2, 5)), Graph(torch.tensor([[12, 3], [1, 0]]), 2, 13))
+    featured = EdgeNetConv(5, 3, phi="dot_product", edge_dim=2, add_self_loops=False)
+    with pytest.raises(ConversionError, match="adds edge features to what its edges carry"):
+        freeze(featured, x, GRAPH, edge_attr=torch.randn(GRAPH.num_edges, 2))
+
+
+def test_attention_between_two_sets_of_nodes_becomes_a_table():
+    across, x = Graph(torch.tensor([[12, 3, 4], [1, 0, 1]]), 2, 13), (torch.randn(13, 5), torch.randn(2, 4))
+    for layer in (nets.gat((5, 4), 3, heads=2, add_self_loops=False, residual=True),
+                  EdgeNetConv((5, 4), 3, phi="dot_product", self_tap=True, add_self_loops=False)):  # fmt: skip
+        wanted = layer.eval()(x, across)
+        frozen = freeze(layer, x, across)
+        assert frozen.phi.edge_table.shape[0] == 3
+        torch.testing.assert_close(frozen(x, across), wanted)

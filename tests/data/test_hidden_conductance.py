@@ -79,3 +79,10 @@ def test_the_graph_and_its_conductances_may_stay_while_the_signals_change():
 def test_an_option_out_of_range_is_named(options, says):
     with pytest.raises(ConfigError, match=says):
         data.load("hidden_conductance", **options)
+
+
+@pytest.mark.parametrize("sizes", [5, "345", [1, 2], [1, 2, 0], [1, 2, 3.0]])
+@pytest.mark.parametrize("name", ["hidden_conductance", "source_localisation"])
+def test_sizes_that_are_no_three_numbers_are_refused(name, sizes):
+    with pytest.raises(ConfigError, match=f"{name}: sizes must be three positive whole numbers, got"):
+        data.load(name, sizes=sizes)

@@ -28,7 +28,15 @@ REFUSED = {
 #: PyG's layer reads its largest eigenvalue off the weights, of which there are none
 REFUSED["to_edgenet, ChebConv"]["small graphs, no nodes"] = "max"
 #: a layer with every phi, to be compiled
-PHI_LAYERS = {name: LayerCase(partial(EdgeNetConv, order=2, heads=1, phi=name), name=name) for name in PHIS}
+FEATURES = {"edge_network": 3, "edge_added": 3, "edge_typed": -3}  # of those that are made for some
+PHI_LAYERS = {
+    name: LayerCase(
+        partial(EdgeNetConv, order=2, phi=name, **({"num_types": 3} if name == "edge_typed" else {})),
+        features=FEATURES.get(name, 0),
+        name=name,
+    )
+    for name in PHIS
+}
 
 
 @pytest.mark.parametrize("name", SPECIALIZATIONS)

@@ -204,9 +204,13 @@ def test_the_first_graph_must_not_be_a_piece(make, share, ids):
         make(1, 1, share=share)(None, torch.zeros(2, 1, 1), part)
 
 
-def test_a_bipartite_graph_has_no_table_of_edges():
-    with pytest.raises(SupportError, match=r"bipartite.*type or hash"):
-        EdgeVarying().bind(Graph(torch.tensor([[0], [1]]), 2, 5))
+@pytest.mark.parametrize("share", ["edge", "edge_id"])
+def test_edges_between_two_sets_of_nodes_have_no_diagonal(share):
+    across = Graph(torch.tensor([[0], [1]]), 2, 5)
+    with pytest.raises(SupportError, match=r"no diagonal: .* in_channels=\(sources, targets\), .* self_loops=False"):
+        EdgeVarying(share=share).bind(across)
+    with pytest.raises(SupportError, match="important nodes are of one set of nodes"):
+        EdgeVarying(self_loops=False, nodes=1).bind(across)
 
 
 @pytest.mark.parametrize(

@@ -88,16 +88,11 @@ def test_masks_are_kept_where_nothing_is_packed(tmp_path):
 def test_layers_of_pyg_and_what_is_made_of_them_come_back(case, converted, tmp_path):
     layer = case.layer().eval()
     layer = to_edgenet(layer) if converted else layer
-    given = {"edge_weight": torch.rand(E)} if case.weighted else {}
-    if case.edge_dim is not None:
-        given["edge_attr"] = torch.randn(E, *[case.edge_dim] * (case.edge_dim > 0))
-    if case.given:
-        given |= case.given(GRAPH)
     again = round_trip(layer, tmp_path)
     assert_same_state(layer, again)
     if case.pair is None:
-        x = torch.randn(N, X)
-        assert torch.equal(again(x, GRAPH.edge_index, **given), layer(x, GRAPH.edge_index, **given))
+        args, given = case.inputs(GRAPH)
+        assert torch.equal(again(*args, **given), layer(*args, **given))
 
 
 @pytest.mark.parametrize("options", [{"out_channels": 3}, {}, {"jk": "cat", "out_channels": 2},
@@ -248,12 +243,16 @@ def test_attention_of_torch_comes_back(tmp_path):
 
 @pytest.mark.parametrize("phi", PHIS)
 def test_layers_with_changed_options_come_back(phi, tmp_path):
-    options = {} if phi in ("edge_matrix", "edge_factored") else {"heads": 2}
+    options = {} if phi in ("edge_matrix", "edge_factored", "edge_network", "edge_typed") else {"heads": 2}
+    featured = {"edge_typed": {"num_types": 3}, "edge_network": {"edge_dim": 2}, "edge_added": {"edge_dim": 2}}
+    options |= featured.get(phi, {})
     conv = EdgeNetConv(X, 4, 2, phi=phi, loop_weight=0.5, flow="target_to_source", **options).bind(GRAPH)
     conv.fill_value, conv.bias = "max", None  # after it was made
     again = round_trip(conv, tmp_path)
     assert (again.flow, again.loop_weight, again.fill_value, again.bias) == ("target_to_source", 0.5, "max", None)
     given = {"edge_weight": torch.rand(E, 2)} if phi == "shift" else {}
+    if conv.needs_edge_attr:
+        given["edge_attr"] = torch.arange(E) % 3 if phi == "edge_typed" else torch.randn(E, 2)
     x = torch.randn(N, X)
     assert torch.equal(again(x, GRAPH.edge_index, **given), conv(x, GRAPH.edge_index, **given))
 

@@ -83,3 +83,8 @@ def test_an_optimizer_that_is_made_anew_decays_alike():
 def test_parts_that_are_not_there_and_decays_that_are_none_are_refused(decay_on, says):
     with pytest.raises(ConfigError, match=says):
         fit(model(), nodes(), decay_on=decay_on, epochs=1, progress=False)
+
+
+def test_patterns_are_texts():
+    with pytest.raises(ConfigError, match=r"decay_on is .* of patterns that are texts, got \{1: 0.1\}"):
+        fit(torch.nn.Linear(4, 2), None, decay_on={1: 0.1}, epochs=1)

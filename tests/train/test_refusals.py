@@ -316,3 +316,12 @@ def test_two_trainings_do_not_write_in_one_folder(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="run: another training is at work in it"):
         fit(nn.Linear(3, 2), rows(), callbacks=[Again()], **options)
     assert fit(nn.Linear(3, 2), rows(), **options).epochs == 2  # whoever fails lets go
+
+
+def test_a_hook_that_returns_no_batch_is_named():
+    class Silent:
+        def reads(self, training, batch):
+            training.step  # noqa: B018  and nothing is returned
+
+    with pytest.raises(ConfigError, match=r"Silent.reads returned None.*return the batch"):
+        fit(nn.Linear(4, 2), nodes().train[0], callbacks=[Silent()], **QUICK)

@@ -27,6 +27,8 @@ class Adaptive(Taps):
         merge: as in ``Sum``.
     """
 
+    keeps_width = True
+
     def __init__(self, channels: int = -1, merge: str = "concat") -> None:
         super().__init__()
         if channels == 0 or channels < -1:

@@ -56,6 +56,9 @@ class Taps(nn.Module):
         commutes_with_lift: whether a linear lift of one head could as well be applied to the result.
         folds: whether the taps of a signal that is the same for all heads can become one (``fold_``).
         takes_initial: whether it reads the initial signal of a walk. Layers of other taps refuse one.
+        takes_first: whether a walk of its own begins with z^(0), in taps that settle this themselves: the layer's
+            ``hops`` and ``self_tap`` can then say nothing else. None where the layer says it.
+        keeps_width: whether each head comes out in the width in which it walked.
         merge: what becomes of the heads, where they stay apart: "concat" puts them side by side.
 
     Raises:
@@ -63,6 +66,8 @@ class Taps(nn.Module):
     """
 
     takes_initial: bool = False
+    takes_first: bool | None = None
+    keeps_width: bool = False
     reads_weights: bool = False
     own_signals: bool = False
     commutes_with_lift: bool = False

@@ -22,6 +22,8 @@ class GraphIsomorphism(Taps):
         learned: whether it is a parameter.
     """
 
+    keeps_width = True
+
     def __init__(self, epsilon: float = 0.0, learned: bool = False) -> None:
         super().__init__()
         self.start = epsilon

@@ -29,6 +29,8 @@ class InitialResidual(Taps):
         beta: the share of what W makes, 0 or more.
         channels: F, width of the merged signals; -1 reads it off the first.
         merge: as in ``Sum``.
+        shared: whether W serves both signals. If not, the initial one has a matrix V of its own (GCNII*):
+            y = (1 - alpha) ((1 - beta) z + beta z W^T) + alpha ((1 - beta) h + beta h V^T),   z = z^(K)
 
     Raises:
         ShapeError: in a walk, if the initial signal has not the shape of the walked one.
@@ -36,27 +38,41 @@ class InitialResidual(Taps):
 
     own_signals = True
     takes_initial = True
+    takes_first = False
+    keeps_width = True
 
-    def __init__(self, alpha: float = 0.1, beta: float = 1.0, channels: int = -1, merge: str = "concat") -> None:
+    def __init__(
+        self, alpha: float = 0.1, beta: float = 1.0, channels: int = -1, merge: str = "concat", shared: bool = True
+    ) -> None:
         super().__init__()
         if not 0 <= beta < math.inf:
             raise ConfigError(f"beta, the share of what the matrix makes, is a number, 0 or more, got {beta}.")
         if channels == 0 or channels < -1:
             raise ShapeError(f"signals to be mixed have channels >= 1, or -1 for those of the first, got {channels}.")
         self.alpha, self.beta, self.merge = check_chance(alpha), beta, check_merge(merge)
+        self.shared = shared
         self.mix: StructuredMatrix = Dense.lazy(channels, channels)  # W
+        self.mix_initial: StructuredMatrix | None = None if shared else Dense.lazy(channels, channels)  # V
 
     @classmethod
     def for_layer(
-        cls, spec: LayerSpec, alpha: float = 0.1, beta: float = 1.0, channels: int = -1, merge: str | None = None
+        cls,
+        spec: LayerSpec,
+        alpha: float = 0.1,
+        beta: float = 1.0,
+        channels: int = -1,
+        merge: str | None = None,
+        shared: bool = True,
     ) -> Self:
-        return cls(alpha, beta, channels, spec.merge if merge is None else merge)
+        return cls(alpha, beta, channels, spec.merge if merge is None else merge, shared)
 
     def arguments(self) -> dict[str, Any]:
         return {"channels": self.mix.shape[1]}
 
     def reset_parameters(self) -> None:
-        self.mix.reset_parameters()
+        for matrix in (self.mix, self.mix_initial):
+            if matrix is not None:
+                matrix.reset_parameters()
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
         first = z if walk.initial is None else walk.initial.unsqueeze(-2)
@@ -72,10 +88,15 @@ class InitialResidual(Taps):
                 f"the initial signal has {first.shape[-1]} channels, and is to be added to a walked one of "
                 f"{walked.shape[-1]}: lift it to that width first."
             )
-        u = (1 - self.alpha) * walked + self.alpha * first
-        if getattr(self.mix, "is_lazy", False):  # which an adapter need not tell
-            self.mix.materialise(u.shape[-1], u.shape[-1])
-        return (1 - self.beta) * u + self.beta * self.mix(u)
+        for matrix in (self.mix, self.mix_initial):
+            if getattr(matrix, "is_lazy", False):  # which an adapter need not tell
+                matrix.materialise(walked.shape[-1], walked.shape[-1])
+        u, h = (1 - self.alpha) * walked, self.alpha * first
+        if self.mix_initial is None:
+            u = u + h
+            return (1 - self.beta) * u + self.beta * self.mix(u)
+        return (1 - self.beta) * (u + h) + self.beta * (self.mix(u) + self.mix_initial(h))
 
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha:g}, beta={self.beta:g}, merge={self.merge!r}"
+        shared = "" if self.shared else ", shared=False"
+        return f"alpha={self.alpha:g}, beta={self.beta:g}, merge={self.merge!r}{shared}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from edgenet.errors import ShapeError
@@ -35,6 +36,7 @@ class Jacobi(Taps):
 
     reads_weights = True
     own_signals = True
+    takes_first = True
 
     def __init__(self, in_channels: int, out_channels: int, poles: int = 1) -> None:
         super().__init__()
@@ -54,7 +56,9 @@ class Jacobi(Taps):
             if not table.is_lazy:
                 root = math.sqrt(table.shape[1] * self.poles)
                 like = next(table.parameters())
-                table.reset_parameters(like.new_empty(table.shape).uniform_(1 + root, 1 + 2 * root))
+                size = like.new_empty(table.shape).uniform_(1 + root, 1 + 2 * root)
+                # of both signs, on either side of the spectrum: filters of one sign are all low-pass
+                table.reset_parameters(torch.copysign(size, torch.empty_like(size).uniform_(-1, 1)))
 
     def walk(self, z: Tensor, walk: Walk) -> Tensor:
         if self.pole.is_lazy:

@@ -20,6 +20,8 @@ class Mean(Taps):
         merge: as in ``Sum``.
     """
 
+    keeps_width = True
+
     def __init__(self, merge: str = "concat") -> None:
         super().__init__()
         self.merge: str = check_merge(merge)

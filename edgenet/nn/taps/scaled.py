@@ -28,6 +28,7 @@ class Scaled(Taps):
         start: T numbers that they start with; None: 1 / T each.
     """
 
+    keeps_width = True
     weight: Tensor
 
     def __init__(

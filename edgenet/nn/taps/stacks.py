@@ -38,6 +38,7 @@ class Stacks(Taps):
     """
 
     own_signals = True
+    takes_first = True
 
     def __init__(
         self,

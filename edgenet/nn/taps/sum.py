@@ -22,6 +22,7 @@ class Sum(Taps):
     """
 
     commutes_with_lift = True
+    keeps_width = True
 
     def __init__(self, merge: str = "concat", last: bool = False) -> None:
         super().__init__()

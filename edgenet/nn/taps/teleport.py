@@ -22,6 +22,9 @@ class Teleport(Taps):
         merge: as in ``Sum``.
     """
 
+    takes_first = True
+    keeps_width = True
+
     def __init__(self, alpha: float = 0.1, merge: str = "concat") -> None:
         super().__init__()
         self.alpha, self.merge = check_chance(alpha), check_merge(merge)

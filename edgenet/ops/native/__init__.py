@@ -60,7 +60,8 @@ def path() -> Path | None:
     """The shared object for this processor; None where none was built. Looked for in ``EDGENET_NATIVE_DIR``, if set."""
     folder = Path(os.environ.get("EDGENET_NATIVE_DIR") or Path(__file__).parent)
     names = OBJECTS.get(torch.backends.cpu.get_cpu_capability(), ("_base",))
-    found = (folder / (name + suffix) for name in names for suffix in EXTENSION_SUFFIXES)
+    # the plain name first: those with a tag of one Python were built by older versions of setup.py
+    found = (folder / (name + suffix) for name in names for suffix in reversed(EXTENSION_SUFFIXES))
     return next((file for file in found if file.exists()), None)
 
 

@@ -56,7 +56,7 @@ class OfGraph(RowFinder):
     """
 
     belongs_to_graph = True
-    num_nodes: Tensor
+    num_nodes: Tensor  # N, or two numbers, of the targets and the sources of a bipartite graph
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class OfGraph(RowFinder):
         if self.is_bound and not self._fits(stored):
             args[-1].append(
                 f"{prefix[:-1] or type(self).__name__} is bound to a graph of {self._num_nodes} nodes and cannot "
-                f"take the table of another, of {int(stored['num_nodes'])} nodes or other edges. Load into a new, "
+                f"take the table of another, of {stored['num_nodes'].tolist()} nodes or other edges. Load into a new, "
                 f"unbound layer."
             )
             return
@@ -164,14 +164,14 @@ class OfGraph(RowFinder):
 
     def _fits(self, stored: dict[str, Tensor]) -> bool:
         """Whether stored buffers are of a table with as many rows."""
-        return int(stored["num_nodes"]) == self._num_nodes
+        return int(stored["num_nodes"].reshape(-1)[0]) == self._num_nodes
 
     def _take(self, stored: dict[str, Tensor]) -> None:
         self._hold(**stored)
 
     def _sizes(self) -> None:
         """Read the plain numbers off the buffers."""
-        self._num_nodes = int(self.num_nodes)
+        self._num_nodes = int(self.num_nodes.reshape(-1)[0])
 
 
 def need_node_id(graph: Graph) -> None:
@@ -187,4 +187,5 @@ def need_node_id(graph: Graph) -> None:
 def stored_number(state_dict: Mapping[str, Any], key: str) -> int | None:
     """A number in a checkpoint; None where there is none, or it says that nothing was bound."""
     value = state_dict.get(key)
-    return None if value is None or int(value) < 0 else int(value)
+    number = -1 if value is None else int(value.reshape(-1)[0])  # of two, that of the targets
+    return None if number < 0 else number

@@ -31,6 +31,10 @@ class ByEdge(OfGraph):
         by_community: number the rows by the community of the receiver, then by receiver and by sender, so that rows
             near each other are edges near each other, which tensor trains over the row index want; else by receiver
             and sender.
+        unseen: edges and nodes that were not bound are -2, instead of refused. Nodes keep their numbers.
+
+    A bipartite graph has edges between two sets of nodes, which have no diagonal: ``self_loops=False``. ``num_nodes``
+    then holds two numbers, of targets and of sources.
     """
 
     one_an_edge = True
@@ -41,10 +45,14 @@ class ByEdge(OfGraph):
     position: Tensor | None
 
     def __init__(
-        self, self_loops: bool = True, nodes: Tensor | int | float | None = None, by_community: bool = False
+        self,
+        self_loops: bool = True,
+        nodes: Tensor | int | float | None = None,
+        by_community: bool = False,
+        unseen: bool = False,
     ) -> None:
         super().__init__()
-        self.self_loops, self.nodes, self.by_community = self_loops, nodes, by_community
+        self.self_loops, self.nodes, self.by_community, self.unseen = self_loops, nodes, by_community, unseen
         for name in ("rowptr", "source", "row", "node_row"):
             self.register_buffer(name, torch.empty(0, dtype=torch.int16))
         # the pair of every column of the edge list that was bound last, in whose order edge ids count
@@ -52,13 +60,11 @@ class ByEdge(OfGraph):
 
     def bind(self, graph: Graph) -> None:
         if graph.is_bipartite:
-            raise SupportError(
-                "a table keyed by edges walks one set of nodes; bipartite graphs need weights shared by type or hash."
-            )
+            self._check_two_sets()
         self.refuse_piece(graph)
         rowptr, source, position = graph.memo("pairs", lambda: _pairs(graph))
         if self.is_bound:
-            if equal(rowptr, self.rowptr) and equal(source, self.source):
+            if equal(rowptr, self.rowptr) and equal(source, self.source) and graph.num_sources == self._num_sources:
                 self._hold(position=position)
                 return
             raise SupportError(
@@ -67,10 +73,11 @@ class ByEdge(OfGraph):
             )
         target, source_ = _ends(rowptr, source)
         chosen = torch.ones(graph.num_nodes, dtype=torch.bool, device=source.device)
+        has_row = torch.ones(len(source), dtype=torch.bool, device=source.device)
         if self.nodes is not None:
             chosen = torch.zeros_like(chosen)
             chosen[important_nodes(graph, self.nodes)] = True
-        has_row = chosen[target] | chosen[source_]
+            has_row = chosen[target] | chosen[source_]
         if self.self_loops:
             has_row &= target != source_
         row, node_row = _numbered(has_row), _numbered(chosen)
@@ -78,10 +85,22 @@ class ByEdge(OfGraph):
             rank = community_rank(graph)
             row = _renumbered(row, rank[target] * graph.num_nodes + rank[source_])
             node_row = _renumbered(node_row, rank)
-        number = torch.tensor(graph.num_nodes, device=source.device)
+        counts = [graph.num_nodes, graph.num_sources] if graph.is_bipartite else graph.num_nodes
+        number = torch.tensor(counts, device=source.device)
         self._hold(num_nodes=number, rowptr=rowptr, source=source, row=_brief(row), node_row=_brief(node_row))
         self._hold(position=position)
         self._sizes()
+
+    def _check_two_sets(self) -> None:
+        """Refuse what edges between two sets of nodes do not have."""
+        if self.self_loops:
+            raise SupportError(
+                "edges between two sets of nodes have no loops and no diagonal: make the layer with a pair, "
+                "in_channels=(sources, targets), or the phi with self_loops=False."
+            )
+        if self.nodes is not None or self.by_community:
+            what = "important nodes" if self.nodes is not None else "communities"
+            raise SupportError(f"{what} are of one set of nodes, and a bipartite graph has two; leave them out.")
 
     def ends(self) -> tuple[Tensor, Tensor]:
         """(P,) targets and sources of the pairs, sorted."""
@@ -89,12 +108,14 @@ class ByEdge(OfGraph):
 
     @property
     def key(self) -> Tensor:
-        """(P,) target * N + source of the pairs, rising."""
+        """(P,) target * N + source of the pairs, rising, with N the number of sources."""
         target, source = self.ends()
-        return target * self._num_nodes + source
+        return target * self._num_sources + source
 
     def bound_graph(self) -> Graph | None:
-        return Graph(torch.stack(self.ends()[::-1]), self._num_nodes) if self.is_bound else None
+        if not self.is_bound:
+            return None
+        return Graph(torch.stack(self.ends()[::-1]), self._num_nodes, self._num_sources)
 
     def stored_rows(self, state_dict: Mapping[str, Tensor], prefix: str) -> tuple[int | None, int | None]:
         nodes = stored_number(state_dict, f"{prefix}num_nodes")
@@ -109,11 +130,14 @@ class ByEdge(OfGraph):
             edge_id = self.checked_edge_id(graph, len(self._positions()), self.self_loops)
             row = self._row_at(self._positions()[edge_id.clamp_min(0)].long())
             return torch.where(edge_id < 0, -1, row)  # an added loop, which the diagonal weighs
-        ids = self.global_id(graph)
+        ids = graph.node_id if self.unseen else self.global_id(graph)
         target, source = (graph.target, graph.source) if ids is None else (ids[graph.target], ids[graph.source])
         place, known = self._places(target, source)
         if self.self_loops:
             known = known | (target == source)
+        if self.unseen:
+            row = torch.where(known, self._row_at(place), -2)
+            return torch.where(target == source, -1, row) if self.self_loops else row
         if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
             torch._assert_async(known.all(), "an edge lies outside the support of the table of edge weights")
         elif not known.all():
@@ -122,7 +146,7 @@ class ByEdge(OfGraph):
                 f"edge {bad} ({int(source[bad])} -> {int(target[bad])}) lies outside the support: the table was "
                 f"bound to other "
                 f"edges ({int((~known).sum())} of {len(known)} are unknown). Bind to the graph that has them, "
-                f"or share by hash."
+                f"share by hash, or let unseen edges weigh the mean of the table: unseen='shared'."
             )
         row = self._row_at(place)
         return torch.where(target == source, -1, row) if self.self_loops else row
@@ -136,6 +160,11 @@ class ByEdge(OfGraph):
                 same = bool(known.all()) and torch.equal(place, self._positions()[graph.edge_id].long())
             if not same:
                 raise SupportError("the diagonal lives on nodes: pass n_id beside e_id for a sampled piece.")
+        if self.unseen:
+            ids = torch.arange(graph.num_nodes, device=self.rowptr.device) if graph.node_id is None else graph.node_id
+            bound = ids.clamp_max(self._num_nodes - 1)
+            row = self.node_row[bound].long() if len(self.node_row) else bound
+            return torch.where((ids >= 0) & (ids < self._num_nodes), row, -2)
         ids = self.global_id(graph)
         if not len(self.node_row):
             return torch.arange(self._num_nodes, device=self.rowptr.device) if ids is None else ids
@@ -146,6 +175,8 @@ class ByEdge(OfGraph):
         last = len(self.source) - 1
         if last < 0:
             return torch.full_like(target, -1), torch.zeros_like(target, dtype=torch.bool)
+        inside = (target >= 0) & (target < self._num_nodes)  # of unseen nodes, which have no pairs
+        target = target.clamp(0, self._num_nodes - 1)
         low, end = self.rowptr[target].long(), self.rowptr[target + 1].long()
         high = end
         for _ in range(self._steps):  # halving the pairs of each target
@@ -153,7 +184,7 @@ class ByEdge(OfGraph):
             below = (self.source[middle.clamp_max(last)] < source) & (low < high)
             low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
         found = low.clamp_max(last)
-        return found, (low < end) & (self.source[found] == source)
+        return found, inside & (low < end) & (self.source[found] == source)
 
     def _row_at(self, place: Tensor) -> Tensor:
         return self.row[place].long() if len(self.row) else place
@@ -189,10 +220,21 @@ class ByEdge(OfGraph):
             self._hold(row=_brief(torch.where(row < 0, -1, _numbered(stays)[row])))
         self._sizes()
 
+    def global_id(self, graph: Graph) -> Tensor | None:
+        ids = super().global_id(graph)
+        if ids is None and graph.num_sources != self._num_sources:
+            raise SupportError(
+                f"the table belongs to edges from {self._num_sources} sources, and these are from {graph.num_sources}. "
+                f"For a sampled piece pass e_id."
+            )
+        return ids
+
     # ---------------------------------------------------------------- loading
     def _fits(self, stored: dict[str, Tensor]) -> bool:
-        rows = _count(stored["row"], len(stored["source"])), _count(stored["node_row"], int(stored["num_nodes"]))
-        return super()._fits(stored) and rows == (self.edge_rows, self.node_rows)
+        nodes = int(stored["num_nodes"].reshape(-1)[0])
+        rows = _count(stored["row"], len(stored["source"])), _count(stored["node_row"], nodes)
+        sources = int(stored["num_nodes"].reshape(-1)[-1])
+        return super()._fits(stored) and sources == self._num_sources and rows == (self.edge_rows, self.node_rows)
 
     def _take(self, stored: dict[str, Tensor]) -> None:
         # edge ids count in the order of the edge list that this table was bound to, not of the stored table's
@@ -203,6 +245,7 @@ class ByEdge(OfGraph):
 
     def _sizes(self) -> None:
         super()._sizes()
+        self._num_sources = int(self.num_nodes.reshape(-1)[-1])
         if self._num_nodes >= 0:
             self.edge_rows, self.node_rows = _count(self.row, len(self.source)), _count(self.node_row, self._num_nodes)
             self._steps = int(self.rowptr.diff().max()).bit_length() if self._num_nodes else 0
@@ -213,11 +256,11 @@ class ByEdge(OfGraph):
 
 def _pairs(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     """The sorted pairs of a graph, and the pair of every edge."""
-    nodes = graph.num_nodes
-    key, position = torch.unique(graph.target * nodes + graph.source, return_inverse=True)
-    first = torch.arange(nodes + 1, device=key.device) * nodes
+    sources = graph.num_sources
+    key, position = torch.unique(graph.target * sources + graph.source, return_inverse=True)
+    first = torch.arange(graph.num_nodes + 1, device=key.device) * sources
     rowptr = narrow(torch.searchsorted(key, first), len(key))
-    source = narrow(key % max(1, nodes), nodes)
+    source = narrow(key % max(1, sources), sources)
     return shared(rowptr), shared(source), shared(narrow(position, len(key)))
 
 

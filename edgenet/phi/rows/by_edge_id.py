@@ -34,9 +34,10 @@ class ByEdgeId(OfGraph):
         self.register_buffer("fingerprint", torch.zeros(2, dtype=torch.long))
 
     def bind(self, graph: Graph) -> None:
-        if graph.is_bipartite:
+        if graph.is_bipartite and self.self_loops:
             raise SupportError(
-                "a table keyed by edges walks one set of nodes; bipartite graphs need weights shared by type or hash."
+                "edges between two sets of nodes have no loops and no diagonal: make the layer with a pair, "
+                "in_channels=(sources, targets), or the phi with self_loops=False."
             )
         self.refuse_piece(graph)
         if self.is_bound:

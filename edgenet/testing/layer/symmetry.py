@@ -56,6 +56,9 @@ def relabelled(case: LayerCase) -> None:
     other = of_edges(more, lambda value: value, edges)
     if not case.pair and takes(layer, "n_id"):
         other["n_id"] = sources
+    phi: Any = getattr(layer, "phi", None)
+    if case.pair and phi is not None and phi.bound_graph() is not None:
+        other["e_id"] = torch.arange(edges.shape[1])  # two sets of nodes have no numbers in common
     renamed = tuple(side[order] for side, order in zip(x, orders, strict=True)) if case.pair else x[sources]
     same(layer(renamed, **other), layer(x, **more)[targets], "when nodes are numbered anew, they get something else")
 

@@ -71,9 +71,16 @@ def everything(phi: Phi, inputs: Inputs) -> list[Tensor]:
 
 def hops(phi: Phi, inputs: Inputs) -> list[Tensor]:
     """The signal after every hop."""
-    _, z, graph, *_ = inputs
+    _, z, graph, _, edge_attr = inputs
+    more = on_edges(phi, graph, edge_attr)
     weight, diagonal, signals = phi(*inputs), phi.diagonal(graph), []
     for k in range(phi.order):
-        z = phi.hop(graph, weight[k], None if diagonal is None else diagonal[k], z, k=k)
+        z = phi.hop(graph, weight[k], None if diagonal is None else diagonal[k], z, k=k, **more)
         signals.append(z)
     return signals
+
+
+def on_edges(phi: Phi, graph: Graph, edge_attr: Tensor | None) -> dict[str, Tensor]:
+    """What hops want of the edges, by name."""
+    wanted = phi.on_edges(graph, edge_attr)
+    return {} if wanted is None else {"on_edges": wanted}

@@ -7,7 +7,7 @@ import torch
 from edgenet.graph import Graph
 from edgenet.testing.contract import Contract, require, same
 from edgenet.testing.graphs import GRAPHS
-from edgenet.testing.phi.case import PhiCase
+from edgenet.testing.phi.case import PhiCase, on_edges
 
 WEIGHTS: Contract[PhiCase] = Contract()
 
@@ -38,7 +38,8 @@ def hop(case: PhiCase, graph: Graph) -> None:
     phi = case.build()
     inputs = case.inputs(phi, graph)
     weight, diagonal = phi(*inputs), phi.diagonal(graph)
-    z = phi.hop(graph, weight[0], None if diagonal is None else diagonal[0], inputs[1])
+    more = on_edges(phi, graph, inputs[4])
+    z = phi.hop(graph, weight[0], None if diagonal is None else diagonal[0], inputs[1], **more)
     require(z.shape == inputs[1].shape, f"a hop makes {tuple(z.shape)} of a {tuple(inputs[1].shape)} signal")
     require(bool(z.isfinite().all()), "a hop gives what is not finite")
 
