@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} nn models compress convert fixed checkpoint _version",
+    "export": f"{LOW} nn models",
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm",
     "estimators": "errors text",
@@ -60,7 +61,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text nn compress convert pretrained data config presets checkpoint plots train bench demo doctor "
+    "cli": "errors text nn compress convert export pretrained data config presets checkpoint plots train bench demo doctor "
     "_version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
@@ -78,7 +79,7 @@ THIRD_PARTY = {
 # who may import modules of edgenet inside functions: commands, so that a line of help does not wait for torch
 LATE = ("cli", "bench", "doctor")
 # other packages that may be imported inside functions, for they are optional, or slow and seldom needed
-SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
+SELDOM = "onnxruntime onnxscript torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
 

@@ -11,7 +11,7 @@ from edgenet.errors import ConfigError
 from edgenet.export.example import named_example
 from edgenet.export.files import WRITERS
 from edgenet.export.program import traced
-from edgenet.export.whole_bytes import with_whole_bytes
+from edgenet.export.whole_bytes import packed
 
 __all__ = ["Exported", "export"]
 
@@ -62,6 +62,6 @@ def export(
         )
         raise ConfigError(f"models are exported to {' or '.join(WRITERS)}, got {kind!r}.{script}")
     given = named_example(model, example, steps)
-    found = traced(with_whole_bytes(model) if kind == "onnx" else model, given)
+    found = traced(packed(model, whole_bytes=kind == "onnx"), given)
     WRITERS[kind](found, path)
     return Exported(path, found.shapes())

@@ -10,6 +10,7 @@ import torch
 from edgenet.errors import ConversionError
 
 OPSET = 20  # of the files: maxima in ScatterND came with 18, int8 weights by row with 19
+_INT64, _UINT64 = 7, 13  # ONNX's numbers of types; 1, 10 and 16 are those of float32, float16 and bfloat16
 _TINY = float(torch.finfo(torch.float32).tiny)
 
 
@@ -27,7 +28,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
     def filled(value: float, rows: Any, like: Any) -> Any:
         """(rows, ...) of one number, the other axes and the dtype those of ``like``."""
         size = rows if isinstance(rows, int) else op.Reshape(rows, op.Constant(value_ints=[1]))
-        first = op.Constant(value_ints=[size]) if isinstance(size, int) else op.Cast(size, to=7)
+        first = op.Constant(value_ints=[size]) if isinstance(size, int) else op.Cast(size, to=_INT64)
         shape = op.Concat(first, op.Shape(like, start=1), axis=0)
         return op.Expand(op.CastLike(op.Constant(value_float=value), like), shape)
 
@@ -85,8 +86,43 @@ def translations() -> dict[Any, Callable[..., Any]]:
     def dequantized(codes: Any, scale: Any) -> Any:
         return op.DequantizeLinear(codes, scale, axis=0)
 
-    ops = torch.ops.edgenet
-    return {
+    # torch's exporter shifts neither bytes nor negative numbers, and mixes the types of masks
+    def unsigned(x: Any) -> Any:
+        return op.Cast(x, to=_UINT64)
+
+    def number(n: Any) -> Any:
+        return op.Constant(value_int=n) if isinstance(n, int) else n
+
+    def shifted_left(x: Any, n: Any) -> Any:
+        return op.CastLike(op.BitShift(unsigned(x), unsigned(number(n)), direction="LEFT"), x)
+
+    def shifted_right(x: Any, n: Any) -> Any:
+        n = unsigned(number(n))
+        bits = op.BitShift(unsigned(x), n, direction="RIGHT")
+        ones = op.BitwiseNot(op.BitShift(unsigned(op.Constant(value_int=-1)), n, direction="RIGHT"))
+        below = op.Less(op.Cast(x, to=_INT64), op.Constant(value_int=0))  # keeps its sign
+        return op.CastLike(op.Where(below, op.BitwiseOr(bits, ones), bits), x)
+
+    def masked(x: Any, mask: Any) -> Any:
+        return op.BitwiseAnd(x, op.CastLike(number(mask), x))
+
+    def sorted_stably(x: Any, stable: Any = None, dim: int = -1, descending: bool = False) -> tuple[Any, Any]:
+        # of equal numbers TopK takes the first one first
+        size = op.Gather(op.Shape(x), op.Constant(value_ints=[dim]), axis=0)
+        wide = x if x.dtype in (1, 11, _INT64) else op.Cast(x, to=_INT64)
+        values, places = op.TopK(wide, size, axis=dim, largest=int(descending), sorted=1)
+        return op.CastLike(values, x), places
+
+    ops, aten = torch.ops.edgenet, torch.ops.aten
+    shifts = {
+        **dict.fromkeys((aten.__lshift__.Scalar, aten.__lshift__.Tensor, aten.bitwise_left_shift.Tensor,
+                         aten.bitwise_left_shift.Tensor_Scalar), shifted_left),
+        **dict.fromkeys((aten.__rshift__.Scalar, aten.__rshift__.Tensor, aten.bitwise_right_shift.Tensor,
+                         aten.bitwise_right_shift.Tensor_Scalar), shifted_right),
+        **dict.fromkeys((aten.__and__.Scalar, aten.bitwise_and.Scalar), masked),
+    }  # fmt: skip
+    return shifts | {
+        aten.sort.stable: sorted_stably,
         ops.spmm.default: spmm,
         ops.sddmm.default: sddmm,
         ops.segment_softmax.default: segment_softmax,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgenet.errors import PlanError
 from edgenet.ops.kernels.codes_linear.packing import from_bytes
 from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.block_circulant import BlockCirculant
 from edgenet.structured.codes import Coded
 from edgenet.structured.packed_buffers import restored_buffers
 from edgenet.structured.quantised import Quantised
@@ -29,7 +30,8 @@ class WholeBytes(StructuredMatrix):
     def __init__(self, coded: Coded) -> None:
         super().__init__()
         make = cast(Quantised, coded._make[0])
-        self._base, self._names, self._even = (make.base,), make.names, []
+        # a tuple, lest it counts as a part
+        self._base, self._names, self._even = (copy.deepcopy(make.base),), make.names, []
         for k, latent in enumerate(make.latents()):
             width, scale = make.widths[k], getattr(coded, f"scale_{k}").detach()
             codes = from_bytes(getattr(coded, f"codes_{k}"), width, latent.numel()).view(latent.shape)
@@ -86,15 +88,35 @@ class WholeBytes(StructuredMatrix):
     def config(self) -> dict[str, Any]:
         return {"shape": list(self.shape)}
 
+    def draw_(self, std: float) -> None:
+        """Raises PlanError: nothing of it is drawn."""
+        raise PlanError("matrices of whole bytes are written into files as they are, and not drawn.")
 
-def with_whole_bytes(model: nn.Module) -> nn.Module:
-    """A copy of the model in which every packed matrix is a ``WholeBytes``, in all its places."""
-    model, made = copy.deepcopy(model), {}
-    if isinstance(model, Coded):
-        return WholeBytes(model).eval()
-    for parent in list(model.modules()):
+
+def packed(model: nn.Module, whole_bytes: bool) -> nn.Module:
+    """A copy of the model whose quantised matrices are packed, in all their places.
+
+    Args:
+        whole_bytes: whether codes have a byte each, and matrices multiply without complex numbers, as ONNX wants.
+    """
+
+    def form(matrix: nn.Module) -> nn.Module:
+        matrix = matrix.pack() if isinstance(matrix, Quantised) else matrix
+        return WholeBytes(matrix) if whole_bytes and isinstance(matrix, Coded) else matrix
+
+    # the copy lies in a list, so that the model itself may be such a matrix
+    holder = nn.ModuleList([copy.deepcopy(model)])
+    made: dict[int, tuple[nn.Module, nn.Module]] = {}
+    for parent in list(holder.modules()):
+        if isinstance(parent, Quantised):
+            continue  # its base goes with it
         for name, child in list(parent._modules.items()):
-            if isinstance(child, Coded):
-                made.setdefault(id(child), (WholeBytes(child).eval(), child))
+            if isinstance(child, Quantised | Coded):
+                if id(child) not in made:
+                    made[id(child)] = form(child).eval(), child  # held, lest another gets its id
                 parent._modules[name] = made[id(child)][0]
-    return model
+    for part in holder.modules():
+        for matrix in (part, *(part._base[0].modules() if isinstance(part, WholeBytes) else ())):
+            if whole_bytes and isinstance(matrix, BlockCirculant):
+                matrix.transforms = False
+    return holder[0]
