@@ -332,7 +332,7 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
 # whose Python runs
 PAGES = (
     "README.md", "docs/training.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md",
-    "docs/extending.md", "docs/recurrent.md",
+    "docs/extending.md", "docs/recurrent.md", "docs/export.md",
 )  # fmt: skip
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL

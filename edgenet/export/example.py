@@ -79,14 +79,14 @@ def _check_sizes(given: dict[str, Any]) -> None:
                 )
 
 
-def free_sizes(given: dict[str, Any], nodes: bool = True) -> dict[str, Any]:
+def free_sizes(given: dict[str, Any], nodes: bool = True, edges: bool = True) -> dict[str, Any]:
     """The ``dynamic_shapes`` of ``torch.export``: numbers of nodes (of sources, too, in a pair), of edges, and of
     sequences or signals are free.
 
     Args:
-        nodes: whether the number of nodes is free.
+        nodes, edges: whether their numbers are free.
     """
-    edges, count, batch = (torch.export.Dim(name) for name in ("edges", "nodes", "batch"))
+    links, count, batch = (torch.export.Dim(name) for name in ("edges", "nodes", "batch"))
     on_graph = "edge_index" in given
     free: dict[str, Any] = {}
     for name, value in given.items():
@@ -97,9 +97,9 @@ def free_sizes(given: dict[str, Any], nodes: bool = True) -> dict[str, Any]:
         elif name == "x" and on_graph:
             free[name] = ({value.dim() - 2: count} if nodes else {}) | ({0: batch} if value.dim() > 2 else {})
         elif name == "edge_index":
-            free[name] = {1: edges}
+            free[name] = {1: links} if edges else {}
         elif name in OF_EDGES:
-            free[name] = {0: edges}
+            free[name] = {0: links} if edges else {}
         elif name in OF_NODES:
             free[name] = {0: count} if nodes else {}
         else:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import UserError
 from torch.export import ExportedProgram
 
 from edgenet.errors import ConversionError
@@ -26,17 +27,18 @@ class Traced(NamedTuple):
         program: of torch.export.
         given: the example, by name.
         positional: how many of its arguments are positional.
-        any_nodes: whether the number of nodes is free.
+        any_nodes, any_edges: whether their numbers are free.
     """
 
     program: ExportedProgram
     given: dict[str, Any]
     positional: int
     any_nodes: bool
+    any_edges: bool
 
     def shapes(self) -> dict[str, tuple[int | str, ...]]:
         """The shape of every input, free sizes by name."""
-        free, found = free_sizes(self.given, self.any_nodes), {}
+        free, found = free_sizes(self.given, self.any_nodes, self.any_edges), {}
         for name, value in self.given.items():
             for side, axes in zip(*((value, free[name]) if isinstance(value, tuple) else ((value,), (free[name],)))):
                 if isinstance(side, Tensor):
@@ -51,9 +53,13 @@ class Traced(NamedTuple):
         return function(*values[: self.positional], **named)
 
 
+#: whether the numbers of nodes, and of edges, are free: tried one after the other
+_FREE = ((True, True), (False, True), (False, False))
+
+
 def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
-    """The model in eval mode as a program, whose numbers of nodes and edges are free, that of nodes unless the model
-    itself is of so many: bound to a graph, with numbers for each node, or with a readout of all nodes.
+    """The model in eval mode as a program, whose numbers of nodes and edges are free, unless the model itself is of so
+    many: bound to a graph, with numbers for each node, or with a readout of all nodes.
 
     Raises:
         ConversionError: if torch.export cannot take the model whole; with its reason.
@@ -68,17 +74,18 @@ def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
     named = dict(list(given.items())[positional:])
     reason: Exception | None = None
     with torch.no_grad(), quietly():
-        for any_nodes in (True, False) if "edge_index" in given else (True,):
+        for free in _FREE if "edge_index" in given else _FREE[:1]:
             try:
+                shapes = free_sizes(given, *free)
                 program = torch.export.export(
-                    model, tuple(values[:positional]), named, dynamic_shapes=free_sizes(given, any_nodes), strict=False
+                    model, tuple(values[:positional]), named, dynamic_shapes=shapes, strict=False
                 )
-                return Traced(program, given, positional, any_nodes)
-            except ValueError as error:  # ours, or of sizes that the model has once for all
-                reason = error
+                return Traced(program, given, positional, *free)
             except Exception as error:  # whatever a model's own code raises under a trace
                 reason = error
-                break
+                # ours, or torch's of sizes that the model has once for all; no other ends with fixed sizes
+                if not isinstance(error, ValueError | UserError):
+                    break
     text = (str(reason).splitlines() or [""])[0]
     raise ConversionError(
         f"torch.export cannot take this {type(model).__name__} as one graph: {type(reason).__name__}: {text}"

@@ -16,6 +16,7 @@ from edgenet.graph import Graph
 from edgenet.phi.base import Pair, Phi, source_and_target
 from edgenet.phi.channels import as_structure, made
 from edgenet.phi.rows import ByEdge
+from edgenet.phi.rows.base import UNKNOWN
 from edgenet.phi.rows.finder import finder
 from edgenet.shortcuts import untouched
 from edgenet.structured import StructuredMatrix
@@ -340,4 +341,8 @@ def _weights(table: StructuredMatrix, row: Tensor, complete: bool) -> Tensor:
         return read_rows(table, row)
     if table.shape[0] == 0:
         return read(table).new_zeros(len(row), table.shape[1])
-    return read_rows(table, row.clamp_min(0)) * (row >= 0).unsqueeze(-1)
+    found = read_rows(table, row.clamp_min(0))
+    if torch.compiler.is_exporting():
+        found = torch.where((row == UNKNOWN).unsqueeze(-1), torch.nan, found)
+        return torch.where((row == -1).unsqueeze(-1), 0, found)
+    return found * (row >= 0).unsqueeze(-1)

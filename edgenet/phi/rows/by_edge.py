@@ -9,7 +9,7 @@ from torch import Tensor
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
-from edgenet.phi.rows.base import OfGraph, stored_number
+from edgenet.phi.rows.base import UNKNOWN, OfGraph, stored_number
 from edgenet.phi.rows.node_order import community_rank, important_nodes
 from edgenet.phi.rows.shared import equal, narrow, shared
 
@@ -125,6 +125,8 @@ class ByEdge(OfGraph):
                 f"or share by hash."
             )
         row = self._row_at(place)
+        if torch.compiler.is_exporting():  # files of other kinds than torch's raise nothing
+            row = torch.where(known, row, UNKNOWN)
         return torch.where(target == source, -1, row) if self.self_loops else row
 
     def of_nodes(self, graph: Graph) -> Tensor:
