@@ -61,8 +61,8 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text nn compress convert export pretrained data config presets checkpoint plots train bench demo doctor "
-    "_version",
+    "cli": "errors text nn compress convert export pretrained data config presets checkpoint plots train bench demo "
+    "doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}

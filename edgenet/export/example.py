@@ -54,6 +54,14 @@ def named_example(model: nn.Module, example: Any, steps: int | None = None) -> d
     return given
 
 
+def sides(name: str, value: Any) -> list[tuple[str, Tensor]]:
+    """The tensors of an argument, with their names as inputs of a file: two of a pair, none of what is no tensor."""
+    if isinstance(value, tuple):
+        named = zip((f"{name}_source", f"{name}_target"), value, strict=False)
+        return [(label, side) for label, side in named if isinstance(side, Tensor)]
+    return [(name, value)] if isinstance(value, Tensor) else []
+
+
 def _plain(name: str, value: Any) -> Any:
     """What a file can take: a dense tensor, contiguous, or a pair of such."""
     if isinstance(value, Graph):

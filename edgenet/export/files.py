@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from edgenet.errors import BackendError, ConversionError
 from edgenet.export.decomposed import decompositions
+from edgenet.export.example import sides
 from edgenet.export.onnx_ops import OPSET, translations
 from edgenet.export.program import Traced, quietly
 
@@ -36,10 +36,11 @@ def write_onnx(traced: Traced, path: Path) -> None:
     import onnxruntime
 
     program = traced.program.run_decompositions(decompositions(onnx=True))
+    given = dict(side for name, value in traced.given.items() for side in sides(name, value))
     try:
         with quietly():
             written = torch.onnx.export(
-                program, dynamo=True, input_names=_names(traced.given), output_names=["y"], opset_version=OPSET,
+                program, dynamo=True, input_names=list(given), output_names=["y"], opset_version=OPSET,
                 custom_translation_table=translations(), verbose=False,
             )  # fmt: skip
     except ConversionError:
@@ -51,30 +52,13 @@ def write_onnx(traced: Traced, path: Path) -> None:
         written.save(temporary)
         try:
             session = onnxruntime.InferenceSession(temporary)
-            feeds = zip((i.name for i in session.get_inputs()), _flat(traced.given), strict=True)
-            found = session.run(None, {name: tensor.numpy() for name, tensor in feeds})
+            found = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
         except Exception as error:  # of its C++
             raise ConversionError(f"onnxruntime cannot run what was written: {_last_line(error)}") from error
         _check(traced, [torch.from_numpy(y) for y in found])
 
 
 WRITERS = {"onnx": write_onnx, "pt2": write_pt2}
-
-
-def _names(given: dict[str, Any]) -> list[str]:
-    """Of the inputs; those of a pair are named by what they are."""
-    names = []
-    for name, value in given.items():
-        if isinstance(value, tuple):
-            names += [f"{name}_source", f"{name}_target"][: len(value)]
-        elif isinstance(value, Tensor):
-            names.append(name)
-    return names
-
-
-def _flat(given: dict[str, Any]) -> list[Tensor]:
-    sides = (side for value in given.values() for side in (value if isinstance(value, tuple) else (value,)))
-    return [side for side in sides if isinstance(side, Tensor)]
 
 
 def _check(traced: Traced, found: Any) -> None:

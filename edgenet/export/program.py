@@ -12,12 +12,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._dynamo.exc import UserError
 from torch.export import ExportedProgram
 
 from edgenet.errors import ConversionError
-from edgenet.export.example import free_sizes
+from edgenet.export.example import free_sizes, sides
 
 
 class Traced(NamedTuple):
@@ -40,10 +40,9 @@ class Traced(NamedTuple):
         """The shape of every input, free sizes by name."""
         free, found = free_sizes(self.given, self.any_nodes, self.any_edges), {}
         for name, value in self.given.items():
-            for side, axes in zip(*((value, free[name]) if isinstance(value, tuple) else ((value,), (free[name],)))):
-                if isinstance(side, Tensor):
-                    shape = tuple(axes[i].__name__ if i in axes else size for i, size in enumerate(side.shape))
-                    found[name if name not in found else f"{name}_target"] = shape
+            axes = free[name] if isinstance(value, tuple) else (free[name],)
+            for (label, side), own in zip(sides(name, value), axes, strict=False):
+                found[label] = tuple(own[i].__name__ if i in own else size for i, size in enumerate(side.shape))
         return found
 
     def call(self, function: Any) -> Any:

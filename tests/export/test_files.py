@@ -158,7 +158,8 @@ sys.modules.update(dict.fromkeys(("torch", "edgenet", "torch_geometric")))   # i
 def runner() -> str:
     """The one that the documentation has."""
     page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
-    return next(block for block in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "InferenceSession" in block)
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    return next(block for block in blocks if "InferenceSession" in block)
 
 
 def test_onnx_files_run_where_torch_cannot_be_imported(tmp_path):
@@ -166,7 +167,8 @@ def test_onnx_files_run_where_torch_cannot_be_imported(tmp_path):
     x, edges = torch.randn(8, 6), torch.randint(8, (2, 11))
     path = export(model, tmp_path / "gcn.onnx").path
     np.savez(tmp_path / "given.npz", x=x.numpy(), edge_index=edges.numpy())
-    command = [sys.executable, "-c", BLOCKED + runner(), str(path), str(tmp_path / "given.npz"), str(tmp_path / "found.npy")]
+    files = [path, tmp_path / "given.npz", tmp_path / "found.npy"]
+    command = [sys.executable, "-c", BLOCKED + runner(), *map(str, files)]
     subprocess.run(command, check=True, cwd=tmp_path, timeout=100)
     near(torch.from_numpy(np.load(tmp_path / "found.npy")), model(x, edges))
 

@@ -24,7 +24,7 @@ FAMILIES = {str(case): case for case in STRUCTURE_CASES}
 def called(path: Path, given: dict[str, torch.Tensor]) -> torch.Tensor:
     """What the file gives."""
     if path.suffix == ".pt2":
-        x, edges, *more = given.values()
+        x, edges = list(given.values())[:2]
         return torch.export.load(path).module()(x, edges, **dict(list(given.items())[2:]))
     session = onnxruntime.InferenceSession(str(path))
     return torch.from_numpy(session.run(None, {name: value.numpy() for name, value in given.items()})[0])

@@ -13,7 +13,6 @@ from edgenet.errors import SupportError
 from edgenet.graph import Graph
 from edgenet.phi.rows.shared import shared
 
-
 #: the row, in an exported program, of an edge that a table does not know: it weighs NaN there, where layers raise
 UNKNOWN = -2
 
