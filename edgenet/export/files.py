@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from edgenet.errors import BackendError, ConversionError
 from edgenet.export.decomposed import decompositions
@@ -68,7 +68,7 @@ def _check(traced: Traced, found: Any) -> None:
     """
     with torch.no_grad():
         wanted = traced.call(traced.program.module())
-    for one, other in zip(torch.utils._pytree.tree_leaves(wanted), torch.utils._pytree.tree_leaves(found), strict=True):
+    for one, other in zip(tree_leaves(wanted), tree_leaves(found), strict=True):
         near = _NEAR.get(one.dtype, 1e-2)
         gap = (one.double() - other.double()).abs().max().item() if one.numel() else 0.0
         size = max(1.0, one.abs().double().max().item() if one.numel() else 0.0)
@@ -79,18 +79,16 @@ def _check(traced: Traced, found: Any) -> None:
             )
 
 
-def _need(*packages: str) -> dict[str, ModuleType]:
+def _need(*packages: str) -> None:
     """
     Raises:
         BackendError: if one of the packages does not import.
     """
-    found = {}
     for package in packages:
         try:
-            found[package] = __import__(package)
+            __import__(package)
         except ImportError as error:
             raise BackendError(f"ONNX files need {package}: pip install 'edgenet[onnx]' ({error}).") from error
-    return found
 
 
 class _replaced:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import io
 import logging
@@ -38,7 +37,8 @@ class Traced(NamedTuple):
 
     def shapes(self) -> dict[str, tuple[int | str, ...]]:
         """The shape of every input, free sizes by name."""
-        free, found = free_sizes(self.given, self.any_nodes, self.any_edges), {}
+        free = free_sizes(self.given, self.any_nodes, self.any_edges)
+        found: dict[str, tuple[int | str, ...]] = {}
         for name, value in self.given.items():
             axes = free[name] if isinstance(value, tuple) else (free[name],)
             for (label, side), own in zip(sides(name, value), axes, strict=False):
@@ -58,7 +58,7 @@ _FREE = ((True, True), (False, True), (False, False))
 
 def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
     """The model in eval mode as a program, whose numbers of nodes and edges are free, unless the model itself is of so
-    many: bound to a graph, with numbers for each node, or with a readout of all nodes.
+    many: bound to a graph, with numbers for each node, or with a readout of all nodes. Takes the model over.
 
     Raises:
         ConversionError: if torch.export cannot take the model whole; with its reason.
@@ -67,7 +67,7 @@ def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
         raise ConversionError("TorchScript is not supported: hand over the module that was scripted.")
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         raise ConversionError("a layer has no size yet: run the model once on an example, then export it.")
-    model = copy.deepcopy(model).eval()
+    model.eval()
     positional = _leading(model, given)
     values = list(given.values())
     named = dict(list(given.items())[positional:])

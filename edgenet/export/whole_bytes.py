@@ -31,25 +31,26 @@ class WholeBytes(StructuredMatrix):
         super().__init__()
         make = cast(Quantised, coded._make[0])
         # a tuple, lest it counts as a part
-        self._base, self._names, self._even = (copy.deepcopy(make.base),), make.names, []
+        self._base, self._names = (copy.deepcopy(make.base),), make.names
+        self._even: list[bool] = []
         for k, latent in enumerate(make.latents()):
             width, scale = make.widths[k], getattr(coded, f"scale_{k}").detach()
             codes = from_bytes(getattr(coded, f"codes_{k}"), width, latent.numel()).view(latent.shape)
-            even = type(make) is Uniform and not make.half_step
-            if even:
-                middle = make._middle(k)
+            uniform = make if type(make) is Uniform and not make.half_step else None
+            if uniform is not None:
+                middle = uniform._middle(k)
                 codes, table = (codes - middle).to(torch.int8), torch.empty(0)
                 scale = scale / middle  # steps from 0 to the last level
             elif width <= 8:
                 codes, table = codes.to(torch.uint8), make.levels(k).to(scale)
             else:
                 codes, table = make.decode(k, codes, scale).detach(), torch.empty(0)
-            self._even.append(even)
+            self._even.append(uniform is not None)
             self.register_buffer(f"codes_{k}", codes)
             self.register_buffer(f"table_{k}", table)
             self.register_buffer(f"scale_{k}", scale)
         held = {name: getattr(coded, f"held_{j}") for j, name in enumerate(coded._held)}
-        self._paths = []
+        self._paths: list[str] = []
         for j, (path, buffer) in enumerate(restored_buffers(make.base, held).items()):
             self._paths.append(path)
             self.register_buffer(f"held_{j}", buffer)
