@@ -8,8 +8,8 @@ from edgenet.pretrained import save_pretrained
 
 
 @pytest.fixture
-def saved():
-    model = NodeClassifier(34, 3, layer="gcn", hidden_channels=4).eval()
+def saved(karate):
+    model = NodeClassifier(karate.num_features, 3, layer="gcn", hidden_channels=4).eval()
     save_pretrained(model, "model")
     return model
 
@@ -18,7 +18,7 @@ def saved():
 def test_a_saved_model_becomes_a_file(run, saved, karate):
     code, out, err = run("export", "model", "--to", "pt2", "--data", "karate")
     assert code == 0, err
-    assert out.startswith("file:    model.pt2, ") and "input:   x (nodes, 34)\ninput:   edge_index (2, edges)" in out
+    assert out.startswith("file:    model.pt2, ") and f"input:   x (nodes, {karate.num_features})\ninput:   edge_index (2, edges)" in out
     x = karate.x.float()
     torch.testing.assert_close(
         torch.export.load("model.pt2").module()(x, karate.edge_index), saved(x, karate.edge_index)

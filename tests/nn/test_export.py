@@ -8,8 +8,6 @@ from torch import Tensor
 from edgenet import NodeClassifier, freeze_attention
 from edgenet.export.example import free_sizes
 from edgenet.nn import SPECIALIZATIONS
-from edgenet.nn import specializations as nets
-from edgenet.structured import SparseSignal
 
 #: (nodes, edges) that a layer of no graph in particular is called on; the edges alone change where it is bound to one
 SIZES = [(7, 13), (9, 12), (4, 0), (2, 1), (1, 1), (1, 0)]
@@ -76,13 +74,6 @@ def test_inductor_has_a_name_for_the_number_of_edges_with_loops():
     x, edges = torch.randn(9, 6), torch.randint(9, (2, 30))
     model = NodeClassifier(6, 3, layer="gat", hidden_channels=4, heads=2).eval()
     compiled_alike(freeze_attention(model, x, edges), x, {"edge_index": edges}, [], True, backend="inductor")
-
-
-def test_torch_compile_takes_sparse_features_as_a_sparse_signal():
-    x, edges = torch.randn(7, 40) * (torch.rand(7, 40) > 0.8), torch.randint(7, (2, 13))
-    layer = nets.gat(40, 4, heads=2).eval()
-    signal = SparseSignal.of(x.to_sparse_csr())  # torch.compile takes no sparse tensors
-    compiled_alike(layer, signal, {"edge_index": edges}, [], bound=False)
 
 
 def compiled_alike(layer, x, more, sizes, bound, backend="aot_eager") -> None:
