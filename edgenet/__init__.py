@@ -4,7 +4,7 @@ The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operator
 ``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``compress`` (structured
 matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``estimators`` (sparse additive models and
 quantile paths, in numpy), ``selection`` (EdgeNets without the hops, heads and edges that do not matter), ``data``,
-``train``, ``testing`` (contracts for parts of your own).
+``train``, ``export`` (files that run without it), ``testing`` (contracts for parts of your own).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         convert,
         data,
         estimators,
+        export,
         gso,
         models,
         nn,
@@ -50,6 +51,7 @@ __all__ = [
     "convert",
     "data",
     "estimators",
+    "export",
     "fit",
     "freeze_attention",
     "from_pretrained",

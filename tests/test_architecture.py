@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} nn models compress convert fixed checkpoint _version",
+    "export": f"{LOW} nn models",
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm",
     "estimators": "errors text",
@@ -60,8 +61,8 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text nn compress convert pretrained data config presets checkpoint plots train bench demo doctor "
-    "_version",
+    "cli": "errors text nn compress convert export pretrained data config presets checkpoint plots train bench demo "
+    "doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
@@ -78,7 +79,7 @@ THIRD_PARTY = {
 # who may import modules of edgenet inside functions: commands, so that a line of help does not wait for torch
 LATE = ("cli", "bench", "doctor")
 # other packages that may be imported inside functions, for they are optional, or slow and seldom needed
-SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
+SELDOM = "onnxruntime onnxscript torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
 
@@ -331,7 +332,7 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
 # whose Python runs
 PAGES = (
     "README.md", "docs/training.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md",
-    "docs/extending.md", "docs/recurrent.md",
+    "docs/extending.md", "docs/recurrent.md", "docs/export.md",
 )  # fmt: skip
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL

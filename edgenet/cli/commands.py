@@ -1,6 +1,6 @@
 """The sub-commands by name, in the order in which help lists them. ``edgenet.register`` adds to them."""
 
-from edgenet.cli import bench, compress, convert, data, demo, doctor, inspect, report, train
+from edgenet.cli import bench, compress, convert, data, demo, doctor, export, inspect, report, train
 from edgenet.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -9,6 +9,7 @@ COMMANDS: dict[str, Command] = {
     "inspect": inspect.COMMAND,
     "convert": convert.COMMAND,
     "compress": compress.COMMAND,
+    "export": export.COMMAND,
     "report": report.COMMAND,
     "demo": demo.COMMAND,
     "bench": bench.COMMAND,

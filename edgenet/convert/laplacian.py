@@ -47,8 +47,8 @@ class ScaledLaplacian(nn.Module):
         looped, kept = graph.with_self_loops()
         if edge_weight is None and lambda_max is None:
             key = ("scaled laplacian", self.normalization, x.dtype)
-            weight = graph.memo(key, lambda: self._scaled(graph, None, x.dtype, None))
-            return looped, weight
+            ones = gso.adjacency(graph, None, x.dtype)
+            return looped, graph.memo(key, lambda: self._scaled(looped, ones[kept], x.dtype, None))
         weight = gso.adjacency(graph, edge_weight, x.dtype)[kept]
         if lambda_max is not None and not isinstance(lambda_max, Tensor):
             lambda_max = torch.tensor(lambda_max, dtype=x.dtype, device=x.device)
@@ -56,19 +56,20 @@ class ScaledLaplacian(nn.Module):
             if batch is None:
                 raise ShapeError(f"{lambda_max.numel()} values of lambda_max need batch, the graph of every node.")
             lambda_max = lambda_max[batch[looped.source]]
-        return looped, self._scaled(graph, weight, x.dtype, lambda_max)
+        return looped, self._scaled(looped, weight, x.dtype, lambda_max)
 
-    def _scaled(self, graph: Graph, weight: Tensor | None, dtype: torch.dtype, largest: Tensor | None) -> Tensor:
-        turned = graph.without_self_loops()[0].transpose()  # its in-degrees count the edges that leave
-        total = gso.degree(turned, weight, dtype)
+    def _scaled(self, looped: Graph, weight: Tensor, dtype: torch.dtype, largest: Tensor | None) -> Tensor:
+        """Of a graph with its loops last, which count for nothing, and the weights of its other edges."""
+        turned, edges = looped.transpose(), weight.shape[0]  # whose in-degrees count the edges that leave
+        every = torch.cat([weight, weight.new_zeros(looped.num_nodes)])
+        total = gso.degree(turned, every, dtype)
         diagonal = total if self.normalization is None else torch.ones_like(total)
-        laplacian = torch.cat([-self._normalised(turned, weight, dtype), diagonal])
+        laplacian = torch.cat([-self._normalised(turned, every, dtype).narrow(0, 0, edges), diagonal])
         if largest is None:
             largest = 2 * laplacian.max()
         scaled = 2 * laplacian / largest
         scaled = scaled.masked_fill(scaled == torch.inf, 0)
-        loops = torch.arange(len(scaled), device=scaled.device) >= turned.num_edges
-        return scaled - loops.to(dtype)
+        return torch.cat([scaled.narrow(0, 0, edges), scaled.narrow(0, edges, looped.num_nodes) - 1])
 
     def _normalised(self, turned: Graph, weight: Tensor | None, dtype: torch.dtype) -> Tensor:
         return gso.NORMALISATIONS[self.normalization](turned, weight, dtype)

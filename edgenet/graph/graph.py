@@ -160,8 +160,12 @@ class Graph:
             )
 
         def build() -> tuple[Graph, Tensor]:
-            bare, kept = self.without_self_loops()
             loop = torch.arange(self.num_nodes, device=self.edge_index.device)
+            if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+                edge_index, kept = _looped(self.edge_index, loop, loop.shape[0])
+                edge_id = None if self.edge_id is None else torch.cat([self.edge_id[kept], torch.full_like(loop, -1)])
+                return Graph(edge_index, self.num_nodes, node_id=self.node_id, edge_id=edge_id, _own=True), kept
+            bare, kept = self.without_self_loops()
             edge_index = torch.cat([bare.edge_index, loop.expand(2, -1)], dim=1)
             edge_id = None  # an added loop has none
             if bare.edge_id is not None:
@@ -376,6 +380,14 @@ class Graph:
             ShapeError: if there is not one number for every edge.
         """
         return to_scipy(self, weights)
+
+
+def _looped(edge_index: Tensor, loop: Tensor, loops: int) -> tuple[Tensor, Tensor]:
+    """The edges (2, E') that are no loops, and then these loops; and which edges they are. Inductor wants E' to be the
+    size of one tensor: it has no name for a sum of two."""
+    every = torch.cat([edge_index, loop.expand(2, -1)], dim=1)
+    stays = torch.cat([edge_index[0] != edge_index[1], loop >= 0]).nonzero().squeeze(1)
+    return every[:, stays], stays.narrow(0, 0, stays.shape[0] - loops)
 
 
 def _drop_oldest(known: dict[Any, Any], kind: Any, at_most: int) -> None:

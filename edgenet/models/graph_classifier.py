@@ -188,6 +188,8 @@ def _graphs(x: Tensor, batch: Tensor | None, num_graphs: int | None) -> tuple[Te
     batch = batch.long()
     if torch.compiler.is_compiling() and num_graphs is not None:
         return batch, num_graphs
+    if torch.compiler.is_exporting():  # a trace has no numbers to look at
+        return batch, _last(batch) + 1
     low, high = (int(end) for end in batch.aminmax()) if len(batch) else (0, -1)
     if low < 0 or (num_graphs is not None and high >= num_graphs):
         raise ShapeError(
@@ -195,6 +197,13 @@ def _graphs(x: Tensor, batch: Tensor | None, num_graphs: int | None) -> tuple[Te
             f"{'graphs from 0 on' if num_graphs is None else f'{num_graphs} graphs, from 0 on'}."
         )
     return batch, high + 1 if num_graphs is None else num_graphs
+
+
+def _last(batch: Tensor) -> Any:
+    """The number of the last graph, which a trace is to know for a size."""
+    last = batch.max().item()
+    torch._check(last >= 0)
+    return last
 
 
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)

@@ -249,7 +249,22 @@ class SpectralConv(nn.Module):
         weight = read(self.weight).unflatten(1, (self.shifts, x.shape[-1], coefficients))
         filtered = [self._filtered(x, weight[:, r], *self._of_operator(r, x.dtype)) for r in range(self.shifts)]
         y = sum(filtered[1:], filtered[0])
+        if torch.compiler.is_exporting() and len(self.key):
+            y = torch.where(self._is_same(graph, edge_weight), y, torch.nan)
         return y if self.bias is None else y + self.bias
+
+    def _is_same(self, graph: Graph, edge_weight: Tensor | None) -> Tensor:
+        """() whether this is the graph of the transform, for exported programs, which raise nothing: they give NaN.
+
+        Raises:
+            SupportError: if it has another number of edges.
+        """
+        key, shift = self._operator(graph, edge_weight)
+        if key.shape != self.key.shape:
+            raise SupportError(f"this spectral filter belongs to a graph of {len(self.key)} edges, got {len(key)}.")
+        known = self.shift.double()
+        near = torch.isclose(shift, known, rtol=1e-5, atol=0.0) | ((shift - known).abs() <= 1e-5 * known.abs().max())
+        return (key == self.key).all() & near.all()
 
     def _of_operator(self, r: int, dtype: torch.dtype) -> list[Tensor]:
         """V^T, V and the basis of an operator."""

@@ -79,9 +79,9 @@ class Corrections(nn.Module):
         to numbers of the next, and which value each of its edges has."""
         first = torch.searchsorted(self.position, row * self.width)  # row -1 lies before all positions
         count = torch.searchsorted(self.position, (row + 1) * self.width) - first
-        edge = torch.repeat_interleave(torch.arange(len(row), device=row.device), count)
+        edge = torch.repeat_interleave(torch.arange(row.shape[0], device=row.device), count)
         began = torch.repeat_interleave(count.cumsum(0) - count, count)
-        which = first[edge] + torch.arange(len(edge), device=row.device) - began
+        which = first[edge] + torch.arange(edge.shape[0], device=row.device) - began
         column = self.position[which] % self.width
         out_of, wide_in = (column, self.width) if self.from_scalars else (column % self.in_channels, self.in_channels)
         into, wide_out = (column, self.width) if self.to_scalars else (column // self.in_channels, self.out_channels)
@@ -93,7 +93,7 @@ class Corrections(nn.Module):
         z = z.to_dense().unsqueeze(1) if isinstance(z, SparseSignal) else z
         graph, which = wires
         y = ops.spmm(graph, self.values[which].unsqueeze(1), z.transpose(1, 2).flatten(0, 1).unsqueeze(1))
-        return y.view(len(z), self.width if self.to_scalars else self.out_channels, z.shape[1]).transpose(1, 2)
+        return y.view(z.shape[0], self.width if self.to_scalars else self.out_channels, z.shape[1]).transpose(1, 2)
 
     def to_dense(self, rows: int) -> Tensor:
         """(rows, F_out, F_in), for checks on small graphs."""

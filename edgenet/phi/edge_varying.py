@@ -16,6 +16,7 @@ from edgenet.graph import Graph
 from edgenet.phi.base import LayerSpec, Pair, Phi, source_and_target
 from edgenet.phi.channels import as_structure, made
 from edgenet.phi.rows import ByEdge
+from edgenet.phi.rows.base import UNKNOWN
 from edgenet.phi.rows.finder import finder
 from edgenet.shortcuts import untouched
 from edgenet.structured import StructuredMatrix
@@ -361,7 +362,7 @@ def _complete(row: Tensor, allows_unseen: bool) -> tuple[bool, bool]:
     as yes."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return False, allows_unseen
-    return bool((row >= 0).all()), allows_unseen and bool((row == -2).any())
+    return bool((row >= 0).all()), allows_unseen and bool((row == UNKNOWN).any())
 
 
 def _weights(table: StructuredMatrix, row: Tensor, complete: bool, unseen: bool) -> Tensor:
@@ -370,5 +371,10 @@ def _weights(table: StructuredMatrix, row: Tensor, complete: bool, unseen: bool)
         return read_rows(table, row)
     if table.shape[0] == 0:
         return read(table).new_zeros(len(row), table.shape[1])
-    weight = read_rows(table, row.clamp_min(0)) * (row >= 0).unsqueeze(-1)
-    return torch.where((row == -2).unsqueeze(-1), read(table).mean(0), weight) if unseen else weight
+    found = read_rows(table, row.clamp_min(0))
+    if torch.compiler.is_exporting():
+        known = torch.where((row == -1).unsqueeze(-1), 0, found)
+        other = read(table).mean(0) if unseen else torch.nan
+        return torch.where((row == UNKNOWN).unsqueeze(-1), other, known)
+    found = found * (row >= 0).unsqueeze(-1)
+    return torch.where((row == UNKNOWN).unsqueeze(-1), read(table).mean(0), found) if unseen else found

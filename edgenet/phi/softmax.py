@@ -60,7 +60,7 @@ class SoftmaxPhi(Phi):
         if edge_attr.dim() == 1:
             edge_attr = edge_attr.unsqueeze(-1)
         edges, width = graph.num_edges, lift.weight.shape[1]
-        if edge_attr.dim() != 2 or edge_attr.shape[0] != edges or width not in (-1, edge_attr.shape[1]):
+        if edge_attr.dim() != 2 or edge_attr.shape[0] != edges or (width != -1 and edge_attr.shape[1] != width):
             raise ShapeError(
                 f"edge_attr wants one row for each of {edges} edges, of edge_dim={width} features, got "
                 f"{tuple(edge_attr.shape)}."

@@ -73,11 +73,14 @@ class BlockCirculant(StructuredMatrix):
         return self.generators.shape[2]
 
     # ---------------------------------------------------------------- multiplying
+    #: whether Fourier transforms multiply; copies for files that have none set it to False, and are built
+    transforms = True
+
     def matmul(self, x: Tensor) -> Tensor:
         m, n = self._shape
         if x.shape[-1] != n:
             raise ShapeError(f"a ({m}, {n}) matrix multiplies rows of {n} numbers, got {tuple(x.shape)}.")
-        if not torch.compiler.is_compiling() and x.numel() == 0:  # which no transform takes
+        if not self.transforms or (not torch.compiler.is_compiling() and x.numel() == 0):  # which no transform takes
             return ops.linear(x, self.to_dense())
         p, q, k = self.generators.shape
         flat = x if x.dim() == 2 else x.reshape(-1, n)

@@ -13,6 +13,9 @@ from edgenet.errors import SupportError
 from edgenet.graph import Graph
 from edgenet.phi.rows.shared import shared
 
+#: the row, in an exported program, of an edge that a table does not know: it weighs NaN there, where layers raise
+UNKNOWN = -2
+
 
 class RowFinder(nn.Module, ABC):
     """Maps edges and nodes to rows of an edge table and a node table.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
-from edgenet.phi.rows.base import OfGraph, stored_number
+from edgenet.phi.rows.base import UNKNOWN, OfGraph, stored_number
 from edgenet.phi.rows.node_order import community_rank, important_nodes
 from edgenet.phi.rows.shared import equal, narrow, shared
 
@@ -136,7 +136,7 @@ class ByEdge(OfGraph):
         if self.self_loops:
             known = known | (target == source)
         if self.unseen:
-            row = torch.where(known, self._row_at(place), -2)
+            row = torch.where(known, self._row_at(place), UNKNOWN)
             return torch.where(target == source, -1, row) if self.self_loops else row
         if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
             torch._assert_async(known.all(), "an edge lies outside the support of the table of edge weights")
@@ -149,6 +149,8 @@ class ByEdge(OfGraph):
                 f"share by hash, or let unseen edges weigh the mean of the table: unseen='shared'."
             )
         row = self._row_at(place)
+        if torch.compiler.is_exporting():  # files of other kinds than torch's raise nothing
+            row = torch.where(known, row, UNKNOWN)
         return torch.where(target == source, -1, row) if self.self_loops else row
 
     def of_nodes(self, graph: Graph) -> Tensor:
@@ -164,7 +166,7 @@ class ByEdge(OfGraph):
             ids = torch.arange(graph.num_nodes, device=self.rowptr.device) if graph.node_id is None else graph.node_id
             bound = ids.clamp_max(self._num_nodes - 1)
             row = self.node_row[bound].long() if len(self.node_row) else bound
-            return torch.where((ids >= 0) & (ids < self._num_nodes), row, -2)
+            return torch.where((ids >= 0) & (ids < self._num_nodes), row, UNKNOWN)
         ids = self.global_id(graph)
         if not len(self.node_row):
             return torch.arange(self._num_nodes, device=self.rowptr.device) if ids is None else ids

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
-from edgenet.phi.rows.base import OfGraph, need_node_id, stored_number
+from edgenet.phi.rows.base import UNKNOWN, OfGraph, need_node_id, stored_number
 from edgenet.phi.rows.by_hash import scrambled
 
 
@@ -54,7 +54,10 @@ class ByEdgeId(OfGraph):
         if graph.node_id is not None:
             raise SupportError("these weights are found by the numbers of edges: pass e_id beside n_id.")
         self._check_same(graph)
-        return torch.arange(graph.num_edges, device=graph.edge_index.device)
+        row = torch.arange(graph.num_edges, device=graph.edge_index.device)
+        if torch.compiler.is_exporting():
+            row = torch.where((_fingerprint(graph) == self.fingerprint).all(), row, UNKNOWN)
+        return row
 
     def of_nodes(self, graph: Graph) -> Tensor:
         need_node_id(graph)

@@ -1,0 +1,45 @@
+"""``edgenet export``: a model in one file that runs without edgenet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgenet.cli.command import Command
+from edgenet.cli.models import MODEL, inputs, read_model
+from edgenet.cli.values import add_data_root, new_path
+from edgenet.errors import ConfigError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """``export MODEL --to onnx|pt2 [--out FILE]``."""
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("--to", choices=("onnx", "pt2"), help="kind of file; default: what --out ends in, else onnx")
+    parser.add_argument("--out", type=new_path, metavar="FILE", help="default: the model's name, in this folder")
+    parser.add_argument("--data", metavar="DATASET", help="trace with this data set's first graph; default: made up")
+    parser.add_argument("--steps", type=int, metavar="T", help="length of sequences, for recurrent models")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file")
+    add_data_root(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export, and say what goes in."""
+    kind = options.to or (Path(options.out).suffix.removeprefix(".") if options.out else "onnx")
+    out = Path(options.out or f"{Path(options.model).resolve().stem}.{kind}")
+    if out.is_dir() or (out.exists() and not options.overwrite):
+        raise ConfigError(f"{out} exists. Replace it with --overwrite, or choose another --out.")
+    from edgenet.export import export
+
+    model, example = read_model(options.model), None
+    if options.data:
+        from edgenet.data import load
+
+        example = inputs(model, load(options.data, root=options.data_root).train[0])
+    found = export(model, out, example, to=kind, steps=options.steps)
+    print(f"file:    {found.path}, {found.path.stat().st_size:,} bytes")
+    for name, shape in found.inputs.items():
+        print(f"input:   {name} ({', '.join(map(str, shape))})")
+    return 0
+
+
+COMMAND = Command("write a model into one file that runs without edgenet", arguments, run)
