@@ -79,7 +79,9 @@ THIRD_PARTY = {
 # who may import modules of edgenet inside functions: commands, so that a line of help does not wait for torch
 LATE = ("cli", "bench", "doctor")
 # other packages that may be imported inside functions, for they are optional, or slow and seldom needed
-SELDOM = "onnxruntime onnxscript torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
+SELDOM = (
+    "onnxruntime onnxscript optuna torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
+)
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
 
@@ -332,7 +334,7 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
 # whose Python runs
 PAGES = (
     "README.md", "docs/training.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md",
-    "docs/extending.md", "docs/recurrent.md", "docs/export.md",
+    "docs/extending.md", "docs/recurrent.md", "docs/export.md", "docs/ecosystem.md",
 )  # fmt: skip
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL

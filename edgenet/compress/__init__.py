@@ -9,6 +9,7 @@ from edgenet.compress.compress import compress_, decompress_
 from edgenet.compress.compress_rule import Compress
 from edgenet.compress.consistency_loss import consistency
 from edgenet.compress.consistency_rule import Consistency
+from edgenet.compress.deltas import Delta, adapt_, delta_state, merge_deltas_
 from edgenet.compress.distill import distillation
 from edgenet.compress.distill_rule import Distill
 from edgenet.compress.end_when import EndWhen
@@ -44,6 +45,7 @@ __all__ = [
     "Callback",
     "Compress",
     "Consistency",
+    "Delta",
     "Distill",
     "EndWhen",
     "GroupLasso",
@@ -60,13 +62,16 @@ __all__ = [
     "Slot",
     "Training",
     "Unify",
+    "adapt_",
     "adaptation",
     "compress_",
     "consistency",
     "cubic_density",
     "decompress_",
+    "delta_state",
     "distillation",
     "make_callbacks",
+    "merge_deltas_",
     "pool_",
     "quantise_",
     "recalibrate_",

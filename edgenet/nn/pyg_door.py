@@ -32,6 +32,8 @@ class PygDoor(MessagePassing):
     attention, and weights go through ``edge_updater`` first.
     """
 
+    in_channels: int | tuple[int, int]
+    out_channels: int
     takes_graph = True  # for the edges; what PyG makes of its own layers does not
     propagate_type: ClassVar[dict[str, type]] = {"x": Tensor, "alpha": Tensor}
     edge_updater_type: ClassVar[dict[str, type]] = {"alpha": Tensor}
@@ -67,9 +69,27 @@ class PygDoor(MessagePassing):
 
     def propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         """``ops.spmm`` by PyG's ``propagate``."""
+        width = self._gated_width(x)
+        if width is not None and x.shape[-1] > 1:
+            return self._propagated(graph, weight, x.unflatten(-1, (-1, width))).flatten(2)
+        if width is not None:
+            x = x.squeeze(-1) if x.shape[1] == width else x.view(len(x), -1, width)
+            return self._propagated(graph, weight, x).flatten(1).unsqueeze(-1)
         if self.drops_head_axis and x.shape[1] == weight.shape[1] == 1:
             return self._propagated(graph, weight, x.squeeze(1)).unsqueeze(1)
         return self._propagated(graph, weight, x)
+
+    def _gated_width(self, x: Tensor) -> int | None:
+        """Channels of a message for explainers with a rule of their own for messages: GraphMask's gates are as wide as
+        the layer's input or output. Scalar filters, and blocks of channels, are grouped to that. None: as they are."""
+        if "explain_message" not in self.__dict__:
+            return None
+        sides = self.in_channels if isinstance(self.in_channels, tuple) else (self.in_channels,)
+        widths = [width for width in (*sides, self.out_channels) if width > 1]
+        heads, channels = x.shape[1:]
+        if channels in widths:
+            return None
+        return next((width for width in widths if (channels if channels > 1 else heads) % width == 0), None)
 
     def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
         if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
@@ -90,7 +110,9 @@ class PygDoor(MessagePassing):
         return hops[0].expand(len(weights), -1, -1) if alike else torch.stack(hops)
 
     def message(self, x_j: Tensor, alpha: Tensor) -> Tensor:
-        return (alpha if x_j.dim() == alpha.dim() else alpha.unsqueeze(-1)) * x_j
+        if x_j.dim() == 3 and 1 < x_j.shape[1] < alpha.shape[1]:  # scalar filters, grouped
+            alpha = alpha.view_as(x_j)
+        return alpha.view(*alpha.shape, *[1] * (x_j.dim() - alpha.dim())) * x_j
 
     def edge_update(self, alpha: Tensor) -> Tensor:
         return alpha

@@ -14,6 +14,7 @@ from edgenet import gso
 from edgenet.errors import ShapeError, SupportError
 from edgenet.graph import Graph
 from edgenet.nn.options import checked
+from edgenet.ops.stacked import is_stacked, unstacked
 from edgenet.phi.shift import one_column
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix
 from edgenet.structured.read import read
@@ -171,13 +172,14 @@ class SpectralConv(nn.Module):
 
         def same() -> bool:
             key, shift = self._operator(graph, edge_weight)
-            if not torch.equal(key, self.key):
+            if not torch.equal(key, unstacked(self.key)):
                 return False
             kept = torch.finfo(self.shift.dtype).eps  # the digits that are left of it where the layer was converted
-            known = self.shift.double()
+            known = unstacked(self.shift).double()
             return torch.allclose(shift, known, rtol=max(1e-5, kept), atol=max(1e-8, kept) * _largest(known))
 
-        if not (graph.memo(("spectral", self._token), same, at_most=32) if edge_weight is None else same()):
+        kept = edge_weight is None and not is_stacked(self.key, self.shift)
+        if not (graph.memo(("spectral", self._token), same, at_most=32) if kept else same()):
             raise SupportError(
                 "this spectral filter belongs to another graph, or other edge weights: its eigenvectors do not fit. "
                 "Make a new layer for this one."

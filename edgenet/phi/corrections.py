@@ -9,6 +9,7 @@ from torch.nn.parameter import UninitializedParameter
 from edgenet import ops
 from edgenet.errors import RankError
 from edgenet.graph import Graph
+from edgenet.ops.stacked import unstacked
 from edgenet.structured import SparseSignal
 from edgenet.structured.unbound import UnboundParameter
 
@@ -77,12 +78,13 @@ class Corrections(nn.Module):
     def wires(self, source: Tensor, target: Tensor, row: Tensor, num_nodes: int) -> tuple[Graph, Tensor]:
         """The sparse product on edges that have these rows (-1 for none): a bipartite graph from numbers of the signal
         to numbers of the next, and which value each of its edges has."""
-        first = torch.searchsorted(self.position, row * self.width)  # row -1 lies before all positions
-        count = torch.searchsorted(self.position, (row + 1) * self.width) - first
+        position = unstacked(self.position)
+        first = torch.searchsorted(position, row * self.width)  # row -1 lies before all positions
+        count = torch.searchsorted(position, (row + 1) * self.width) - first
         edge = torch.repeat_interleave(torch.arange(row.shape[0], device=row.device), count)
         began = torch.repeat_interleave(count.cumsum(0) - count, count)
         which = first[edge] + torch.arange(edge.shape[0], device=row.device) - began
-        column = self.position[which] % self.width
+        column = position[which] % self.width
         out_of, wide_in = (column, self.width) if self.from_scalars else (column % self.in_channels, self.in_channels)
         into, wide_out = (column, self.width) if self.to_scalars else (column // self.in_channels, self.out_channels)
         ends = torch.stack([source[edge] * wide_in + out_of, target[edge] * wide_out + into])

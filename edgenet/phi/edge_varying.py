@@ -278,6 +278,8 @@ class EdgeVarying(Phi):
 
     def _remembered(self, graph: Graph, what: str, compute: Callable[[], Rows]) -> Rows:
         """Rows that were looked up before on this graph; the graph forgets those of the oldest tables."""
+        if self.where.is_stacked():
+            return compute()
         return graph.memo((what, self._token), compute, at_most=REMEMBERED)
 
     def edge_rows(self, graph: Graph, edge_attr: Tensor | None) -> Rows:

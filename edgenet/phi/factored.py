@@ -377,6 +377,8 @@ class EdgeFactored(Phi):
         return torch.cat([row, torch.where(own < 0, -1, own + self.corrected.edge_rows)])
 
     def _remembered(self, graph: Graph, what: str, compute: Callable[[], Any]) -> Any:
+        if any(rows is not None and rows.is_stacked() for rows in (self.where, self.corrected)):
+            return compute()
         return graph.memo((f"factored {what}", self._token), compute, at_most=REMEMBERED)
 
     # ---------------------------------------------------------------- sizes

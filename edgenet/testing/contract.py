@@ -101,22 +101,28 @@ class Contract(Generic[Case]):
             words = f"raises {type(error).__name__}: {str(error).rstrip('.')}"
             raise ContractError(f"{case}, check {name!r}: {words}. {told}") from error
 
-    def hold_all(self, case: Case, only: Collection[str] | str | None, skip: Collection[str] | str) -> None:
+    def hold_all(
+        self, case: Case, only: Collection[str] | str | None, skip: Collection[str] | str
+    ) -> dict[str, str | None]:
         """Run the chosen checks, and tell of all that fail at once.
+
+        Returns:
+            By name, why there was nothing to look at; None after a look.
 
         Raises:
             ContractError: one line for each failed check.
         """
-        failures = []
+        failures, told = [], {}
         for name in self.chosen(only, skip):
             try:
-                self.hold(name, case)
+                told[name] = self.hold(name, case)
             except ContractError as error:
                 failures.append(error)
         if len(failures) == 1:
             raise failures[0]
         if failures:
             raise ContractError(f"{len(failures)} checks fail.\n" + "\n".join(map(str, failures))) from failures[0]
+        return told
 
 
 def check_maker(name: str, make: Any) -> None:

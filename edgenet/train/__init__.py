@@ -11,6 +11,7 @@ from edgenet.train.log import Bar, Csv, JsonLines, TensorBoard, read_metrics
 from edgenet.train.losses import LOSSES
 from edgenet.train.metrics import METRICS, Metric, Tally
 from edgenet.train.optimizers import OPTIMIZERS
+from edgenet.train.optuna_pruning import OptunaPruning
 from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.seeds import read_run_model, run_seeds
 from edgenet.train.sequences import Streams
@@ -34,6 +35,7 @@ __all__ = [
     "JsonLines",
     "Latest",
     "Metric",
+    "OptunaPruning",
     "RunResult",
     "Score",
     "SeedResult",

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
-from edgenet.phi.rows.shared import shared
+from edgenet.ops.stacked import is_stacked
+from edgenet.phi.rows.shared import meta_of, read, shared, stored
 
 #: the row, in an exported program, of an edge that a table does not know: it weighs NaN there, where layers raise
 UNKNOWN = -2
@@ -45,6 +46,10 @@ class RowFinder(nn.Module, ABC):
     def bound_graph(self) -> Graph | None:
         """The edges that have rows of their own, in the order of the rows' keys; None where that is not known."""
         return None
+
+    def is_stacked(self) -> bool:
+        """Whether ``vmap`` brings an index for every member of an ensemble: what a graph remembers is of one alone."""
+        return is_stacked(*self._buffers.values())
 
     def stored_rows(self, state_dict: Mapping[str, Tensor], prefix: str) -> tuple[int | None, int | None]:
         """How many rows the two tables have in a checkpoint; None where it does not say."""
@@ -129,28 +134,35 @@ class OfGraph(RowFinder):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
         super()._apply(fn, recurse)
-        self._hold(**{k: v for k, v in self._buffers.items() if v is not None and v is not before[k]})
+        moved = {k: v for k, v in self._buffers.items() if v is not None and v is not before[k]}
+        self._hold(**{k: meta_of(before[k], v) if v.is_meta else v for k, v in moved.items()})
         return self
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in self._buffers:
+            if prefix + name in destination:
+                destination[prefix + name] = stored(destination[prefix + name])
 
     def _load_from_state_dict(
         self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing: list, unexpected: list, *args
     ) -> None:
         for hook in self._load_state_dict_pre_hooks.values():
             hook(state_dict, prefix, local_metadata, strict, missing, unexpected, *args)
-        stored = self._stored(state_dict, prefix, strict, missing, unexpected)
-        if stored is None:
+        found = self._stored(state_dict, prefix, strict, missing, unexpected)
+        if found is None:
             return
         # all or nothing: keys of one graph with the node count of another would name wrong edges
-        if self.is_bound and not self._fits(stored):
+        if self.is_bound and not self._fits(found):
             args[-1].append(
                 f"{prefix[:-1] or type(self).__name__} is bound to a graph of {self._num_nodes} nodes and cannot "
-                f"take the table of another, of {stored['num_nodes'].tolist()} nodes or other edges. Load into a new, "
+                f"take the table of another, of {found['num_nodes'].tolist()} nodes or other edges. Load into a new, "
                 f"unbound layer."
             )
             return
         if not local_metadata.get("assign_to_params_buffers", False):
-            stored = {name: value.to(self.num_nodes.device) for name, value in stored.items()}
-        self._take(stored)
+            found = {name: value.to(self.num_nodes.device) for name, value in found.items()}
+        self._take(found)
         self._sizes()
 
     def _stored(
@@ -158,12 +170,12 @@ class OfGraph(RowFinder):
     ) -> dict[str, Tensor] | None:
         """All buffers as they are stored; None if one is missing. ``missing`` and ``unexpected`` take names."""
         names = [name for name in self._buffers if name not in self._non_persistent_buffers_set]
-        stored = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
+        found = {name: read(state_dict[prefix + name]) for name in names if prefix + name in state_dict}
         if strict:
-            missing += [prefix + name for name in names if name not in stored]
+            missing += [prefix + name for name in names if name not in found]
             own = {key.removeprefix(prefix): key for key in state_dict if key.startswith(prefix)}
             unexpected += [key for name, key in own.items() if "." not in name and name not in names]
-        return stored if len(stored) == len(names) else None
+        return found if len(found) == len(names) else None
 
     def _fits(self, stored: dict[str, Tensor]) -> bool:
         """Whether stored buffers are of a table with as many rows."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
+from edgenet.ops.stacked import unstacked
 from edgenet.phi.rows.base import UNKNOWN, OfGraph, stored_number
 from edgenet.phi.rows.node_order import community_rank, important_nodes
 from edgenet.phi.rows.shared import equal, narrow, shared
@@ -20,9 +21,9 @@ class ByEdge(OfGraph):
     So shuffled or sampled edge lists cannot pick up another edge's weight. Repeated edges share a row.
 
     The pairs (target, source) of the graph, sorted, are two buffers: ``rowptr`` (N + 1,), where each target's pairs
-    begin, and ``source`` (P,), in the fewest bytes that hold such numbers. All tables of a graph share them. Rows are
-    numbered as the pairs are, unless ``row`` (P,) says otherwise, and nodes' as the nodes, unless ``node_row`` (N,)
-    does; -1 for none.
+    begin, and ``source`` (P,); files have them in the fewest bytes. All tables of a graph share them. Rows are numbered
+    as the pairs are, unless ``row`` (P,) says otherwise, and nodes' as the nodes, unless ``node_row`` (N,) does; -1 for
+    none.
 
     Args:
         self_loops: the diagonal lives on the nodes: self-loops in the edge list have no row, and every node has one.
@@ -54,7 +55,7 @@ class ByEdge(OfGraph):
         super().__init__()
         self.self_loops, self.nodes, self.by_community, self.unseen = self_loops, nodes, by_community, unseen
         for name in ("rowptr", "source", "row", "node_row"):
-            self.register_buffer(name, torch.empty(0, dtype=torch.int16))
+            self.register_buffer(name, torch.empty(0, dtype=torch.int32))
         # the pair of every column of the edge list that was bound last, in whose order edge ids count
         self.register_buffer("position", None, persistent=False)
 
@@ -170,26 +171,28 @@ class ByEdge(OfGraph):
         ids = self.global_id(graph)
         if not len(self.node_row):
             return torch.arange(self._num_nodes, device=self.rowptr.device) if ids is None else ids
-        return (self.node_row if ids is None else self.node_row[ids]).long()
+        node_row = unstacked(self.node_row)
+        return (node_row if ids is None else node_row[ids]).long()
 
     def _places(self, target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """(I,) places of pairs among the sorted ones, and whether they are there."""
-        last = len(self.source) - 1
+        rowptr, of_pair = unstacked(self.rowptr), unstacked(self.source)
+        last = len(of_pair) - 1
         if last < 0:
             return torch.full_like(target, -1), torch.zeros_like(target, dtype=torch.bool)
         inside = (target >= 0) & (target < self._num_nodes)  # of unseen nodes, which have no pairs
         target = target.clamp(0, self._num_nodes - 1)
-        low, end = self.rowptr[target].long(), self.rowptr[target + 1].long()
+        low, end = rowptr[target].long(), rowptr[target + 1].long()
         high = end
         for _ in range(self._steps):  # halving the pairs of each target
             middle = (low + high) // 2
-            below = (self.source[middle.clamp_max(last)] < source) & (low < high)
+            below = (of_pair[middle.clamp_max(last)] < source) & (low < high)
             low, high = torch.where(below, middle + 1, low), torch.where(below, high, middle)
         found = low.clamp_max(last)
-        return found, inside & (low < end) & (self.source[found] == source)
+        return found, inside & (low < end) & (of_pair[found] == source)
 
     def _row_at(self, place: Tensor) -> Tensor:
-        return self.row[place].long() if len(self.row) else place
+        return unstacked(self.row)[place].long() if len(self.row) else place
 
     def _positions(self) -> Tensor:
         """
@@ -201,7 +204,7 @@ class ByEdge(OfGraph):
                 "a table that was loaded does not know in which order e_id counts its edges: pass n_id too, or call "
                 "bind(edge_index, num_nodes) with the full edge list first."
             )
-        return self.position
+        return unstacked(self.position)
 
     # ---------------------------------------------------------------- removing
     def without(self, graph: Graph) -> Tensor:
@@ -278,7 +281,7 @@ def _count(row: Tensor, otherwise: int) -> int:
 def _brief(row: Tensor) -> Tensor:
     """The rows in few bytes, and in none where they are 0, 1, 2, ..."""
     if torch.equal(row, torch.arange(len(row), device=row.device)):
-        return row.new_empty(0, dtype=torch.int16)
+        return row.new_empty(0, dtype=torch.int32)
     return narrow(row, len(row))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
+from edgenet.ops.stacked import unstacked
 from edgenet.phi.rows.base import UNKNOWN, OfGraph, need_node_id, stored_number
 from edgenet.phi.rows.by_hash import scrambled
 
@@ -69,7 +70,9 @@ class ByEdgeId(OfGraph):
         same = (graph.num_nodes, graph.num_edges) == (self.node_rows, self.edge_rows)
         if same and torch.compiler.is_compiling():
             torch._assert_async((_fingerprint(graph) == self.fingerprint).all(), "another edge list than the bound one")
-        elif not same or not torch.equal(graph.memo("fingerprint", lambda: _fingerprint(graph)), self.fingerprint):
+        elif not same or not torch.equal(
+            graph.memo("fingerprint", lambda: _fingerprint(graph)), unstacked(self.fingerprint)
+        ):
             raise SupportError(
                 f"rows are the edges of one list of {self.edge_rows} edges on {self.node_rows} nodes, in its order, "
                 f"and this is another, of {graph.num_edges} on {graph.num_nodes}. Pass e_id, or use share='edge', "

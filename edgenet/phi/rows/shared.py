@@ -7,8 +7,10 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import is_fake
+from torch.utils.weak import WeakTensorKeyDictionary
 
 _SHARED: WeakValueDictionary[tuple, Tensor] = WeakValueDictionary()
+_ON_META = WeakTensorKeyDictionary()
 
 
 def shared(tensor: Tensor) -> Tensor:
@@ -29,12 +31,29 @@ def shared(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def meta_of(tensor: Tensor, moved: Tensor) -> Tensor:
+    """The one stand-in on the meta device of a shared tensor, which ``moved`` becomes if it is the first: a skeleton
+    for ``torch.func.functional_call`` has the ties of the module that it stands for."""
+    return _ON_META.setdefault(tensor, moved)
+
+
 def narrow(numbers: Tensor, largest: int) -> Tensor:
-    """Whole numbers up to ``largest``, and -1, in as few bytes as hold them: int16, int32 or int64."""
-    for dtype in (torch.int16, torch.int32):
-        if largest <= torch.iinfo(dtype).max:
-            return numbers.to(dtype)
-    return numbers.to(torch.long)
+    """Whole numbers up to ``largest``, and -1, as int32 where that holds them, or int64. ``torch.distributed`` sends no
+    int16."""
+    return numbers.to(torch.int32 if largest <= torch.iinfo(torch.int32).max else torch.long)
+
+
+def stored(numbers: Tensor) -> Tensor:
+    """What ``narrow`` gave, for files: int16 where that is enough."""
+    if numbers.dtype != torch.int32 or numbers.is_meta or is_fake(numbers) or torch.compiler.is_compiling():
+        return numbers
+    fits = not numbers.numel() or int(numbers.max()) <= torch.iinfo(torch.int16).max
+    return shared(numbers.to(torch.int16)) if fits else numbers
+
+
+def read(numbers: Tensor) -> Tensor:
+    """What ``stored`` gave, for work."""
+    return numbers.int() if numbers.dtype == torch.int16 else numbers
 
 
 def equal(a: Tensor, b: Tensor) -> bool:
