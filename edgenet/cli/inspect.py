@@ -97,13 +97,14 @@ def _tensors(folder: Path, parameters: int) -> str:
     from edgenet.pretrained import from_pretrained
     from edgenet.pretrained.folder import read_config, read_tensors
     from edgenet.pretrained.tree import nodes
+    from edgenet.structured.plan_in_state import is_plan
 
     config = read_config(folder)
     if any("unknown" in node for _, node in nodes(config["tree"])):  # only who wrote the class can make the model
         tensors, fixed = read_tensors(folder, config), set(config["frozen"])
     else:
         model = from_pretrained(folder)
-        tensors = {name: value for name, value in model.state_dict().items() if value.numel()}
+        tensors = {name: t for name, t in model.state_dict().items() if t.numel() and not is_plan(name)}
         fixed = set(tensors) - {name for name, p in model.named_parameters() if p.requires_grad}
     lines = [
         [name, " x ".join(map(str, value.shape)) or "number", str(value.dtype).removeprefix("torch."),

@@ -20,6 +20,7 @@ from edgenet.pretrained.building import Builder, share_pools
 from edgenet.pretrained.describing import describe
 from edgenet.pretrained.graphs import fingerprint
 from edgenet.pretrained.model_card import card
+from edgenet.structured.plan_in_state import is_plan
 
 __all__ = ["fingerprint", "from_pretrained", "save_pretrained"]
 
@@ -155,7 +156,7 @@ def _check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
     Raises:
         CheckpointError: if names or shapes differ.
     """
-    wanted = {name: tuple(t.shape) for name, t in model.state_dict(keep_vars=True).items() if isinstance(t, Tensor)}
+    wanted = {name: tuple(tensor.shape) for name, tensor in _tensors_of(model).items()}
     for name in sorted(set(wanted) | set(shapes)):
         if wanted.get(name) != shapes.get(name):
             raise CheckpointError(
@@ -169,8 +170,7 @@ def _load(model: nn.Module, tensors: dict[str, Tensor], config: Mapping[str, Any
     frozen = set(config["frozen"])
     state: dict[str, Tensor] = {}
     own = dict(model.named_parameters(remove_duplicate=False))
-    wanted = model.state_dict(keep_vars=True)
-    for name, there in wanted.items():
+    for name, there in _tensors_of(model).items():
         first = config["tied"].get(name, name)
         tensor = state[first] if first in state else tensors[first]
         kinds = [(t.is_floating_point(), t.is_complex(), t.dtype == torch.bool) for t in (there, tensor)]
@@ -190,6 +190,12 @@ def _load(model: nn.Module, tensors: dict[str, Tensor], config: Mapping[str, Any
     except Exception as error:  # whatever a state that does not fit makes torch raise
         lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
         raise CheckpointError(f"the tensors do not fit the model: {lines[min(1, len(lines) - 1)]}") from error
+
+
+def _tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Those of ``state_dict``, without the plan: the tree tells of the structures here."""
+    state = model.state_dict(keep_vars=True)
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor) and not is_plan(name)}
 
 
 def _needs_numbers(model: nn.Module) -> bool:
