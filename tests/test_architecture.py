@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
-    "pretrained": f"{LOW} nn models compress convert fixed checkpoint _version",
+    "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint _version",
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm",
     "estimators": "errors text",
@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text nn compress convert pretrained data config presets checkpoint plots train bench demo doctor "
+    "cli": "errors text hub nn compress convert pretrained data config presets checkpoint plots train bench demo doctor "
     "_version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it

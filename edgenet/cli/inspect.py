@@ -94,17 +94,16 @@ def _state(folder: Path, records: int) -> str:
 
 def _tensors(folder: Path, parameters: int) -> str:
     """A saved model's size, and a line for each of its tensors."""
-    from edgenet.pretrained import from_pretrained
+    from edgenet.pretrained import from_pretrained, tensors_of
     from edgenet.pretrained.folder import read_config, read_tensors
     from edgenet.pretrained.tree import nodes
-    from edgenet.structured.plan_in_state import is_plan
 
     config = read_config(folder)
     if any("unknown" in node for _, node in nodes(config["tree"])):  # only who wrote the class can make the model
         tensors, fixed = read_tensors(folder, config), set(config["frozen"])
     else:
         model = from_pretrained(folder)
-        tensors = {name: t for name, t in model.state_dict().items() if t.numel() and not is_plan(name)}
+        tensors = {name: value for name, value in tensors_of(model).items() if value.numel()}
         fixed = set(tensors) - {name for name, p in model.named_parameters() if p.requires_grad}
     lines = [
         [name, " x ".join(map(str, value.shape)) or "number", str(value.dtype).removeprefix("torch."),

@@ -68,7 +68,7 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
         made[name] = _empty(matrix, found[name], _TIMES * numbers + _SPARE)  # a pool is for all slots
     for slot, path, other, place in told["shared"]:
         _set(made[other], place, _get(made[slot], path))
-    return fill(found, made)
+    return fill(found, made, sized=True)
 
 
 def _told(matrix: StructuredMatrix) -> dict[str, Any]:

@@ -147,15 +147,18 @@ class Slot:
         return None
 
 
-def replace(slot: Slot, matrix: StructuredMatrix) -> Undo:
+def replace(slot: Slot, matrix: StructuredMatrix, sized: bool = False) -> Undo:
     """Put a matrix into all places of a slot, and return what undoes that.
 
     The matrix gets the training mode of what it replaces, and wants gradients only if that did.
 
+    Args:
+        sized: as of ``Slot.refusal``.
+
     Raises:
         PlanError: if the shape or device differs, or something would be lost (hooks, say). Nothing is changed then.
     """
-    reason = slot.refusal(sized=True)
+    reason = slot.refusal(sized)
     if reason is not None:
         raise PlanError(reason)
     if not isinstance(matrix, StructuredMatrix):

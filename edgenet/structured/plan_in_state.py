@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from edgenet.errors import PlanError
+from edgenet.errors import CheckpointError, PlanError
 from edgenet.structured.hash_pool import HashPool
 from edgenet.structured.names import name_of
 
@@ -66,6 +66,25 @@ def told(value: Any) -> dict[str, Any] | None:
     config, shared = content.get("config"), content.get("shared", {})
     whole = isinstance(content.get("structure"), str) and isinstance(config, dict) and isinstance(shared, dict)
     return {"structure": content["structure"], "config": config, "shared": shared} if whole else None
+
+
+def check_family(matrix: nn.Module, value: Any) -> None:
+    """
+    Raises:
+        CheckpointError: if a text tells of another family than that of the matrix.
+    """
+    content = told(value)
+    if content is None:
+        return
+    try:
+        own = name_of(matrix)
+    except PlanError:
+        return
+    if own != content["structure"]:
+        raise CheckpointError(
+            f"the state tells of a {content['structure']} matrix where a {own} one stands. Call "
+            f"edgenet.compress.restructure_(model, state) before its tensors are loaded."
+        )
 
 
 def is_plan(name: str) -> bool:
