@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from edgenet.compress.blueprint import on_meta, rebuild_
 from edgenet.compress.finding import slots
 from edgenet.compress.places import Undo
-from edgenet.compress.sharing import make_of
 from edgenet.compress.slot import Slot
 from edgenet.errors import CheckpointError, PlanError
 from edgenet.structured import StructuredMatrix, name_of
@@ -85,6 +85,72 @@ def _texts(state: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             content = told(value)
             if content is not None:
                 yield name.removesuffix(f".{KEY}"), content
+
+
+def _check_sizes(content: Mapping[str, Any], path: str, state: Mapping[str, Any], slot: Slot) -> None:
+    """
+    Raises:
+        CheckpointError: if the tensors in the state are not those of the matrix that it tells of; for a slot without a
+            size, which says nothing of how much memory is reasonable, also if they are not there.
+    """
+    for name, tensor in on_meta(content).state_dict().items():
+        stored = state.get(f"{path}.{name}")
+        if isinstance(stored, Tensor) and stored.shape != tensor.shape:
+            raise CheckpointError(
+                f"{path}.{name} is {tuple(stored.shape)} in the state, and that of the {content['structure']} matrix "
+                f"it tells of is {tuple(tensor.shape)}."
+            )
+        if stored is None and slot.is_lazy:
+            raise CheckpointError(
+                f"{slot.name} has no size yet, and the state has no {path}.{name}. Run the model once first."
+            )
+
+
+def _there(here: str, places: list[str]) -> str:
+    """Where the pool stands that was read from two places, though both may have lost or won a prefix since."""
+    own, first = map(str, places)
+    if own.endswith(here):
+        return first.removeprefix(own.removesuffix(here))
+    return here.removesuffix(own) + first if here.endswith(own) else first
+
+
+def _dtypes(path: str, state: Mapping[str, Any], slot: Slot) -> dict[str, str]:
+    """Of a matrix's tensors: those in the state, where numbers that all have one dtype get that of the slot."""
+    stored = {
+        name.removeprefix(f"{path}."): value.dtype
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, Tensor) and name.startswith(f"{path}.") and not is_plan(name)
+    }
+    numbers = {dtype for dtype in stored.values() if dtype.is_floating_point or dtype.is_complex}
+    like = next(iter(slot.numbers()), None)
+    if len(numbers) == 1 and like is not None and next(iter(numbers)).is_complex == like.dtype.is_complex:
+        stored = {name: like.dtype if dtype in numbers else dtype for name, dtype in stored.items()}
+    return {name: str(dtype).removeprefix("torch.") for name, dtype in stored.items()}
+
+
+def _stands(slot: Slot, content: Mapping[str, Any], path: str, state: Mapping[str, Any]) -> bool:
+    """Whether the slot holds what the state tells of, so that its tensors, and an optimizer that has them, can stay.
+
+    Options that follow from the numbers (how many a mask lets through) may differ.
+    """
+    matrix = slot.matrix
+    try:
+        if matrix is None or name_of(matrix) != content["structure"]:
+            return False
+    except PlanError:  # somebody's own class, which no state tells of
+        return False
+    if matrix.config() == content["config"]:
+        return True
+    own = matrix.state_dict(keep_vars=True)
+    given = {name: state.get(f"{path}.{name}") for name in own}
+    if not all(isinstance(value, Tensor) and value.shape == own[name].shape for name, value in given.items()):
+        return False
+    twin = copy.deepcopy(matrix)
+    try:
+        twin.load_state_dict(given)
+    except RuntimeError:  # which a family raises for tensors that are not of its make
+        return False
+    return twin.config() == content["config"]
 
 
 def _check_sizes(content: Mapping[str, Any], path: str, state: Mapping[str, Any], slot: Slot) -> None:

@@ -25,7 +25,7 @@ def identity(content: StructuredMatrix | nn.Parameter) -> Hashable:
     if content.is_dense and len(parameters) == 1:
         return id(parameters[0])
     tensors = tuple((name, id(t)) for name, t in (*content.named_parameters(), *content.named_buffers()))
-    return (make_of(content), tensors) if tensors else ("module", id(content))
+    return (_make(content), tensors) if tensors else ("module", id(content))
 
 
 def is_hooked(matrix: nn.Module) -> bool:
@@ -33,7 +33,7 @@ def is_hooked(matrix: nn.Module) -> bool:
     return any(hooked(part, HOOKS + STATE_HOOKS) for part in matrix.modules())
 
 
-def make_of(matrix: StructuredMatrix) -> Hashable:
+def _make(matrix: StructuredMatrix) -> Hashable:
     """Classes and plain attributes (shapes, offsets, seeds) of a matrix and its parts."""
     return tuple(
         (type(part), *(f"{k}={v!r}" for k, v in vars(part).items() if k != "training" and isinstance(v, _PLAIN)))
