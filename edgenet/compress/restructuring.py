@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -56,16 +57,17 @@ def _plan(model: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
     matrices: dict[str, dict[str, Any]] = {}
     pools: dict[str, list[list[str]]] = {}
     slot_of: dict[str, str] = {}
-    for path, content in _texts(state):
+    texts = dict(_texts(state))
+    tensors = _tensors(state, texts)
+    for path, content in texts.items():
         slot = found.get(_BEHIND.sub(r"\1\2", path))
         if slot is None:  # that it is not there is for load_state_dict to say, if it is strict
             continue
         slot_of[path] = slot.name
-        dtypes = _dtypes(path, state, slot)
-        if slot.name in matrices or _stands(slot, content, path, state):
+        if slot.name in matrices or _stands(slot, content, tensors[path]):
             continue
-        _check_sizes(content, path, state, slot)
-        matrices[slot.name] = {**content, "dtypes": dtypes}
+        _check_sizes(content, path, tensors[path], slot)
+        matrices[slot.name] = {**content, "dtypes": _dtypes(tensors[path], slot)}
         for inside, places in content["shared"].items():
             pools.setdefault(_there(f"{path}.{inside}", places), []).append([slot.name, inside])
     shared = []
@@ -87,15 +89,29 @@ def _texts(state: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name.removesuffix(f".{KEY}"), content
 
 
-def _check_sizes(content: Mapping[str, Any], path: str, state: Mapping[str, Any], slot: Slot) -> None:
+def _tensors(state: Mapping[str, Any], paths: Collection[str]) -> dict[str, dict[str, Tensor]]:
+    """The tensors of every matrix that is told of, by path, and by name inside the matrix."""
+    found: dict[str, dict[str, Tensor]] = {path: {} for path in paths}
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor) or is_plan(name):
+            continue
+        path = name.rpartition(".")[0]
+        while path and path not in found:
+            path = path.rpartition(".")[0]
+        if path:
+            found[path][name.removeprefix(f"{path}.")] = value
+    return found
+
+
+def _check_sizes(content: Mapping[str, Any], path: str, tensors: Mapping[str, Tensor], slot: Slot) -> None:
     """
     Raises:
         CheckpointError: if the tensors in the state are not those of the matrix that it tells of; for a slot without a
             size, which says nothing of how much memory is reasonable, also if they are not there.
     """
     for name, tensor in on_meta(content).state_dict().items():
-        stored = state.get(f"{path}.{name}")
-        if isinstance(stored, Tensor) and stored.shape != tensor.shape:
+        stored = tensors.get(name)
+        if stored is not None and stored.shape != tensor.shape:
             raise CheckpointError(
                 f"{path}.{name} is {tuple(stored.shape)} in the state, and that of the {content['structure']} matrix "
                 f"it tells of is {tuple(tensor.shape)}."
@@ -114,13 +130,9 @@ def _there(here: str, places: list[str]) -> str:
     return here.removesuffix(own) + first if here.endswith(own) else first
 
 
-def _dtypes(path: str, state: Mapping[str, Any], slot: Slot) -> dict[str, str]:
+def _dtypes(tensors: Mapping[str, Tensor], slot: Slot) -> dict[str, str]:
     """Of a matrix's tensors: those in the state, where numbers that all have one dtype get that of the slot."""
-    stored = {
-        name.removeprefix(f"{path}."): value.dtype
-        for name, value in state.items()
-        if isinstance(name, str) and isinstance(value, Tensor) and name.startswith(f"{path}.") and not is_plan(name)
-    }
+    stored = {name: tensor.dtype for name, tensor in tensors.items()}
     numbers = {dtype for dtype in stored.values() if dtype.is_floating_point or dtype.is_complex}
     like = next(iter(slot.numbers()), None)
     if len(numbers) == 1 and like is not None and next(iter(numbers)).is_complex == like.dtype.is_complex:
@@ -128,7 +140,7 @@ def _dtypes(path: str, state: Mapping[str, Any], slot: Slot) -> dict[str, str]:
     return {name: str(dtype).removeprefix("torch.") for name, dtype in stored.items()}
 
 
-def _stands(slot: Slot, content: Mapping[str, Any], path: str, state: Mapping[str, Any]) -> bool:
+def _stands(slot: Slot, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
     """Whether the slot holds what the state tells of, so that its tensors, and an optimizer that has them, can stay.
 
     Options that follow from the numbers (how many a mask lets through) may differ.
@@ -139,78 +151,19 @@ def _stands(slot: Slot, content: Mapping[str, Any], path: str, state: Mapping[st
             return False
     except PlanError:  # somebody's own class, which no state tells of
         return False
-    if matrix.config() == content["config"]:
+    if _plainly(matrix) == content["config"]:
         return True
     own = matrix.state_dict(keep_vars=True)
-    given = {name: state.get(f"{path}.{name}") for name in own}
-    if not all(isinstance(value, Tensor) and value.shape == own[name].shape for name, value in given.items()):
+    if own.keys() != tensors.keys() or any(own[name].shape != value.shape for name, value in tensors.items()):
         return False
     twin = copy.deepcopy(matrix)
     try:
-        twin.load_state_dict(given)
+        twin.load_state_dict(tensors)
     except RuntimeError:  # which a family raises for tensors that are not of its make
         return False
-    return twin.config() == content["config"]
+    return _plainly(twin) == content["config"]
 
 
-def _check_sizes(content: Mapping[str, Any], path: str, state: Mapping[str, Any], slot: Slot) -> None:
-    """
-    Raises:
-        CheckpointError: if the tensors in the state are not those of the matrix that it tells of; for a slot without a
-            size, which says nothing of how much memory is reasonable, also if they are not there.
-    """
-    for name, tensor in on_meta(content).state_dict().items():
-        stored = state.get(f"{path}.{name}")
-        if isinstance(stored, Tensor) and stored.shape != tensor.shape:
-            raise CheckpointError(
-                f"{path}.{name} is {tuple(stored.shape)} in the state, and that of the {content['structure']} matrix "
-                f"it tells of is {tuple(tensor.shape)}."
-            )
-        if stored is None and slot.is_lazy:
-            raise CheckpointError(
-                f"{slot.name} has no size yet, and the state has no {path}.{name}. Run the model once first."
-            )
-
-
-def _there(here: str, places: list[str]) -> str:
-    """Where the pool stands that was read from two places, though both may have lost or won a prefix since."""
-    own, first = map(str, places)
-    if own.endswith(here):
-        return first.removeprefix(own.removesuffix(here))
-    return here.removesuffix(own) + first if here.endswith(own) else first
-
-
-def _dtypes(path: str, state: Mapping[str, Any], slot: Slot) -> dict[str, str]:
-    """Of a matrix's tensors: those in the state, where numbers that all have one dtype get that of the slot."""
-    stored = {
-        name.removeprefix(f"{path}."): value.dtype
-        for name, value in state.items()
-        if isinstance(name, str) and isinstance(value, Tensor) and name.startswith(f"{path}.") and not is_plan(name)
-    }
-    numbers = {dtype for dtype in stored.values() if dtype.is_floating_point or dtype.is_complex}
-    like = next(iter(slot.numbers()), None)
-    if len(numbers) == 1 and like is not None and next(iter(numbers)).is_complex == like.dtype.is_complex:
-        stored = {name: like.dtype if dtype in numbers else dtype for name, dtype in stored.items()}
-    return {name: str(dtype).removeprefix("torch.") for name, dtype in stored.items()}
-
-
-def _stands(slot: Slot, content: Mapping[str, Any], path: str, state: Mapping[str, Any]) -> bool:
-    """Whether the slot holds what the state tells of, so that its tensors, and an optimizer that has them, can stay.
-
-    Options that follow from the numbers (how many a mask lets through) may differ.
-    """
-    matrix = slot.matrix
-    try:
-        if matrix is None or name_of(matrix) != content["structure"]:
-            return False
-    except PlanError:  # somebody's own class, which no state tells of
-        return False
-    if matrix.config() == content["config"]:
-        return True
-    if any(
-        isinstance(state.get(f"{path}.{name}"), Tensor) and state[f"{path}.{name}"].shape != tensor.shape
-        for name, tensor in matrix.state_dict(keep_vars=True).items()
-    ):
-        return False
-    return make_of(on_meta(content)) == make_of(matrix)
-
+def _plainly(matrix: StructuredMatrix) -> Any:
+    """Its options as they come out of JSON."""
+    return json.loads(json.dumps(matrix.config()))
