@@ -1,7 +1,7 @@
 """Pretrained: what makes a model save itself into a folder, load itself from one, and meet the Hugging Face hub.
 
-huggingface_hub's ``ModelHubMixin`` does the transport. It is no base class of models here: it would have to be installed,
-and it rewrites the constructors of its subclasses. What it carries are edgenet's own files.
+huggingface_hub's ``ModelHubMixin`` does the transport. It is no base class of models here: it would have to be
+installed, and it rewrites the constructors of its subclasses. What it carries are edgenet's own files.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def downloaded(name: str, patterns: Sequence[str], **options: Any) -> Path:
         raise CheckpointError(f"{name}: is no saved model: no such folder, and no name of a repository (owner/name).")
     try:
         return _transport(tuple(patterns)).from_pretrained(name, **options).content
-    except (OSError, ValueError, TypeError) as error:  # a CheckpointError is a ValueError
+    except Exception as error:  # whatever the transport says: no network, no such repository, no leave to read it
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{name}: no such folder, and nothing came from the hub: {reason}") from error
 

@@ -60,8 +60,8 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text hub nn compress convert pretrained data config presets checkpoint plots train bench demo doctor "
-    "_version",
+    "cli": "errors text hub nn compress convert pretrained data config presets checkpoint plots train bench demo "
+    "doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
@@ -78,7 +78,7 @@ THIRD_PARTY = {
 # who may import modules of edgenet inside functions: commands, so that a line of help does not wait for torch
 LATE = ("cli", "bench", "doctor")
 # other packages that may be imported inside functions, for they are optional, or slow and seldom needed
-SELDOM = "torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
+SELDOM = "torch_scatter triton huggingface_hub transformers matplotlib networkx scipy sklearn torchmetrics"
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}
 

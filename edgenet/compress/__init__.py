@@ -75,6 +75,7 @@ __all__ = [
     "regroup_",
     "replace",
     "report",
+    "restructure_",
     "search",
     "slots",
     "stored",

@@ -58,7 +58,8 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
     for name, matrix in told["matrices"].items():
         shape: Any = found[name].shape if name in found else "not there"
         sizes = list(matrix["config"].get("shape", ()))
-        if name not in found or len(sizes) != 2 or not all(n in (-1, size) for n, size in zip(shape, sizes)):
+        fits = name in found and len(sizes) == 2
+        if not fits or not all(known in (-1, size) for known, size in zip(shape, sizes, strict=True)):
             raise CheckpointError(
                 f"the state has a {matrix['structure']} matrix of {sizes} in {name}, which is "
                 f"{shape} in this model."

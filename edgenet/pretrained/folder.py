@@ -148,7 +148,7 @@ def _check_fields(path: Path, config: Mapping[str, Any], fields: Mapping[str, ty
 
 
 def check_index(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes in the header of the tensors' file, which must be as the config has them, if it has. No tensor is read.
+    """The shapes in the header of the tensors' file; those in the config, if it has them, must be the same.
 
     Raises:
         CheckpointError: if the file is missing or damaged, or tensors are missing, too many, or of another shape or

@@ -22,7 +22,7 @@ def teach_transformers() -> None:
     nothing.
 
     Raises:
-        CheckpointError: if transformers is not installed, or has no ``PreTrainedModel._load_pretrained_model`` to teach.
+        CheckpointError: if transformers is not installed, or has no ``PreTrainedModel._load_pretrained_model``.
     """
     try:
         from transformers import PreTrainedModel
@@ -70,4 +70,5 @@ def _plan(state: Mapping[str, Any] | None, paths: Sequence[str]) -> dict[str, An
 def _by_all_names(plan: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """With and without the name of the base model in front: a head may be on the one and not on the other."""
     start = f"{prefix}." if prefix else ""
-    return {**{start + name: v for name, v in plan.items()}, **{n.removeprefix(start): v for n, v in plan.items()}, **plan}
+    with_it = {start + name: value for name, value in plan.items()}
+    return {**with_it, **{name.removeprefix(start): value for name, value in plan.items()}, **plan}

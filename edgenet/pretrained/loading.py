@@ -100,6 +100,7 @@ def _read(
         files.check_sum(folder, config)  # of what is damaged nothing else need be said
         raise CheckpointError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError, MemoryError) as error:
+        files.check_sum(folder, config)
         raise CheckpointError(
             f"{folder / files.CONFIG}: damaged, it describes no model ({type(error).__name__}: {str(error)[:80]})."
         ) from error
@@ -144,7 +145,8 @@ def _into(
             if edges is not None:
                 graphs.bind(trial, edges, num_nodes)
     if builder.other_classes:
-        told = [f"{path or 'the model'} was a {was} and is a {now}" for path, (was, now) in builder.other_classes.items()]
+        others = builder.other_classes.items()
+        told = [f"{path or 'the model'} was a {was} and is a {now}" for path, (was, now) in others]
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
         warnings.warn(
             f"{folder}: {'; '.join(told[:3])}{more}. The structure is the same, so the tensors are put there; that "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgenet.errors import PlanError
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.names import STRUCTURES, name_of
+from edgenet.structured.names import STRUCTURES
 from edgenet.text import did_you_mean
 
 #: What makes a structured matrix of a dense weight: ``partial(Kronecker.from_dense, factor=(8, 8))``.

@@ -1,8 +1,8 @@
 """The plan in a state: what a ``state_dict`` says of each structured matrix, beside its tensors.
 
-Under ``<path>._extra_state`` stands a uint8 tensor, the bytes of a JSON text: the family and the options of the matrix at
-that path, and which hash pool it reads from, where an earlier matrix reads from it too. It is a tensor like the others,
-so every format of files holds it, and reading it runs nothing. A dense matrix says nothing.
+Under ``<path>._extra_state`` stands a uint8 tensor, the bytes of a JSON text: the family and the options of the matrix
+at that path, and which hash pool it reads from, where an earlier matrix reads from it too. It is a tensor like the
+others, so every format of files holds it, and reading it runs nothing. A dense matrix says nothing.
 
 ``torch.nn.Module.load_state_dict`` is taught to read it: the structures that the text tells of are put into the model
 first (``edgenet.compress.restructure_``), so that a fresh, uncompressed model takes the state of a compressed one. A
@@ -98,9 +98,9 @@ def _first_place(own: str, state: Mapping[str, Any]) -> str:
     if tensor.is_meta or not tensor.numel():
         return own
     for name, other in state.items():
-        if name.endswith(last) and isinstance(other, Tensor) and other.shape == tensor.shape:
-            if other.data_ptr() == tensor.data_ptr():
-                return name
+        like = name.endswith(last) and isinstance(other, Tensor) and other.shape == tensor.shape
+        if like and other.data_ptr() == tensor.data_ptr():
+            return name
     return own
 
 

@@ -1,4 +1,4 @@
-"""The state of a compressed model tells of its structures, and a fresh uncompressed model takes it, whoever loads it."""
+"""The state of a compressed model tells of its structures, and a fresh uncompressed model takes it."""
 
 import copy
 import io

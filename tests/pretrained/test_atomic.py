@@ -12,8 +12,8 @@ from torch import nn
 from edgenet.compress import compress_
 from edgenet.errors import CheckpointError
 from edgenet.models import NodeClassifier
-from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.pretrained import folder as files
+from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.pretrained.short_tree import lengthened, shortened
 
 OLD = Path(__file__).parent / "format_1"
@@ -34,6 +34,20 @@ def names(folder):
     return sorted(file.name for file in folder.iterdir())
 
 
+def killer(root, left):
+    """An audit hook that ends the process before it touches a file of a folder once more than so many times."""
+
+    def watch(event, arguments):
+        nonlocal left
+        paths = [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike)]
+        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.chmod") and any(root in path for path in paths):
+            left -= 1
+            if left < 0:
+                os._exit(9)  # without a finally, as by kill -9
+
+    return watch
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked to be killed")
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_writer_that_is_killed_at_any_step_leaves_the_old_model_or_the_new_one(tmp_path):
@@ -44,18 +58,7 @@ def test_a_writer_that_is_killed_at_any_step_leaves_the_old_model_or_the_new_one
         save_pretrained(model_of(1), folder)
         child = os.fork()
         if child == 0:
-            left = save
-            root = str(folder)
-
-            def watch(event, arguments):
-                nonlocal left
-                touches = event in ("open", "os.rename", "os.remove", "os.mkdir", "os.chmod")
-                if touches and any(root in os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike)):
-                    left -= 1
-                    if left < 0:
-                        os._exit(9)  # without a finally, as by kill -9
-
-            sys.addaudithook(watch)
+            sys.addaudithook(killer(str(folder), save))
             try:
                 save_pretrained(model_of(2), folder)
             finally:
@@ -95,7 +98,7 @@ def test_no_link_is_followed(tmp_path):
     assert number_in(folder) == 2 and not any(file.is_symlink() for file in folder.iterdir())
     assert {file.name: file.read_bytes() for file in outside.iterdir()} == before
     (tmp_path / "link").symlink_to(outside)
-    with pytest.raises(CheckpointError, match="is a symbolic link, which is not followed. Save into .*outside"):
+    with pytest.raises(CheckpointError, match=r"is a symbolic link, which is not followed\. Save into .*outside"):
         save_pretrained(model_of(2), tmp_path / "link")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="is a symbolic link"):
@@ -144,13 +147,14 @@ def test_folders_of_the_first_format_are_read_and_replaced(tmp_path):
 
 def test_a_tree_in_short_is_the_tree():
     node = lambda kind, **options: {"class": kind, "arguments": options}  # noqa: E731
+    low = {"structure": "low_rank", "config": {"rank": 2}}
     tree = {
         **node("net", a=1),
         "children": {
-            "0": {**node("conv", heads=8, bias=True), "behind": {"w": {"structure": "low_rank", "config": {"rank": 2}}}},
+            "0": {**node("conv", heads=8, bias=True), "behind": {"w": low}},
             "1": {**node("conv", heads=1, bias=True), "children": {"x": None, "y": node("conv", heads=8)}},
             "2": node("conv", heads=8.0, bias=1),  # equal in value and not in kind
-            "3": {"structure": "low_rank", "config": {"rank": 2}},
+            "3": low,
             "4": node("relu"), "5": node("relu"), "6": {"same": "4"}, "7": {"class": "conv"},
         },
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Repositories of the Hugging Face hub: huggingface_hub carries edgenet's own files, and a fake of it stands in here."""
+"""Repositories of the Hugging Face hub: huggingface_hub carries edgenet's own files. A fake of it stands in here."""
 
 import shutil
 import sys
@@ -22,9 +22,10 @@ def store(tmp_path, monkeypatch):
     """A folder that is the hub. What is asked of it is noted in ``store.asked``."""
 
     class Store(type(tmp_path)):
-        asked: list = []
+        pass
 
     folder = Store(tmp_path / "hub")
+    folder.asked = []
 
     class Api:
         def __init__(self, token=None):
@@ -112,5 +113,5 @@ def test_without_huggingface_hub_the_text_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(CheckpointError, match="pip install huggingface_hub"):
         NodeClassifier(5, 3, hidden_channels=4).push_to_hub("me/model")
-    with pytest.raises(CheckpointError, match="me/model: no such folder.*pip install huggingface_hub"):
+    with pytest.raises(CheckpointError, match=r"me/model: no such folder.*pip install huggingface_hub"):
         from_pretrained("me/model")

@@ -1,4 +1,4 @@
-"""Models of classes of one's own: matched by structure, stood for where their classes are not, and made by a factory."""
+"""Models of classes of one's own: matched by structure, stood for without their classes, made by a factory."""
 
 import subprocess
 import sys
@@ -177,7 +177,7 @@ def test_a_graph_module_of_to_hetero_comes_back(tmp_path):
     edges = {kinds[1][0]: torch.tensor([[0, 1, 2], [1, 3, 0]]), kinds[1][1]: torch.tensor([[0, 3], [2, 2]])}
 
     def make():
-        model = pyg.to_hetero(Walk(), *kinds).eval()
+        model = pyg.to_hetero(Walk(), kinds).eval()
         model(x, edges)
         return model
 

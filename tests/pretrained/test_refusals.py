@@ -103,7 +103,10 @@ def test_another_format_version(folder, version):
     refused(folder, "format version", "reads versions 1 and 2")
 
 
-@pytest.mark.parametrize("field", ["tree", "tied", "frozen", "pools", "graphs", "complex", "file", "sha256", "checksum"])
+FIELDS = ["tree", "tied", "frozen", "pools", "graphs", "complex", "file", "sha256", "checksum"]
+
+
+@pytest.mark.parametrize("field", FIELDS)
 def test_a_field_that_is_missing_or_of_another_kind(folder, field):
     before = (folder / "config.json").read_text()
     rewrite(folder, lambda config: config.update({field: 3}))
