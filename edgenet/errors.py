@@ -41,6 +41,10 @@ class CheckpointError(ValueError):
     """A checkpoint is damaged, of another format version, or belongs to another model."""
 
 
+class ClassWarning(UserWarning):
+    """A model is loaded into one whose classes have other names. What is inside has the same structure."""
+
+
 class DataError(ValueError):
     """A data file has bad content: truncated, of another layout, or holding what is not data."""
 

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
-    "pretrained": f"{LOW} nn models compress convert fixed checkpoint _version",
+    "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint _version",
     "export": f"{LOW} nn models",
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm",
@@ -61,7 +61,7 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text nn compress convert export pretrained data config presets checkpoint plots train bench demo "
+    "cli": "errors text hub nn compress convert export pretrained data config presets checkpoint plots train bench demo "
     "doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
@@ -80,7 +80,8 @@ THIRD_PARTY = {
 LATE = ("cli", "bench", "doctor")
 # other packages that may be imported inside functions, for they are optional, or slow and seldom needed
 SELDOM = (
-    "onnxruntime onnxscript optuna torch_scatter triton huggingface_hub matplotlib networkx scipy sklearn torchmetrics"
+    "onnxruntime onnxscript optuna torch_scatter triton huggingface_hub transformers matplotlib networkx scipy sklearn "
+    "torchmetrics"
 )
 # packages that only one part may import
 ONLY_FROM = {"torch_scatter": "ops"}

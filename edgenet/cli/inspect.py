@@ -94,7 +94,7 @@ def _state(folder: Path, records: int) -> str:
 
 def _tensors(folder: Path, parameters: int) -> str:
     """A saved model's size, and a line for each of its tensors."""
-    from edgenet.pretrained import from_pretrained
+    from edgenet.pretrained import from_pretrained, tensors_of
     from edgenet.pretrained.folder import read_config, read_tensors
     from edgenet.pretrained.tree import nodes
 
@@ -103,7 +103,7 @@ def _tensors(folder: Path, parameters: int) -> str:
         tensors, fixed = read_tensors(folder, config), set(config["frozen"])
     else:
         model = from_pretrained(folder)
-        tensors = {name: value for name, value in model.state_dict().items() if value.numel()}
+        tensors = {name: value for name, value in tensors_of(model).items() if value.numel()}
         fixed = set(tensors) - {name for name, p in model.named_parameters() if p.requires_grad}
     lines = [
         [name, " x ".join(map(str, value.shape)) or "number", str(value.dtype).removeprefix("torch."),

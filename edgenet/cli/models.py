@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenet.cli.values import add_data_root, new_path
 from edgenet.errors import ConfigError
+from edgenet.hub import is_repository
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,25 +19,31 @@ if TYPE_CHECKING:
     from edgenet.train import Task
 
 #: what a MODEL of the command line is
-MODEL = "a folder of save_pretrained, the folder of a run or of one seed, or the published GAT for Cora (.npz)"
+MODEL = (
+    "a folder of save_pretrained, the folder of a run or of one seed, a repository of the Hugging Face hub "
+    "(owner/name), or the published GAT for Cora (.npz)"
+)
 
 
 def read_model(path: str | Path) -> nn.Module:
-    """A model from a file or folder, of any kind that the commands take; of a run, that of its best seed.
+    """A model from a file, a folder or the hub, of any kind that the commands take; of a run, that of its best seed.
+
+    A module of a class that is not here is stood for by its children and tensors: it can be reported on, compressed,
+    converted and saved, and not run.
 
     Raises:
         ConfigError: if it is none of them.
         CheckpointError, DataError: if it is damaged, or a run has not come to its end.
     """
-    path = Path(path)
+    name, path = str(path), Path(path)
     if path.suffix == ".npz" and path.is_file():
         from edgenet.convert.published import gat_cora
 
         return gat_cora(path)
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or (not path.exists() and is_repository(name)):
         from edgenet.pretrained import from_pretrained
 
-        return from_pretrained(path)
+        return from_pretrained(name, stand_ins=True)
     if (path / "config.toml").is_file() or (path / "result.json").is_file():
         from edgenet.train import read_run_model
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from statistics import fmean, stdev
@@ -49,13 +48,13 @@ def print_facts(facts: dict[str, Any], indent: str = "") -> None:
 def print_model(model: nn.Module, folder: Path) -> None:
     """Where a model was saved, and what it takes there."""
     from edgenet.compress import report
-    from edgenet.pretrained.folder import CONFIG, TENSORS
+    from edgenet.pretrained.folder import read_config
 
-    parameters = report(model).total.parameters
-    tables = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["graphs"]
+    config, parameters = read_config(folder), report(model).total.parameters
+    name, tables = config["tree"]["class"].rpartition(".")[2], config["graphs"]
     bound = f", {len(tables)} of its tables bound to a graph" if tables else ""
-    size = (folder / TENSORS).stat().st_size
-    print(f"model:   {folder}, {type(model).__name__}, {parameters:,} parameters, {size:,} bytes{bound}")
+    size = (folder / config["file"]).stat().st_size
+    print(f"model:   {folder}, {name}, {parameters:,} parameters, {size:,} bytes{bound}")
 
 
 def print_picture(report: Report, path: Path) -> None:

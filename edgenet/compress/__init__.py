@@ -26,6 +26,7 @@ from edgenet.compress.rates import regroup_
 from edgenet.compress.recalibrate import recalibrate_
 from edgenet.compress.refit import refit_
 from edgenet.compress.reports import Report, Row
+from edgenet.compress.restructuring import restructure_
 from edgenet.compress.row_dropout import RowDropout
 from edgenet.compress.schedules import Anneal, cubic_density
 from edgenet.compress.searching import Point, SearchResult, search
@@ -79,6 +80,7 @@ __all__ = [
     "regroup_",
     "replace",
     "report",
+    "restructure_",
     "search",
     "slots",
     "stored",

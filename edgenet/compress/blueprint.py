@@ -51,19 +51,25 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
             compresses nothing: they are counted before any memory is taken.
         PlanError: if a family is not known here, or a slot takes no new matrix. The model is then as it was.
     """
+    if not told["matrices"]:
+        return _nothing
     found, made = slots(model), {}
-    most = _TIMES * sum(math.prod(slot.shape) for slot in found.values()) + _SPARE  # a pool is for all slots
+    numbers = sum(math.prod(slot.shape) for slot in found.values() if not slot.is_lazy)
     for name, matrix in told["matrices"].items():
-        if name not in found or list(matrix["config"]["shape"]) != list(found[name].shape):
-            shape = found[name].shape if name in found else "not there"
+        shape: Any = found[name].shape if name in found else "not there"
+        sizes = list(matrix["config"].get("shape", ()))
+        fits = name in found and len(sizes) == 2
+        if not fits or not all(known in (-1, size) for known, size in zip(shape, sizes, strict=True)):
             raise CheckpointError(
-                f"the state has a {matrix['structure']} matrix of {matrix['config']['shape']} in {name}, which is "
+                f"the state has a {matrix['structure']} matrix of {sizes} in {name}, which is "
                 f"{shape} in this model."
             )
-        made[name] = _empty(matrix, found[name], most)
+        if found[name].is_lazy:
+            numbers += math.prod(sizes)
+        made[name] = _empty(matrix, found[name], _TIMES * numbers + _SPARE)  # a pool is for all slots
     for slot, path, other, place in told["shared"]:
         _set(made[other], place, _get(made[slot], path))
-    return fill(found, made)
+    return fill(found, made, sized=True)
 
 
 def _told(matrix: StructuredMatrix) -> dict[str, Any]:
@@ -71,19 +77,38 @@ def _told(matrix: StructuredMatrix) -> dict[str, Any]:
     return {"structure": name_of(matrix), "config": matrix.config(), "dtypes": dtypes}
 
 
-def _empty(told: Mapping[str, Any], slot: Slot, most: int) -> StructuredMatrix:
+def on_meta(told: Mapping[str, Any]) -> StructuredMatrix:
+    """The matrix that is told of, without numbers.
+
+    Raises:
+        CheckpointError: if its options are none.
+        PlanError: if its family is not known here.
+    """
     kind = family(told["structure"])
-    with torch.device("meta"):
-        numbers = sum(tensor.numel() for _, tensor in _tensors(kind.from_config(told["config"])))
+    try:
+        with torch.device("meta"):
+            return kind.from_config(told["config"])
+    except Exception as error:  # whatever a family says to options that are not its own
+        raise CheckpointError(
+            f"the state tells of a {told['structure']} matrix that cannot be made: {type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0][:120]}"
+        ) from error
+
+
+def _empty(told: Mapping[str, Any], slot: Slot, most: int) -> StructuredMatrix:
+    numbers = sum(tensor.numel() for _, tensor in _tensors(on_meta(told)))
     if numbers > most:
         raise CheckpointError(
             f"the state has a {told['structure']} matrix of {numbers} numbers in {slot.name}, where {slot.shape} are "
             f"compressed."
         )
-    matrix = kind.from_config(told["config"])
-    device = next(iter(slot.numbers()), slot.weight()).device
+    with torch.random.fork_rng(devices=[]):
+        matrix = family(told["structure"]).from_config(told["config"])
+    like = next(iter(slot.numbers()), None)
+    device = slot.weight().device if like is None else like.device
     for name, tensor in list(_tensors(matrix)):
-        _set(matrix, name, _moved(tensor, device, getattr(torch, told["dtypes"][name])))
+        dtype = told["dtypes"].get(name)
+        _set(matrix, name, _moved(tensor, device, getattr(torch, dtype) if dtype else tensor.dtype))
     return matrix
 
 
@@ -111,6 +136,10 @@ def _parts(module: nn.Module, path: str, known: Mapping[int, Any]) -> Iterator[t
     for name, child in module._modules.items():
         if child is not None:
             yield from _parts(child, below + name, known)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _get(module: nn.Module, path: str) -> Any:

@@ -140,8 +140,12 @@ def _check_told(matrix: StructuredMatrix, where: str) -> None:
         raise PlanError(f"{where}: {error}") from error
 
 
-def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix]) -> Undo:
-    """Put matrices into slots by name: all of them, or none where one is refused. Returns what undoes it."""
+def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix], sized: bool = False) -> Undo:
+    """Put matrices into slots by name: all of them, or none where one is refused. Returns what undoes it.
+
+    Args:
+        sized: as of ``Slot.refusal``.
+    """
     undos: list[Undo] = []
 
     def undo() -> None:
@@ -150,7 +154,7 @@ def fill(found: Mapping[str, Slot], matrices: Mapping[str, StructuredMatrix]) ->
 
     try:
         for name, matrix in matrices.items():
-            undos.append(replace(found[name], matrix))
+            undos.append(replace(found[name], matrix, sized))
     except BaseException:
         undo()
         raise

@@ -187,4 +187,11 @@ def _can_be_swapped(module: nn.Module, parents: Parents) -> bool:
     holders = parents.get(id(module), [])
     if not holders or (hooked(module, HOOKS + STATE_HOOKS) and not is_lazy(module.weight)):
         return False
-    return not any(kind.__name__ in READERS for parent, _ in holders for kind in type(parent).__mro__)
+    return not any(reads_weights(parent) for parent, _ in holders)
+
+
+def reads_weights(parent: nn.Module) -> bool:
+    """Whether a module is known to read ``.weight`` of a child as a tensor: by its class, or for it says so itself."""
+    return getattr(parent, "reads_weights", False) is True or any(
+        kind.__name__ in READERS for kind in type(parent).__mro__
+    )

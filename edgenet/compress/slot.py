@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from edgenet.compress.places import Attribute, Behind, Held, Place, Undo
+from edgenet.compress.places import Attribute, Behind, Held, Place, Undo, Whole
 from edgenet.compress.positions import convolves
 from edgenet.compress.sharing import is_hooked
 from edgenet.errors import PlanError
@@ -109,9 +109,13 @@ class Slot:
         """The parameters that are stored here."""
         return [self.parameter] if self.matrix is None else list(self.matrix.parameters())
 
-    def refusal(self) -> str | None:
-        """Why no matrix can be put here, or None."""
-        if self.is_lazy:
+    def refusal(self, sized: bool = False) -> str | None:
+        """Why no matrix can be put here, or None.
+
+        Args:
+            sized: whether the matrix does not come of what is in the slot, so that the slot may have no size yet.
+        """
+        if self.is_lazy and not (sized and all(isinstance(place, Held | Whole) for place in self.places)):
             return f"the size of {self.name} is not known yet: run the model once first."
         if self.is_dense and self.elsewhere:
             return (
@@ -143,22 +147,26 @@ class Slot:
         return None
 
 
-def replace(slot: Slot, matrix: StructuredMatrix) -> Undo:
+def replace(slot: Slot, matrix: StructuredMatrix, sized: bool = False) -> Undo:
     """Put a matrix into all places of a slot, and return what undoes that.
 
     The matrix gets the training mode of what it replaces, and wants gradients only if that did.
 
+    Args:
+        sized: as of ``Slot.refusal``.
+
     Raises:
         PlanError: if the shape or device differs, or something would be lost (hooks, say). Nothing is changed then.
     """
-    reason = slot.refusal()
+    reason = slot.refusal(sized)
     if reason is not None:
         raise PlanError(reason)
     if not isinstance(matrix, StructuredMatrix):
         raise PlanError(f"{slot.name} takes a StructuredMatrix, got {type(matrix).__name__}.")
-    old, new = slot.weight(), next(matrix.parameters(), None)
-    if tuple(matrix.shape) != slot.shape:
+    if not all(known in (-1, size) for known, size in zip(slot.shape, matrix.shape, strict=True)):
         raise PlanError(f"{slot.name} is {slot.shape}, and the matrix for it {tuple(matrix.shape)}.")
+    old, new = next(iter(slot.numbers()), None), next(matrix.parameters(), None)
+    old = slot.weight() if old is None else old
     if new is not None and new.device != old.device:
         raise PlanError(f"{slot.name} is on {old.device}, and the matrix for it on {new.device}.")
     if not slot.trains:

@@ -28,7 +28,8 @@ _TORCH = (
     "Hardtanh", "Hardsigmoid", "Hardswish", "LogSigmoid", "Tanhshrink", "Softshrink", "Hardshrink", "Threshold",
     "GLU", "Flatten", "Unflatten", "MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "LSTM", "GRU", "RNN", "LSTMCell", "GRUCell",
-    "RNNCell", "MultiheadAttention", "Sequential", "ModuleList", "ModuleDict",
+    "RNNCell", "MultiheadAttention", "TransformerEncoder", "TransformerEncoderLayer", "Sequential",
+    "ModuleList", "ModuleDict",
 )  # fmt: skip
 _PARTS = {
     "nn": edgenet_nn, "phi": phi, "convert": convert, "models": models, "structured": structured, "fixed": fixed,

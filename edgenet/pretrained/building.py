@@ -14,12 +14,16 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.allowed import CLASSES
 from edgenet.pretrained.making import CONTAINERS, class_of, full_name, make
+from edgenet.pretrained.stand_in import StandIn, own_tensors
 from edgenet.pretrained.tree import behind_path, join, nodes
 from edgenet.structured import Hashed, HashPool, StructuredConv, StructuredLinear, StructuredMatrix, family
 from edgenet.structured.bridge import attach_
 from edgenet.structured.parameters import parameter
 
-_KEYS = {"class", "arguments", "attributes", "tensors", "behind", "children", "structure", "config", "same", "unknown"}
+_KEYS = {
+    "class", "arguments", "attributes", "tensors", "behind", "children", "structure", "config", "same", "unknown",
+    "buffers", "reads_weights",
+}  # fmt: skip
 _LARGEST = 1 << 48  # entries of a matrix that a file may tell of
 
 
@@ -29,11 +33,15 @@ class Builder:
     Args:
         tree: what ``describe`` gave.
         shapes: of the tensors in the file, by all names that they have.
+        stand_ins: whether modules that edgenet does not make are stood for, see ``StandIn``.
     """
 
-    def __init__(self, tree: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.tree, self.shapes = tree, shapes
+    def __init__(
+        self, tree: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], stand_ins: bool = False
+    ) -> None:
+        self.tree, self.shapes, self.stand_ins = tree, shapes, stand_ins
         self.made: dict[str, nn.Module] = {}
+        self.other_classes: dict[str, tuple[str, str]] = {}  # path -> class in the file, class in the model
 
     def build(self) -> nn.Module:
         """The whole model.
@@ -68,6 +76,8 @@ class Builder:
             return self.made[node["same"]]
         if "structure" in node:
             module: nn.Module = self._matrix(node, path)
+        elif self.stand_ins and self._is_unknown(node, path):
+            module = self._stand_in(node, path)
         elif "unknown" in node or node.get("class") not in CLASSES:
             reason = node.get("unknown", "that is no class that edgenet makes")
             raise CheckpointError(
@@ -87,6 +97,15 @@ class Builder:
             self._put_behind(module, node, path)
         self.made[path] = module
         return module
+
+    def _is_unknown(self, node: Mapping[str, Any], path: str) -> bool:
+        """Torch's list of parametrizations is its owner's to make."""
+        return "unknown" in node or node.get("class") not in CLASSES or path.rpartition(".")[2] == "parametrizations"
+
+    def _stand_in(self, node: Mapping[str, Any], path: str) -> nn.Module:
+        children = {name: self._node(child, join(path, name)) for name, child in _children(node, path).items()}
+        own = own_tensors(path, self.shapes)
+        return StandIn(node, children, {name: self._shape(join(path, name)) for name in own})
 
     def _shape(self, name: str) -> tuple[int, ...]:
         if name not in self.shapes:
@@ -125,12 +144,14 @@ class Builder:
                 raise CheckpointError(f"{place}: {error}") from error
 
     def _fill(self, module: nn.Module, node: Mapping[str, Any], path: str) -> None:
-        where, kind = path or "the model", full_name(class_of(module))
-        if node.get("class") != kind:
-            raise CheckpointError(
-                f"{where} is a {node.get('class', node.get('structure'))} in the file, and a {kind} in the model that "
-                f"was handed over."
-            )
+        where, kind, told = path or "the model", full_name(class_of(module)), str(node.get("class"))
+        if told != kind:
+            if "class" not in node or (told in CLASSES and kind in CLASSES):
+                raise CheckpointError(
+                    f"{where} is a {node.get('class', node.get('structure'))} in the file, and a {kind} in the model "
+                    f"that was handed over."
+                )
+            self.other_classes[path] = told, kind  # the same by what is inside, which is looked at
         children = _children(node, path)
         if class_of(module) in CONTAINERS and set(children) != set(module._modules):
             raise CheckpointError(f"{where} holds {len(children)} modules in the file and {len(module._modules)} here.")

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from edgenet.compress.finding import reads_weights
 from edgenet.compress.sharing import identity
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.additions import addition
 from edgenet.pretrained.allowed import NAMES
 from edgenet.pretrained.making import class_of, full_name
 from edgenet.pretrained.recipe import NoRecipeError, recipe
+from edgenet.pretrained.stand_in import StandIn
 from edgenet.pretrained.tree import behind_path, join, nodes
 from edgenet.structured import STRUCTURES, HashPool, StructuredMatrix, name_of
 from edgenet.structured.bridge import bridged
@@ -87,7 +89,7 @@ class _Describer:
             raise CheckpointError(f"{path or 'the model'} keeps state beside its tensors, which no file here holds.")
         behind = bridged(module)
         try:
-            node = _unknown(module, added) if added else recipe(module)
+            node = _unknown(module, added) if added or isinstance(module, StandIn) else recipe(module)
         except NoRecipeError as error:
             node = _unknown(module, str(error))
         if "unknown" in node:
@@ -175,5 +177,15 @@ class _Describer:
             self.into.tied[other] = self.into.tied.get(name, name)
 
 
-def _unknown(module: nn.Module, reason: str) -> dict[str, Any]:
-    return {"class": full_name(class_of(module)), "unknown": reason}
+def _unknown(module: nn.Module, reason: str | None) -> dict[str, Any]:
+    """The node of a module that only its owner can make, with what must be known of it where its class is not there."""
+    if isinstance(module, StandIn):
+        return dict(module.told)
+    node: dict[str, Any] = {"class": full_name(class_of(module)), "unknown": reason}
+    buffers = [name for name, value in module._buffers.items() if value is not None]
+    buffers = [name for name in buffers if name not in module._non_persistent_buffers_set]
+    if buffers:
+        node["buffers"] = buffers
+    if reads_weights(module):
+        node["reads_weights"] = True
+    return node

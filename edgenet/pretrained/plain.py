@@ -38,7 +38,7 @@ class NotPlainError(TypeError):
 
 @dataclass(frozen=True)
 class Child:
-    """In the arguments of a module: its own child of that name."""
+    """In the arguments of a module: its own child of that name, or what stands at that path in one."""
 
     name: str
 
@@ -83,8 +83,14 @@ def decode(value: Any, children: Mapping[str, nn.Module | None]) -> Any:
         if len(value) > 1:
             raise KeyError(mark)
         return _READERS[mark](content, children)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{mark} of {str(content)[:60]!r} names nothing that edgenet knows.") from error
+
+
+def _at(path: str, children: Mapping[str, nn.Module | None]) -> nn.Module | None:
+    name, _, rest = path.partition(".")
+    child = children[name]
+    return child.get_submodule(rest) if rest and child is not None else child
 
 
 def _not_plain(value: Any) -> NotPlainError:
@@ -128,7 +134,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
 }
 _READERS: dict[str, Callable[[Any, Mapping[str, nn.Module | None]], Any]] = {
     "$tuple": lambda content, children: tuple(decode(item, children) for item in content),
-    "$child": lambda content, children: children[content],
+    "$child": lambda content, children: _at(content, children),
     "$function": lambda content, _: FUNCTIONS[content],
     "$dtype": lambda content, _: _DTYPES[content],
     "$float": lambda content, _: float(content),

@@ -87,12 +87,27 @@ def _told(module: nn.Module, kind: type[nn.Module], parameters: list[inspect.Par
     if issubclass(kind, nn.RNNBase):  # whose signatures say (*args, **kwargs)
         given = {name: vars(module)[name] for name in _RECURRENT if kind is nn.LSTM or name != "proj_size"}
         return given | ({"nonlinearity": module.nonlinearity} if kind is nn.RNN else {})
+    if kind is nn.TransformerEncoderLayer:
+        return _of_block(cast(nn.TransformerEncoderLayer, module))
+    if kind is nn.TransformerEncoder:
+        given = {name: vars(module)[name] for name in ("num_layers", "enable_nested_tensor", "mask_check")}
+        return {**given, "encoder_layer": Child("layers.0")}  # which it makes copies of
     if kind is ChebConv:
         return {"K": len(cast(Any, module).lins)}
     told = cast(Any, module).arguments() if callable(getattr(kind, "arguments", None)) else {}
     names, free = {p.name for p in parameters}, any(p.kind is p.VAR_KEYWORD for p in parameters)
     children = {id(child): Child(name) for name, child in module._modules.items() if child is not None}
     return {name: children.get(id(value), value) for name, value in told.items() if free or name in names}
+
+
+def _of_block(block: nn.TransformerEncoderLayer) -> dict[str, Any]:
+    attention = block.self_attn
+    return {
+        "d_model": attention.embed_dim, "nhead": attention.num_heads, "dim_feedforward": block.linear1.out_features,
+        "dropout": block.dropout.p, "activation": block.activation, "layer_norm_eps": block.norm1.eps,
+        "batch_first": attention.batch_first, "norm_first": block.norm_first,
+        "bias": attention.in_proj_bias is not None,
+    }  # fmt: skip
 
 
 def _read(module: nn.Module, parameter: inspect.Parameter, with_children: bool) -> dict[str, Any]:
@@ -122,11 +137,8 @@ def _made(kind: type[nn.Module], arguments: dict[str, Any], module: nn.Module) -
     """What the arguments make, on the meta device; children are copied there."""
     memo = {id(t): _on_meta(t) for t in (*module.parameters(), *module.buffers())}
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        children = {
-            value.name: copy.deepcopy(module._modules[value.name], memo)
-            for value in arguments.values()
-            if isinstance(value, Child)
-        }
+        names = {value.name.partition(".")[0] for value in arguments.values() if isinstance(value, Child)}
+        children = {name: copy.deepcopy(module._modules[name], memo) for name in names}
         return called(kind, {key: decode(encode(value), children) for key, value in arguments.items()})
 
 

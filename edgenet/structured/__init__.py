@@ -10,7 +10,7 @@ from edgenet.structured.csr import Csr
 from edgenet.structured.dense import Dense
 from edgenet.structured.doped import Doped
 from edgenet.structured.embedding import StructuredEmbedding
-from edgenet.structured.families import STRUCTURES, Structure, family, name_of, project, structure
+from edgenet.structured.families import Structure, family, project, structure
 from edgenet.structured.fixed_point import FixedPoint
 from edgenet.structured.given import checked
 from edgenet.structured.hash_pool import HashPool
@@ -19,6 +19,7 @@ from edgenet.structured.kernel import of_kernel
 from edgenet.structured.kronecker import Kronecker
 from edgenet.structured.linear import StructuredLinear
 from edgenet.structured.low_rank import LowRank
+from edgenet.structured.names import STRUCTURES, name_of
 from edgenet.structured.power_of_two import PowerOfTwo
 from edgenet.structured.quantised import Quantised
 from edgenet.structured.row_split import RowSplit

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import PlanError, ShapeError
+from edgenet.structured import plan_in_state
 from edgenet.structured.convs import Steps
 from edgenet.structured.inference_cache import InferenceCache
 
@@ -169,6 +170,31 @@ class StructuredMatrix(nn.Module, ABC):
                 ``mix_first``.
         """
         return []
+
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """As of any module; in the state of a module around it, with what it is (``plan_in_state``)."""
+        state = super().state_dict(*args, **options)
+        prefix = options.get("prefix", "")
+        for path, part in self.named_modules():
+            if path and isinstance(part, StructuredMatrix):  # the outermost tells of all
+                state.pop(f"{prefix}{path}.{plan_in_state.KEY}", None)
+        if options.get("destination") is not None and not self.is_dense:
+            plan_in_state.tell(self, state, prefix)
+        return state
+
+    def set_extra_state(self, state: Any) -> None:
+        """For loaders that hand over, one by one, what a state has beside its tensors.
+
+        Raises:
+            CheckpointError: if it tells of a matrix of another family.
+        """
+        plan_in_state.check_family(self, state)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        key = prefix + plan_in_state.KEY
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if key in args[2]:  # missing keys: a state that tells of no plan is as good, if its tensors fit
+            args[2].remove(key)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same as ``matmul``."""

@@ -6,12 +6,13 @@ built from the few numbers that are stored and trained. That saves parameters an
 dense one, and the tensor is built at every read. In ``eval`` mode without gradients it is built once and kept.
 
 ``state_dict`` holds the numbers of the structured matrix alone, under ``parametrizations.<name>.0.matrix.``; loading,
-``deepcopy`` and optimizers work as always. torch refuses to pickle such a module whole.
+``deepcopy``, optimizers and ``torch.save`` of the module work as always: torch refuses to pickle what is parametrised,
+for its class is made on the way, and what is behind bridges alone is therefore pickled as its own class and they.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,8 @@ def attach_(module: nn.Module, name: str, structure: Structure | StructuredMatri
         raise ShapeError(f"{name!r} is {tuple(dense.shape)} as a matrix, its matrix {tuple(matrix.shape)}.")
     own_class_(module)
     parametrize.register_parametrization(module, name, Bridge(matrix, weight.shape), unsafe=True)
+    kind: Any = type(module)
+    kind.__reduce_ex__, kind.__copy__ = _reduced, _shallow
     module.parametrizations.train(module.training)
     if isinstance(module, nn.RNNBase) and _forget_weights not in module._forward_hooks.values():
         module.register_forward_hook(_forget_weights)
@@ -144,6 +147,44 @@ def own_class_(module: nn.Module) -> None:
         kind = type(module)
         members = {key: value for key, value in vars(kind).items() if key not in ("__dict__", "__weakref__")}
         module.__class__ = type(kind.__name__, kind.__bases__, members)
+
+
+def _reduced(module: nn.Module, protocol: Any) -> Any:
+    """How a module behind bridges is pickled; one with parametrizations of others is refused, as by torch."""
+    matrices = bridged(module)
+    if set(matrices) != set(cast(Any, module).parametrizations):
+        return object.__reduce_ex__(module, protocol)
+    state = {name: dict(value) if isinstance(value, dict) else value for name, value in vars(module).items()}
+    del state["_modules"]["parametrizations"]
+    if isinstance(module, nn.RNNBase):
+        state.pop("_flat_weight_refs", None)
+        state["_flat_weights"] = [None] * len(module._flat_weights)
+    shapes = [(name, matrix, cast(Any, module).parametrizations[name][0].shape) for name, matrix in matrices.items()]
+    kind = type(module).__mro__[1]
+    return _new, (kind,), (state, shapes), None, None, _restore
+
+
+def _shallow(module: nn.Module) -> nn.Module:
+    """``copy.copy``, which knows no setters of states."""
+    made, given, state, *_, restore = module.__reduce_ex__(2)
+    copied = made(*given)
+    restore(copied, state)
+    return copied
+
+
+def _new(kind: type[nn.Module]) -> nn.Module:
+    return kind.__new__(kind)
+
+
+def _restore(module: nn.Module, pickled: tuple[dict[str, Any], list[tuple[str, StructuredMatrix, torch.Size]]]) -> None:
+    state, shapes = pickled
+    module.__setstate__(state)
+    for name, matrix, shape in shapes:
+        module._parameters[name] = nn.Parameter(torch.empty(shape, device="meta"), requires_grad=False)
+        attach_(module, name, matrix)
+    if isinstance(module, nn.RNNBase):
+        module._init_flat_weights()  # it notices a change only of what it has seen
+        _forget_weights(module, None, None)
 
 
 def _forget_weights(module: nn.RNNBase, inputs: Any, outputs: Any) -> None:

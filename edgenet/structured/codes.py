@@ -16,8 +16,9 @@ from edgenet.shortcuts import plain, untouched
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.convs import Steps, relayed
 from edgenet.structured.dense import Dense
-from edgenet.structured.families import STRUCTURES, family, name_of
+from edgenet.structured.families import family
 from edgenet.structured.inference_cache import InferenceCache
+from edgenet.structured.names import STRUCTURES, name_of
 from edgenet.structured.packed_buffers import restored_buffers, stored_buffers
 from edgenet.structured.parameters import own_copy, parameter
 from edgenet.structured.read import read, read_rows

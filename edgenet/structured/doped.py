@@ -13,8 +13,9 @@ from torch import Tensor
 from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.ops import backend
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.families import Structure, family, name_of, named, structure
+from edgenet.structured.families import Structure, family, named, structure
 from edgenet.structured.given import checked
+from edgenet.structured.names import name_of
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.sparse import Sparse
 from edgenet.structured.svd import double

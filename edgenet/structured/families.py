@@ -8,15 +8,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
 from edgenet.errors import PlanError
 from edgenet.structured.base import StructuredMatrix
+from edgenet.structured.names import STRUCTURES
 from edgenet.text import did_you_mean
-
-#: The families, by the name that plans and the command line use. Filled in ``edgenet.structured``.
-STRUCTURES: dict[str, type[StructuredMatrix]] = {}
 
 #: What makes a structured matrix of a dense weight: ``partial(Kronecker.from_dense, factor=(8, 8))``.
 Structure = Callable[[Tensor], StructuredMatrix]
@@ -82,23 +79,6 @@ def written_out(spec: Mapping[str, Any]) -> dict[str, Any]:
     own = {key: value for key, value in spec.items() if key in options}
     base = {key: value for key, value in spec.items() if key not in options and key != "quantiser"}
     return {"structure": name, "base": base, **own}
-
-
-def name_of(matrix: nn.Module) -> str:
-    """The name of its family in ``STRUCTURES``, with parametrisations or without.
-
-    Raises:
-        PlanError: if its class is registered under none: a subclass of a family is a family of its own.
-    """
-    kind = type(matrix).__mro__[1] if parametrize.is_parametrized(matrix) else type(matrix)
-    for name, known in STRUCTURES.items():
-        if known is kind:
-            return name
-    raise PlanError(
-        f"{kind.__module__}.{kind.__name__} is no family of structured matrices under any name. If it is one, give it "
-        f'a name, edgenet.register("structure", "my_family", {kind.__name__}); if it wraps a matrix, put that into the '
-        f"slot."
-    )
 
 
 def project(weight: Tensor, structure: Structure) -> Tensor:

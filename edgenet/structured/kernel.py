@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from edgenet.structured.families import STRUCTURES, Structure
+from edgenet.structured.families import Structure
+from edgenet.structured.names import STRUCTURES
 
 
 def of_kernel(make: Structure, places: int) -> Structure:

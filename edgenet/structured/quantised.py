@@ -15,8 +15,9 @@ from edgenet.errors import PlanError, RankError, ShapeError
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.codes import Coded
 from edgenet.structured.convs import Steps, relayed
-from edgenet.structured.families import Structure, family, name_of, named, structure
+from edgenet.structured.families import Structure, family, named, structure
 from edgenet.structured.given import checked, is_whole
+from edgenet.structured.names import name_of
 from edgenet.structured.read import read, read_rows
 from edgenet.structured.substituted import prepare, substituted
 

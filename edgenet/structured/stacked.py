@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from edgenet.errors import RankError, ShapeError
 from edgenet.structured.base import StructuredMatrix
-from edgenet.structured.families import Structure, family, name_of, named, structure
+from edgenet.structured.families import Structure, family, named, structure
 from edgenet.structured.given import checked, clipped
+from edgenet.structured.names import name_of
 from edgenet.structured.read import read
 
 _BASE = {"structure": "kronecker"}

@@ -32,7 +32,7 @@ from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.pretrained import from_pretrained, save_pretrained
 from edgenet.pretrained.describing import describe
-from edgenet.pretrained.folder import read_config
+from edgenet.pretrained.folder import PATTERNS, read_config
 from edgenet.pretrained.tree import nodes
 from edgenet.train.log import read_metrics
 from edgenet.train.metrics import Metric
@@ -41,7 +41,6 @@ from edgenet.train.result import FitResult, SeedResult
 FORMAT = 1
 PATIENCE = 8.0  # seconds; workers look every 5 whether their process is still there
 METRICS, STATE, MODEL, RESULT = "metrics.jsonl", "checkpoint.pt", "model", "result.json"
-_MODEL_FILES = ("model.safetensors", "config.json", "README.md")
 # what may change between a training and its continuation without changing a number
 _FREE = ("out", "training.seeds", "training.checkpoint_epochs", "training.checkpoint_seconds")
 
@@ -120,7 +119,7 @@ class SeedFolder:
 
     def clear(self) -> None:
         """Remove what a training writes, and nothing else."""
-        own = [self.metrics, self.state, self.result, *(self.model / name for name in _MODEL_FILES)]
+        own = [self.metrics, self.state, self.result, *(file for name in PATTERNS for file in self.model.glob(name))]
         for file in (*own, *self.path.glob(".*.tmp"), *self.model.glob(".*.tmp")):
             file.unlink(missing_ok=True)
         for folder in (self.model, self.path):

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import remove_parametrizations
 from edgenet.compress import compress_, report
 from edgenet.errors import CheckpointError
 from edgenet.models import NodeClassifier
-from edgenet.pretrained import from_pretrained, save_pretrained
+from edgenet.pretrained import from_pretrained, save_pretrained, tensors_of
 from edgenet.structured import StructuredLinear
 from edgenet.testing import GRAPHS
 
@@ -67,7 +67,7 @@ def test_it_is_refused_with_its_path_and_the_remedy_which_helps(where, kind, tmp
     made = report(model)
     assert made.total.parameters == sum(p.numel() for p in model.parameters())
     # tables of one graph share their indices
-    once = {(t.data_ptr(), t.shape) if t.numel() else id(t): t for t in model.state_dict().values()}
+    once = {(t.data_ptr(), t.shape) if t.numel() else id(t): t for t in tensors_of(model).values()}
     assert made.total.bytes == sum(t.numel() * t.element_size() for t in once.values())
     folder = tmp_path / "model"
     with pytest.raises(CheckpointError, match=rf"{path}, a \w+, cannot be saved as it is: .*{says}"):

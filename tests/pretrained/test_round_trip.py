@@ -322,37 +322,3 @@ def test_models_have_the_methods(tmp_path):
     for name in ("nowhere", "../a/b", "/a"):
         with pytest.raises(CheckpointError, match="no such folder"):
             NodeClassifier.from_pretrained(name)
-
-
-def test_the_hub_gets_and_gives_the_same_files(tmp_path, monkeypatch):
-    hub = pytest.importorskip("huggingface_hub")
-    store = tmp_path / "hub"
-
-    class Api:
-        def __init__(self, token=None):
-            assert token == "secret"
-
-        def create_repo(self, repo_id, private, exist_ok):
-            assert (private, exist_ok) == (True, True)
-            return type("Url", (), {"repo_id": repo_id})
-
-        def upload_folder(self, repo_id, folder_path, commit_message):
-            import shutil
-
-            shutil.copytree(folder_path, store / repo_id)
-            return f"https://hub/{repo_id}"
-
-    monkeypatch.setattr(hub, "HfApi", Api)
-    monkeypatch.setattr(hub, "snapshot_download", lambda name, revision, allow_patterns: str(store / name))
-    model = NodeClassifier(X, 3, hidden_channels=4)
-    assert model.push_to_hub("me/model", private=True, token="secret") == "https://hub/me/model"
-    assert sorted(f.name for f in (store / "me/model").iterdir()) == ["README.md", "config.json", "model.safetensors"]
-    assert_same_state(model, NodeClassifier.from_pretrained("me/model", revision="main"))
-
-
-def test_without_huggingface_hub_the_text_says_how_to_get_it(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CheckpointError, match="pip install huggingface_hub"):
-        NodeClassifier(X, 3).push_to_hub("me/model")
