@@ -1,10 +1,11 @@
 """The sub-commands by name, in the order in which help lists them. ``edgenet.register`` adds to them."""
 
-from edgenet.cli import bench, compress, convert, data, demo, doctor, inspect, report, train
+from edgenet.cli import bench, compress, convert, data, demo, doctor, inspect, predict, report, train
 from edgenet.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
     "train": train.COMMAND,
+    "predict": predict.COMMAND,
     "data": data.COMMAND,
     "inspect": inspect.COMMAND,
     "convert": convert.COMMAND,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgenet.cli.failures import words
 from edgenet.cli.values import add_data_root, new_path
 from edgenet.errors import ConfigError
 
@@ -68,8 +69,7 @@ def runs_on(model: nn.Module, name: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, IndexError, TypeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"this {type(model).__name__} does not run on {name}: {reason}") from error
+        raise ConfigError(f"this {type(model).__name__} does not run on {name}: {words(error)}.") from error
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

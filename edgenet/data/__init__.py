@@ -1,8 +1,8 @@
 """Data sets by name, split and checked: ``load("cora")``.
 
-Three tasks: classifying nodes, reading a class or a value off signals on a fixed graph, and saying something of
-sequences, step by step or whole (``Dataset``). What is known of every set stands in ``DATASETS``; a set of your own is
-one more entry, or a graph file read by ``read_graph``. Nothing in a data file is ever executed, no global random state
+Five tasks: saying something of nodes, of pairs of nodes, of graphs, of signals on a fixed graph, and of sequences
+(``Dataset``). What is known of every set stands in ``DATASETS``; a file of your own is loaded by its path (``load_file``
+says which kinds), and ``read_graph`` reads back what ``export`` wrote. Nothing in a data file is ever executed, no global random state
 is touched.
 """
 
@@ -11,6 +11,7 @@ from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset, Facts
 from edgenet.data.fresh_batches import Fresh, fresh
 from edgenet.data.graph_file import export, read_graph
+from edgenet.data.own import load_file, load_object
 from edgenet.data.sequences import check_sequences
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "export",
     "fresh",
     "load",
+    "load_file",
+    "load_object",
     "prepare",
     "read_graph",
 ]

@@ -31,6 +31,8 @@ from edgenet.data import (
 )
 from edgenet.data.dataset import Dataset, Facts
 from edgenet.data.graph_file import export
+from edgenet.data.own import load_file
+from edgenet.data.own.names import is_file_name
 from edgenet.data.places import places
 from edgenet.errors import ConfigError, DataError
 from edgenet.text import did_you_mean
@@ -53,8 +55,12 @@ class Recipe:
 
     def options(self) -> dict[str, Any]:
         """Its options and their defaults."""
-        parameters = inspect.signature(self.make).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "name"}
+        return {name: value for name, value in _options_of(self.make).items() if name != "name"}
+
+
+def _options_of(make: Callable[..., Dataset]) -> dict[str, Any]:
+    parameters = inspect.signature(make).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def _planetoid(name: str) -> Recipe:
@@ -98,14 +104,14 @@ _KINDS = {
 
 
 def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
-    """A data set by name.
+    """A data set by name, or a file of your own (``own.load_file``).
 
     Files are looked for in ``root``, then ``$EDGENET_DATA``, then the repository's ``datasets`` folder, then the user's
     cache; cora, citeseer, pubmed and ppi are then fetched by PyG's downloader into that cache. Sets that are made on
     demand need none of it.
 
     Args:
-        name: a key of ``DATASETS``.
+        name: a key of ``DATASETS``, or a path with one of ``own.names.SUFFIXES``, or a folder of tables.
         root: folder to look in first; also the file itself for sets of one file.
         options: of the data set; ``describe(name)["options"]`` lists them.
 
@@ -114,6 +120,12 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
         DatasetNotFoundError: the files are nowhere. Lists what was tried and how to get them.
         DataError: a file has bad content. Nothing in it is ever executed.
     """
+    if name not in DATASETS and is_file_name(name):
+        known = _options_of(load_file)
+        for option in options:
+            if option not in known:
+                raise ConfigError(f"{name} has no option {option!r}; it has {', '.join(known)}.{did_you_mean(option, known, 3)}")
+        return load_file(name, **options)
     recipe = _recipe(name)
     known = recipe.options()
     for option, value in options.items():
