@@ -1,6 +1,6 @@
 """The sub-commands by name, in the order in which help lists them. ``edgenet.register`` adds to them."""
 
-from edgenet.cli import bench, compress, convert, data, demo, doctor, inspect, predict, report, train
+from edgenet.cli import bench, completion, compress, convert, data, demo, doctor, inspect, predict, report, train
 from edgenet.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -14,4 +14,5 @@ COMMANDS: dict[str, Command] = {
     "demo": demo.COMMAND,
     "bench": bench.COMMAND,
     "doctor": doctor.COMMAND,
+    "completion": completion.COMMAND,
 }

@@ -6,7 +6,7 @@ import argparse
 
 from edgenet.cli.command import Command
 from edgenet.cli.printing import emit, facts_text
-from edgenet.cli.values import add_data_root, new_path
+from edgenet.cli.values import add_common, add_data_root, new_path
 from edgenet.text import plain_table
 
 
@@ -25,6 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--out", type=new_path, help="also write its arrays into this .npz file")
             action.add_argument("--set", dest="options", metavar="OPTION=VALUE", action="append", default=[])
         add_data_root(action)
+        add_common(action)
 
 
 def run(options: argparse.Namespace) -> int:

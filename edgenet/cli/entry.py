@@ -14,6 +14,7 @@ from edgenet import errors
 from edgenet._version import __version__
 from edgenet.cli.commands import COMMANDS
 from edgenet.cli.failures import told
+from edgenet.cli.values import add_common
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = argparse.Namespace(debug=False, json=False)
     warnings.filterwarnings("ignore", "Sparse CS[RC] tensor support is in beta")  # a reader can do nothing about it
     try:
-        parser().parse_args(argv, arguments)
+        arguments.parser = parser()
+        arguments.parser.parse_args(argv, arguments)
         return COMMANDS[arguments.command].run(arguments)
     except BrokenPipeError:  # `edgenet data list | head`
         sys.stderr.close()
@@ -60,9 +62,7 @@ def parser() -> Parser:
     for name, command in COMMANDS.items():
         # of two arguments of one name, the command's own counts
         sub = commands.add_parser(name, help=command.help, description=command.help, conflict_handler="resolve")
-        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        if command.json:
-            sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        add_common(sub, command.json)
         command.arguments(sub)
     return whole
 

@@ -24,12 +24,13 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data", metavar="FILE", help=text)
     for name, text in _TEXTS.items():
         choices = {"task": ("node", "edge", "graph"), "kind": ("class", "multilabel", "value")}.get(name)
-        group.add_argument(f"--{name}", choices=choices, metavar=name.upper(), help=text)
-    group.add_argument("--undirected", action="store_true", default=None, help="take every edge both ways")
-    group.add_argument("--ignore", metavar="COLUMNS", help="columns that are no features, with commas between")
+        dest = f"own_{name}"  # the commands have a target, and predict its graphs, of their own
+        group.add_argument(f"--{name}", dest=dest, choices=choices, metavar=name.upper(), help=text)
+    group.add_argument("--undirected", dest="own_undirected", action="store_true", default=None, help="take every edge both ways")
+    group.add_argument("--ignore", dest="own_ignore", metavar="COLUMNS", help="columns that are no features, with commas between")
 
 
 def own_data(options: argparse.Namespace) -> dict[str, Any]:
     """The options of the data that were given."""
-    given = {name: getattr(options, name) for name in (*_TEXTS, "undirected", "ignore")}
+    given = {name: getattr(options, f"own_{name}") for name in (*_TEXTS, "undirected", "ignore")}
     return {name: value for name, value in given.items() if value is not None}

@@ -67,30 +67,3 @@ class Dataset:
         if self.metric not in METRICS.get(self.target, ()):
             pairs = ", ".join(f"{target} by {' or '.join(metrics)}" for target, metrics in METRICS.items())
             raise ValueError(f"targets are judged so: {pairs}; got {self.target!r} by {self.metric!r}.")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a data set before it is loaded; ``datasets/<name>/dataset.toml`` says the same.
-
-    Args:
-        title: one line.
-        task, target, metric: as in ``Dataset``.
-        shapes: sizes by name, at default options: nodes, edges (directed), features, outputs, ...
-        split: one line.
-        source: where it comes from; for a method, the paper.
-        licence: what its holders allow.
-        how_to_get: what to do where no copy is found; empty for sets that are made on demand.
-        sha256: checksums by file name, for files of which only one version is known.
-    """
-
-    title: str
-    task: str
-    target: str
-    metric: str
-    shapes: dict[str, int]
-    split: str
-    source: str
-    licence: str
-    how_to_get: str = ""
-    sha256: dict[str, str] = field(default_factory=dict)

@@ -15,8 +15,8 @@ from edgenet.train.predicting import predict
 from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.seeds import read_run_model, run_seeds
 from edgenet.train.sequences import Streams
-from edgenet.train.sinks import SINKS, Wandb
 from edgenet.train.shift_ada_max import ShiftAdaMax
+from edgenet.train.sinks import SINKS, Wandb
 from edgenet.train.task import Score, Task
 from edgenet.train.training import DivergenceError, Fitting
 from edgenet.train.tuning import Latest, fine_tune

@@ -49,13 +49,15 @@ def learn_of(tables: Tables, choice: Choice) -> Found:
     """
     wiring = wired(tables)
     task, table, targets = _aim(tables, choice)
+    if task == "graph" and wiring.graph_of is None:
+        raise DataError(f"{tables.where}: graphs are learned of, and nodes do not say which they are in: a column graph.")
     answers = of_columns(table, targets, choice.kind)
     own = table.one(SPLIT)
     masks = choice.masks_of(answers, table, own)
     unread = {*targets, *choice.ignore, *([own] if own else []), *([choice.split] if isinstance(choice.split, str) else [])}
     rows = _training(task, masks["train"], wiring, len(tables.edges))
-    nodes = _learned(tables.nodes, (ID, GRAPH), unread, rows[0])
-    edges = _learned(tables.edges, (SOURCE, TARGET, GRAPH, WEIGHT), unread, rows[1])
+    nodes = _learned(tables.nodes, (ID, GRAPH, LABEL), unread, rows[0])
+    edges = _learned(tables.edges, (SOURCE, TARGET, GRAPH, WEIGHT, LABEL), unread, rows[1])
     undirected = bool(tables.undirected) if choice.undirected is None else choice.undirected
     degrees = not nodes
     learned = Learned(
@@ -64,9 +66,12 @@ def learn_of(tables: Tables, choice: Choice) -> Found:
     )  # fmt: skip
     warnings = [line for one, columns in ((tables.nodes, nodes), (tables.edges, edges)) if one is not None
                 for line in missing(columns, one)]  # fmt: skip
+    for one in (tables.nodes, tables.edges):
+        label = None if one is None else one.one(LABEL)
+        if one is not None and label is not None and label not in unread:
+            warnings.append(f"{one.where}: column {label!r} holds answers by its name, and is no feature.")
     whole = whole_of(tables, wiring, learned)
-    if task == "graph":
-        assert wiring.graph_of is not None and tables.graphs is not None
+    if task == "graph" and wiring.graph_of is not None:
         return Found(whole, torch.from_numpy(wiring.graph_of), answers, masks, learned, warnings)
     return Found(whole, None, answers, masks, learned, warnings)
 

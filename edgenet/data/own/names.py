@@ -1,4 +1,4 @@
-"""Which names are those of a user's own files. Without torch, for the command line asks before it is loaded."""
+"""Which names are those of a user's own files."""
 
 from __future__ import annotations
 

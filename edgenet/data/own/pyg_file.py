@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,5 @@ def _graphs(content: Any, path: Path) -> Data | list[Data]:
 
 def _refused(text: str) -> str | None:
     """The name that torch's reader did not admit."""
-    for before in ("Unsupported global: GLOBAL ", "WeightsUnpickler error: Unsupported class ", "Unsupported class "):
-        if before in text:
-            return text.split(before, 1)[1].split()[0].strip("`'\"")
-    return None
+    found = re.search(r"[Uu]nsupported (?:global: GLOBAL|GLOBAL|class) ([\w.]+)", text)
+    return None if found is None else found.group(1)
