@@ -56,7 +56,7 @@ def _bash(words: dict[str, dict[str, str]], shell: str) -> str:
     deeper = sorted(path for path in words if path)
     steps = "\n".join(f'            {shlex.quote(path)}) path="$next" ;;' for path in deeper)
     cases = "\n".join(
-        f'        {shlex.quote(path)}) words={shlex.quote(" ".join(found))} ;;' for path, found in sorted(words.items())
+        f"        {shlex.quote(path)}) words={shlex.quote(' '.join(found))} ;;" for path, found in sorted(words.items())
     )
     begin = "autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else ""
     return f"""{begin}_edgenet() {{

@@ -52,8 +52,8 @@ def run(options: argparse.Namespace) -> int:
         print(begun, flush=True)
     found = run_demo(dataset, folder, options.ratio, options.seed, options.epochs)
     dense, (theirs, ours) = found.edgenet.total, found.forward
-    compared = (f"a PyG GAT of {dense.parameters:,} parameters, as an EdgeNet: scores differ by {found.difference:.1e}, "
-                f"forward {theirs:.1f} ms -> {ours:.1f} ms\n")  # fmt: skip
+    compared = (f"a PyG GAT of {dense.parameters:,} parameters, as an EdgeNet: scores differ by "
+                f"{found.difference:.1e}, forward {theirs:.1f} ms -> {ours:.1f} ms\n")  # fmt: skip
     rows = [["none", f"{dense.parameters:,}", f"{dense.bytes:,}", "1.0", "", score(found.accuracy), ""]]
     for one in sorted(found.compressed, key=lambda one: one.times):
         total = one.report.total
@@ -61,8 +61,8 @@ def run(options: argparse.Namespace) -> int:
                      score(one.before), score(one.after), score(one.agreement[1])])  # fmt: skip
     header = ["structure, 4 bits", "numbers", "bytes", "times smaller", "test, compressed", "fine-tuned", "agrees"]
     best, folder_bytes = found.best, sum(file.stat().st_size for file in found.saved.iterdir())
-    saved = (f"\nsaved and read back: {found.saved}, {best.family.replace('_', ' ')}, {best.report.total.bytes:,} bytes "
-             f"of tensors ({folder_bytes:,} with their description), test accuracy {score(best.after)}\n"
+    saved = (f"\nsaved and read back: {found.saved}, {best.family.replace('_', ' ')}, {best.report.total.bytes:,} "
+             f"bytes of tensors ({folder_bytes:,} with their description), test accuracy {score(best.after)}\n"
              f"picture: {found.picture}")  # fmt: skip
     facts = {
         "dataset": dataset.name, "accuracy": found.accuracy, "difference": found.difference,

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgenet.cli.failures import words
 from edgenet.cli.values import add_data_root, new_path
 from edgenet.errors import ConfigError
+from edgenet.plainly import words
 
 if TYPE_CHECKING:
     from torch import nn

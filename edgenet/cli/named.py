@@ -19,6 +19,7 @@ from typing import Any
 from edgenet.errors import ConfigError
 from edgenet.text import did_you_mean
 
+_BY_PLACE, _EITHER = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
 _NAMED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -35,7 +36,8 @@ def found(text: str) -> Any:
     """
     module_name, _, path = text.partition(":")
     here = os.getcwd()
-    sys.path.insert(0, here)
+    if here not in sys.path:
+        sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -45,9 +47,6 @@ def found(text: str) -> Any:
         raise ConfigError(
             f"{text}: there is no module {module_name!r} in {here}, nor among those installed.{near}"
         ) from error
-    finally:
-        if here in sys.path:
-            sys.path.remove(here)
     thing = module
     for name in path.split("."):
         if not hasattr(thing, name):
@@ -70,6 +69,11 @@ def check_said(name: str | None, said: str | None, flag: str) -> None:
         )
 
 
+def is_function(thing: Any) -> bool:
+    """Whether a thing is called for what is wanted, and is not it itself: a module of torch can be called too."""
+    return inspect.isroutine(thing) or isinstance(thing, type | functools.partial)
+
+
 def data_of(text: str, options: Mapping[str, Any]) -> Any:
     """What the user's function returns, as a data set.
 
@@ -79,7 +83,7 @@ def data_of(text: str, options: Mapping[str, Any]) -> Any:
     from edgenet.data import load_object
 
     function = found(text)
-    if not callable(function):
+    if not is_function(function):
         return load_object(function, text, options)
     try:
         inspect.signature(function).bind()
@@ -107,6 +111,12 @@ def models_of(text: str) -> dict[str, Callable[..., Any]]:
         )
     names = _parameters(thing)
     by_name = {"in_channels", "out_channels"} <= set(names)
+    kinds = [p.kind for p in names.values()]
+    several = sum(kind in (_BY_PLACE, _EITHER) for kind in kinds) >= 2 or inspect.Parameter.VAR_POSITIONAL in kinds
+    if names and not by_name and not several:
+        raise ConfigError(
+            f"{text}: is called with the numbers of features and of outputs, and takes {inspect.signature(thing)}."
+        )
 
     @functools.wraps(thing, updated=())
     def make(in_channels: int, out_channels: int, **options: Any) -> nn.Module:

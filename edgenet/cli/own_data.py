@@ -26,8 +26,12 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
         choices = {"task": ("node", "edge", "graph"), "kind": ("class", "multilabel", "value")}.get(name)
         dest = f"own_{name}"  # the commands have a target, and predict its graphs, of their own
         group.add_argument(f"--{name}", dest=dest, choices=choices, metavar=name.upper(), help=text)
-    group.add_argument("--undirected", dest="own_undirected", action="store_true", default=None, help="take every edge both ways")
-    group.add_argument("--ignore", dest="own_ignore", metavar="COLUMNS", help="columns that are no features, with commas between")
+    group.add_argument(
+        "--undirected", dest="own_undirected", action="store_true", default=None, help="take every edge both ways"
+    )
+    group.add_argument(
+        "--ignore", dest="own_ignore", metavar="COLUMNS", help="columns that are no features, with commas between"
+    )
 
 
 def own_data(options: argparse.Namespace) -> dict[str, Any]:

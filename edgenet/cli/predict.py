@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, check_folder, read_model, runs_on
-from edgenet.cli.named import check_said, found, is_code, models_of
+from edgenet.cli.named import check_said, found, is_code, is_function, models_of
 from edgenet.cli.predictions import FORMS, Predictions
 from edgenet.cli.printing import emit
 from edgenet.cli.values import add_data_root, new_path
@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
     out = _new_file(options)
     folder = Path(options.trained)
+    if not folder.exists():
+        read_model(folder)  # says what a model is
     learned, graphs, rows = _questions(options, _learned(folder))
     model = _model(options, folder, learned, graphs)
     whole = learned is not None and learned.task == "graph"
@@ -93,7 +95,9 @@ def _questions(
     if options.data in DATASETS:
         dataset = load(options.data, root=options.data_root)
         if dataset.task != "node":
-            raise ConfigError(f"{options.data} is of {dataset.task}s; predict says something of nodes, edges and graphs.")
+            raise ConfigError(
+                f"{options.data} is of {dataset.task}s; predict says something of nodes, edges and graphs."
+            )
         names = tuple(map(str, range(dataset.num_outputs)))
         one = "train_mask" in dataset.train[0]
         graphs = dataset.train if one else [*dataset.train, *dataset.val, *dataset.test]
@@ -104,11 +108,11 @@ def _questions(
     thing: Any = options.data
     if is_code(thing):
         function = found(thing)
-        thing = function() if callable(function) else function
+        thing = function() if is_function(function) else function
     if learned is None:
         raise ConfigError(
-            f"{options.trained}: does not know what it was trained on: there is no data.json beside it. Name the run of "
-            f"`edgenet train --data`, or in Python use edgenet.train.predict(model, data)."
+            f"{options.trained}: does not know what it was trained on: there is no data.json beside it. Name the run "
+            f"of `edgenet train --data`, or in Python use edgenet.train.predict(model, data)."
         )
     asked = questions_of(thing, learned, options.nodes, options.graphs)
     return learned, asked.graphs, asked.rows

@@ -45,7 +45,10 @@ class Predictions:
         assert learned is not None
         names = learned.names
         if scores.dim() != 2 or scores.shape[1] != len(names):
-            raise ShapeError(f"the model gives {tuple(scores.shape)}, and there are {len(names)} {learned.kind}s: {', '.join(names[:9])}.")
+            raise ShapeError(
+                f"the model gives {tuple(scores.shape)}, and there are {len(names)} {learned.kind}s: "
+                f"{', '.join(names[:9])}."
+            )
         if learned.kind == "value":
             values = {name: scores[:, k].tolist() for k, name in enumerate(names)}
             return cls(rows, {"prediction": values[names[0]]} if len(names) == 1 else values, learned.kind)
@@ -55,12 +58,17 @@ class Predictions:
         else:
             shares = scores.double().sigmoid()
             first = [";".join(n for n, yes in zip(names, row, strict=True) if yes) for row in (shares > 0.5).tolist()]
-        return cls(rows, {"prediction": first, **{f"p({n})": shares[:, k].tolist() for k, n in enumerate(names)}}, learned.kind)
+        return cls(
+            rows, {"prediction": first, **{f"p({n})": shares[:, k].tolist() for k, n in enumerate(names)}}, learned.kind
+        )
 
     def facts(self) -> dict[str, Any]:
         """JSON-able: the kind, and an object for every row."""
         columns = {**self.rows, **self.said}
-        return {"kind": self.kind, "predictions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+        return {
+            "kind": self.kind,
+            "predictions": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)],
+        }
 
     def csv_text(self) -> str:
         """A line of names, and one for every row."""
@@ -87,5 +95,9 @@ class Predictions:
         if path.suffix.lower() == ".npz":
             write_npz(path, {name: np.array(column) for name, column in {**self.rows, **self.said}.items()})
             return
-        text = self.csv_text() if path.suffix.lower() == ".csv" else json.dumps(self.facts(), indent=1, ensure_ascii=False) + "\n"
+        text = (
+            self.csv_text()
+            if path.suffix.lower() == ".csv"
+            else json.dumps(self.facts(), indent=1, ensure_ascii=False) + "\n"
+        )
         checkpoint.write_atomically(path, lambda file: file.write(text.encode()))

@@ -96,7 +96,7 @@ def _config(options: argparse.Namespace) -> tuple[RunConfig, Path]:
             changes[name] = value
     if options.target is None:
         if options.data is None:
-            raise ConfigError("what is to be trained on? Name a data set, a configuration or a run, or give --data FILE.")
+            raise ConfigError("what is to be trained on? Name a data set, a configuration, a run, or --data FILE.")
         config = _of_data(options.data, wanted, changes)
         return _placed(config, None)
     target = Path(options.target)
@@ -108,7 +108,7 @@ def _config(options: argparse.Namespace) -> tuple[RunConfig, Path]:
     elif target.suffix == ".toml" or (target.is_file() and not is_file_name(options.target)):
         config = RunConfig.from_toml(target, changes)
     elif options.data is not None:
-        raise ConfigError(f"{options.target} and --data {options.data} are two data sets; a configuration may stand beside --data.")
+        raise ConfigError(f"{options.target} and --data {options.data} are two data sets; name one.")
     elif is_file_name(options.target):
         config = _of_data(options.target, wanted, changes)
     else:
@@ -147,7 +147,7 @@ def _say_defaults(options: argparse.Namespace, config: RunConfig) -> None:
     name, data = options.preset or options.model, config.dataset.name
     known = PRESETS.get(data, {})
     fits = name is None or name in known or "" in known or name not in SPECIALIZATIONS
-    if fits or (options.preset is None and data not in PRESETS) or options.target != data:
+    if fits or (options.preset is None and data not in PRESETS) or (options.target or options.data) != data:
         return
     others = f"; it has some for {', '.join(sorted(known))}" if known else ""
     note(f"{data} has no settings for {name}: defaults train it{others}.")
@@ -184,7 +184,7 @@ def _edge_weights(result: RunResult, dataset: Dataset, folder: Path, title: str)
     from edgenet.nn import EdgeNetConv
 
     model, data = result.models[result.seeds[0].seed], dataset.train[0]
-    if not any(isinstance(module, EdgeNetConv) for module in model.modules()):
+    if dataset.task == "edge" or not any(isinstance(module, EdgeNetConv) for module in model.modules()):
         return None
     x, *rest = inputs(model, data)
     try:

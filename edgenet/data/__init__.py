@@ -1,9 +1,9 @@
 """Data sets by name, split and checked: ``load("cora")``.
 
 Five tasks: saying something of nodes, of pairs of nodes, of graphs, of signals on a fixed graph, and of sequences
-(``Dataset``). What is known of every set stands in ``DATASETS``; a file of your own is loaded by its path (``load_file``
-says which kinds), and ``read_graph`` reads back what ``export`` wrote. Nothing in a data file is ever executed, no
-global random state is touched.
+(``Dataset``). What is known of every set stands in ``DATASETS``; a file of your own is loaded by its path, of the kinds
+that ``load_file`` tells, and ``read_graph`` reads back what ``export`` wrote. Nothing in a data file is ever executed,
+no global random state is touched.
 """
 
 from __future__ import annotations

@@ -77,9 +77,7 @@ FILES: dict[str, Files] = {
     "heterophilic": webkb(),
     "movielens": Files("u.data", ("movielens/u.data", "movielens/ml-100k/u.data", "ml-100k/u.data", "u.data")),
     "metr_la": Files(METR_LA_FILE, (METR_LA_FILE, f"metr_la/{METR_LA_FILE}")),
-    "chickenpox": Files(
-        CHICKENPOX_FILES[0], (*CHICKENPOX_FILES, *(f"chickenpox/{file}" for file in CHICKENPOX_FILES))
-    ),
+    "chickenpox": Files(CHICKENPOX_FILES[0], (*CHICKENPOX_FILES, *(f"chickenpox/{file}" for file in CHICKENPOX_FILES))),
     "tinyshakespeare": Files(
         SHAKESPEARE_FILES[1], (*SHAKESPEARE_FILES[:2], *(f"tinyshakespeare/{name}" for name in SHAKESPEARE_FILES))
     ),

@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from edgenet.data import mnist
 from edgenet.data.dataset import Dataset
 from edgenet.data.facts import FACTS as KNOWN
-from edgenet.data.mnist import check_side, read, SIDE
+from edgenet.data.mnist import SIDE, check_side, read
 from edgenet.data.places import Place
 from edgenet.data.sequences import check_sequences
 

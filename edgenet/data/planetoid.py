@@ -15,9 +15,9 @@ from torch_geometric.datasets import Planetoid
 from edgenet.data import finding
 from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset
-from edgenet.data.files import check_sha256, read_bytes
 from edgenet.data.facts import FACTS
 from edgenet.data.fetching import fetch
+from edgenet.data.files import check_sha256, read_bytes
 from edgenet.data.places import Place, cache_folder, not_found
 from edgenet.data.plain_pickle import loads
 from edgenet.errors import DataError

@@ -19,8 +19,8 @@ from edgenet.data import finding
 from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset
 from edgenet.data.facts import FACTS as KNOWN
-from edgenet.data.files import check_npy, read_bytes, read_npz, sha256, write_npz
 from edgenet.data.fetching import fetch
+from edgenet.data.files import check_npy, read_bytes, read_npz, sha256, write_npz
 from edgenet.data.places import Place, cache_folder, not_found
 from edgenet.errors import DataError
 

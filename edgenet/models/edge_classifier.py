@@ -111,10 +111,14 @@ class EdgeClassifier(Stack):
             ShapeError: if the pairs are no (2, L) of whole numbers of nodes, or their features have another width.
         """
         if edge_label_index.dim() != 2 or len(edge_label_index) != 2 or edge_label_index.is_floating_point():
-            raise ShapeError(f"pairs are (2, L) whole numbers, got {tuple(edge_label_index.shape)} {edge_label_index.dtype}.")
+            raise ShapeError(
+                f"pairs are (2, L) whole numbers, got {tuple(edge_label_index.shape)} {edge_label_index.dtype}."
+            )
         given = 0 if edge_label_attr is None else edge_label_attr.shape[-1]
         if given != self.edge_features:
-            raise ShapeError(f"pairs have {given} features, and the model was made for edge_features={self.edge_features}.")
+            raise ShapeError(
+                f"pairs have {given} features, and the model was made for edge_features={self.edge_features}."
+            )
         x = self.walked(x, edge_index, drop=True, edge_weight=edge_weight, edge_attr=edge_attr, n_id=n_id, e_id=e_id)
         x = self.activated(self.num_layers - 1, x, edge_index)
         try:

@@ -15,6 +15,7 @@ from edgenet.data import Dataset, load
 from edgenet.data.own.learned import FILE as DATA_FILE
 from edgenet.errors import ConfigError
 from edgenet.models import MODELS
+from edgenet.plainly import words
 from edgenet.text import did_you_mean
 from edgenet.train.numbers import default_dtype, device_of, dtype_of, fixed_order
 from edgenet.train.result import RunResult
@@ -144,7 +145,7 @@ def model_of(
     except ConfigError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:  # an option of a wrong kind, or one that is set here
-        raise ConfigError(f"[model] does not fit a {kind.__name__}: {str(error).rstrip('.')}.") from error
+        raise ConfigError(f"[model] does not fit a {kind.__name__}: {words(error).rstrip('.')}.") from error
     if task is not None:
         model.to(task.device)
         bind: Any = getattr(model, "bind", None)

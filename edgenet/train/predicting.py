@@ -39,7 +39,9 @@ def predict(model: nn.Module, data: Any, *, batch_size: int = 100, name: str = "
     model.eval()
     parts = [task.scores(task.output(model, batch), batch) for batch in task.source("train").ordered()]
     if not all(isinstance(part, Tensor) and part.dim() for part in parts):
-        raise ShapeError(f"{name}: the model gives a {type(parts[0]).__name__}, and a tensor with a row each is wanted.")
+        raise ShapeError(
+            f"{name}: the model gives a {type(parts[0]).__name__}, and a tensor with a row each is wanted."
+        )
     scores = torch.cat(parts)
     rows = _rows(graphs, single)
     if len(scores) != rows:

@@ -73,7 +73,9 @@ def check_sinks(log: Any, folder: Any) -> list[Any]:
     for sink in sinks:
         if isinstance(sink, str):
             if sink not in SINKS:
-                raise ConfigError(f"no sink is called {sink!r}.{did_you_mean(sink, SINKS)} There are {', '.join(SINKS)}.")
+                raise ConfigError(
+                    f"no sink is called {sink!r}.{did_you_mean(sink, SINKS)} There are {', '.join(SINKS)}."
+                )
             if folder is None:
                 raise ConfigError(f"the sink {sink!r} writes into the folder of the training: hand in folder=, or out.")
             SINKS[sink](Path(folder))  # one that cannot be made must not leave a folder behind

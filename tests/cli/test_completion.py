@@ -41,5 +41,7 @@ def test_commands_arguments_and_names_are_completed(completed):
 def test_every_shell_has_a_script(run, refused):
     assert "bashcompinit" in run("completion", "zsh")[1]
     fish = run("completion", "fish")[1].splitlines()
-    assert any(line.startswith("complete -c edgenet -n '__fish_seen_subcommand_from train' -l undirected") for line in fish)
+    assert any(
+        line.startswith("complete -c edgenet -n '__fish_seen_subcommand_from train' -l undirected") for line in fish
+    )
     assert "invalid choice: 'tcsh'" in refused("completion", "tcsh")

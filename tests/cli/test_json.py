@@ -1,6 +1,7 @@
 """--json: one object on stdout and nothing else; errors are objects on stderr."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +42,8 @@ def test_converting_and_compressing_are_objects(said, gat):
 
 
 def _head(folder):
-    content = open(f"{folder}/model.safetensors", "rb").read(8)
-    return 8 + int.from_bytes(content, "little")
+    """Bytes of the description that a file of tensors begins with."""
+    return 8 + int.from_bytes(Path(folder, "model.safetensors").read_bytes()[:8], "little")
 
 
 def test_data_sets_are_objects(said):

@@ -15,7 +15,11 @@ PAIRS = torch.tensor([[0, 2, 5], [3, 2, 1]])
 
 
 def test_a_pair_is_scored_by_a_map_of_both_ends_and_its_features():
-    model, x, attr = EdgeClassifier(3, 2, layer="gcn", hidden_channels=4, edge_features=2).eval(), torch.randn(6, 3), torch.randn(3, 2)
+    model, x, attr = (
+        EdgeClassifier(3, 2, layer="gcn", hidden_channels=4, edge_features=2).eval(),
+        torch.randn(6, 3),
+        torch.randn(3, 2),
+    )
     z = torch.relu(model.convs[1](torch.relu(model.convs[0](x, EDGES)), EDGES))
     want = model.head(torch.relu(model.pair(torch.cat([z[PAIRS[0]], z[PAIRS[1]], attr], 1))))
     torch.testing.assert_close(model(x, EDGES, PAIRS, attr), want)
@@ -26,7 +30,9 @@ def test_without_an_order_both_directions_have_one_score():
     x = torch.randn(6, 3)
     model = EdgeClassifier(3, 2, layer="gcn", ordered=False).eval()
     torch.testing.assert_close(model(x, EDGES, PAIRS), model(x, EDGES, PAIRS.flip(0)))
-    assert not torch.allclose(*(EdgeClassifier(3, 2, layer="gcn").eval()(x, EDGES, p)[0] for p in (PAIRS, PAIRS.flip(0))))
+    assert not torch.allclose(
+        *(EdgeClassifier(3, 2, layer="gcn").eval()(x, EDGES, p)[0] for p in (PAIRS, PAIRS.flip(0)))
+    )
 
 
 def test_sizes_are_read_off_the_first_input_and_files_give_the_model_back(tmp_path):
@@ -53,8 +59,9 @@ def test_what_does_not_fit_is_refused():
 def test_it_learns_what_ends_have_in_common():
     side = torch.arange(40) % 2
     pairs = torch.randint(0, 40, (2, 300))
-    data = Data(x=torch.stack([side, 1 - side], 1).float() + 0.1 * torch.randn(40, 2), edge_index=torch.randint(0, 40, (2, 20)),
-                edge_label_index=pairs, edge_label=(side[pairs[0]] == side[pairs[1]]).long())  # fmt: skip
+    x, alike = torch.stack([side, 1 - side], 1) + 0.1 * torch.randn(40, 2), side[pairs[0]] == side[pairs[1]]
+    edges = torch.randint(0, 40, (2, 20))
+    data = Data(x=x, edge_index=edges, edge_label_index=pairs, edge_label=alike.long())
     model = EdgeClassifier(2, 2, layer="gcn", hidden_channels=16, num_layers=1, skip=True)
     result = edgenet.fit(model, load_object(data, "pairs", {}), epochs=60, lr=0.02, seed=0, progress=False)
     assert result.test > 0.9  # half of the pairs are alike

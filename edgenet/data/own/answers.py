@@ -78,7 +78,9 @@ def of_array(y: Tensor, kind: str | None, where: str) -> Answers:
         numbers = y.double().numpy()
         known = np.isfinite(numbers) & (numbers >= 0)
         if not bool((numbers[known] == np.floor(numbers[known])).all()):
-            raise DataError(f"{where}: classes are whole numbers, and {numbers[known][0]:g} and others are to be learned.")
+            raise DataError(
+                f"{where}: classes are whole numbers, and {numbers[known][0]:g} and others are to be learned."
+            )
         texts = np.array([str(int(n)) if ok else "" for n, ok in zip(numbers, known, strict=True)], dtype=object)
         return _classes(texts, known)
     names = tuple(map(str, range(y.shape[1]))) if y.dim() == 2 else ("value",)
@@ -115,7 +117,9 @@ def _of_lists(cells: list[str]) -> Answers:
 
 def _of_numbers(values: np.ndarray, kind: str | None, names: tuple[str, ...], where: str) -> Answers:
     if bool(np.isinf(values).any()):
-        raise DataError(f"{where}: what is to be learned holds infinity, at row {int(np.isinf(values).any(1).argmax())}.")
+        raise DataError(
+            f"{where}: what is to be learned holds infinity, at row {int(np.isinf(values).any(1).argmax())}."
+        )
     nothing = np.isnan(values)
     known = ~nothing.any(1)
     if bool((nothing.any(1) & ~nothing.all(1)).any()):

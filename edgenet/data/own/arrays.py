@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from edgenet.data.check import check_edge_index, check_finite
 from edgenet.data.files import read_npz
+from edgenet.data.graph_file import MAX_NODES
 from edgenet.data.own.answers import Answers, of_array
 from edgenet.data.own.building import Found, both_ways, degree_features
 from edgenet.data.own.choice import Choice
@@ -113,8 +114,10 @@ def joined(graphs: Sequence[Data], where: str) -> tuple[Data, Tensor]:
     if len(graphs) == 1:
         batch = graphs[0].get("batch")
         count = int(sizes[0])
-        if batch is not None and (batch.shape != (count,) or batch.is_floating_point() or (count and int(batch.min()) < 0)):
-            raise ShapeError(f"{where}: batch is the graph of each of {count} nodes, a whole number from 0 on.")
+        if batch is not None:
+            whole = batch.shape == (count,) and not batch.is_floating_point()
+            if not whole or (count and not 0 <= int(batch.min()) <= int(batch.max()) < count):
+                raise ShapeError(f"{where}: batch is the graph of each of {count} nodes, a whole number from 0 on.")
         return graphs[0], torch.zeros(count, dtype=torch.int64) if batch is None else batch.long()
     starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
     fields: dict[str, Any] = {}
@@ -138,8 +141,12 @@ def checked_graph(data: Data, where: str) -> Data:
     made = Data(**{name: value for name, value in data.to_dict().items() if isinstance(value, Tensor)})
     made.num_nodes = int(data.num_nodes or 0)
     if made.get("edge_index") is None:
-        raise DataError(f"{where}: there is no edge_index; there are {', '.join(map(str, data.keys())) or 'no fields'}.")
+        raise DataError(
+            f"{where}: there is no edge_index; there are {', '.join(map(str, data.keys())) or 'no fields'}."
+        )
     check_edge_index(made.edge_index, made.num_nodes, where)
+    if made.num_nodes > MAX_NODES and made.get("x") is None:
+        raise DataError(f"{where}: claims {made.num_nodes:,} nodes; without features there may be {MAX_NODES:,}.")
     edges = made.edge_index.shape[1]
     if made.get("x") is not None:
         x = made.x.reshape(-1, 1) if made.x.dim() == 1 else made.x

@@ -50,11 +50,18 @@ def learn_of(tables: Tables, choice: Choice) -> Found:
     wiring = wired(tables)
     task, table, targets = _aim(tables, choice)
     if task == "graph" and wiring.graph_of is None:
-        raise DataError(f"{tables.where}: graphs are learned of, and nodes do not say which they are in: a column graph.")
+        raise DataError(
+            f"{tables.where}: graphs are learned of, and nodes do not say which they are in: a column graph."
+        )
     answers = of_columns(table, targets, choice.kind)
     own = table.one(SPLIT)
     masks = choice.masks_of(answers, table, own)
-    unread = {*targets, *choice.ignore, *([own] if own else []), *([choice.split] if isinstance(choice.split, str) else [])}
+    unread = {
+        *targets,
+        *choice.ignore,
+        *([own] if own else []),
+        *([choice.split] if isinstance(choice.split, str) else []),
+    }
     rows = _training(task, masks["train"], wiring, len(tables.edges))
     nodes = _learned(tables.nodes, (ID, GRAPH, LABEL), unread, rows[0])
     edges = _learned(tables.edges, (SOURCE, TARGET, GRAPH, WEIGHT, LABEL), unread, rows[1])
@@ -99,8 +106,11 @@ def whole_of(tables: Tables, wiring: Wiring, learned: Learned) -> Data:
         data.edge_attr = attr
     if weight is not None:
         data.edge_weight = weight
-    if learned.degrees or tables.nodes is None:
+    if learned.degrees:
         data.x = degree_features(data.edge_index, count)
+    elif tables.nodes is None:
+        named = ", ".join(column.name for column in learned.nodes)
+        raise DataError(f"{tables.where}: the model reads of nodes {named}, and none has a table: --nodes FILE.")
     else:
         data.x = torch.from_numpy(features(learned.nodes, tables.nodes))
     return data
@@ -138,9 +148,14 @@ def _aim(tables: Tables, choice: Choice) -> tuple[str, Table, list[str]]:
         assert table is not None
         return task, table, columns
     if having:
-        raise ConfigError(f"{tables.where}: {' and '.join(having)}s have answers; choose what to learn of: --task {next(iter(having))}.")
+        raise ConfigError(
+            f"{tables.where}: {' and '.join(having)}s have answers; choose what to learn of: "
+            f"--task {next(iter(having))}."
+        )
     listed = "; ".join(
-        f"{table.where} has {', '.join(table.columns)}" for table in (tables.of(task) for task in TASKS) if table is not None
+        f"{table.where} has {', '.join(table.columns)}"
+        for table in (tables.of(task) for task in TASKS)
+        if table is not None
     )
     wanted = f"a column {' and '.join(map(repr, choice.target))}" if choice.target else "a column label"
     of = f" of {choice.task}s" if choice.task else ""

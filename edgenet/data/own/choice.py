@@ -70,7 +70,9 @@ class Choice:
         if found and (self.split is None or isinstance(self.split, int)):
             return of_masks(found, self.split, answers, where)
         if isinstance(self.split, int) or (isinstance(self.split, str) and shares_of(self.split) is None):
-            raise ConfigError(f"{where}: has no masks, so there is no split {self.split!r}. Draw one: --split 0.6,0.2,0.2.")
+            raise ConfigError(
+                f"{where}: has no masks, so there is no split {self.split!r}. Draw one: --split 0.6,0.2,0.2."
+            )
         return self.drawn(answers, where)
 
     def drawn(self, answers: Answers, where: str) -> Masks:
@@ -89,5 +91,7 @@ class Choice:
             ConfigError: if the targets are not judged so.
         """
         if self.metric is not None and self.metric not in METRICS[kind]:
-            raise ConfigError(f"metric, for targets of kind {kind!r}, is one of {', '.join(METRICS[kind])}, got {self.metric!r}.")
+            raise ConfigError(
+                f"metric, for targets of kind {kind!r}, is one of {', '.join(METRICS[kind])}, got {self.metric!r}."
+            )
         return self.metric or METRICS[kind][0]

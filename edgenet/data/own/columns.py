@@ -105,7 +105,9 @@ def missing(columns: Iterable[Column], table: Table) -> list[str]:
     for column in columns:
         count = sum(map(is_nothing, table.column(column.name))) if column.texts is None else 0
         if count:
-            told.append(f"{table.where}: {count} of {len(table)} cells of {column.name!r} are empty: they get the mean.")
+            told.append(
+                f"{table.where}: {count} of {len(table)} cells of {column.name!r} are empty: they get the mean."
+            )
     return told
 
 

@@ -110,7 +110,9 @@ def load_object(thing: Any, name: str, options: Mapping[str, Any]) -> Dataset:
     """
     if isinstance(thing, Dataset):
         if options:
-            raise ConfigError(f"{name}: gave a Dataset, which says all of itself; {', '.join(options)} would do nothing.")
+            raise ConfigError(
+                f"{name}: gave a Dataset, which says all of itself; {', '.join(options)} would do nothing."
+            )
         return thing
     for option in ("nodes", "graphs"):
         if option in options:
@@ -158,7 +160,9 @@ def questions_of(thing: Any, learned: Learned, nodes: str | None = None, graphs:
     if learned.task == "edge":
         found = whole.edge_label_attr.shape[-1] if "edge_label_attr" in whole else 0
         if found != learned.edge_features:
-            raise ShapeError(f"{where}: edges have {found} features, and the model was trained on {learned.edge_features}.")
+            raise ShapeError(
+                f"{where}: edges have {found} features, and the model was trained on {learned.edge_features}."
+            )
         source, target = ([names[node] for node in side.tolist()] for side in whole.edge_label_index)
         return Questions([whole], {"source": source, "target": target})
     if learned.task == "graph":
@@ -179,7 +183,9 @@ def dataset_of(found: Found, choice: Choice, name: str) -> Dataset:
     """
     answers, learned, warnings = found.answers, found.learned, list(found.warnings)
     if answers.kind == "class" and len(answers.names) < 2:
-        raise DataError(f"{name}: all answers are {', '.join(answers.names) or 'empty'}; two classes at least are wanted.")
+        raise DataError(
+            f"{name}: all answers are {', '.join(answers.names) or 'empty'}; two classes at least are wanted."
+        )
     if learned.degrees:
         warnings.append(f"{name}: nodes have no features; they get log(1 + edges that come in), and 1.")
     if answers.kind == "class":
@@ -203,8 +209,8 @@ def dataset_of(found: Found, choice: Choice, name: str) -> Dataset:
             data.y = answers.y[number : number + 1]
         lists = [[pieces[number] for number in mask.nonzero().flatten().tolist()] for mask in masks.values()]
     return Dataset(
-        Path(name).stem or name, learned.task, answers.kind, choice.metric_of(answers.kind), learned.num_features,
-        learned.num_outputs, *lists, info,
+        Path(name.rpartition(":")[2]).stem or name, learned.task, answers.kind, choice.metric_of(answers.kind),
+        learned.num_features, learned.num_outputs, *lists, info,
     )  # fmt: skip
 
 
@@ -220,7 +226,9 @@ def pieces_of(whole: Data, graph_of: Tensor) -> list[Data]:
     pieces = []
     for nodes, edges in zip(node_order.split(sizes.tolist()), edge_order.split(edge_sizes), strict=True):
         fields = {name: whole[name][edges] for name in ("edge_weight", "edge_attr") if name in whole}
-        pieces.append(Data(x=whole.x[nodes], edge_index=place[whole.edge_index[:, edges]], **fields, num_nodes=len(nodes)))
+        pieces.append(
+            Data(x=whole.x[nodes], edge_index=place[whole.edge_index[:, edges]], **fields, num_nodes=len(nodes))
+        )
     return pieces
 
 
@@ -249,7 +257,14 @@ def choice_of(
     if split is not None and (isinstance(split, bool) or not isinstance(split, str | int | list)):
         raise ConfigError(f"split is a column, a number of one, or three shares such as 0.6,0.2,0.2; got {split!r}.")
     return Choice(
-        task, names(target, "target"), kind, split, metric, undirected, names(ignore, "ignore"), 0 if seed is None else seed
+        task,
+        names(target, "target"),
+        kind,
+        split,
+        metric,
+        undirected,
+        names(ignore, "ignore"),
+        0 if seed is None else seed,
     )
 
 

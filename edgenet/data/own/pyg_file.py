@@ -40,7 +40,9 @@ def read_pt(path: Path) -> Data | list[Data]:
         raise DataError(f"{path}: {what}; nothing in it was run. {_WAY}") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
             zipfile.BadZipFile) as error:  # fmt: skip
-        raise DataError(f"{path}: is damaged, or no file of torch.save ({path.stat().st_size} bytes). {_WAY}") from error
+        raise DataError(
+            f"{path}: is damaged, or no file of torch.save ({path.stat().st_size} bytes). {_WAY}"
+        ) from error
     try:
         return _graphs(content, path)
     except DataError:

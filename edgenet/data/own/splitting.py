@@ -79,7 +79,9 @@ def of_masks(masks: Mapping[str, np.ndarray], choice: object, answers: Answers, 
     """
     missing = [name for name in SPLITS if name not in masks]
     if missing:
-        raise DataError(f"{where}: has masks, and no {missing[0]}_mask. Give all three, or none and --split 0.6,0.2,0.2.")
+        raise DataError(
+            f"{where}: has masks, and no {missing[0]}_mask. Give all three, or none and --split 0.6,0.2,0.2."
+        )
     found, rows = {}, len(answers.known)
     for name in SPLITS:
         mask = np.asarray(masks[name])
@@ -115,7 +117,9 @@ def checked(masks: Masks, answers: Answers, where: str) -> Masks:
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         both = masks[one] & masks[other]
         if both.any():
-            raise DataError(f"{where}: {int(both.sum())} rows are for {one} and for {other}, row {both.argmax()} is one.")
+            raise DataError(
+                f"{where}: {int(both.sum())} rows are for {one} and for {other}, row {both.argmax()} is one."
+            )
     return masks
 
 

@@ -97,7 +97,9 @@ def wired(tables: Tables) -> Wiring:
     given = None if graph is None else edges.columns[graph]
     if nodes is None:
         if given is not None:
-            raise DataError(f"{edges.where}: has a column {graph!r}; of several graphs give the nodes too: --nodes FILE.")
+            raise DataError(
+                f"{edges.where}: has a column {graph!r}; of several graphs give the nodes too: --nodes FILE."
+            )
         names = list(dict.fromkeys(cell for pair in zip(*columns, strict=True) for cell in pair))
         if names and all(as_number(name) is not None for name in names):
             names.sort(key=lambda name: (as_number(name) or 0.0, name))
@@ -113,8 +115,8 @@ def wired(tables: Tables) -> Wiring:
             if key not in place:
                 named = f"{cell!r}" if given is None else f"{cell!r} of graph {given[row]!r}"
                 raise EdgeIndexError(
-                    f"{edges.at(row)}: the edge names the node {named}, which {tables.nodes.where if tables.nodes else ''}"
-                    f" has not. Add its row there, or take the edge away."
+                    f"{edges.at(row)}: the edge names the node {named}, which {nodes.where if nodes else 'no table'} "
+                    f"has not. Add its row there, or take the edge away."
                 )
             index[side, row] = place[key]
     if graph_of is not None:

@@ -177,6 +177,7 @@ def test_what_is_no_graph_is_refused(tmp_path, content, says):
         ({"edge_index": torch.tensor([[0], [99]])}, "node 99 does not exist", EdgeIndexError),
         ({"edge_index": torch.tensor([[0.0], [1.0]])}, "int64", EdgeIndexError),
         ({"x": torch.full((12, 3), torch.nan)}, "x[0, 0] is nan", ShapeError),
+        ({"batch": torch.arange(12) * 10**12}, "batch is the graph of each of 12 nodes", ShapeError),
         ({"x": torch.zeros(11, 3)}, "x is (nodes, features)", ShapeError),
         ({"edge_weight": torch.ones(3)}, "edge_weight has a row for each of 12 edges", ShapeError),
         ({"y": torch.arange(5)}, "y has 5 rows", DataError),
@@ -192,6 +193,12 @@ def test_arrays_that_do_not_fit_are_refused(fields, says, kind):
     with pytest.raises(kind) as error:
         load_object(data, "mine", {})
     assert says in str(error.value)
+
+
+def test_a_small_file_cannot_ask_for_any_memory(tmp_path):
+    np.savez(tmp_path / "x.npz", edge_index=np.array([[0], [10**13]]), y=np.zeros(3))
+    with pytest.raises(DataError, match="claims 10,000,000,000,001 nodes"):
+        load(str(tmp_path / "x.npz"))
 
 
 def test_a_file_of_an_unknown_kind_is_refused_with_those_that_are_read(tmp_path):
