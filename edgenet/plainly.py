@@ -36,6 +36,8 @@ _MEANT: tuple[tuple[str, str], ...] = (
 def words(error: BaseException) -> str:
     """What an error of others says: what is meant where its text is known, its own text where a line of Python
     raised it outside torch and numpy, else its kind alone."""
+    if type(error).__module__ == "edgenet.errors":  # which say it plainly
+        return str(error)
     if isinstance(error, MemoryError) and not str(error):
         return "there is not enough memory: take smaller batches or widths"
     text = first_line(str(error))
@@ -44,7 +46,7 @@ def words(error: BaseException) -> str:
         if match is not None:
             return meant.format(*match.groups())
     frames = extract_tb(error.__traceback__)
-    if frames and not _is_numeric(frames[-1].filename) and _raises(frames[-1]):
+    if frames and not _is_numeric(frames[-1].filename) and _raises(frames[-1], error):
         return text or "without a word"
     if frames and is_users(frames[-1].filename) and not isinstance(error, RuntimeError | IndexError):
         return text  # Python's own: a name that is not there, a division by zero
@@ -56,8 +58,9 @@ def first_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0]
 
 
-def _raises(frame: FrameSummary) -> bool:
-    return linecache.getline(frame.filename, frame.lineno or 0).strip().startswith(("raise", "assert"))
+def _raises(frame: FrameSummary, error: BaseException) -> bool:
+    line = linecache.getline(frame.filename, frame.lineno or 0).strip()
+    return line.startswith("assert" if isinstance(error, AssertionError) else "raise")
 
 
 def _is_numeric(file: str) -> bool:

@@ -23,7 +23,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print configuration, seeds, tensors and pictures."""
-    folder, config = Path(options.run), None
+    folder = Path(options.run)
+    config: Settings | None = None
     if (folder / "config.toml").is_file():
         config = _config(folder / "config.toml")
         seeds = {str(seed): folder / f"seed-{seed}" for seed in config.training.seeds}

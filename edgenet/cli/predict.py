@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         read_model(folder)  # says what a model is
     learned, graphs, rows = _questions(options, _learned(folder))
     model = _model(options, folder, learned, graphs)
-    whole = learned is not None and learned.task == "graph"
+    whole = learned.task == "graph"
     with runs_on(model, options.data):
         asked = [graphs] if whole else graphs
         scores = torch.cat([predict(model, one, name=options.data) for one in asked])
@@ -87,7 +87,7 @@ def _learned(folder: Path) -> Learned | None:
 
 def _questions(
     options: argparse.Namespace, learned: Learned | None
-) -> tuple[Learned | None, list[Data], dict[str, list[str]]]:
+) -> tuple[Learned, list[Data], dict[str, list[str]]]:
     """What is known of the answers, the graphs, and the names of the rows."""
     from edgenet.data import DATASETS, load
     from edgenet.data.own import Learned, questions_of
@@ -118,7 +118,7 @@ def _questions(
     return learned, asked.graphs, asked.rows
 
 
-def _model(options: argparse.Namespace, folder: Path, learned: Learned | None, graphs: list[Data]) -> nn.Module:
+def _model(options: argparse.Namespace, folder: Path, learned: Learned, graphs: list[Data]) -> nn.Module:
     """The trained model; one of a user's class is made by it, and then read into."""
     from edgenet.config import RunConfig
     from edgenet.data import Dataset
@@ -129,7 +129,7 @@ def _model(options: argparse.Namespace, folder: Path, learned: Learned | None, g
     config = None if file is None else RunConfig.from_toml(file)
     if options.model is None and (config is None or config.model.kind is None or not is_code(config.model.kind)):
         return read_model(folder)
-    if config is None or learned is None:
+    if config is None:
         raise ConfigError("--model makes the model as the run's config.toml says: name the folder of a run.")
     check_said(config.model.kind, options.model, "--model")
     if config.model.kind != options.model:

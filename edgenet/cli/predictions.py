@@ -35,14 +35,13 @@ class Predictions:
     kind: str
 
     @classmethod
-    def of(cls, rows: dict[str, list[str]], scores: Tensor, learned: Learned | None) -> Predictions:
+    def of(cls, rows: dict[str, list[str]], scores: Tensor, learned: Learned) -> Predictions:
         """Scores as probabilities of classes and labels, which have their names; or as values.
 
         Raises:
             ShapeError: if there is not one score for each class, label or value.
         """
         scores = scores.unsqueeze(1) if scores.dim() == 1 else scores
-        assert learned is not None
         names = learned.names
         if scores.dim() != 2 or scores.shape[1] != len(names):
             raise ShapeError(

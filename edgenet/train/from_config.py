@@ -123,7 +123,7 @@ def model_of(
     options |= table.options
     on_graph = dataset.task == "sequence" and first.x.dim() == 4
     name = table.kind or ("GraphRecurrent" if on_graph else _MODEL_OF[dataset.task])
-    known = {**MODELS, **(models or {})}
+    known: dict[str, Callable[..., nn.Module]] = {**MODELS, **(models or {})}
     if name not in known:
         raise ConfigError(f"no model is called {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}.")
     kind = known[name]
@@ -145,7 +145,7 @@ def model_of(
     except ConfigError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:  # an option of a wrong kind, or one that is set here
-        raise ConfigError(f"[model] does not fit a {kind.__name__}: {words(error).rstrip('.')}.") from error
+        raise ConfigError(f"[model] does not fit a {name}: {words(error).rstrip('.')}.") from error
     if task is not None:
         model.to(task.device)
         bind: Any = getattr(model, "bind", None)

@@ -32,7 +32,8 @@ class Wandb:
             self._package = import_module("wandb")
         except ImportError as error:
             raise ConfigError("curves at Weights & Biases want its package: pip install wandb.") from error
-        self._folder, self._project, self._run = Path(folder), project, None
+        self._folder, self._project = Path(folder), project
+        self._run: Any = None
 
     def start(self, epoch: int) -> None:
         name = "/".join(self._folder.parts[-2:])
