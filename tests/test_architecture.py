@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "_version": "",
     "errors": "",
     "shortcuts": "",
+    "plainly": "",
     "text": "errors",
     "malloc": "",
     "seen": "",
@@ -54,14 +55,15 @@ MAY_IMPORT = {
     "checkpoint": "errors _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
-    "train": f"{LOW} nn models compress convert pretrained data config checkpoint",
+    "train": f"{LOW} nn models compress convert pretrained data config checkpoint plainly",
     "bench": f"{LOW} nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
     "train estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text hub nn compress convert export pretrained data config presets checkpoint plots train bench demo "
+    "cli": "errors text hub plainly nn compress convert export pretrained data config presets checkpoint plots train "
+    "bench demo "
     "doctor _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it

@@ -9,8 +9,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command: its line of help, what adds its arguments to a parser, what runs it and gives the exit code."""
+    """A sub-command.
+
+    Attributes:
+        help: its line of help.
+        arguments: adds its arguments to a parser.
+        run: runs it, and gives the exit code.
+        json: whether it has ``--json``; what it prints then is one JSON object.
+    """
 
     help: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    json: bool = False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import TYPE_CHECKING
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, add_output, new_folder, read_model, runs_on
-from edgenet.cli.printing import print_model, print_picture
+from edgenet.cli.printing import emit, model_facts, picture_of
 from edgenet.cli.values import add_seed, number, whole
 from edgenet.errors import ConfigError
 
@@ -16,24 +17,26 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """``compress MODEL --plan FILE | --form FORM | --times TIMES | --bytes BYTES | --tolerance DROP | --max-drop DROP
+    """``compress MODEL --plan FILE | --form FORM | [--times TIMES | --bytes BYTES] [--tolerance DROP | --max-drop DROP]
     --out FOLDER``."""
     add = parser.add_argument
     add("model", metavar="MODEL", help=MODEL)
-    goal = parser.add_mutually_exclusive_group(required=True)
-    goal.add_argument("--plan", metavar="PLAN.toml", help="which structure goes into which slots")
-    goal.add_argument("--form", help="weights of few bits: int8, int4, bnn, deepshift_q, ... as of convert.quantise")
-    goal.add_argument(
+    add("--plan", metavar="PLAN.toml", help="which structure goes into which slots")
+    add("--form", help="weights of few bits: int8, int4, bnn, deepshift_q, ... as of convert.quantise")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
         "--times", "--ratio", type=number(1), help="so many times smaller on disk; family, size and bits are chosen"
     )
-    goal.add_argument("--bytes", type=whole(1), help="instead, what the tensors may take on disk")
-    goal.add_argument(
+    size.add_argument("--bytes", type=whole(1), help="instead, what the tensors may take on disk")
+    drop = parser.add_mutually_exclusive_group()
+    drop.add_argument(
         "--tolerance",
         type=number(0, least=True),
         metavar="DROP",
-        help="as small as the validation score of --data allows, if with 95 %% confidence no more than this is lost",
+        help="as small as the validation score of --data allows, if with 95 %% confidence no more than this is lost; "
+        "alone, or at least so many --times smaller",
     )
-    goal.add_argument(
+    drop.add_argument(
         "--max-drop", type=number(0, least=True), metavar="DROP", help="as small as the metric of --data allows"
     )
     add("--bits", type=whole(1), nargs="+", help="of codes to try, or of a weight where the name of --form is silent")
@@ -67,22 +70,35 @@ def run(options: argparse.Namespace) -> int:
         plan=options.plan, form=options.form, families=options.family, bits=options.bits, epochs=options.fine_tune,
         lr=options.lr, out=out, seed=options.seed,
     )  # fmt: skip
-    print(f"{made.report}\n\n{made.text}")
-    if task is not None:
-        _print_scores(task, made.before, made.after)
-    print_picture(made.report, out / "compression.png")
-    print_model(made.model, out)
+    facts, line = model_facts(made.model, out)
+    picture = picture_of(made.report, out / "compression.png")
+    judged = {} if task is None else {"metric": task.metric.name, "before": made.before, "after": made.after}
+    facts = {"model": facts, "satisfied": made.satisfied, "text": made.text, **judged, "picture": picture}
+    facts["report"] = json.loads(made.report.to_json())
+    pictures = [] if picture is None else [f"picture: {picture}"]
+    emit(options, facts, f"{made.report}\n\n{made.text}", *_scores(task, made.before, made.after), *pictures, line)
     return 0
 
 
-def _print_scores(task: Task, before: dict[str, float], after: dict[str, float]) -> None:
-    for split in ("val", "test"):
-        if split in after:
-            print(f"{split} {task.metric.name} on {task.name}: {before[split]:.4f} before, {after[split]:.4f} now")
+def _scores(task: Task | None, before: dict[str, float], after: dict[str, float]) -> list[str]:
+    return [
+        f"{split} {task.metric.name} on {task.name}: {before[split]:.4f} before, {after[split]:.4f} now"
+        for split in ("val", "test")
+        if task is not None and split in after
+    ]
 
 
 def _check(options: argparse.Namespace) -> None:
     """What arguments ask of each other."""
+    sizes = {"--times": options.times, "--bytes": options.bytes}
+    drops = {"--tolerance": options.tolerance, "--max-drop": options.max_drop}
+    told = [name for name, given in (("--plan", options.plan), ("--form", options.form)) if given is not None]
+    wanted = [name for name, given in {**sizes, **drops}.items() if given is not None]
+    if len(told) + bool(wanted) != 1:
+        raise ConfigError(
+            f"one goal is wanted: --plan, --form, or --times or --bytes and --tolerance or --max-drop, one of each or "
+            f"one alone; got {' and '.join([*told, *wanted]) or 'none'}."
+        )
     needs = {"--max-drop": options.max_drop, "--tolerance": options.tolerance, "--fine-tune": options.fine_tune}
     for name, given in needs.items():
         if given is not None and not options.data:
@@ -95,4 +111,4 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--bits is for a search or --form; a plan says bits beside its structures.")
 
 
-COMMAND = Command("put structured matrices into a model", arguments, run)
+COMMAND = Command("put structured matrices into a model", arguments, run, json=True)

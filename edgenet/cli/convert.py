@@ -6,7 +6,7 @@ import argparse
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, add_output, inputs, new_folder, read_model, runs_on
-from edgenet.cli.printing import print_model
+from edgenet.cli.printing import emit, model_facts
 from edgenet.errors import ConfigError
 
 
@@ -34,8 +34,9 @@ def run(options: argparse.Namespace) -> int:
         with runs_on(model, dataset.name):
             model = freeze_attention(model, *inputs(model, data))
     save_pretrained(model, out)
-    print_model(model, out)
+    facts, line = model_facts(model, out)
+    emit(options, {"model": facts}, line)
     return 0
 
 
-COMMAND = Command("turn a model's PyG layers into EdgeNet layers", arguments, run)
+COMMAND = Command("turn a model's PyG layers into EdgeNet layers", arguments, run, json=True)

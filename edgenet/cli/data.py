@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from edgenet.cli.command import Command
-from edgenet.cli.printing import print_facts
-from edgenet.cli.values import add_data_root, new_path
+from edgenet.cli.printing import emit, facts_text
+from edgenet.cli.values import add_common, add_data_root, new_path
 from edgenet.text import plain_table
 
 
@@ -25,6 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--out", type=new_path, help="also write its arrays into this .npz file")
             action.add_argument("--set", dest="options", metavar="OPTION=VALUE", action="append", default=[])
         add_data_root(action)
+        add_common(action)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -33,18 +34,17 @@ def run(options: argparse.Namespace) -> int:
     from edgenet.config import parse_assignment
 
     if options.action == "list":
-        rows = [
-            [row["name"], row["task"], row["metric"], row["found"], row["title"]]
-            for row in data.available(options.data_root)
-        ]
-        print(plain_table(["name", "task", "metric", "found", "what"], rows, right=()))
+        sets = data.available(options.data_root)
+        rows = [[row["name"], row["task"], row["metric"], row["found"], row["title"]] for row in sets]
+        emit(options, {"datasets": sets}, plain_table(["name", "task", "metric", "found", "what"], rows, right=()))
         return 0
     if options.action == "info":
-        print_facts(data.describe(options.name, options.data_root))
+        facts = data.describe(options.name, options.data_root)
     else:
         changes = dict(parse_assignment(text) for text in options.options)
-        print_facts(data.prepare(options.name, options.data_root, options.out, **changes))
+        facts = data.prepare(options.name, options.data_root, options.out, **changes)
+    emit(options, facts, facts_text(facts))
     return 0
 
 
-COMMAND = Command("list, describe and prepare data sets", arguments, run)
+COMMAND = Command("list, describe and prepare data sets", arguments, run, json=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import check_folder
-from edgenet.cli.printing import score
+from edgenet.cli.printing import emit, score
 from edgenet.cli.values import add_data_root, add_seed, new_path, number, whole
 from edgenet.errors import ConfigError
 from edgenet.text import plain_table
@@ -46,24 +46,35 @@ def run(options: argparse.Namespace) -> int:
             raise ConfigError(f"{taken} exists. Replace it with --overwrite, or choose another --out.")
     check_folder(folder)
     first = dataset.train[0]
-    print(f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
-          f"{dataset.num_features} features, {dataset.num_outputs} classes", flush=True)  # fmt: skip
+    begun = (f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
+             f"{dataset.num_features} features, {dataset.num_outputs} classes")  # fmt: skip
+    if not options.json:
+        print(begun, flush=True)
     found = run_demo(dataset, folder, options.ratio, options.seed, options.epochs)
     dense, (theirs, ours) = found.edgenet.total, found.forward
-    print(f"a PyG GAT of {dense.parameters:,} parameters, as an EdgeNet: scores differ by {found.difference:.1e}, "
-          f"forward {theirs:.1f} ms -> {ours:.1f} ms\n")  # fmt: skip
+    compared = (f"a PyG GAT of {dense.parameters:,} parameters, as an EdgeNet: scores differ by "
+                f"{found.difference:.1e}, forward {theirs:.1f} ms -> {ours:.1f} ms\n")  # fmt: skip
     rows = [["none", f"{dense.parameters:,}", f"{dense.bytes:,}", "1.0", "", score(found.accuracy), ""]]
     for one in sorted(found.compressed, key=lambda one: one.times):
         total = one.report.total
         rows.append([one.family.replace("_", " "), f"{total.parameters:,}", f"{total.bytes:,}", f"{one.times:.1f}",
                      score(one.before), score(one.after), score(one.agreement[1])])  # fmt: skip
     header = ["structure, 4 bits", "numbers", "bytes", "times smaller", "test, compressed", "fine-tuned", "agrees"]
-    print(plain_table(header, rows))
     best, folder_bytes = found.best, sum(file.stat().st_size for file in found.saved.iterdir())
-    print(f"\nsaved and read back: {found.saved}, {best.family.replace('_', ' ')}, {best.report.total.bytes:,} bytes "
-          f"of tensors ({folder_bytes:,} with their description), test accuracy {score(best.after)}\n"
-          f"picture: {found.picture}")  # fmt: skip
+    saved = (f"\nsaved and read back: {found.saved}, {best.family.replace('_', ' ')}, {best.report.total.bytes:,} "
+             f"bytes of tensors ({folder_bytes:,} with their description), test accuracy {score(best.after)}\n"
+             f"picture: {found.picture}")  # fmt: skip
+    facts = {
+        "dataset": dataset.name, "accuracy": found.accuracy, "difference": found.difference,
+        "parameters": dense.parameters, "bytes": dense.bytes, "model": str(found.saved), "picture": str(found.picture),
+        "compressed": [
+            {"family": one.family, "times": one.times, "bytes": one.report.total.bytes, "test": one.after}
+            for one in found.compressed
+        ],
+        "best": best.family,
+    }  # fmt: skip
+    emit(options, facts, compared, plain_table(header, rows), saved)
     return 0
 
 
-COMMAND = Command("train an attention GNN, convert it, compress it, save it", arguments, run)
+COMMAND = Command("train an attention GNN, convert it, compress it, save it", arguments, run, json=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from edgenet.cli.command import Command
-from edgenet.cli.printing import print_facts
+from edgenet.cli.printing import emit, facts_text
 from edgenet.text import plain_table
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """``doctor``."""
-    parser.add_argument("--json", action="store_true", help="as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -21,14 +19,11 @@ def run(options: argparse.Namespace) -> int:
     from edgenet import doctor
 
     facts = doctor.facts()
-    if options.json:
-        print(json.dumps(facts, indent=2))
-        return 0
-    table, memory = facts.pop("backends"), facts.pop("memory")
-    facts["versions"] = {name: number or "not installed" for name, number in facts["versions"].items()}
-    facts["cuda"], facts["switches"] = facts["cuda"] or "no device", facts["switches"] or "none set"
-    print_facts({**facts, "memory": _allocator(memory)})
-    print(f"\n{_backends_table(table)}")
+    shown = {name: value for name, value in facts.items() if name not in ("backends", "memory")}
+    shown["versions"] = {name: number or "not installed" for name, number in facts["versions"].items()}
+    shown["cuda"], shown["switches"] = facts["cuda"] or "no device", facts["switches"] or "none set"
+    shown["memory"] = _allocator(facts["memory"])
+    emit(options, facts, facts_text(shown), "", _backends_table(facts["backends"]))
     return 0
 
 
@@ -56,4 +51,4 @@ def _backends_table(table: dict[str, dict[str, dict[str, Any]]]) -> str:
     return "\n".join(lines + [f"{number}: {reason}" for reason, number in reasons.items()])
 
 
-COMMAND = Command("show what runs on this machine: versions, kernels, backends", arguments, run)
+COMMAND = Command("show what runs on this machine: versions, kernels, backends", arguments, run, json=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import traceback
 import warnings
@@ -12,32 +13,36 @@ from typing import NoReturn
 from edgenet import errors
 from edgenet._version import __version__
 from edgenet.cli.commands import COMMANDS
-
-_OURS = tuple(kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception))
-#: what the user can mend
-MENDABLE: tuple[type[Exception], ...] = (*_OURS, OSError)
+from edgenet.cli.failures import told
+from edgenet.cli.values import add_common
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for what the user can mend, 130 when interrupted."""
-    arguments = argparse.Namespace(debug=False)
+    """Run the command line; returns the exit code: 0, 2 for what the user can mend, 1 for what was not foreseen, 130
+    when interrupted."""
+    arguments = argparse.Namespace(debug=False, json=False)
     warnings.filterwarnings("ignore", "Sparse CS[RC] tensor support is in beta")  # a reader can do nothing about it
     try:
-        parser().parse_args(argv, arguments)
+        arguments.parser = parser()
+        arguments.parser.parse_args(argv, arguments)
         return COMMANDS[arguments.command].run(arguments)
     except BrokenPipeError:  # `edgenet data list | head`
         sys.stderr.close()
         return 0
-    except MENDABLE as error:
-        if arguments.debug:
-            traceback.print_exc()
-        print(f"edgenet: {_told(error)}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         if arguments.debug:
             traceback.print_exc()
         print(f"\nedgenet: interrupted. {_how_to_resume(arguments)}", file=sys.stderr)
         return 130
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+        line, code = told(error)
+        if arguments.json:
+            print(json.dumps({"error": type(error).__name__, "message": line, "code": code}), file=sys.stderr)
+        else:
+            print(f"edgenet: {line}", file=sys.stderr)
+        return code
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,22 +60,17 @@ def parser() -> Parser:
     whole.add_argument("--version", action="version", version=f"edgenet {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.help, description=command.help)
-        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        # of two arguments of one name, the command's own counts
+        sub = commands.add_parser(name, help=command.help, description=command.help, conflict_handler="resolve")
+        add_common(sub, command.json)
         command.arguments(sub)
     return whole
-
-
-def _told(error: Exception) -> str:
-    """One line: our errors say all in their text; those of files have their path and reason."""
-    if not isinstance(error, _OURS) and isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or type(error).__name__}: {error.strerror}"
-    return f"{type(error).__name__}: {error}"
 
 
 def _how_to_resume(arguments: argparse.Namespace) -> str:
     out = getattr(arguments, "out", None)
     if getattr(arguments, "command", None) == "train" and out:
         root = f" --data-root {arguments.data_root}" if arguments.data_root else ""
-        return f"Go on with: edgenet train {out} --resume{root}"
+        code = "".join(f" --{name} {value}" for name, value in getattr(arguments, "code", {}).items())
+        return f"Go on with: edgenet train {out} --resume{code}{root}"
     return "Nothing was lost that this command keeps."

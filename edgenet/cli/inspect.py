@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgenet.cli.command import Command
-from edgenet.cli.printing import score, spread
+from edgenet.cli.printing import emit, score, spread
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.text import plain_table
 
@@ -23,9 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print configuration, seeds, tensors and pictures."""
     folder = Path(options.run)
+    config: Settings | None = None
     if (folder / "config.toml").is_file():
         config = _config(folder / "config.toml")
-        print(f"# {folder / 'config.toml'}\n{config.to_toml()}")
         seeds = {str(seed): folder / f"seed-{seed}" for seed in config.training.seeds}
     elif (folder / "metrics.jsonl").is_file() or (folder / "result.json").is_file():
         seeds = {"": folder}
@@ -33,14 +34,25 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"{folder}: is no run: it has no config.toml. `edgenet train --out FOLDER` makes one.")
     results = {seed: _result(own) for seed, own in seeds.items()}
     done = [result for result in results.values() if result is not None]
-    print(_table(seeds, results))
+    lines = [] if config is None else [f"# {folder / 'config.toml'}\n{config.to_toml()}"]
+    lines.append(_table(seeds, results))
+    tensors: list[list[str]] = []
     if done:
         last = next(own for seed, own in reversed(seeds.items()) if results[seed] is not None)
-        print(f"\n{_tensors(last / 'model', done[-1].parameters)}")
+        kind, tensors = _tensors(last / "model")
+        table = plain_table(["tensor", "shape", "dtype", "numbers", ""], tensors)
+        lines.append(f"\n{kind}, {done[-1].parameters:,} parameters\n{table}")
     pictures = sorted(folder.glob("*.png"))
-    print("\n" + "\n".join(f"picture: {path}" for path in pictures) if pictures else "\nno pictures yet")
-    if len(done) < len(seeds) and (folder / "config.toml").is_file():
-        print(f"go on with: edgenet train {folder} --resume")
+    lines.append("\n" + "\n".join(f"picture: {path}" for path in pictures) if pictures else "\nno pictures yet")
+    if len(done) < len(seeds) and config is not None:
+        lines.append(f"go on with: edgenet train {folder} --resume")
+    facts = {
+        "run": str(folder), "config": None if config is None else config.to_dict(),
+        "seeds": {seed: None if result is None else asdict(result) for seed, result in results.items()},
+        "tensors": [dict(zip(("name", "shape", "dtype", "numbers", "fixed"), row, strict=True)) for row in tensors],
+        "pictures": list(map(str, pictures)),
+    }  # fmt: skip
+    emit(options, facts, *lines)
     return 0
 
 
@@ -92,8 +104,8 @@ def _state(folder: Path, records: int) -> str:
     return f"can go on from epoch {epoch}"
 
 
-def _tensors(folder: Path, parameters: int) -> str:
-    """A saved model's size, and a line for each of its tensors."""
+def _tensors(folder: Path) -> tuple[str, list[list[str]]]:
+    """The class of a saved model, and a row for each of its tensors."""
     from edgenet.pretrained import from_pretrained, tensors_of
     from edgenet.pretrained.folder import read_config, read_tensors
     from edgenet.pretrained.tree import nodes
@@ -110,8 +122,7 @@ def _tensors(folder: Path, parameters: int) -> str:
          f"{value.numel():,}", "fixed" if name in fixed else ""]
         for name, value in tensors.items()
     ]  # fmt: skip
-    table = plain_table(["tensor", "shape", "dtype", "numbers", ""], lines)
-    return f"{config['tree']['class'].rpartition('.')[2]}, {parameters:,} parameters\n{table}"
+    return config["tree"]["class"].rpartition(".")[2], lines
 
 
-COMMAND = Command("show what came of a run", arguments, run)
+COMMAND = Command("show what came of a run", arguments, run, json=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgenet.cli.values import add_data_root, new_path
 from edgenet.errors import ConfigError
 from edgenet.hub import is_repository
+from edgenet.plainly import words
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,8 +76,7 @@ def runs_on(model: nn.Module, name: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, IndexError, TypeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"this {type(model).__name__} does not run on {name}: {reason}") from error
+        raise ConfigError(f"this {type(model).__name__} does not run on {name}: {words(error)}.") from error
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:

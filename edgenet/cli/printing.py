@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import math
 import sys
 from pathlib import Path
 from statistics import fmean, stdev
@@ -17,6 +20,27 @@ if TYPE_CHECKING:
     from edgenet.compress import Report
 
 
+def emit(options: argparse.Namespace, facts: dict[str, Any], *lines: str) -> None:
+    """Print what came of a command: the lines, or with ``--json`` the facts as one object, which has no NaN."""
+    if options.json:
+        print(json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False, default=str))
+    else:
+        print("\n".join(lines))
+
+
+def note(text: str) -> None:
+    """Say on stderr what a user should know, so that stdout holds results alone."""
+    print(f"edgenet: {text}", file=sys.stderr)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def score(value: float | None) -> str:
     """A metric, four digits; nothing where there is none."""
     return "" if value is None else f"{value:.4f}"
@@ -30,23 +54,21 @@ def spread(values: Sequence[float | None]) -> str:
     return score(fmean(known)) + (f" ± {stdev(known):.4f}" if len(known) > 1 else "")
 
 
-def print_facts(facts: dict[str, Any], indent: str = "") -> None:
+def facts_text(facts: dict[str, Any], indent: str = "") -> str:
     """Names and values, a line each; tables inside are indented, and what is empty is left out."""
-    width = max((len(str(key)) for key in facts), default=0)
+    width, lines = max((len(str(key)) for key in facts), default=0), []
     for key, value in facts.items():
         if isinstance(value, dict) and value:
-            print(f"{indent}{key}:")
-            print_facts(value, indent + "  ")
+            lines += [f"{indent}{key}:", facts_text(value, indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], str):
-            print(f"{indent}{key}:")
-            for item in value:
-                print(f"{indent}  {item}")
+            lines += [f"{indent}{key}:", *(f"{indent}  {item}" for item in value)]
         elif value not in ("", None, {}, []):
-            print(f"{indent}{str(key).ljust(width)}  {value}")
+            lines.append(f"{indent}{str(key).ljust(width)}  {value}")
+    return "\n".join(lines)
 
 
-def print_model(model: nn.Module, folder: Path) -> None:
-    """Where a model was saved, and what it takes there."""
+def model_facts(model: nn.Module, folder: Path) -> tuple[dict[str, Any], str]:
+    """Where a model was saved, and what it takes there; as facts and as a line."""
     from edgenet.compress import report
     from edgenet.pretrained.folder import read_config
 
@@ -54,14 +76,16 @@ def print_model(model: nn.Module, folder: Path) -> None:
     name, tables = config["tree"]["class"].rpartition(".")[2], config["graphs"]
     bound = f", {len(tables)} of its tables bound to a graph" if tables else ""
     size = (folder / config["file"]).stat().st_size
-    print(f"model:   {folder}, {name}, {parameters:,} parameters, {size:,} bytes{bound}")
+    facts = {"folder": str(folder), "class": name, "parameters": parameters, "bytes": size, "bound": len(tables)}
+    return facts, f"model:   {folder}, {name}, {parameters:,} parameters, {size:,} bytes{bound}"
 
 
-def print_picture(report: Report, path: Path) -> None:
+def picture_of(report: Report, path: Path) -> Path | None:
     """Draw a compression; where nothing can be drawn, stderr says why."""
     from edgenet import plots
 
     try:
-        print(f"picture: {plots.compression_picture(report, path)}")
+        return plots.compression_picture(report, path)
     except ConfigError as error:
-        print(f"edgenet: no picture: {error}", file=sys.stderr)
+        note(f"no picture: {error}")
+        return None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, read_model
+from edgenet.cli.printing import note
 from edgenet.cli.values import new_path
 from edgenet.errors import ConfigError
 
@@ -15,9 +15,7 @@ from edgenet.errors import ConfigError
 def arguments(parser: argparse.ArgumentParser) -> None:
     """``report MODEL``."""
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as JSON")
-    form.add_argument("--markdown", action="store_true", help="as a table for a page")
+    parser.add_argument("--markdown", action="store_true", help="as a table for a page")
     parser.add_argument("--picture", type=new_path, metavar="FILE.png", help="also draw it")
 
 
@@ -25,6 +23,8 @@ def run(options: argparse.Namespace) -> int:
     """Show what every slot of a model takes."""
     from edgenet.compress import Report, report
 
+    if options.json and options.markdown:
+        raise ConfigError("--json and --markdown are two forms of one report; choose one.")
     if options.picture and Path(options.picture).is_dir():
         raise ConfigError(f"{options.picture} is a folder; --picture names a file, {options.picture}/report.png say.")
     errors, path = {}, Path(options.model) / "report.json"
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> int:
         from edgenet import plots
 
         plots.compression_picture(found, options.picture)
-        print(f"picture: {options.picture}", file=sys.stderr)
+        note(f"picture: {options.picture}")
     return 0
 
 
-COMMAND = Command("show what every slot of a model takes", arguments, run)
+COMMAND = Command("show what every slot of a model takes", arguments, run, json=True)

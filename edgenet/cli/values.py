@@ -74,6 +74,16 @@ def folder(text: str) -> str:
     return text
 
 
+def add_common(parser: argparse.ArgumentParser, json: bool = True) -> None:
+    """``--debug`` and ``--json``. Where a command has commands of its own, those have them too."""
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+    )
+    if json:
+        text = "print one JSON object and nothing else"
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=text)
+
+
 def add_data_root(parser: argparse.ArgumentParser) -> None:
     """``--data-root``."""
     parser.add_argument("--data-root", type=folder, metavar="FOLDER", help="folder to look for data in first")

@@ -1,4 +1,4 @@
-"""The data sets by name, and the four things to do with one: load it, list it, describe it, prepare it."""
+"""The data sets by name: what is known of each, and what makes it. Without torch, until one is made."""
 
 from __future__ import annotations
 
@@ -6,34 +6,18 @@ import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from numbers import Integral, Real
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgenet.data import (
-    adding_problem,
-    chickenpox,
-    copying_memory,
-    csbm,
-    digits,
-    frame_labels,
-    graph_process,
-    heterophilic,
-    hidden_conductance,
-    karate,
-    metr_la,
-    movielens,
-    pixel_mnist,
-    planetoid,
-    ppi,
-    source_localisation,
-    tinyshakespeare,
-)
-from edgenet.data.dataset import Dataset, Facts
-from edgenet.data.graph_file import export
+from edgenet.data.facts import FACTS, PLANETOID, Facts
+from edgenet.data.finding import FILES, find
 from edgenet.data.places import places
 from edgenet.errors import ConfigError, DataError
 from edgenet.text import did_you_mean
+
+if TYPE_CHECKING:
+    from edgenet.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -53,75 +37,45 @@ class Recipe:
 
     def options(self) -> dict[str, Any]:
         """Its options and their defaults."""
-        parameters = inspect.signature(self.make).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "name"}
+        return {name: value for name, value in options_of(self.make).items() if name != "name"}
 
 
-def _planetoid(name: str) -> Recipe:
-    return Recipe(
-        planetoid.FACTS[name],
-        partial(planetoid.make, name=name),
-        partial(planetoid.find, name=name, may_download=False),
-    )
+class Maker:
+    """``make`` of a module, which is imported when it is called or its options are asked for.
+
+    Args:
+        module: of ``edgenet.data``.
+        given: arguments that it always gets.
+    """
+
+    def __init__(self, module: str, **given: Any) -> None:
+        self.module, self.given = module, given
+
+    def __call__(self, *args: Any, **options: Any) -> Dataset:
+        return self._made()(*args, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._made())
+
+    def _made(self) -> Callable[..., Dataset]:
+        return partial(import_module(f"edgenet.data.{self.module}").make, **self.given)
+
+
+def options_of(make: Callable[..., Dataset]) -> dict[str, Any]:
+    """The options of what makes a data set, and their defaults."""
+    parameters = inspect.signature(make).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 DATASETS: dict[str, Recipe] = {
-    "digits": Recipe(digits.FACTS, digits.make),
-    "karate": Recipe(karate.FACTS, karate.make),
-    "csbm": Recipe(csbm.FACTS, csbm.make),
-    "source_localisation": Recipe(source_localisation.FACTS, source_localisation.make),
-    "hidden_conductance": Recipe(hidden_conductance.FACTS, hidden_conductance.make),
-    "copying_memory": Recipe(copying_memory.FACTS, copying_memory.make),
-    "adding_problem": Recipe(adding_problem.FACTS, adding_problem.make),
-    "cora": _planetoid("cora"),
-    "citeseer": _planetoid("citeseer"),
-    "pubmed": _planetoid("pubmed"),
-    "ppi": Recipe(ppi.FACTS, ppi.make, partial(ppi.find, may_download=False)),
-    "heterophilic": Recipe(heterophilic.FACTS, heterophilic.make, heterophilic.find),
-    "movielens": Recipe(movielens.FACTS, movielens.make, movielens.find),
-    "metr_la": Recipe(metr_la.FACTS, metr_la.make, metr_la.find),
-    "chickenpox": Recipe(chickenpox.FACTS, chickenpox.make, chickenpox.find),
-    "graph_process": Recipe(graph_process.FACTS, graph_process.make),
-    "tinyshakespeare": Recipe(tinyshakespeare.FACTS, tinyshakespeare.make, tinyshakespeare.find),
-    "frame_labels": Recipe(frame_labels.FACTS, frame_labels.make, frame_labels.find),
-    "pixel_mnist": Recipe(pixel_mnist.FACTS, pixel_mnist.make, pixel_mnist.find),
+    name: Recipe(
+        facts,
+        Maker("planetoid", name=name) if name in PLANETOID else Maker(name),
+        partial(find, name) if name in FILES else None,
+    )
+    for name, facts in FACTS.items()
 }
-
-
-# type of an option's default -> what is accepted in its place, and how that is called
-_KINDS = {
-    bool: (bool, "True or False"),
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-    str: (str, "text"),
-}
-
-
-def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
-    """A data set by name.
-
-    Files are looked for in ``root``, then ``$EDGENET_DATA``, then the repository's ``datasets`` folder, then the user's
-    cache; cora, citeseer, pubmed and ppi are then fetched by PyG's downloader into that cache. Sets that are made on
-    demand need none of it.
-
-    Args:
-        name: a key of ``DATASETS``.
-        root: folder to look in first; also the file itself for sets of one file.
-        options: of the data set; ``describe(name)["options"]`` lists them.
-
-    Raises:
-        ConfigError: unknown name or option, or an option of another type or out of range.
-        DatasetNotFoundError: the files are nowhere. Lists what was tried and how to get them.
-        DataError: a file has bad content. Nothing in it is ever executed.
-    """
-    recipe = _recipe(name)
-    known = recipe.options()
-    for option, value in options.items():
-        if option not in known:
-            meant = did_you_mean(option, known, 3)
-            raise ConfigError(f"{name} has no option {option!r}; it has {', '.join(known)}.{meant}")
-        _check_option(name, option, value, known[option])
-    return recipe.make(places(root), **options)
 
 
 def available(root: str | Path | None = None) -> list[dict[str, Any]]:
@@ -147,7 +101,7 @@ def available(root: str | Path | None = None) -> list[dict[str, Any]]:
 
 def describe(name: str, root: str | Path | None = None) -> dict[str, Any]:
     """All facts of a data set (JSON-able), its options and defaults, the folders it is looked for in, ``found``."""
-    recipe = _recipe(name)
+    recipe = recipe_of(name)
     return {
         "name": name,
         **asdict(recipe.facts),
@@ -157,47 +111,16 @@ def describe(name: str, root: str | Path | None = None) -> dict[str, Any]:
     }
 
 
-def prepare(name: str, root: str | Path | None = None, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
-    """Makes a data set ready: fetches what is missing, checks every file, writes what is kept in the user's cache.
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a data set.
 
-    Args:
-        name, root, options: as for ``load``.
-        out: an ``.npz`` file to write its arrays to as well (``export``).
-
-    Returns:
-        name, ``info`` of the data set, the number of nodes, signals or sequences in each split, and ``out``.
+    Raises:
+        ConfigError: if there is none of that name; with near ones.
     """
-    dataset = load(name, root, **options)
-    count = {
-        split: int(data[0].y.shape[0]) if dataset.task != "node" else _nodes(data, split)
-        for split, data in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))
-    }
-    written = None if out is None else str(export(dataset, out))
-    return {"name": name, "info": dataset.info, "sizes": count, "out": written}
-
-
-def _nodes(graphs: list[Any], split: str) -> int:
-    return sum(int(data[f"{split}_mask"].sum()) if f"{split}_mask" in data else data.num_nodes for data in graphs)
-
-
-def _recipe(name: str) -> Recipe:
     if name in DATASETS:
         return DATASETS[name]
     meant = did_you_mean(name, DATASETS, 3)
     raise ConfigError(f"there is no data set {name!r}; there are {', '.join(DATASETS)}.{meant}")
-
-
-def _check_option(name: str, option: str, value: Any, default: Any) -> None:
-    """Raises ``ConfigError`` unless the value is of the kind of its default; a default of None says nothing."""
-    seed = option.endswith("seed") and value is not None
-    kind = int if seed else type(default)
-    if kind not in _KINDS:
-        return
-    accepted, wanted = _KINDS[kind]
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{name}: {option} must be {wanted}, got {value!r:.80} of type {type(value).__name__}.")
-    if seed and value < 0:
-        raise ConfigError(f"{name}: {option} must be a whole number of at least 0, got {value}.")
 
 
 def _found(recipe: Recipe, root: str | Path | None) -> str:

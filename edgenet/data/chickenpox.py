@@ -11,29 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgenet.data import windows
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data import finding, windows
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.files import check_sha256, read_bytes
-from edgenet.data.places import Place, not_found, search
+from edgenet.data.places import Place
 from edgenet.errors import DataError
 
-FILES = ("chickenpox.json.gz", "chickenpox.json")
-LAYOUTS = (*FILES, *(f"chickenpox/{file}" for file in FILES))
 WEEKS, COUNTIES = 521, 20
 
-FACTS = Facts(
-    title="Chickenpox in Hungary: weekly cases of 20 counties, and those of the next week",
-    task="sequence",
-    target="value",
-    metric="rmse",
-    shapes={"nodes": 20, "steps": 8, "features": 1, "outputs": 1, "edges": 82},
-    split="by time: the first 70 % of the weeks train, the next 10 % val, the last 20 % test",
-    source="Rozemberczki, Scherer, Kiss, Sarkar, Ferenci 2021; github.com/benedekrozemberczki/spatiotemporal_datasets",
-    licence="CC BY 4.0 (UCI Machine Learning Repository, Hungarian Chickenpox Cases)",
-    how_to_get="fetch https://raw.githubusercontent.com/benedekrozemberczki/pytorch_geometric_temporal/master/dataset/"
-    "chickenpox.json into <root>, as it is or packed by gzip; pass root=<root>, or set $EDGENET_DATA to <root>.",
-    sha256={FILES[0]: "9c42fe4d795a7c049c4f397dc420ec3fda31edcbb0e2bf47065a31055beda9c9"},
-)
+FACTS = KNOWN["chickenpox"]
 
 
 def make(
@@ -93,10 +80,7 @@ def make(
 
 def find(where: Sequence[Place]) -> Path:
     """The file, packed or not."""
-    looked = search(where, LAYOUTS, lambda path: None if path.is_file() else "no such file")
-    if looked.found is None:
-        raise not_found("chickenpox", FILES[0], looked.tried, FACTS.how_to_get)
-    return looked.found
+    return finding.find("chickenpox", where)
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:

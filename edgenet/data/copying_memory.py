@@ -9,23 +9,15 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.places import Place
 from edgenet.data.sequences import check_sequences
 from edgenet.errors import ConfigError
 
 LETTERS, REMEMBERED = 8, 10
 BLANK, DELIMITER = 0, 9
-FACTS = Facts(
-    title="Copying memory: ten symbols, to be said again after a long wait",
-    task="sequence",
-    target="class",
-    metric="accuracy",
-    shapes={"steps": 220, "features": 10, "outputs": 9, "train_sequences": 1000},
-    split="drawn apart, by seed",
-    source="Hochreiter, Schmidhuber 1997; in this form Arjovsky, Shah, Bengio 2016",
-    licence="made here",
-)
+FACTS = KNOWN["copying_memory"]
 
 
 def make(

@@ -10,21 +10,13 @@ import torch
 from torch_geometric.data import Data
 
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.places import Place
 from edgenet.data.split import per_class_masks
 from edgenet.errors import ConfigError
 
-FACTS = Facts(
-    title="cSBM: two communities, seen through the graph and through the features",
-    task="node",
-    target="class",
-    metric="accuracy",
-    shapes={"nodes": 2000, "features": 400, "outputs": 2},
-    split="by seed: 10 % train, 10 % val, 80 % test nodes",
-    source="Deshpande, Sen, Montanari, Mossel 2018; the angle as in Chien, Peng, Li, Milenkovic 2021",
-    licence="made here",
-)
+FACTS = KNOWN["csbm"]
 
 
 def make(

@@ -7,20 +7,27 @@ from typing import Any
 
 from torch_geometric.data import Data
 
-TASKS = ("node", "signal", "sequence")
+TASKS = ("node", "edge", "graph", "signal", "sequence")
 #: what targets of a kind may be judged by, the usual one first
-METRICS = {"class": ("accuracy", "bits"), "multilabel": ("micro_f1",), "value": ("rmse", "mae")}
+METRICS = {
+    "class": ("accuracy", "bits", "macro_f1", "auroc", "average_precision"),
+    "multilabel": ("micro_f1", "macro_f1", "auroc", "average_precision"),
+    "value": ("rmse", "mae", "r2"),
+}
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set, split, ready to train on.
 
-    Three tasks cover everything here:
+    Five tasks cover everything here:
 
     - ``"node"``: x is (N, F), one row per node. Transductive sets (cora, digits, ...) put the *same* one ``Data`` in
       all three lists, with ``train_mask``, ``val_mask``, ``test_mask`` (N,) and y (N,) int64. Inductive sets (ppi) hold
       different graphs in the three lists, without masks, with y (N, num_outputs) of zeros and ones, float32.
+    - ``"edge"``: one ``Data`` in all three lists, with ``edge_label_index`` (2, L), pairs of nodes, ``edge_label`` (L,)
+      int64 or (L, num_outputs) float32, masks (L,), and ``edge_label_attr`` (L, D) where pairs have features.
+    - ``"graph"``: lists of different graphs, each with y (1,) int64, or (1,) or (1, num_outputs) float32.
     - ``"signal"``: many signals on one fixed graph. Each list holds one ``Data`` with ``edge_index`` (2, E),
       ``edge_weight`` (E,), ``num_nodes``, x (S, N, F) and y (S,): int64 classes, or float32 values of the one node
       ``target_node``. With a time axis x is (S, T, N, F), and y what the model says, (S, T) classes for instance.
@@ -33,12 +40,12 @@ class Dataset:
 
     Args:
         name: the name it was loaded by.
-        task: ``"node"``, ``"signal"`` or ``"sequence"``.
+        task: ``"node"``, ``"edge"``, ``"graph"``, ``"signal"`` or ``"sequence"``.
         target: ``"class"`` (one of num_outputs), ``"multilabel"`` (any of num_outputs) or ``"value"`` (a number).
-        metric: ``"accuracy"``, or ``"bits"`` for what is to be foretold; ``"micro_f1"``; ``"rmse"`` or ``"mae"``; in
-            that order.
+        metric: a name in ``METRICS``, of the target's: "accuracy", or "bits" for what is to be foretold; "micro_f1";
+            "rmse"; ...
         num_features: F; the number of symbols, where x is of symbols.
-        num_outputs: number of classes or labels; 1 for a value.
+        num_outputs: number of classes or labels, or of values.
         train, val, test: as above.
         info: JSON-able facts: source, licence, split, seed, normalisation, ``found`` (where the files were), warnings.
     """
@@ -60,30 +67,3 @@ class Dataset:
         if self.metric not in METRICS.get(self.target, ()):
             pairs = ", ".join(f"{target} by {' or '.join(metrics)}" for target, metrics in METRICS.items())
             raise ValueError(f"targets are judged so: {pairs}; got {self.target!r} by {self.metric!r}.")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a data set before it is loaded; ``datasets/<name>/dataset.toml`` says the same.
-
-    Args:
-        title: one line.
-        task, target, metric: as in ``Dataset``.
-        shapes: sizes by name, at default options: nodes, edges (directed), features, outputs, ...
-        split: one line.
-        source: where it comes from; for a method, the paper.
-        licence: what its holders allow.
-        how_to_get: what to do where no copy is found; empty for sets that are made on demand.
-        sha256: checksums by file name, for files of which only one version is known.
-    """
-
-    title: str
-    task: str
-    target: str
-    metric: str
-    shapes: dict[str, int]
-    split: str
-    source: str
-    licence: str
-    how_to_get: str = ""
-    sha256: dict[str, str] = field(default_factory=dict)

@@ -10,21 +10,13 @@ from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.places import Place
 from edgenet.data.split import per_class_masks
 from edgenet.errors import ConfigError, DataError
 
-FACTS = Facts(
-    title="Digits: 1797 handwritten digits, each linked to its nearest neighbours",
-    task="node",
-    target="class",
-    metric="accuracy",
-    shapes={"nodes": 1797, "edges": 24678, "features": 64, "outputs": 10},
-    split="by seed: 20 train and 30 val nodes per class, 1297 test nodes",
-    source="sklearn.datasets.load_digits: test part of UCI Optical Recognition of Handwritten Digits (Alpaydin 1998)",
-    licence="CC BY 4.0 (UCI Machine Learning Repository)",
-)
+FACTS = KNOWN["digits"]
 
 
 def make(

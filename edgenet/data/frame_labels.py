@@ -11,30 +11,14 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from edgenet.data import mnist
-from edgenet.data.dataset import Dataset, Facts
-from edgenet.data.mnist import HOW_TO_GET, SIDE, check_side, read
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
+from edgenet.data.mnist import SIDE, check_side, read
 from edgenet.data.places import Place
 from edgenet.data.sequences import check_sequences
 from edgenet.errors import ConfigError
 
-FACTS = Facts(
-    title="Frame labels: digits in a row, a label for every column of pixels",
-    task="sequence",
-    target="class",
-    metric="accuracy",
-    shapes={
-        "steps": 80,
-        "features": SIDE,
-        "outputs": 10,
-        "train_sequences": 1000,
-        "val_sequences": 250,
-        "test_sequences": 2500,
-    },
-    split="of MNIST's images, each in one sequence: 4,000 train, 1,000 val; its 10,000 test images",
-    source="made of MNIST (LeCun, Bottou, Bengio, Haffner 1998), as frames of speech have phones for labels",
-    licence="CC BY-SA 3.0 (MNIST)",
-    how_to_get=HOW_TO_GET,
-)
+FACTS = KNOWN["frame_labels"]
 
 
 def make(where: Sequence[Place], *, digits: int = 4, side: int = SIDE, seed: int = 0) -> Dataset:

@@ -9,20 +9,12 @@ import numpy as np
 import torch
 
 from edgenet.data import windows
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.places import Place
 from edgenet.errors import ConfigError
 
-FACTS = Facts(
-    title="Graph process: the next step of a vector autoregression whose weights stand on the edges of a graph",
-    task="sequence",
-    target="value",
-    metric="rmse",
-    shapes={"nodes": 20, "steps": 4, "features": 1, "outputs": 1},
-    split="by time: the first 70 % of the steps train, the next 10 % val, the last 20 % test",
-    source="a first-order vector autoregression; the model is that of Mei, Moura 2017 with one step of memory",
-    licence="made here",
-)
+FACTS = KNOWN["graph_process"]
 
 
 def make(

@@ -11,29 +11,19 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import coalesce, to_undirected
 
+from edgenet.data import finding
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
+from edgenet.data.facts import WEBKB_EDGES, WEBKB_NODES
 from edgenet.data.files import read_bytes, read_npz
-from edgenet.data.places import Place, lacks_files, not_found, search
+from edgenet.data.places import Place
 from edgenet.errors import ConfigError, DataError
 
-NODES, EDGES = "out1_node_feature_label.txt", "out1_graph_edges.txt"
-FOLDERS = ("{0}/raw", "webkb/{0}/raw", "WebKB/{0}/raw", "heterophilic/{0}/raw", "{0}/geom_gcn/raw", "{0}")
+NODES, EDGES = WEBKB_NODES, WEBKB_EDGES
 MASKS = ("train_mask", "val_mask", "test_mask")
 
-FACTS = Facts(
-    title="Heterophilic graphs: classes of nodes whose neighbours are mostly of other classes",
-    task="node",
-    target="class",
-    metric="accuracy",
-    shapes={},
-    split="the files' own, one of ten; where there are none, 60 % train, 20 % val, 20 % test by seed",
-    source="files in the layout of Pei et al. 2020 (Geom-GCN), as PyG's WebKB and WikipediaNetwork keep them",
-    licence="the files': they are the user's, and never shipped here",
-    how_to_get=f"put {NODES} and {EDGES} of a graph into <root>/<graph>/raw, and its splits <graph>_split_*.npz beside "
-    f"them (https://github.com/graphdml-uiuc-jlu/geom-gcn, or what torch_geometric.datasets.WebKB has downloaded); "
-    f"pass root=<root>, or set $EDGENET_DATA to <root>.",
-)
+FACTS = KNOWN["heterophilic"]
 
 
 def make(
@@ -92,16 +82,13 @@ def make(
 
 def find(where: Sequence[Place], graph: str = "texas") -> Path:
     """The folder of a graph's two files. Never downloaded."""
-    looked = search(where, [folder.format(graph) for folder in FOLDERS], lacks_files((NODES, EDGES)))
-    if looked.found is None:
-        raise not_found("heterophilic", f"{NODES} and {EDGES} of {graph}", looked.tried, FACTS.how_to_get)
-    return looked.found
+    return finding.find("heterophilic", where, finding.webkb(graph))
 
 
 def graphs(root: str | Path) -> list[str]:
     """Names of the graphs below a folder, in alphabetical order."""
     names, root = set(), Path(root).expanduser()
-    for layout in FOLDERS:
+    for layout in finding.WEBKB_FOLDERS:
         for path in root.glob(layout.format("*")):
             if (path / NODES).is_file() and (path / EDGES).is_file():
                 names.add(path.relative_to(root).parts[layout.split("/").index("{0}")])

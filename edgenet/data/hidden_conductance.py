@@ -14,28 +14,13 @@ from torch_geometric.data import Data
 
 from edgenet.data import shift
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.places import Place
 from edgenet.data.source_localisation import diffuse, ideal_accuracy, split_sizes
 from edgenet.errors import ConfigError
 
-FACTS = Facts(
-    title="Hidden conductances: at which node did this diffusion start?",
-    task="signal",
-    target="class",
-    metric="accuracy",
-    shapes={
-        "nodes": 100,
-        "features": 1,
-        "outputs": 100,
-        "train_signals": 4000,
-        "val_signals": 1000,
-        "test_signals": 2000,
-    },
-    split="signals drawn apart, with noise of their own; nodes and diffusion times are those of all splits",
-    source="made here, after source localisation in Isufi, Gama, Ribeiro 2021 (EdgeNets)",
-    licence="made here",
-)
+FACTS = KNOWN["hidden_conductance"]
 
 
 def make(

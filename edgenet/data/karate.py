@@ -10,20 +10,12 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import KarateClub
 
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.places import Place
 from edgenet.data.split import mask
 
-FACTS = Facts(
-    title="Karate club: 34 members, their friendships, 4 communities",
-    task="node",
-    target="class",
-    metric="accuracy",
-    shapes={"nodes": 34, "edges": 156, "features": 34, "outputs": 4},
-    split="1 train node per class, 10 val and 20 test nodes by seed",
-    source="Zachary 1977; communities by modularity (Kipf, Welling 2017), as PyG's KarateClub",
-    licence="facts from a published paper",
-)
+FACTS = KNOWN["karate"]
 
 
 def make(where: Sequence[Place], *, seed: int = 0) -> Dataset:

@@ -9,31 +9,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from edgenet.data import windows
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data import finding, windows
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
+from edgenet.data.facts import METR_LA_FILE
 from edgenet.data.files import check_sha256, read_bytes, read_npz
-from edgenet.data.places import Place, not_found, search
+from edgenet.data.places import Place
 from edgenet.errors import ConfigError, DataError
 
-FILE = "metr_la_week.npz"
-LAYOUTS = (FILE, f"metr_la/{FILE}")
 DAY = 288  # readings, one in 5 minutes
 SHAPES = {"speed_mph": (2016, 207), "adj_dcrnn": (207, 207)}
 
-FACTS = Facts(
-    title="METR-LA: a week of speeds at 207 sensors on highways, and the speeds 15 minutes later",
-    task="sequence",
-    target="value",
-    metric="mae",
-    shapes={"nodes": 207, "steps": 12, "features": 1, "outputs": 1, "edges": 2626},
-    split="by time: the first 70 % of the week train, the next 10 % val, the last 20 % test",
-    source="DCRNN (Li, Yu, Shahabi, Liu 2018), github.com/liyaguang/DCRNN; data of Jagadish et al. 2014",
-    licence="not stated by its publishers; the file is never shipped here",
-    how_to_get="METR-LA is published with DCRNN (https://github.com/liyaguang/DCRNN). Save a week of speeds (2016, 207)"
-    f" and the adjacency (207, 207) as speed_mph and adj_dcrnn into {FILE}, and pass root=<its folder>, or set "
-    "$EDGENET_DATA to it.",
-    sha256={FILE: "caea54d74597792e02880dd53c5c5ef8e906e65627b7fbf545d0ee6ddbe5881f"},
-)
+FACTS = KNOWN["metr_la"]
 
 
 class Week(NamedTuple):
@@ -85,7 +72,7 @@ def make(
         raise ConfigError(f"metr_la: operators is 1 or 2, got {operators}.")
     path = find(where)
     if verify:
-        check_sha256(read_bytes(path), FACTS.sha256[FILE], path)
+        check_sha256(read_bytes(path), FACTS.sha256[METR_LA_FILE], path)
     week = read(path)
     trained = week.speed[: windows.spans(len(week.speed))["train"].stop]
     mean, std = float(trained.mean()), float(trained.std())
@@ -119,10 +106,7 @@ def make(
 
 def find(where: Sequence[Place]) -> Path:
     """The week. It is never downloaded: its publishers ship the whole of METR-LA as a pickle, behind a form."""
-    looked = search(where, LAYOUTS, lambda path: None if path.is_file() else "no such file")
-    if looked.found is None:
-        raise not_found("metr_la", FILE, looked.tried, FACTS.how_to_get)
-    return looked.found
+    return finding.find("metr_la", where)
 
 
 def read(path: Path) -> Week:

@@ -14,17 +14,14 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from edgenet.data.places import Place, lacks_files, not_found, places, search
+from edgenet.data import finding
+from edgenet.data.facts import MNIST_FILES, MNIST_HOW
+from edgenet.data.places import Place, not_found, places, search
 from edgenet.errors import ConfigError, DataError
 
-IMAGES, LABELS, TRAINING = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "mnist_5k_train_subset.npz"
+IMAGES, LABELS, TRAINING = MNIST_FILES
 SIDE = 28  # pixels
 TRAIN, TEST, HELD_OUT = 5_000, 10_000, 1_000  # images; those held out of the training set validate
-HOW_TO_GET = (
-    f"take {IMAGES} and {LABELS} of LeCun et al. 1998 (https://ossci-datasets.s3.amazonaws.com/mnist), save 5,000 of "
-    f"their training images as x (5000, 28, 28) and y (5000,), uint8, into {TRAINING}, and put the three into "
-    f"<root>/mnist; pass root=<root> or --data-root <root>, or set $EDGENET_DATA to <root>."
-)
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,10 @@ def find(where: Sequence[Place], name: str = "MNIST") -> Path:
     Raises:
         DatasetNotFoundError: if there is none; with where it was looked for.
     """
-    looked = search(where, ("mnist", "MNIST/raw"), lacks_files([IMAGES, LABELS, TRAINING]))
+    files = finding.FILES["pixel_mnist"]
+    looked = search(where, files.layouts, files.amiss)
     if looked.found is None:
-        raise not_found(name, TRAINING, looked.tried, HOW_TO_GET)
+        raise not_found(name, files.what, looked.tried, MNIST_HOW)
     return looked.found
 
 
@@ -97,10 +95,10 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in wanted if name in arrays}
     except (ValueError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{file}: cannot be read: {error}. {HOW_TO_GET}") from error
+        raise DataError(f"{file}: cannot be read: {error}. {MNIST_HOW}") from error
     for name, shape in wanted.items():
         if name not in found or found[name].shape != shape or found[name].dtype != np.uint8:
-            raise DataError(f"{file}: wants {name} of shape {shape}, uint8. {HOW_TO_GET}")
+            raise DataError(f"{file}: wants {name} of shape {shape}, uint8. {MNIST_HOW}")
     return found["x"], _classes(file, found["y"])
 
 
@@ -112,9 +110,9 @@ def _idx(file: Path, rest: tuple[int, ...]) -> np.ndarray:
         with gzip.open(file) as content:
             head, body = content.read(len(wanted)), _whole(content, int(np.prod(shape)))
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read: {error}. {HOW_TO_GET}") from error
+        raise DataError(f"{file}: cannot be read: {error}. {MNIST_HOW}") from error
     if head != wanted or body is None:
-        raise DataError(f"{file}: is no idx file of {' x '.join(map(str, shape))} bytes. {HOW_TO_GET}")
+        raise DataError(f"{file}: is no idx file of {' x '.join(map(str, shape))} bytes. {MNIST_HOW}")
     array = np.frombuffer(body, np.uint8).reshape(shape)
     return array if rest else _classes(file, array)
 
@@ -127,5 +125,5 @@ def _whole(content: IO[bytes], size: int) -> bytes | None:
 
 def _classes(file: Path, labels: np.ndarray) -> np.ndarray:
     if labels.max(initial=0) > 9:
-        raise DataError(f"{file}: has the class {labels.max()}, and digits are 0 to 9. {HOW_TO_GET}")
+        raise DataError(f"{file}: has the class {labels.max()}, and digits are 0 to 9. {MNIST_HOW}")
     return labels

@@ -10,28 +10,17 @@ import scipy.sparse as sp
 import torch
 from torch_geometric.data import Data
 
-from edgenet.data import shift
+from edgenet.data import finding, shift
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.files import read_bytes
-from edgenet.data.places import Place, not_found, search
+from edgenet.data.places import Place
 from edgenet.errors import ConfigError, DataError
 
 STAR_WARS = 50
-LAYOUTS = ("movielens/u.data", "movielens/ml-100k/u.data", "ml-100k/u.data", "u.data")
 
-FACTS = Facts(
-    title="MovieLens-100k: a user's rating of Star Wars from their other ratings",
-    task="signal",
-    target="value",
-    metric="rmse",
-    shapes={"nodes": 200, "features": 1, "outputs": 1, "train_signals": 473, "val_signals": 52, "test_signals": 58},
-    split="by seed, users who rated the movie: 10 % test, 10 % of the rest val",
-    source="https://grouplens.org/datasets/movielens/100k/ (Harper, Konstan 2015)",
-    licence="GroupLens terms: no redistribution, no commercial use without permission; the file is never shipped here",
-    how_to_get="fetch https://files.grouplens.org/datasets/movielens/ml-100k.zip, read the terms in it, and put its "
-    "u.data into <root>/movielens; pass root=<root>, or set $EDGENET_DATA to <root>.",
-)
+FACTS = KNOWN["movielens"]
 
 
 def make(
@@ -129,10 +118,7 @@ def make(
 
 def find(where: Sequence[Place]) -> Path:
     """The user's own ``u.data``. Never downloaded: its terms are for the user to read."""
-    looked = search(where, LAYOUTS, lambda path: None if path.is_file() else "no such file")
-    if looked.found is None:
-        raise not_found("movielens", "u.data", looked.tried, FACTS.how_to_get)
-    return looked.found
+    return finding.find("movielens", where)
 
 
 def read_ratings(path: Path) -> np.ndarray:

@@ -10,29 +10,13 @@ import torch
 from torch_geometric.data import Data
 
 from edgenet.data import mnist
-from edgenet.data.dataset import Dataset, Facts
-from edgenet.data.mnist import HELD_OUT, HOW_TO_GET, SIDE, TEST, TRAIN, check_side, read
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
+from edgenet.data.mnist import SIDE, check_side, read
 from edgenet.data.places import Place
 from edgenet.data.sequences import check_sequences
 
-FACTS = Facts(
-    title="Pixel MNIST: digits read pixel by pixel, in an order that a seed draws",
-    task="sequence",
-    target="class",
-    metric="accuracy",
-    shapes={
-        "steps": 196,
-        "features": 1,
-        "outputs": 10,
-        "train_sequences": TRAIN - HELD_OUT,
-        "val_sequences": HELD_OUT,
-        "test_sequences": TEST,
-    },
-    split="5,000 of MNIST's training images: 4,000 train, 1,000 val; its 10,000 test images",
-    source="LeCun, Bottou, Bengio, Haffner 1998; as sequences Le, Jaitly, Hinton 2015, arXiv:1504.00941",
-    licence="CC BY-SA 3.0 (MNIST)",
-    how_to_get=HOW_TO_GET,
-)
+FACTS = KNOWN["pixel_mnist"]
 
 
 def make(where: Sequence[Place], *, side: int = 14, permuted: bool = True, seed: int = 0) -> Dataset:

@@ -12,60 +12,17 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.datasets import Planetoid
 
+from edgenet.data import finding
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS
+from edgenet.data.fetching import fetch
 from edgenet.data.files import check_sha256, read_bytes
-from edgenet.data.places import Place, cache_folder, fetch, lacks_files, not_found, search
+from edgenet.data.places import Place, cache_folder, not_found
 from edgenet.data.plain_pickle import loads
 from edgenet.errors import DataError
 
-PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
 NUM_VAL = 500
-
-_SPELLING = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
-_CORA_SHA256 = {
-    "ind.cora.x": "23cfa55d91c6f624233f5eb7b6e3f141f1bd2b2ae39608a63cf5d084bb27baab",
-    "ind.cora.tx": "b9afbaa4a400df991f6f02ef677e1e44da55ffc04801fd02f9e673987829226a",
-    "ind.cora.allx": "9419ba2f26f5c35243db64aba110e0f35a04851609e0dc5433450676ca6b8543",
-    "ind.cora.y": "94465c14eb53e04ca262198dcbb2521ee8af60fb3f3d546cd6ca24a511b0e7d1",
-    "ind.cora.ty": "41f5ac76596a1699cc33f53084a2419e92961c42bb75f36fc38e616d348532ad",
-    "ind.cora.ally": "2b998f5cc7fedc86e7f97ca2498f47a1ffc1462c29e2d578b23bf3f62b6e7d71",
-    "ind.cora.graph": "58f13302f39dde8852dad6fe6d15b89b077b6d7f837626bce671ef80344b383d",
-    "ind.cora.test.index": "297ce89af2b51a6a194181c7dbe1796c6a1cf9cd9349a88383b1b1e227867875",
-}
-
-
-def _facts(name: str, nodes: int, edges: int, features: int, outputs: int, sha256: dict[str, str]) -> Facts:
-    spelling = _SPELLING[name]
-    return Facts(
-        title=f"{spelling}: papers, their words and their citations",
-        task="node",
-        target="class",
-        metric="accuracy",
-        shapes={"nodes": nodes, "edges": edges, "features": features, "outputs": outputs},
-        split=f"public: {20 * outputs} train, {NUM_VAL} val, 1000 test nodes",
-        source="https://github.com/kimiyoung/planetoid (Yang, Cohen, Salakhutdinov 2016; Sen et al. 2008)",
-        licence="MIT (the Planetoid repository)",
-        how_to_get=f"put the eight files ind.{name}.* of https://github.com/kimiyoung/planetoid into "
-        f"<root>/planetoid/{spelling}/raw and pass root=<root>, or set $EDGENET_DATA to <root>.",
-        sha256=sha256,
-    )
-
-
-FACTS = {
-    "cora": _facts("cora", 2708, 10556, 1433, 7, _CORA_SHA256),
-    "citeseer": _facts("citeseer", 3327, 9104, 3703, 6, {}),
-    "pubmed": _facts("pubmed", 19717, 88648, 500, 3, {}),
-}
-
-
-def layouts(name: str) -> tuple[str, ...]:
-    spelling = _SPELLING[name]
-    return (f"planetoid/{spelling}/raw", f"{spelling}/raw", f"{name}/raw")
-
-
-def file_names(name: str) -> list[str]:
-    return [f"ind.{name}.{part}" for part in PARTS]
 
 
 def make(
@@ -113,18 +70,17 @@ def make(
 
 def find(where: Sequence[Place], name: str, may_download: bool) -> Path:
     """The folder with the eight raw files, fetched into the user's cache when there is none."""
-    looked = search(where, layouts(name), lacks_files(file_names(name)))
-    if looked.found is not None:
-        return looked.found
-    tried = looked.tried
-    if may_download:
-        # only PyG's download: its own reader unpickles the files
-        folder = cache_folder() / layouts(name)[0]
-        problem = fetch([f"{Planetoid.url}/{file}" for file in file_names(name)], folder)
-        if problem is None:
-            return folder
-        tried = [*tried, (Planetoid.url, f"download {problem}")]
-    raise not_found(name, f"ind.{name}.* (8 files)", tried, FACTS[name].how_to_get)
+    looked = finding.looked(name, where)
+    if looked.found is not None or not may_download:
+        return looked.found or finding.find(name, where)
+    files, parts = finding.FILES[name], finding.PLANETOID_PARTS
+    # only PyG's download: its own reader unpickles the files
+    folder = cache_folder() / files.layouts[0]
+    problem = fetch([f"{Planetoid.url}/ind.{name}.{part}" for part in parts], folder)
+    if problem is None:
+        return folder
+    tried = [*looked.tried, (Planetoid.url, f"download {problem}")]
+    raise not_found(name, files.what, tried, FACTS[name].how_to_get)
 
 
 def read_planetoid(folder: Path, name: str, sha256: dict[str, str] | None = None) -> Data:
@@ -142,7 +98,7 @@ def read_planetoid(folder: Path, name: str, sha256: dict[str, str] | None = None
         DataError: naming the file and what is wrong in it.
     """
     part = {}
-    for key in PARTS:
+    for key in finding.PLANETOID_PARTS:
         path = folder / f"ind.{name}.{key}"
         content = read_bytes(path)
         check_sha256(content, (sha256 or {}).get(path.name), path)

@@ -15,17 +15,17 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.datasets import PPI
 
+from edgenet.data import finding
 from edgenet.data.check import check_data
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
+from edgenet.data.fetching import fetch
 from edgenet.data.files import check_npy, read_bytes, read_npz, sha256, write_npz
-from edgenet.data.places import Place, cache_folder, fetch, lacks_files, not_found, search
+from edgenet.data.places import Place, cache_folder, not_found
 from edgenet.errors import DataError
 
 SPLITS = ("train", "valid", "test")
-FILES = tuple(
-    f"{split}_{part}" for split in SPLITS for part in ("graph.json", "feats.npy", "labels.npy", "graph_id.npy")
-)
-LAYOUTS = ("ppi/raw", "ppi/*.zip", "PPI/raw", "PPI/*.zip", "ppi", "ppi*.zip")
+FILES = finding.PPI_FILES
 
 # train_labels.npy of the copy whose labels were made anew from the 2022 Gene Ontology
 REGENERATED_LABELS = "9b6cd800906d3edfdca89977e616b48a890816eed3a91af8f7a5af8ee50cb685"
@@ -34,19 +34,7 @@ WARNING = (
     "on it is not comparable with published results. Compare methods with each other only."
 )
 
-FACTS = Facts(
-    title="PPI: protein interactions in 24 human tissues",
-    task="node",
-    target="multilabel",
-    metric="micro_f1",
-    shapes={"graphs": 24, "nodes": 56944, "edges": 1587264, "features": 50, "outputs": 121},
-    split="by graph: 20 train, 2 val, 2 test",
-    source="https://arxiv.org/abs/1707.04638 (Zitnik, Leskovec 2017), in the layout of GraphSAGE and PyG",
-    licence="not stated by its source; GraphSAGE's code is MIT",
-    how_to_get="fetch https://data.dgl.ai/dataset/ppi.zip and put it, zipped, into <root>/ppi, or unzipped into "
-    "<root>/ppi/raw; pass root=<root>, or set $EDGENET_DATA to <root>.",
-    sha256={"ppi_pyg_raw_go2022.zip": "a0d4154aa94723bf8ed7224e715d3c9bd0cf9bca0a8ea495d6c297c8376b0e5e"},
-)
+FACTS = KNOWN["ppi"]
 _CACHE_FORMAT = 1
 
 
@@ -87,23 +75,15 @@ def make(where: Sequence[Place], *, cache: bool = True, verify: bool = True, dow
 
 def find(where: Sequence[Place], may_download: bool) -> Path:
     """A folder with the twelve raw files, or a zip file; fetched into the user's cache when there is none."""
-    looked = search(where, LAYOUTS, _amiss)
-    if looked.found is not None:
-        return looked.found
-    tried = looked.tried
-    if may_download:
-        folder = cache_folder() / "ppi"
-        problem = fetch([PPI.url], folder)
-        if problem is None:
-            return folder / PPI.url.rpartition("/")[2]
-        tried = [*tried, (PPI.url, f"download {problem}")]
-    raise not_found("ppi", f"a zip file, or a folder with {FILES[0]} and so on (12 files),", tried, FACTS.how_to_get)
-
-
-def _amiss(path: Path) -> str | None:
-    if path.is_file():
-        return None if path.suffix == ".zip" else "no zip file"
-    return lacks_files(FILES)(path) if "*" not in path.name else "no zip file in that folder"
+    looked = finding.looked("ppi", where)
+    if looked.found is not None or not may_download:
+        return looked.found or finding.find("ppi", where)
+    folder = cache_folder() / "ppi"
+    problem = fetch([PPI.url], folder)
+    if problem is None:
+        return folder / PPI.url.rpartition("/")[2]
+    tried = [*looked.tried, (PPI.url, f"download {problem}")]
+    raise not_found("ppi", finding.FILES["ppi"].what, tried, FACTS.how_to_get)
 
 
 def _arrays(path: Path, use_cache: bool, verify: bool) -> tuple[dict[str, np.ndarray], str]:

@@ -15,13 +15,14 @@ from torch_geometric.data import Data
 from edgenet.data import shift
 from edgenet.data.check import check_data
 from edgenet.data.communities import hubs, spectral_clusters, stochastic_block_model
-from edgenet.data.dataset import Dataset, Facts
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACEBOOK_FILE
+from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.files import check_sha256, read_bytes
 from edgenet.data.graph_file import read_graph
 from edgenet.data.places import Place, not_found, search
 from edgenet.errors import ConfigError, DataError
 
-FACEBOOK_FILE = "facebook_ego234.npz"
 FACEBOOK_SOURCES = (38, 224)
 LAYOUTS = (f"graphs/{FACEBOOK_FILE}", f"source_localisation/{FACEBOOK_FILE}", FACEBOOK_FILE)
 PROTOCOLS = ("heldout", "paper")
@@ -29,19 +30,7 @@ MIN_TIMES, MAX_TIMES = 4, 25
 # so that an ideal receiver comes close to 1 and a linear one does not: the two Facebook sources are far apart
 NOISE, FACEBOOK_NOISE = 0.3, 3.0
 
-FACTS = Facts(
-    title="Source localisation: in which community did this diffusion start?",
-    task="signal",
-    target="class",
-    metric="accuracy",
-    shapes={"nodes": 50, "features": 1, "outputs": 5, "train_signals": 2000, "val_signals": 500, "test_signals": 1000},
-    split="by diffusion time: of every four, the first two train, the third val, the fourth test",
-    source="Isufi, Gama, Ribeiro 2021 (EdgeNets), with noise and held-out times; the Facebook graph: SNAP ego-Facebook",
-    licence="made here; the Facebook graph: SNAP asks to cite McAuley, Leskovec 2012",
-    how_to_get=f"only graph='facebook' needs a file: put {FACEBOOK_FILE} (edge_index (2, 8016), num_nodes 234) into "
-    f"<root>/graphs and pass root=<root>, or set $EDGENET_DATA to <root>; any other graph: graph='path/to/graph.npz'.",
-    sha256={FACEBOOK_FILE: "9aac2b4878eea391a5ee5d1d869758b5b3c0cdbedaa28271c6c1546c7b81051e"},
-)
+FACTS = KNOWN["source_localisation"]
 
 
 def make(

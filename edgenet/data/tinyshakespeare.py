@@ -11,28 +11,17 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from edgenet.data.dataset import Dataset, Facts
-from edgenet.data.places import Place, not_found, search
+from edgenet.data import finding
+from edgenet.data.dataset import Dataset
+from edgenet.data.facts import FACTS as KNOWN
+from edgenet.data.places import Place
 from edgenet.data.sequences import check_sequences
 from edgenet.errors import ConfigError, DataError
 
-FILES = ("tinyshakespeare.txt.gz", "tinyshakespeare.txt", "input.txt")
-LAYOUTS = (*FILES[:2], *(f"tinyshakespeare/{name}" for name in FILES))
 CHARACTERS, SYMBOLS = 1_115_394, 65
 SPLIT = ("first 90 % of the characters train, the next 5 % test, the last 5 % val", 0.9, 0.95)
 
-FACTS = Facts(
-    title="Tiny Shakespeare: the next character of a play",
-    task="sequence",
-    target="class",
-    metric="bits",
-    shapes={"steps": 64, "features": SYMBOLS, "outputs": SYMBOLS, "train_sequences": 15685},
-    split=SPLIT[0],
-    source="github.com/karpathy/char-rnn (Karpathy 2015), data/tinyshakespeare/input.txt",
-    licence="the text is in the public domain",
-    how_to_get="fetch https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt, and "
-    "put it into <root>/tinyshakespeare; pass root=<root>, or set $EDGENET_DATA to <root>.",
-)
+FACTS = KNOWN["tinyshakespeare"]
 
 
 def make(where: Sequence[Place], *, length: int = 64) -> Dataset:
@@ -87,15 +76,8 @@ def windows(codes: Tensor, length: int) -> Data:
 
 
 def find(where: Sequence[Place]) -> Path:
-    """The file of the text.
-
-    Raises:
-        DatasetNotFoundError: if there is none; with everything that was tried.
-    """
-    looked = search(where, LAYOUTS, lambda path: None if path.is_file() else "no such file")
-    if looked.found is None:
-        raise not_found("tinyshakespeare", FILES[1], looked.tried, FACTS.how_to_get)
-    return looked.found
+    """The file of the text."""
+    return finding.find("tinyshakespeare", where)
 
 
 def read_text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from torch import nn
 
 from edgenet.models.aggregation_network import AggregationNetwork
+from edgenet.models.edge_classifier import EdgeClassifier
 from edgenet.models.foreign_readout import READOUTS
 from edgenet.models.graph_classifier import GraphClassifier
 from edgenet.models.graph_recurrent import GraphRecurrent
@@ -16,6 +17,7 @@ from edgenet.models.stack import Stack
 MODELS: dict[str, type[nn.Module]] = {
     "NodeClassifier": NodeClassifier,
     "GraphClassifier": GraphClassifier,
+    "EdgeClassifier": EdgeClassifier,
     "NodeChoice": NodeChoice,
     "AggregationNetwork": AggregationNetwork,
     "GraphRecurrent": GraphRecurrent,
@@ -26,6 +28,7 @@ __all__ = [
     "MODELS",
     "READOUTS",
     "AggregationNetwork",
+    "EdgeClassifier",
     "GraphClassifier",
     "GraphRecurrent",
     "NodeChoice",

@@ -10,6 +10,9 @@ import numpy as np
 
 from edgenet.plots.style import LINES, METRICS, figure_of, saved
 
+#: metrics of which less is better
+_LOWER = ("rmse", "mae", "bits", "loss")
+
 
 def learning_curve(
     histories: Mapping[int, Sequence[Mapping[str, Any]]], metric: str, path: str | Path, title: str = "",
@@ -35,7 +38,7 @@ def learning_curve(
         left.set(xlabel="epoch", ylabel="loss", title="Loss")
         if min((r["loss"] for records in histories.values() for r in records), default=0) > 0:
             left.set_yscale("log")
-        wanted = None if stop_by == "loss" else ("min" if metric == "rmse" else "max")
+        wanted = None if stop_by == "loss" else ("min" if metric in _LOWER else "max")
         draw_curves(right, histories, "train", LINES[0], "training")
         draw_curves(right, histories, "val", LINES[1], "validation", wanted)
         name = METRICS.get(metric, metric)
@@ -84,6 +87,6 @@ def draw_curves(
 def _show_the_upper_part(axes: Any, histories: Iterable[Sequence[Mapping[str, Any]]], metric: str) -> None:
     """Leave out the steep beginning of a score, beside which all else would be one flat line."""
     values = [r["val"] for records in histories for r in records]
-    if values and metric != "rmse":
+    if values and metric not in _LOWER:
         middle, top = float(np.median(values)), axes.get_ylim()[1]
         axes.set_ylim(max(min(values), middle - max(0.1, 2.5 * (max(values) - middle))), min(top, 1.005))

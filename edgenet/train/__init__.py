@@ -12,10 +12,12 @@ from edgenet.train.losses import LOSSES
 from edgenet.train.metrics import METRICS, Metric, Tally
 from edgenet.train.optimizers import OPTIMIZERS
 from edgenet.train.optuna_pruning import OptunaPruning
+from edgenet.train.predicting import predict
 from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.seeds import read_run_model, run_seeds
 from edgenet.train.sequences import Streams
 from edgenet.train.shift_ada_max import ShiftAdaMax
+from edgenet.train.sinks import SINKS, Wandb
 from edgenet.train.task import Score, Task
 from edgenet.train.training import DivergenceError, Fitting
 from edgenet.train.tuning import Latest, fine_tune
@@ -24,6 +26,7 @@ __all__ = [
     "LOSSES",
     "METRICS",
     "OPTIMIZERS",
+    "SINKS",
     "Bar",
     "Batch",
     "Callback",
@@ -45,11 +48,13 @@ __all__ = [
     "Task",
     "TensorBoard",
     "Training",
+    "Wandb",
     "call_model",
     "compress",
     "fine_tune",
     "fit",
     "model_of",
+    "predict",
     "read_metrics",
     "read_result",
     "read_run_model",

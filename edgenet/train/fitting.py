@@ -17,6 +17,7 @@ from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
 from edgenet.train.result import FitResult
 from edgenet.train.rules import rules_of
+from edgenet.train.sinks import check_sinks, sinks_of
 from edgenet.train.task import Task
 from edgenet.train.training import Fitting
 
@@ -33,7 +34,7 @@ def fit(
     metric: Any = None,
     optimizer: Any = None,
     scheduler: Any = None,
-    log: Callable[..., Any] | Sequence[Callable[..., Any]] = (),
+    log: Callable[..., Any] | str | Sequence[Callable[..., Any] | str] = (),
     seed: int | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -57,7 +58,8 @@ def fit(
         metric: a name, a ``torchmetrics.Metric`` or a callable (scores, target) -> number, see ``Task``.
         optimizer: a name, or a function of the parameters that makes one.
         scheduler: a name, or a function of the optimizer that makes one; it steps once an epoch.
-        log: sinks for the record of every epoch, see ``edgenet.train.log``.
+        log: sinks for the record of every epoch, see ``edgenet.train.log``; or names in ``edgenet.train.SINKS``, which
+            write into ``folder``.
         seed: of all random numbers from here on, those of loaders' generators too; None: they go on as they are. A
             model is made before, with its own.
         folder: where to write metrics, checkpoints, the model and its result; None: nothing is written.
@@ -84,13 +86,14 @@ def fit(
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")
         seed_everything(seed)
+    sinks = check_sinks(log, folder)
     training = Fitting(model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed, **own)
     place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)
     if place is not None and place.done:
         place.check_seed(seed)
         return place.read(model, settings)
-    sinks: list[Any] = list(log) if isinstance(log, list | tuple) else [log]
-    return train(training, place, sinks, f"{type(model).__name__} on {task.name}", progress)
+    made = sinks_of(sinks, None if place is None else place.path)
+    return train(training, place, made, f"{type(model).__name__} on {task.name}", progress)
 
 
 def own_makers(changes: dict[str, Any], optimizer: Any, scheduler: Any) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from edgenet.pretrained.tree import nodes
 from edgenet.train.log import read_metrics
 from edgenet.train.metrics import Metric
 from edgenet.train.result import FitResult, SeedResult
+from edgenet.train.sinks import BOARD, CSV, LINES
 
 FORMAT = 1
 PATIENCE = 8.0  # seconds; workers look every 5 whether their process is still there
@@ -120,9 +121,10 @@ class SeedFolder:
     def clear(self) -> None:
         """Remove what a training writes, and nothing else."""
         own = [self.metrics, self.state, self.result, *(file for name in PATTERNS for file in self.model.glob(name))]
+        own += [self.path / CSV, self.path / LINES, *(self.path / BOARD).glob("events.out.tfevents.*")]
         for file in (*own, *self.path.glob(".*.tmp"), *self.model.glob(".*.tmp")):
             file.unlink(missing_ok=True)
-        for folder in (self.model, self.path):
+        for folder in (self.model, self.path / BOARD, self.path):
             with contextlib.suppress(OSError):  # somebody's file is in it
                 folder.rmdir()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from edgenet import checkpoint
 from edgenet.config import RunConfig
 from edgenet.data import Dataset, load
+from edgenet.data.own.learned import FILE as DATA_FILE
 from edgenet.errors import ConfigError
 from edgenet.models import MODELS
+from edgenet.plainly import words
 from edgenet.text import did_you_mean
 from edgenet.train.numbers import default_dtype, device_of, dtype_of, fixed_order
 from edgenet.train.result import RunResult
@@ -20,7 +24,10 @@ from edgenet.train.task import Task
 
 _KEYS = ("layer", "hidden_channels", "num_layers", "dropout", "activation")
 #: the model of a kind of data, where [model] names none, and the length of a symbol's vector, where it gives none
-_MODEL_OF = {"node": "NodeClassifier", "signal": "GraphClassifier", "sequence": "Sequence"}
+_MODEL_OF = {
+    "node": "NodeClassifier", "edge": "EdgeClassifier", "graph": "GraphClassifier", "signal": "GraphClassifier",
+    "sequence": "Sequence",
+}  # fmt: skip
 _EMBEDDING = 64
 
 
@@ -29,6 +36,8 @@ def run(
     *,
     dataset: Dataset | None = None,
     callbacks: Sequence[Any] = (),
+    models: Mapping[str, Callable[..., nn.Module]] | None = None,
+    log: Any = (),
     data_root: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -42,6 +51,9 @@ def run(
         config: the run. Without ``config.out`` nothing is written.
         dataset: to train on, instead of ``edgenet.data.load(config.dataset.name, ...)``.
         callbacks: hooks, see ``edgenet.compress.Callback``.
+        models: what makes models of kinds that ``MODELS`` has not, each called as ``kind(num_features, num_outputs,
+            **options)``.
+        log: sinks for the records, as of ``run_seeds``.
         data_root: folder where ``edgenet.data.load`` looks first.
         resume: go on from the checkpoints in the folder, if there are any. Seeds that are done are read.
         overwrite: clear the folder of an earlier run first.
@@ -64,22 +76,41 @@ def run(
         task.prepare(device, dtype, table.batch_size)
 
         def make() -> nn.Module:
-            return model_of(config, dataset, task)
+            return model_of(config, dataset, task, models)
 
         make()  # what cannot be made must not leave a folder behind
         made = config.model.layer or config.model.kind
         name = Path(config.out).name if config.out else f"{config.dataset.name}-{made}"
-        return run_seeds(
-            make, task, config, callbacks, folder=config.out, resume=resume, overwrite=overwrite, progress=progress,
-            name=name,
+        result = run_seeds(
+            make, task, config, callbacks, folder=config.out, log=log, resume=resume, overwrite=overwrite,
+            progress=progress, name=name,
         )  # fmt: skip
+    if config.out:
+        _keep(dataset, Path(config.out))
+    return result
 
 
-def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> nn.Module:
+def _keep(dataset: Dataset, folder: Path) -> None:
+    """Write what predictions need to know of a user's own data beside the run."""
+    file, learned = folder / DATA_FILE, dataset.info.get("learned")
+    if learned is None:
+        file.unlink(missing_ok=True)
+    else:
+        text = json.dumps(learned, indent=1, ensure_ascii=False) + "\n"
+        checkpoint.write_atomically(file, lambda out: out.write(text.encode()))
+
+
+def model_of(
+    config: RunConfig,
+    dataset: Dataset,
+    task: Task | None = None,
+    models: Mapping[str, Callable[..., nn.Module]] | None = None,
+) -> nn.Module:
     """A new model for a data set, its tables bound to the data's graph.
 
     Args:
         task: of the data set, made ready.
+        models: as of ``run``.
 
     Raises:
         ConfigError: if there is no such model or layer, or an option does not fit it.
@@ -92,13 +123,16 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
     options |= table.options
     on_graph = dataset.task == "sequence" and first.x.dim() == 4
     name = table.kind or ("GraphRecurrent" if on_graph else _MODEL_OF[dataset.task])
-    if name not in MODELS:
-        raise ConfigError(f"no model is called {name!r}.{did_you_mean(name, MODELS)} There are {', '.join(MODELS)}.")
-    kind = MODELS[name]
+    known: dict[str, Callable[..., nn.Module]] = {**MODELS, **(models or {})}
+    if name not in known:
+        raise ConfigError(f"no model is called {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}.")
+    kind = known[name]
     if dataset.task == "signal" and name == "GraphClassifier":
         options.setdefault("num_nodes", first.num_nodes)
         if first.get("target_node") is not None:
             options.setdefault("target_node", int(first.target_node))
+    if dataset.task == "edge" and name == "EdgeClassifier" and first.get("edge_label_attr") is not None:
+        options.setdefault("edge_features", first.edge_label_attr.shape[-1])
     if dataset.task == "sequence" and name == "Sequence":
         options.setdefault("per", "step" if first.y.shape[1:2] == first.x.shape[1:2] else "sequence")
         if not first.x.is_floating_point():
@@ -111,7 +145,7 @@ def model_of(config: RunConfig, dataset: Dataset, task: Task | None = None) -> n
     except ConfigError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:  # an option of a wrong kind, or one that is set here
-        raise ConfigError(f"[model] does not fit a {kind.__name__}: {str(error).rstrip('.')}.") from error
+        raise ConfigError(f"[model] does not fit a {name}: {words(error).rstrip('.')}.") from error
     if task is not None:
         model.to(task.device)
         bind: Any = getattr(model, "bind", None)

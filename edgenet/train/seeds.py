@@ -27,6 +27,7 @@ from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
 from edgenet.train.result import FitResult, RunResult
 from edgenet.train.rules import rules_of
+from edgenet.train.sinks import check_sinks, sinks_of
 from edgenet.train.task import Task
 from edgenet.train.training import Fitting
 
@@ -43,6 +44,7 @@ def run_seeds(
     folder: str | Path | None = None,
     optimizer: Any = None,
     scheduler: Any = None,
+    log: Callable[..., Any] | str | Sequence[Callable[..., Any] | str] = (),
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -56,6 +58,7 @@ def run_seeds(
     Args:
         make_model: makes a new model; called after the seed's random numbers have begun.
         task, settings, optimizer, scheduler, changes: as of ``fit``.
+        log: as of ``fit``: names make a new sink for every seed, in its own folder; others see the records of all.
         callbacks: hooks, the same objects for all seeds: their ``on_start`` begins anew. Those that the settings name
             are made anew.
         seeds: default: ``training.seeds`` of the settings.
@@ -78,6 +81,7 @@ def run_seeds(
         changes["seeds"] = list(seeds)
     settings = settings_of(settings, changes)
     task = task.with_loss(settings.training.loss)
+    sinks = check_sinks(log, folder)
     rules_of(settings)  # what cannot be made must not leave a folder behind
     place = None if folder is None else opened(Path(folder), settings, resume, overwrite)
     results, models, histories, metric = [], {}, {}, ""
@@ -86,7 +90,7 @@ def run_seeds(
         if inner is not None and inner.done:
             found = inner.read(make_model, settings)
         else:
-            found = _train_seed(make_model, task, settings, callbacks, seed, inner, own, name, progress)
+            found = _train_seed(make_model, task, settings, callbacks, seed, inner, own, name, progress, sinks)
         results.append(found.numbers(seed))
         models[seed], histories[seed], metric = found.model.eval(), found.history, found.metric
     outcome = RunResult(settings, metric, results, models, histories, place)
@@ -98,12 +102,13 @@ def run_seeds(
 
 def _train_seed(
     make_model: Callable[[], nn.Module], task: Task, settings: Settings, callbacks: Sequence[Any], seed: int,
-    folder: SeedFolder | None, own: Mapping[str, Any], name: str, progress: bool,
+    folder: SeedFolder | None, own: Mapping[str, Any], name: str, progress: bool, log: Sequence[Any],
 ) -> FitResult:  # fmt: skip
     seed_everything(seed)
     rules = [*callbacks, *rules_of(settings)]
     training = Fitting(make_model(), rules, task=task, settings=settings, seed=seed, **own)
-    return train(training, folder, (), f"{name or task.name} seed {seed}", progress)
+    sinks = sinks_of(log, None if folder is None else folder.path)
+    return train(training, folder, sinks, f"{name or task.name} seed {seed}", progress)
 
 
 # ---------------------------------------------------------------- the folder of a run

@@ -94,6 +94,7 @@ class Task:
             task = cls(thing.train[0], thing.val[0], thing.test[0], **options)
             task.kind = thing.task
         elif "train_mask" in thing.train[0]:
+            options |= {"target": "edge_label"} if thing.task == "edge" and "target" not in changes else {}
             task = cls(thing.train[0], thing.val[0], thing.test[0], **options)
         else:
             task = cls(thing.train, thing.val, thing.test, **options)

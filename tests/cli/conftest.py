@@ -1,5 +1,7 @@
 """Commands run inside the test's own folder."""
 
+import re
+
 import pytest
 import torch_geometric.nn as pyg
 
@@ -8,6 +10,8 @@ from edgenet.compress import CALLBACKS, Callback
 from edgenet.data import load
 from edgenet.pretrained import save_pretrained
 
+#: what torch, numpy and Python say to themselves
+RAW = re.compile(r"mat1|mat2|size mismatch|scalar type|Traceback|at::|aten|numpy\.|unpack|NoneType|0x[0-9a-f]+")
 QUICK = ["--epochs", "3", "--set", "model.options.heads=2", "--no-pictures"]
 
 
@@ -33,12 +37,13 @@ def run(capsys):
 
 @pytest.fixture
 def refused(run):
-    """Runs a command that must end in one line on stderr, nothing on stdout, and exit code 2; gives the line."""
+    """Runs a command that must end in one line of ours on stderr, nothing on stdout, exit code 2; gives the line."""
 
     def refused(*arguments):
         code, out, err = run(*arguments)
         assert code == 2 and not out, (code, out, err)
         assert err.startswith("edgenet") and err.count("\n") == 1, err
+        assert not RAW.search(err), err
         return err
 
     return refused

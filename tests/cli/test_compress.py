@@ -78,3 +78,17 @@ def test_compress_to_a_form_of_few_bits(run, gat):
     Path("plan.toml").write_text('[[rule]]\npattern = ".*"\nstructure = "keep"\n')
     code, _, err = run("compress", "gat", "--plan", "plan.toml", "--bits", "4", "--out", "other")
     assert code == 2 and "--bits is for a search or --form" in err
+
+
+def test_a_size_and_a_tolerance_are_one_goal_and_a_plan_is_another(run, gat):
+    code, out, err = run("compress", "gat", "--times", "2", "--tolerance", "0.5", "--family", "low_rank", "--data",
+                         "karate", "--fine-tune", "0", "--out", "small")  # fmt: skip
+    assert code == 0, err
+    report = json.loads(Path("small/report.json").read_text())
+    assert report["total"]["bytes"] * 2 <= report["total"]["bytes_before"] and "95 %" in out
+    for goal in (["--times", "2", "--bytes", "100"], ["--tolerance", "0.1", "--max-drop", "0.1", "--data", "karate"]):
+        code, _, err = run("compress", "gat", *goal, "--out", "other")
+        assert code == 2 and "not allowed with argument" in err
+    for goal in (["--times", "2", "--form", "int8"], ["--plan", "p.toml", "--form", "int8"], []):
+        code, _, err = run("compress", "gat", *goal, "--out", "other")
+        assert code == 2 and "one goal is wanted" in err

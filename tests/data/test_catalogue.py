@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from edgenet import data
+from edgenet.data import fetching
 from edgenet.data import places as where
 from edgenet.errors import ConfigError, DatasetNotFoundError
 
@@ -119,13 +120,13 @@ def test_a_fetch_is_all_or_nothing(tmp_path, monkeypatch):
             raise OSError("connection reset")
         (Path(folder) / url.rpartition("/")[2]).write_text("content")
 
-    monkeypatch.setattr(where, "download_url", download_url)
-    problem = where.fetch(["https://host/one", "https://host/two"], tmp_path / "a")
+    monkeypatch.setattr(fetching, "download_url", download_url)
+    problem = fetching.fetch(["https://host/one", "https://host/two"], tmp_path / "a")
     assert problem == "failed at https://host/two: OSError: connection reset" and list((tmp_path / "a").iterdir()) == []
-    assert where.fetch(["https://host/one", "https://host/three"], tmp_path / "b") is None
+    assert fetching.fetch(["https://host/one", "https://host/three"], tmp_path / "b") is None
     assert sorted(file.name for file in (tmp_path / "b").iterdir()) == ["one", "three"]
     (tmp_path / "file").write_text("")
-    assert "cannot be written to" in where.fetch(["https://host/one"], tmp_path / "file")
+    assert "cannot be written to" in fetching.fetch(["https://host/one"], tmp_path / "file")
 
 
 # --- the datasets folder ----------------------------------------------------------------------------------------------

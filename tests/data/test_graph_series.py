@@ -67,7 +67,7 @@ def week(tmp_path, monkeypatch):
     speed = (40 + 20 * rng.random((2016, 207))).astype(np.float32)
     closeness = np.zeros((207, 207), dtype=np.float32)
     closeness[0, 1], closeness[1, 0], closeness[2, 1], closeness[3, 3] = 0.5, 0.25, 0.75, 1.0
-    np.savez(tmp_path / metr_la.FILE, speed_mph=speed, adj_dcrnn=closeness)
+    np.savez(tmp_path / metr_la.METR_LA_FILE, speed_mph=speed, adj_dcrnn=closeness)
     return tmp_path, speed
 
 
@@ -110,7 +110,7 @@ def test_another_file_under_that_name_is_told(week, tmp_path):
     root, speed = week
     with pytest.raises(DataError, match="sha256"):
         data.load("metr_la", root)
-    np.savez(tmp_path / metr_la.FILE, speed_mph=speed[1:], adj_dcrnn=np.zeros((207, 207)))
+    np.savez(tmp_path / metr_la.METR_LA_FILE, speed_mph=speed[1:], adj_dcrnn=np.zeros((207, 207)))
     with pytest.raises(DataError, match="wants speed_mph of shape"):
         data.load("metr_la", root, verify=False)
 

@@ -56,10 +56,10 @@ def test_a_data_set_says_by_what_it_is_judged_and_which_pairs_there_are():
     listed = [[made()]] * 3
     assert data.Dataset("mine", "sequence", "class", "bits", 2, 3, *listed).metric == "bits"
     assert data.Dataset("mine", "sequence", "value", "mae", 2, 1, *listed).metric == "mae"
-    with pytest.raises(ValueError, match=r"class by accuracy or bits, .* got 'class' by 'rmse'"):
+    with pytest.raises(ValueError, match=r"class by accuracy or bits or macro_f1 .* got 'class' by 'rmse'"):
         data.Dataset("mine", "sequence", "class", "rmse", 2, 3, *listed)
-    with pytest.raises(ValueError, match="node, signal, sequence"):
-        data.Dataset("mine", "graph", "class", "accuracy", 2, 3, *listed)
+    with pytest.raises(ValueError, match="node, edge, graph, signal, sequence"):
+        data.Dataset("mine", "tree", "class", "accuracy", 2, 3, *listed)
 
 
 # ---------------------------------------------------------------- the text

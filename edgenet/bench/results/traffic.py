@@ -13,7 +13,7 @@ from torch import Tensor
 from edgenet.data import metr_la
 from edgenet.data.places import places
 
-FILE, DAY = metr_la.FILE, metr_la.DAY
+FILE, DAY = metr_la.METR_LA_FILE, metr_la.DAY
 
 
 @dataclass(frozen=True)
