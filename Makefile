@@ -17,7 +17,7 @@ KERNELS := setup.py $(wildcard edgenet/ops/native/*.cpp edgenet/ops/native/*.h e
 INPUTS  := pyproject.toml constraints.txt $(KERNELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types sanitize clean
+.PHONY: help demo test slow lint types docs stories sanitize clean
 .DELETE_ON_ERROR:
 
 help:   ## show this list
@@ -41,6 +41,14 @@ lint: $(VENV)/.installed-test   ## check the style (ruff)
 
 types: $(VENV)/.installed-test   ## check the types (mypy)
 	$(BIN)/mypy
+
+# A minute of processor time, the first time.
+docs: $(VENV)/.installed-docs   ## build the site into build/docs; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
+stories: $(VENV)/.installed-docs   ## run the tutorials again, which prints their numbers anew; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python docs/site/stories.py
 
 # The kernels for this processor, built with AddressSanitizer and UndefinedBehaviorSanitizer (of g++) into a folder of
 # their own. Compiling takes 4 minutes of processor time, the tests 1. The first finding ends the run. The Triton tests
@@ -87,6 +95,10 @@ $(BIN)/python:
 # The stamps are older than the inputs when those have changed: then pip runs again, and compiles the kernels again.
 $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e ".[docs]"
 	@touch $@
 
 # Two steps, because torch_scatter's build imports torch: one pip command cannot do it. After the first the library is
