@@ -6,14 +6,15 @@ kernels are put into structured matrices, into few bits, and into both.
 
 import copy
 
-import edgenet
 import torch
-from edgenet.compress import Budget, compress_, recalibrate_, report, search
-from edgenet.convert import quantise
-from edgenet.train import Task, fine_tune
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import TensorDataset
+
+import edgenet
+from edgenet.compress import Budget, compress_, recalibrate_, report, search
+from edgenet.convert import quantise
+from edgenet.train import Task, fine_tune
 
 epochs, tuning = 12, 6
 

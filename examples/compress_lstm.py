@@ -5,6 +5,7 @@ learns to add: of a sequence of numbers two are marked, and their sum is asked f
 """
 
 import torch
+
 from edgenet import data, fit
 from edgenet.compress import compress_, report
 from edgenet.models import Sequence
@@ -28,8 +29,8 @@ print(compress_(ours, {r"cells\.0\.input_map": "keep", r"cells\.0\.state_map": s
 
 # ## Trained small from the start
 #
-# `structure=` makes the maps of a family from the first step. Numbers are drawn so that entries vary as those of a dense
-# matrix do.
+# `structure=` makes the maps of a family from the first step. Numbers are drawn so that entries vary as those of a
+# dense matrix do. `stacked=True` keeps one matrix for all maps of a cell.
 
 task = Task(
     data.fresh("adding_problem", batch_size=50, batches=batches, length=10),
@@ -45,7 +46,7 @@ families = {
 print(f"who always says 1 has an error of {data.adding_problem.BASELINE:.3f}")
 for name, made in families.items():
     torch.manual_seed(0)
-    model = Sequence(2, 1, hidden_channels=64, per="sequence", structure=made)
+    model = Sequence(2, 1, hidden_channels=64, per="sequence", stacked=True, structure=made)
     result = fit(model, task, epochs=epochs, lr=0.005, seed=0, clip_norm=1.0, progress=False)
     print(f"{name:17} {report(model).total.parameters:7,} numbers, error {result.history[-1]['loss']:.4f}")
 

@@ -6,12 +6,13 @@ needs attention: which of the symbols after a marker is the one asked for.
 
 import copy
 
-import edgenet
 import torch
-from edgenet.compress import Budget, compress_, report, search, slots
-from edgenet.train import Task, fine_tune
 from torch import nn
 from torch.utils.data import TensorDataset
+
+import edgenet
+from edgenet.compress import Budget, compress_, report, search, slots
+from edgenet.train import Task, fine_tune
 
 count, epochs, tuning = 4000, 15, 6
 

@@ -4,10 +4,11 @@ A network of PyG is trained on Cora, 2708 papers that cite each other. It become
 Then its weights go into matrices of fewer numbers and fewer bits, and the small network learns what the large one says.
 """
 
-import edgenet
 import torch
-from edgenet.train import compress
 from torch_geometric.nn import GAT
+
+import edgenet
+from edgenet.train import compress
 
 epochs, tuning = 100, 300
 

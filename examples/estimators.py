@@ -6,6 +6,7 @@ the whole path of a quantile regression, intervals that cover, and a layer that 
 
 import numpy as np
 import torch
+
 from edgenet.estimators import ConformalInterval, QuantilePath, SpAM, coverage_range
 from edgenet.nn import specializations as nets
 from edgenet.selection import fill_, remove_, tap_features
@@ -25,7 +26,8 @@ model.plot().savefig("functions.png")
 
 # ## All penalties at once: QuantilePath
 #
-# A quantile regression whose penalty keeps or drops whole groups of columns. One fit gives the solution at every penalty.
+# A quantile regression whose penalty keeps or drops whole groups of columns. One fit gives the solution at every
+# penalty.
 
 groups = np.arange(columns) // 3
 response = X[:, :3].sum(1) + rng.standard_t(3, samples)

@@ -4,11 +4,12 @@ What a layer with edge weights has learned can be read off its edges. Here an ed
 network learn the factions of a karate club, and their edges are drawn.
 """
 
-import edgenet
 import torch
+from torch_geometric.explain import AttentionExplainer, Explainer
+
+import edgenet
 from edgenet import NodeClassifier, data
 from edgenet.plots import edge_weight_picture, edge_weights, learning_curve
-from torch_geometric.explain import AttentionExplainer, Explainer
 
 epochs = 100
 
@@ -17,9 +18,9 @@ epochs = 100
 karate = data.load("karate")
 graph = karate.train[0]
 models = {}
-for layer, options in (("gat", {"heads": 2}), ("edge_varying", {"bank": "heads", "heads": 2})):
+for layer, options in (("gat", {"heads": 2}), ("edge_varying", {"bank": "heads", "heads": 8, "order": 1})):
     torch.manual_seed(0)
-    model = NodeClassifier(34, 4, layer=layer, hidden_channels=8, **options)
+    model = NodeClassifier(34, 4, layer=layer, hidden_channels=16, **options)
     result = edgenet.fit(model, karate, epochs=epochs, lr=0.01, seed=0, progress=False)
     models[layer] = result.model
     print(f"{layer:13} test accuracy {result.test:.2f}")

@@ -4,12 +4,13 @@ Authors write papers, and papers cite papers. PyG describes this by a `HeteroDat
 into one for such graphs. Layers of edgenet take part, because they are message passing layers of PyG.
 """
 
-import edgenet
 import torch
-from edgenet.nn import specializations as nets
-from edgenet.train import Task
 from torch_geometric.data import HeteroData
 from torch_geometric.nn import HeteroConv, to_hetero
+
+import edgenet
+from edgenet.nn import specializations as nets
+from edgenet.train import Task
 
 papers, authors, epochs = 300, 100, 40
 

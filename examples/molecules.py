@@ -5,12 +5,13 @@ bonds: a molecule is of class 1 if it has more double bonds than single ones. A 
 tell.
 """
 
-import edgenet
 import torch
-from edgenet import EdgeNetConv, GraphClassifier
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import global_mean_pool
+
+import edgenet
+from edgenet import EdgeNetConv, GraphClassifier
 
 count, epochs = 300, 30
 

@@ -4,12 +4,13 @@ Three ways lead a graph into edgenet: a `Data` of PyG, a `Graph`, and a file of 
 is made by hand; the same lines work on yours.
 """
 
-import edgenet
 import networkx
 import numpy as np
 import torch
-from edgenet import Graph, NodeClassifier
 from torch_geometric.data import Data
+
+import edgenet
+from edgenet import Graph, NodeClassifier
 
 epochs = 60
 
@@ -27,8 +28,8 @@ print(towns, edge_index.tolist())
 
 # ## From networkx and scipy
 #
-# `from_networkx` keeps the order of the nodes, and takes an undirected edge both ways. `from_scipy` reads A[i, j] as the
-# weight of the edge from j to i. Both return the graph and the weights.
+# `from_networkx` keeps the order of the nodes, and takes an undirected edge both ways. `from_scipy` reads A[i, j] as
+# the weight of the edge from j to i. Both return the graph and the weights.
 
 graph, weights = Graph.from_networkx(networkx.karate_club_graph())
 print(graph.num_nodes, graph.num_edges, weights.shape)

@@ -5,8 +5,9 @@ known. A graph recurrent network reads some steps and foretells the next. Its ed
 process.
 """
 
-import edgenet
 import torch
+
+import edgenet
 from edgenet.data import load
 from edgenet.models import GraphRecurrent
 

@@ -1,7 +1,7 @@
 """Docstrings are plain text with formulas in it; this makes reStructuredText of them that says the same.
 
-What stands between double backticks, and examples, stay. Stars, bars and underscores are letters of formulas. Lines that
-are set in are formulas and tables: they keep their shape.
+What stands between double backticks, and examples, stay. Stars, bars and underscores are letters of formulas. Lines
+that are set in are formulas and tables: they keep their shape.
 """
 
 from __future__ import annotations

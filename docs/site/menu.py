@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-OUTSIDE = re.compile(r"\[([^\]\[]+)\]\((\.\./)+((?:datasets|examples|edgenet|tests)[^)#\s]*|[A-Z]+\.\w+)(?:#[^)\s]*)?\)")
+OUTSIDE = re.compile(
+    r"\[([^\]\[]+)\]\((\.\./)+((?:datasets|examples|edgenet|tests)[^)#\s]*|[A-Z]+\.\w+)(?:#[^)\s]*)?\)"
+)
 RESULTS = "\n\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from start import START
+
 # Every public module, in the order of the menu, with what it is for. tests/docs/test_reference.py says what is missing.
 MODULES = {
     "edgenet": "What most programs need",
@@ -102,8 +104,9 @@ def write(folder: Path) -> None:
     pages = {f"{place}.md": page(place, known) for place in MODULES}
     rows = [f"| [{place}]({place}.md) | {what} |" for place, what in MODULES.items()]
     toctree = ["```{toctree}", ":hidden:", "", *MODULES, "```"]
-    pages["index.md"] = "\n".join(["# API", "", "Every public name, with what it takes and an example.", "",
-                                   "| module | |", "|---|---|", *rows, "", *toctree, ""])  # fmt: skip
+    head = ["# API", "", "Every public name, with what it takes and an example. All examples begin with", ""]
+    start = [f"```python\n{START}```", "", "| module | |", "|---|---|"]
+    pages["index.md"] = "\n".join([*head, *start, *rows, "", *toctree, ""])
     for old in folder.glob("*.md"):
         if old.name not in pages:
             old.unlink()

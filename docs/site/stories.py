@@ -74,9 +74,16 @@ def small(text: str, changes: Mapping[str, Any]) -> str:
     """
     lines, left = text.splitlines(), dict(changes)
     for node in ast.parse(text).body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(target, ast.Name) and target.id in left and node.end_lineno == node.lineno:
-            lines[node.lineno - 1] = f"{target.id} = {left.pop(target.id)!r}"
+        if not isinstance(node, ast.Assign) or node.end_lineno != node.lineno:
+            continue
+        target, values = node.targets[0], [node.value]
+        names = target.elts if isinstance(target, ast.Tuple) else [target]
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            values = node.value.elts
+        ids = [name.id if isinstance(name, ast.Name) else "" for name in names]
+        if left.keys() & set(ids) and len(names) == len(values):
+            new = [repr(left.pop(i)) if i in left else ast.unparse(v) for i, v in zip(ids, values, strict=True)]
+            lines[node.lineno - 1] = f"{', '.join(ids)} = {', '.join(new)}"
     if left:
         raise ValueError(f"the story sets no {', '.join(left)}, in a line of its own at the top level.")
     return "\n".join(lines) + "\n"

@@ -127,6 +127,12 @@ def quantise(
             quantised already, or activations of a "bnn" cannot be found or have hooks.
         PlanError: if a pattern matches nothing, an option is unknown, a layer is lazy, or a swap would lose something.
         ShapeError, RankError: if a weight is not finite, or an option does not fit; with the slot's name.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)).eval()
+        >>> small = edgenet.convert.quantise(model, "int4")
+        >>> small(torch.randn(5, 64)).shape
+        torch.Size([5, 4])
     """
     spec, signs = _spec(form, bits, per, options), FORMS[form].signs
     reference = None
@@ -155,7 +161,13 @@ def quantise(
 
 
 def kept(model: nn.Module, form: str, *, keep: Keep = None, plan: PlanLike | None = None) -> dict[str, str]:
-    """Which slots ``quantise`` leaves as they are, by name, and why. Arguments as there."""
+    """Which slots ``quantise`` leaves as they are, by name, and why. Arguments as there.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Linear(8, 8), torch.nn.Linear(8, 2))
+        >>> edgenet.convert.kept(model, "bnn")
+        {'0.weight': 'it is the first layer', '2.weight': 'it is the last layer'}
+    """
     return _choose(slots(model), form, _spec(form, None, "row", {}), keep, plan).kept
 
 

@@ -45,6 +45,10 @@ class Recipe:
         make: ``make(places, **options) -> Dataset``.
         find: ``find(places) -> Path`` for sets that are made of files; raises ``DatasetNotFoundError``. None: made on
         demand.
+
+    Example:
+        >>> edgenet.data.DATASETS["karate"].find is None  # it is made, and not looked for
+        True
     """
 
     facts: Facts
@@ -113,6 +117,10 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
         ConfigError: unknown name or option, or an option of another type or out of range.
         DatasetNotFoundError: the files are nowhere. Lists what was tried and how to get them.
         DataError: a file has bad content. Nothing in it is ever executed.
+
+    Example:
+        >>> edgenet.data.load("karate").train[0]
+        Data(...)
     """
     recipe = _recipe(name)
     known = recipe.options()
@@ -126,7 +134,12 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
 
 def available(root: str | Path | None = None) -> list[dict[str, Any]]:
     """A row per data set: name, title, task, target, metric, shapes, licence, and ``found``: a path, "made on demand"
-    or "missing". Downloads nothing."""
+    or "missing". Downloads nothing.
+
+    Example:
+        >>> [row["found"] for row in edgenet.data.available() if row["name"] == "karate"]
+        ['made on demand']
+    """
     rows = []
     for name, recipe in DATASETS.items():
         facts = recipe.facts
@@ -146,7 +159,12 @@ def available(root: str | Path | None = None) -> list[dict[str, Any]]:
 
 
 def describe(name: str, root: str | Path | None = None) -> dict[str, Any]:
-    """All facts of a data set (JSON-able), its options and defaults, the folders it is looked for in, ``found``."""
+    """All facts of a data set (JSON-able), its options and defaults, the folders it is looked for in, ``found``.
+
+    Example:
+        >>> edgenet.data.describe("karate")["task"]
+        'node'
+    """
     recipe = _recipe(name)
     return {
         "name": name,
@@ -166,6 +184,9 @@ def prepare(name: str, root: str | Path | None = None, out: str | Path | None = 
 
     Returns:
         name, ``info`` of the data set, the number of nodes, signals or sequences in each split, and ``out``.
+
+    Example:
+        >>> facts = edgenet.data.prepare("karate")
     """
     dataset = load(name, root, **options)
     count = {

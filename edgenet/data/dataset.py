@@ -41,6 +41,11 @@ class Dataset:
         num_outputs: number of classes or labels; 1 for a value.
         train, val, test: as above.
         info: JSON-able facts: source, licence, split, seed, normalisation, ``found`` (where the files were), warnings.
+
+    Example:
+        >>> karate = edgenet.data.load("karate")
+        >>> karate.task, karate.num_features, karate.num_outputs
+        ('node', 34, 4)
     """
 
     name: str
@@ -75,6 +80,10 @@ class Facts:
         licence: what its holders allow.
         how_to_get: what to do where no copy is found; empty for sets that are made on demand.
         sha256: checksums by file name, for files of which only one version is known.
+
+    Example:
+        >>> edgenet.data.DATASETS["cora"].facts.metric
+        'accuracy'
     """
 
     title: str

@@ -41,6 +41,10 @@ class Stack(nn.Module, Pretrained, ABC):
 
     Raises:
         ConfigError: if the layer or one of its options is unknown, or a number is out of range.
+
+    Example:
+        >>> issubclass(edgenet.NodeClassifier, edgenet.models.Stack)
+        True
     """
 
     def __init__(

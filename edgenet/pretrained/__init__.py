@@ -41,6 +41,12 @@ def save_pretrained(model: nn.Module, folder: str | Path, pack: bool = True) -> 
         CheckpointError: if a layer has no size yet, something is no plain tensor, or a module that is to be loaded
             alone has hooks, pruning, a weight norm or other parametrizations of its own; with its path and the remedy.
             Nothing is written then.
+
+    Example:
+        >>> import os
+        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "saved")
+        >>> sorted(os.listdir("saved"))
+        ['README.md', 'config.json', 'model.safetensors']
     """
     description = describe(model, pack)
     found = graphs.fingerprints(model)
@@ -75,6 +81,11 @@ def from_pretrained(
         CheckpointError: if the files are missing, damaged or of another format version, do not fit each other, or have
             a class that is not on the list; with the reason, and nothing loaded.
         SupportError: if tables of edge weights belong to another graph than ``edges``.
+
+    Example:
+        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "saved")
+        >>> edgenet.from_pretrained("saved")(x, edges).shape
+        torch.Size([4, 2])
     """
     folder = Path(folder)
     config = files.read_config(folder)

@@ -27,6 +27,10 @@ def family(name: str) -> type[StructuredMatrix]:
 
     Raises:
         PlanError: if there is none; the text lists them.
+
+    Example:
+        >>> edgenet.structured.family("low_rank").__name__
+        'LowRank'
     """
     if not isinstance(name, str) or name not in STRUCTURES:
         meant = did_you_mean(name, STRUCTURES)
@@ -39,6 +43,11 @@ def structure(name: str, **options: Any) -> Structure:
 
     Raises:
         PlanError: if there is no such family.
+
+    Example:
+        >>> make = edgenet.structured.structure("kronecker", factor=(4, 4))
+        >>> make(torch.randn(16, 16)).num_parameters()
+        32
     """
     return partial(family(name).from_dense, **options)
 
@@ -89,6 +98,10 @@ def name_of(matrix: nn.Module) -> str:
 
     Raises:
         PlanError: if its class is registered under none: a subclass of a family is a family of its own.
+
+    Example:
+        >>> edgenet.structured.name_of(edgenet.structured.Dense(torch.ones(2, 3)))
+        'dense'
     """
     kind = type(matrix).__mro__[1] if parametrize.is_parametrized(matrix) else type(matrix)
     for name, known in STRUCTURES.items():
@@ -102,6 +115,13 @@ def name_of(matrix: nn.Module) -> str:
 
 
 def project(weight: Tensor, structure: Structure) -> Tensor:
-    """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
+    """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient.
+
+    Example:
+        >>> weight = torch.randn(8, 3)
+        >>> near = edgenet.structured.project(weight, edgenet.structured.structure("low_rank", rank=1))
+        >>> torch.linalg.matrix_rank(near).item()
+        1
+    """
     with torch.no_grad():
         return structure(weight.detach()).eval().to_dense().detach()  # a dense one is a parameter

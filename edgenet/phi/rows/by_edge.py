@@ -31,6 +31,11 @@ class ByEdge(OfGraph):
         by_community: number the rows by the community of the receiver, then by receiver and by sender, so that rows
             near each other are edges near each other, which tensor trains over the row index want; else by receiver
             and sender.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_varying", share="edge").bind(graph)
+        >>> torch.allclose(layer(x, edges.flip(1)), layer(x, edges))  # another order of the same edges
+        True
     """
 
     one_an_edge = True
