@@ -75,9 +75,9 @@ build/sanitize/.built: $(KERNELS) | $(VENV)/.installed-test
 	@touch $@
 
 clean:   ## remove the environment and everything built; runs/ stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build dist docs/api *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	rm -f edgenet/ops/native/*.so
-	find edgenet tests datasets examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find edgenet tests datasets examples docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A half-made environment (Debian without python3-venv leaves one) would be taken for a good one: so look first.
 $(BIN)/python:

@@ -1,7 +1,7 @@
 """Compress a transformer block
 
 The encoder of a transformer, as BERT stacks it: attention, two wide linear maps, norms. The task is a small one that
-needs attention: which of the symbols after a marker is the one asked for.
+needs attention: are most symbols of the kind that the first one names?
 """
 
 import copy
@@ -18,7 +18,7 @@ count, epochs, tuning = 4000, 15, 6
 
 # ## A model, trained
 #
-# The first symbol says which kind is meant, 0 or 1. The answer is whether that kind is in the majority.
+# Nine symbols, 0 or 1. The answer is 1 if more than half of the last eight equal the first.
 
 torch.manual_seed(0)
 symbols = torch.randint(0, 2, (count, 9))

@@ -1,7 +1,7 @@
 """Sparse estimators: which features, hops and edges matter
 
-Three estimators in the manner of scikit-learn, and what they do for graph networks: an additive model of few features,
-the whole path of a quantile regression, intervals that cover, and a layer that loses the hops it does not need.
+Three estimators in the manner of scikit-learn: an additive model of few features, the whole path of a quantile
+regression, and intervals that cover. And what they do for graph networks: a layer loses the hops it does not need.
 """
 
 import numpy as np

@@ -32,7 +32,7 @@ for layer, options in (("gat", {"heads": 2}), ("edge_varying", {"bank": "heads",
 
 found = edge_weights(models["edge_varying"], graph.x, graph.edge_index, layer=0)
 print(tuple(found.values.shape), "hops, edges, heads")
-heaviest = found.picked(hop=0, head=0).argsort()[-3:]
+heaviest = abs(found.picked(hop=0, head=0)).argsort()[-3:]
 print("the three heaviest edges:", found.edge_index[:, heaviest].T.tolist())
 
 # ## Draw

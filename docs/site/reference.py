@@ -42,14 +42,19 @@ MODULES = {
     "edgenet.testing": "Contracts for parts of your own",
     "edgenet.errors": "Errors",
 }
+# What modules without a list of their names have from elsewhere, and their tables.
+MORE = {
+    "edgenet.nn.specializations": ("SPECIALIZATIONS", "appnp", "dagnn", "gcnii", "gpr", "grand"),
+    "edgenet.presets": ("DEFAULT_LAYERS", "PRESETS"),
+}
 
 
 def names(module: ModuleType) -> list[str]:
     """The public names of a module that are no modules: those that it lists, or else those that it defines."""
-    listed = getattr(module, "__all__", None) or [
-        name for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
-    ]  # fmt: skip
+    own = (name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__)
+    listed = getattr(module, "__all__", None) or {
+        *(name for name in own if not name.startswith("_")), *MORE.get(module.__name__, ())
+    }  # fmt: skip
     return sorted(name for name in listed if not inspect.ismodule(getattr(module, name)) and name != "__version__")
 
 

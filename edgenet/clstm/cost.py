@@ -214,7 +214,7 @@ class Cost:
 
     Example:
         >>> edgenet.clstm.lstm_cost(edgenet.clstm.LstmShape(input=32, cells=64, block=8)).parameters
-        3328
+        3072
     """
 
     parameters: int

@@ -137,7 +137,7 @@ class Training:
 
     Example:
         >>> training = edgenet.compress.Training(torch.nn.Linear(3, 1), [edgenet.compress.Callback()])
-        >>> training.call("on_start")
+        >>> _ = training.call("on_start")
         >>> training.penalty() is None  # of rules that add nothing to the loss
         True
     """

@@ -52,7 +52,7 @@ def pool_(
         >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Linear(32, 4))
         >>> pool = edgenet.compress.pool_(model, ratio=20)
         >>> sum(p.numel() for p in pool.parameters())
-        108
+        106
     """
     found = slots(model)
     made = views(found, parameters, ratio, include, exclude, fit, aligned)

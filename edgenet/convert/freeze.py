@@ -36,9 +36,9 @@ def freeze_attention(model: nn.Module, *inputs: Any, inplace: bool = False, **na
             have a table (bipartite, a sampled piece, a batch of signals), or its attention is not finite.
 
     Example:
-        >>> model = edgenet.NodeClassifier(3, 2, layer="gat", heads=2)
+        >>> model = edgenet.NodeClassifier(3, 2, layer="gat", heads=2).eval()
         >>> frozen = edgenet.freeze_attention(model, x, edges)
-        >>> torch.allclose(frozen(x, edges), model.eval()(x, edges), atol=1e-6)
+        >>> torch.allclose(frozen(x, edges), model(x, edges), atol=1e-6)
         True
     """
     if not inplace:

@@ -40,7 +40,7 @@ def read_graph(path: str | Path) -> Data:
         >>> import numpy as np
         >>> np.savez("mine.npz", edge_index=np.array([[0, 1], [1, 0]]), x=np.ones((2, 3)))
         >>> edgenet.data.read_graph("mine.npz")
-        Data(edge_index=[2, 2], x=[2, 3])
+        Data(x=[2, 3], edge_index=[2, 2])
     """
     path = Path(path).expanduser()
     if not path.is_file():

@@ -41,7 +41,7 @@ class AggregationNetwork(nn.Module, Pretrained):
     Example:
         >>> model = edgenet.models.AggregationNetwork(3, 2, nodes=[0, 2], length=8, channels=(8,))
         >>> model(x, edges).shape
-        torch.Size([2])
+        torch.Size([1, 2])
     """
 
     @checked

@@ -34,7 +34,7 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
         ConfigError: if ``forward`` wants what the data have not, or does not take the state of a chunk.
 
     Example:
-        >>> batch = edgenet.train.Batch(whole=(x,), target=None, values={"x": x, "edge_index": edges})
+        >>> batch = edgenet.train.Batch(whole=(x, edges), target=None)
         >>> edgenet.train.call_model(edgenet.NodeClassifier(3, 2), batch).shape
         torch.Size([4, 2])
     """

@@ -5,7 +5,7 @@ import menu
 
 
 def made(text):
-    return "\n".join(docstring.plain(text.splitlines()))
+    return "\n".join(docstring.plain(text.splitlines())).rstrip("\n")
 
 
 def test_letters_of_formulas_mean_themselves():

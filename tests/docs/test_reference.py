@@ -47,6 +47,11 @@ def test_every_public_name_is_on_the_page_of_its_module():
             assert mark in text, f"{place}.{name} is on no page"
 
 
+def test_layers_by_name_are_on_the_page_of_layers_by_name():
+    module = importlib.import_module("edgenet.nn.specializations")
+    assert set(module.SPECIALIZATIONS) <= set(reference.names(module))
+
+
 def test_every_public_function_and_class_has_an_example():
     bare = [full for full, value in EXPLAINED.items() if ">>>" not in (inspect.getdoc(value) or "")]
     assert not bare, f"no example: {', '.join(bare)}"

@@ -33,8 +33,8 @@ class Aggregation(nn.Module):
         ShapeError: in ``forward``, if the graph has fewer nodes, or another number than the signal.
 
     Example:
-        >>> edgenet.nn.graph_signal.Aggregation(nodes=[0, 2], length=5)(x, edges).shape  # nodes, features, hops
-        torch.Size([2, 3, 5])
+        >>> edgenet.nn.graph_signal.Aggregation(nodes=[0, 2], length=5)(x, edges).shape  # nodes, hops, features
+        torch.Size([2, 5, 3])
     """
 
     takes_graph = True
