@@ -110,7 +110,7 @@ def write(folder: Path) -> None:
     rows = [f"| [{place}]({place}.md) | {what} |" for place, what in MODULES.items()]
     toctree = ["```{toctree}", ":hidden:", "", *MODULES, "```"]
     head = ["# API", "", "Every public name, with what it takes and an example. All examples begin with", ""]
-    start = [f"```python\n{START}```", "", "| module | |", "|---|---|"]
+    start = [f"```pycon\n{START}```", "", "| module | |", "|---|---|"]
     pages["index.md"] = "\n".join([*head, *start, *rows, "", *toctree, ""])
     for old in folder.glob("*.md"):
         if old.name not in pages:

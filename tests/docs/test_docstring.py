@@ -18,8 +18,8 @@ def test_what_stands_between_backticks_stays():
 
 
 def test_formulas_that_are_set_in_keep_their_shape():
-    text, shown = "A layer.\n\n    z = W * x\n      + b\n\nMore.", "A layer.\n\n::\n\n        z = W * x\n          + b\n\nMore."
-    assert made(text) == shown
+    text = "A layer.\n\n    z = W * x\n      + b\n\nMore."
+    assert made(text) == "A layer.\n\n::\n\n        z = W * x\n          + b\n\nMore."
     assert made("In shifts::\n\n    m = |g|") == "In shifts::\n\n        m = |g|"
 
 

@@ -61,7 +61,8 @@ def test_every_public_function_and_class_has_an_example():
 @pytest.mark.parametrize("place", reference.MODULES)
 def test_the_examples_of_the_api_run(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    here = [(full, value) for full, value in EXPLAINED.items() if full.rpartition(".")[0] == place]
+    module = importlib.import_module(place)
+    here = [(place, module), *((full, value) for full, value in EXPLAINED.items() if full.rpartition(".")[0] == place)]
     said: list[str] = []
     for full, value in here:
         for path, thing in [(full, value), *methods(full, value)]:
