@@ -34,7 +34,7 @@ def register(kind: str, name: str, thing: Any) -> None:
     "structure"     a subclass of ``structured.StructuredMatrix``              plans, search, reports, files
     "phi"           a subclass of ``phi.Phi``                                  ``EdgeNetConv(phi=name)``, files
     "lift", "taps"  a subclass of ``nn.lift.Lift``, of ``nn.taps.Taps``        ``EdgeNetConv(taps=name)``, files
-    "layer"         a function (in_channels, out_channels, **options)          models, ``edgenet train --model name``
+    "layer"         a function ``(in_channels, out_channels, **options)``      models, ``edgenet train --model name``
     "model"         a module class                                             configurations, files
     "callback"      a subclass of ``compress.Callback``                        configurations
     "converter"     (a class of layers, a function of ``convert.Source``)      ``to_edgenet``

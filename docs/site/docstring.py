@@ -17,7 +17,12 @@ KEPT = re.compile(r"(``.+?``|`[^`]+ <[^`>]+>`_|:\w+:`[^`]+`)")
 def escaped(line: str) -> str:
     """A line whose letters mean themselves, but for what stands between backticks."""
     parts = KEPT.split(line)
-    return "".join(part if index % 2 else LETTERS.sub(_escape, part) for index, part in enumerate(parts))
+    made = LETTERS.sub(_escape, parts[0])
+    for kept, after in zip(parts[1::2], parts[2::2], strict=True):
+        # a mark ends before a space or a full stop: in ``std``^2 an empty escape stands between
+        made += ("\\ " if re.search(r"\w$", made) else "") + kept
+        made += ("\\ " if re.match(r"[\w^]", after) else "") + LETTERS.sub(_escape, after)
+    return made
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -85,17 +85,17 @@ def quantise(
 ) -> nn.Module:
     """Put the weights of a model's linear layers and convolutions into few bits. All of it happens, or nothing.
 
-    ================  ==========================================================================================
-    form              what it makes
-    ================  ==========================================================================================
-    "bnn"             signs: ``Binary`` weights, and ``Sign`` in the place of activations (Courbariaux et al. 2016);
-                      see ``edgenet.convert.signs`` for what else changes. Wants training afterwards
-    "deepshift_q"     ``PowerOfTwo`` of latent weights, 2 to 6 bits, 5 by default (Elhoushi et al. 2021)
-    "deepshift_ps"    the same of signs and shifts
-    "unified"         ``Unified``: blocks that share a magnitude, each weight its sign (Lin et al. 2021)
-    "int2" ... "int8" ``Uniform``: evenly spaced levels
-    "uniform"         the same at ``bits``
-    ================  ==========================================================================================
+    =================  ==========================================================================================
+    form               what it makes
+    =================  ==========================================================================================
+    "bnn"              signs: ``Binary`` weights, and ``Sign`` in the place of activations (Courbariaux et al. 2016);
+                       see ``edgenet.convert.signs`` for what else changes. Wants training afterwards
+    "deepshift_q"      ``PowerOfTwo`` of latent weights, 2 to 6 bits, 5 by default (Elhoushi et al. 2021)
+    "deepshift_ps"     the same of signs and shifts
+    "unified"          ``Unified``: blocks that share a magnitude, each weight its sign (Lin et al. 2021)
+    "int2" ... "int8"  ``Uniform``: evenly spaced levels
+    "uniform"          the same at ``bits``
+    =================  ==========================================================================================
 
     Biases, norms and everything else stay floats. Where a structured matrix stands already (Kronecker factors, say)
     its numbers are rounded, and the structure stays. Weights that are no linear layer's or convolution's (tables of

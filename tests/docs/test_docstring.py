@@ -17,6 +17,10 @@ def test_what_stands_between_backticks_stays():
     assert made(f"{kept} *") == rf"{kept} \*"
 
 
+def test_marks_end_where_letters_follow():
+    assert made("``std``^2 of 2``n`` or ``a``s, ``b``.") == r"``std``\ ^2 of 2\ ``n`` or ``a``\ s, ``b``."
+
+
 def test_formulas_that_are_set_in_keep_their_shape():
     text = "A layer.\n\n    z = W * x\n      + b\n\nMore."
     assert made(text) == "A layer.\n\n::\n\n        z = W * x\n          + b\n\nMore."
