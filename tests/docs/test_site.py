@@ -41,3 +41,9 @@ def test_a_browser_shows_the_front_page_and_a_tutorial(site, tmp_path):
         assert pixels.shape == (900, 1280, 3)
         assert (pixels.min(2) < 0.5).mean() > 0.01, f"{picture.name} shows no letters"
         assert pixels.reshape(-1, 3).std(0).min() > 0.05, f"{picture.name} is blank"
+
+
+def test_pictures_of_the_site_are_committed():
+    for name in screenshots.PAGES:
+        picture = ROOT / "docs" / "pictures" / f"{name}.png"
+        assert picture.is_file() and picture.stat().st_size < 300_000, picture
