@@ -17,7 +17,9 @@ RESULTS = "\n\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
 def inside(name: str, text: str) -> str:
     """The text of a page as the site has it."""
     text = OUTSIDE.sub(lambda found: f"{found[1]} (`{found[3]}`)", text)
-    return text + RESULTS if name == "results/README" else text
+    if name != "results/README":
+        return text
+    return re.sub(r"\[([^\]\[]+)\]\(rows/?\)", r"\1 (`docs/results/rows/`)", text) + RESULTS
 
 
 def setup(app) -> None:

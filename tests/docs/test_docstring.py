@@ -40,4 +40,5 @@ def test_tables_stay():
 def test_links_out_of_the_folder_become_words_and_the_index_of_results_gets_a_menu():
     page = "see [Cora](../datasets/cora/README.md#x), [b](c.md)"
     assert menu.inside("a", page) == "see Cora (`datasets/cora/README.md`), [b](c.md)"
-    assert menu.inside("results/README", "# Results").startswith("# Results\n\n```{toctree}")
+    made = menu.inside("results/README", "The [rows](rows) are there.")
+    assert made.startswith("The rows (`docs/results/rows/`) are there.\n\n```{toctree}")
