@@ -31,7 +31,7 @@ KERNELS := setup.py $(wildcard edgenet/ops/native/*.cpp edgenet/ops/native/*.h e
 INPUTS  := pyproject.toml constraints.txt $(KERNELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types sanitize clean
+.PHONY: help demo test slow lint types docs stories sanitize clean
 .DELETE_ON_ERROR:
 
 help:   ## show this list
@@ -55,6 +55,14 @@ lint: $(VENV)/.installed-test   ## check the style (ruff)
 
 types: $(VENV)/.installed-test   ## check the types (mypy)
 	$(BIN)/mypy
+
+# A minute of processor time, the first time.
+docs: $(VENV)/.installed-docs   ## build the site into build/docs; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
+stories: $(VENV)/.installed-docs   ## run the tutorials again, which prints their numbers anew; minutes
+	OMP_NUM_THREADS=1 $(BIN)/python docs/site/stories.py
 
 # The kernels for this processor, built with AddressSanitizer and UndefinedBehaviorSanitizer (of g++) into a folder of
 # their own. Compiling takes 4 minutes of processor time, the tests 1. The first finding ends the run. The Triton tests
@@ -81,9 +89,9 @@ build/sanitize/.built: $(KERNELS) | $(VENV)/.installed-test
 	@touch $@
 
 clean:   ## remove the environment and everything built; runs/ stays
-	rm -rf $(VENV) .venv-latest build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .venv-latest build dist docs/api *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	rm -f edgenet/ops/native/*.so
-	find edgenet tests datasets examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find edgenet tests datasets examples docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A half-made environment (Debian without python3-venv leaves one) would be taken for a good one: so look first.
 $(BIN)/python:
@@ -101,6 +109,10 @@ $(BIN)/python:
 # The stamps are older than the inputs when those have changed: then pip runs again, and compiles the kernels again.
 $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 	$(PIP) install $(PINS) -e .
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e ".[docs]"
 	@touch $@
 
 # Two steps, because torch_scatter's build imports torch: one pip command cannot do it. After the first the library is

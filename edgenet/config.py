@@ -41,7 +41,12 @@ def _decays(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class DatasetTable:
-    """``[dataset]``: a name that ``edgenet.data`` knows, and the options of its loader."""
+    """``[dataset]``: a name that ``edgenet.data`` knows, and the options of its loader.
+
+    Example:
+        >>> edgenet.config.DatasetTable("karate").name
+        'karate'
+    """
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -59,6 +64,10 @@ class ModelTable:
         kind: a name in ``edgenet.models.MODELS``, which ``edgenet.register`` adds to. Left out: ``NodeClassifier`` for
             data sets about nodes, ``GraphClassifier`` for signals on a graph, ``Sequence`` for sequences, and
             ``GraphRecurrent`` for sequences of signals on a graph.
+
+    Example:
+        >>> edgenet.config.ModelTable(layer="gat", hidden_channels=8).layer
+        'gat'
     """
 
     layer: str | None = None
@@ -82,6 +91,10 @@ class OptimizerTable:
             of parts with a decay of their own, by regular expressions that begin the names of parameters. The first
             pattern that fits counts, what fits none has ``weight_decay``.
         momentum: of "sgd".
+
+    Example:
+        >>> edgenet.config.OptimizerTable(lr=0.01).name
+        'adam'
     """
 
     name: str = _choice("adam", "adamw", "sgd", "radam", "adamax", "shift_adamax", default="adam")
@@ -114,6 +127,10 @@ class SchedulerTable:
         factor: in (0, 1).
         every, patience: epochs.
         lowest: share below which the rate does not fall.
+
+    Example:
+        >>> edgenet.config.SchedulerTable("cosine", warmup=10).warmup
+        10
     """
 
     name: str = _choice("none", "cosine", "step", "exponential", "linear", "plateau", default="none")
@@ -165,6 +182,10 @@ class TrainingTable:
         dtype: of features and parameters. Left out: that of the model, and float32 for a model that ``run`` makes.
         checkpoint_epochs: write a checkpoint after every so many epochs; 0: by time alone.
         checkpoint_seconds: and at the end of an epoch if the last one is so many seconds old; 0: by epochs alone.
+
+    Example:
+        >>> edgenet.config.TrainingTable(epochs=50, patience=10).patience
+        10
     """
 
     epochs: int = _at_least(1, 200)
@@ -213,6 +234,11 @@ class Settings:
         callback: one table a callback, ``[[callback]]``: its ``kind``, a name in ``edgenet.compress.CALLBACKS``, and
             its arguments.
         compress: ``[compress]``, the arguments of ``edgenet.compress.Compress``; None: the model stays as it is.
+
+    Example:
+        >>> settings = edgenet.config.Settings(training=edgenet.config.TrainingTable(epochs=2))
+        >>> edgenet.fit(edgenet.NodeClassifier(34, 4), edgenet.data.load("karate"), settings, progress=False).epochs
+        2
     """
 
     optimizer: OptimizerTable = field(default_factory=OptimizerTable)
@@ -311,6 +337,11 @@ class RunConfig(Settings):
     Attributes:
         dataset, model: the tables.
         out: folder of the run; None: nothing is written.
+
+    Example:
+        >>> config = edgenet.config.RunConfig.from_dict({"dataset": {"name": "karate"}, "model": {"layer": "gat"}})
+        >>> config.training.epochs
+        200
     """
 
     dataset: DatasetTable
@@ -328,6 +359,10 @@ def changed(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
     Raises:
         ConfigError: if a name goes through a key that holds a value and no table.
+
+    Example:
+        >>> edgenet.config.changed({"optimizer": {"lr": 0.1}}, {"optimizer.lr": 0.01, "training.epochs": 5})
+        {'optimizer': {'lr': 0.01}, 'training': {'epochs': 5}}
     """
     result = copy.deepcopy(dict(tables))
     for name, value in changes.items():
@@ -349,6 +384,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
     Raises:
         ConfigError: if there is no equals sign, or nothing before it.
+
+    Example:
+        >>> edgenet.config.parse_assignment("optimizer.lr=0.01")
+        ('optimizer.lr', 0.01)
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():

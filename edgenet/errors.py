@@ -1,4 +1,11 @@
-"""Errors a user can act on. Each is a ValueError whose text names what was wanted, what came, and the next step."""
+"""Errors a user can act on. Each is a ValueError whose text names what was wanted, what came, and the next step.
+
+Example:
+    >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_varying").bind(graph)
+    >>> layer(x, torch.tensor([[0], [2]]))  # an edge that the table was not made for
+    Traceback (most recent call last):
+    edgenet.errors.SupportError: ...
+"""
 
 
 class ShapeError(ValueError):

@@ -22,6 +22,10 @@ def adjacency(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
 
     Raises:
         ShapeError: if ``edge_weight`` has not one number an edge.
+
+    Example:
+        >>> edgenet.gso.adjacency(graph).tolist()
+        [1.0, 1.0, 1.0, 1.0]
     """
     if edge_weight is None:
         return torch.ones(graph.num_edges, dtype=dtype, device=graph.edge_index.device)
@@ -32,7 +36,12 @@ def adjacency(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
 
 def floating(edge_weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Edge weights as floats (or complex numbers) as they are; integers and booleans, whose sums would overflow and
-    whose inverses are 0, in ``dtype``, by default torch's default one."""
+    whose inverses are 0, in ``dtype``, by default torch's default one.
+
+    Example:
+        >>> edgenet.gso.floating(torch.tensor([1, 2]), torch.float32).dtype
+        torch.float32
+    """
     if edge_weight.is_floating_point() or edge_weight.is_complex():
         return edge_weight
     return edge_weight.to(dtype or torch.get_default_dtype())
@@ -44,7 +53,12 @@ def _wide(weight: Tensor) -> Tensor:
 
 
 def degree(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(N,) sum of the weights of the edges that enter each node, those of less than four bytes in float32."""
+    """(N,) sum of the weights of the edges that enter each node, those of less than four bytes in float32.
+
+    Example:
+        >>> edgenet.gso.degree(graph, torch.tensor([1.0, 2.0, 3.0, 4.0])).tolist()
+        [4.0, 1.0, 2.0, 3.0]
+    """
     weight = adjacency(graph, edge_weight, dtype)
     return _total(graph, _wide(weight)).to(weight.dtype)
 
@@ -61,6 +75,10 @@ def symmetric(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
 
     Raises:
         ShapeError: on a bipartite graph, which has no one degree a node.
+
+    Example:
+        >>> edgenet.gso.symmetric(graph)
+        tensor([1., 1., 1., 1.])
     """
     if graph.is_bipartite:
         raise ShapeError("symmetric normalisation needs one set of nodes; use random_walk on a bipartite graph.")
@@ -71,7 +89,13 @@ def symmetric(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtyp
 
 
 def random_walk(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(E,) weights of D^(-1) A: every node averages its in-neighbours. Nodes of degree 0 get weight 0."""
+    """(E,) weights of D^(-1) A: every node averages its in-neighbours. Nodes of degree 0 get weight 0.
+
+    Example:
+        >>> star = edgenet.Graph(torch.tensor([[1, 2, 3, 0], [0, 0, 0, 1]]), num_nodes=4)
+        >>> edgenet.gso.random_walk(star)
+        tensor([0.3333, 0.3333, 0.3333, 1.0000])
+    """
     weight = adjacency(graph, edge_weight, dtype)
     wide = _wide(weight)
     return (_power(_total(graph, wide), -1)[graph.target] * wide).to(weight.dtype)
@@ -96,6 +120,12 @@ def laplacian(
 
     Returns:
         The graph with one self-loop a node, and its (E',) weights, the diagonal last.
+
+    Example:
+        >>> both_ways = edgenet.Graph(torch.cat([edges, edges.flip(0)], dim=1), num_nodes=4)
+        >>> with_loops, weights = edgenet.gso.laplacian(both_ways)
+        >>> with_loops.num_edges, sorted(weights.unique().tolist())
+        (12, [-1.0, 2.0])
     """
     normalisation = None if normalisation == "none" else normalisation
     if normalisation not in NORMALISATIONS:
@@ -115,6 +145,10 @@ def largest_eigenvalue(graph: Graph, edge_weight: Tensor | None = None) -> float
 
     Raises:
         ShapeError: on a bipartite graph, or one without nodes.
+
+    Example:
+        >>> round(edgenet.gso.largest_eigenvalue(graph, 2 * torch.ones(4)), 6)
+        2.0
     """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
@@ -160,7 +194,12 @@ def _radius(matrix: Any, symmetric: bool) -> float:
 
 
 def scaled(graph: Graph, edge_weight: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
-    """(E,) weights of A / |lambda_max|, whose powers neither grow nor vanish; A itself if all eigenvalues are 0."""
+    """(E,) weights of A / |lambda_max|, whose powers neither grow nor vanish; A itself if all eigenvalues are 0.
+
+    Example:
+        >>> edgenet.gso.scaled(graph, 5 * torch.ones(4))
+        tensor([1., 1., 1., 1.])
+    """
     weight = adjacency(graph, edge_weight, dtype)
     largest = largest_eigenvalue(graph, weight)
     return weight / largest if largest > 0 else weight

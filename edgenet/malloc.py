@@ -43,6 +43,10 @@ def tune_malloc() -> bool:
 
     Returns:
         Whether it took effect. If not, a warning says why: this is not glibc, or another allocator is used instead.
+
+    Example:
+        >>> edgenet.tune_malloc()  # at the start of a program; whether anything was changed  # doctest: +SKIP
+        True
     """
     problem = _set()
     if problem:

@@ -181,6 +181,10 @@ def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | 
 
     Raises:
         ConfigError: as ``RunConfig.from_dict``.
+
+    Example:
+        >>> edgenet.presets.preset("cora", "gat").model.hidden_channels
+        8
     """
     layer = layer or (changes or {}).get("model.layer") or DEFAULT_LAYERS.get(dataset, "gat")
     known = PRESETS.get(dataset, {})

@@ -34,7 +34,7 @@ def register(kind: str, name: str, thing: Any) -> None:
     "structure"     a subclass of ``structured.StructuredMatrix``              plans, search, reports, files
     "phi"           a subclass of ``phi.Phi``                                  ``EdgeNetConv(phi=name)``, files
     "lift", "taps"  a subclass of ``nn.lift.Lift``, of ``nn.taps.Taps``        ``EdgeNetConv(taps=name)``, files
-    "layer"         a function (in_channels, out_channels, **options)          models, ``edgenet train --model name``
+    "layer"         a function ``(in_channels, out_channels, **options)``      models, ``edgenet train --model name``
     "model"         a module class                                             configurations, files
     "callback"      a subclass of ``compress.Callback``                        configurations
     "converter"     (a class of layers, a function of ``convert.Source``)      ``to_edgenet``
@@ -47,6 +47,13 @@ def register(kind: str, name: str, thing: Any) -> None:
     Raises:
         ConfigError: if there is no such kind, the name is taken, or the thing does not fit its kind. Structures,
             converters and backends raise the ``PlanError``, ``ConversionError`` and ``BackendError`` of their parts.
+
+    Example:
+        >>> class Mine(edgenet.phi.ShiftOperator):
+        ...     pass
+        >>> edgenet.register("phi", "mine", Mine)
+        >>> edgenet.EdgeNetConv(3, 8, phi="mine")(x, edges).shape
+        torch.Size([4, 8])
     """
     if not isinstance(kind, str) or kind not in KINDS:
         near = did_you_mean(str(kind), KINDS)

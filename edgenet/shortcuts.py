@@ -33,6 +33,10 @@ class kept:
 
     ``edgenet.kept(False)`` turns keeping off, and ``with edgenet.kept(False):`` until the block ends. Everything is
     then computed anew at each call, more slowly. A result that differs from the one with keeping on is a fault here.
+
+    Example:
+        >>> with edgenet.kept(False):  # nothing is taken over from an earlier call
+        ...     y = edgenet.NodeClassifier(3, 2)(x, edges)
     """
 
     def __init__(self, mode: bool) -> None:

@@ -334,11 +334,8 @@ def uncovered(names: Iterable[str | type], cases: Iterable[Any]) -> list[str]:
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
-# whose Python runs
-PAGES = (
-    "README.md", "docs/training.md", "docs/structures.md", "docs/compression.md", "docs/estimators.md",
-    "docs/extending.md", "docs/recurrent.md", "docs/export.md", "docs/ecosystem.md",
-)  # fmt: skip
+# whose Python runs; tutorials are scripts, which tests/docs/test_stories.py runs
+PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(
     r"(?:^<!-- no-test:(?P<reason>[^\n]*)-->\n\s*)?^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL
 )

@@ -33,6 +33,10 @@ class BlockSizes:
         together: the groups of slots that share an input, and so were given one block size.
         before, after: cost of one step of every cell, by the cell's name.
         search: everything the search found, its Pareto list among that.
+
+    Example:
+        >>> edgenet.clstm.BlockSizes.__annotations__["blocks"]  # the block size of every slot, by its name
+        'dict[str, int]'
     """
 
     model: nn.Module
@@ -70,6 +74,10 @@ def shared_inputs(model: nn.Module) -> list[tuple[str, ...]]:
     own state map a step later: with one block size the transform of it serves both. (A layer that reads both ways puts
     out two vectors side by side, and the next layer reads them as one.) Maps that are no slots are in no group. In
     dropout between layers the two differ in training, not afterwards.
+
+    Example:
+        >>> edgenet.clstm.shared_inputs(edgenet.nn.LSTM(32, 64, num_layers=2))
+        [('cells.0.state_map.weight', 'cells.1.input_map.weight')]
     """
     groups = []
     for name, lstm in _lstms(model):
@@ -120,6 +128,16 @@ def choose_block_sizes(
     Raises:
         PlanError: if there is no LSTM, block sizes are not whole numbers, or none of them divides the rows of all
             gates; if some of the matrices that share an input can be changed and others cannot; and as of ``search``.
+
+    Example:
+        >>> lstm, steps = edgenet.nn.LSTM(8, 16), torch.randn(5, 2, 8)
+        >>> wanted = lstm(steps)[0].detach()
+        >>> found = edgenet.clstm.choose_block_sizes(
+        ...     lstm, max_drop=0.1, judge=lambda net: -float((net(steps)[0] - wanted).abs().mean()), blocks=(2, 4),
+        ...     points=2, progress=False,
+        ... )
+        >>> set(found.blocks.values()) <= {1, 2, 4}
+        True
     """
     found = list(_lstms(model))
     if not found:

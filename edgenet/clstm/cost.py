@@ -31,6 +31,10 @@ class Product:
 
     Raises:
         ShapeError: if one of them is not a whole number from 1 up.
+
+    Example:
+        >>> edgenet.clstm.Product(rows=256, columns=64, block=8).block
+        8
     """
 
     rows: int
@@ -119,6 +123,9 @@ class Machine:
         dense: of matrices without blocks.
         few: of blocks, with 4 rows or fewer.
         many: of blocks, with more.
+
+    Example:
+        >>> machine = edgenet.clstm.Machine.__name__  # ``Machine.of`` fits one to products that were measured
     """
 
     dense: Rates
@@ -204,6 +211,10 @@ class Cost:
         bytes: that products read and write.
         padding: the share of stored matrices that is padding.
         seconds: that the products are expected to take.
+
+    Example:
+        >>> edgenet.clstm.lstm_cost(edgenet.clstm.LstmShape(input=32, cells=64, block=8)).parameters
+        3072
     """
 
     parameters: int
@@ -214,7 +225,12 @@ class Cost:
 
 
 def lstm_cost(shape: LstmShape, batch: int = 1, machine: Machine = HERE) -> Cost:
-    """The cost of one step, with the four gates of a map as one product."""
+    """The cost of one step, with the four gates of a map as one product.
+
+    Example:
+        >>> edgenet.clstm.lstm_cost(edgenet.clstm.LstmShape(input=32, cells=64), batch=4).padding
+        0.0
+    """
     products = [Product(*size, shape.block_of(name), batch) for name, size in shape.matrices.items()]
     pointwise = sum(one.work for one in lstm_graph(shape) if one.kind != "circulant")
     stored = sum(one.parameters * one.block for one in products)
@@ -238,5 +254,11 @@ PROBES = tuple(
 
 
 def by_block(shape: LstmShape, blocks: Sequence[int], batch: int = 1, machine: Machine = HERE) -> dict[int, Cost]:
-    """The cost at every block size, the same in all matrices."""
+    """The cost at every block size, the same in all matrices.
+
+    Example:
+        >>> costs = edgenet.clstm.by_block(edgenet.clstm.LstmShape(input=32, cells=64), [1, 8])
+        >>> costs[1].parameters > 4 * costs[8].parameters
+        True
+    """
     return {block: lstm_cost(replace(shape, block=block), batch, machine) for block in blocks}

@@ -24,6 +24,11 @@ def shape_of(cell: nn.Module) -> LstmShape:
     Raises:
         PlanError: if it is no LSTM cell, a map is none of linear maps, a matrix is of another family, or blocks of a
             stacked matrix reach from the columns of the input into those of the state.
+
+    Example:
+        >>> lstm = edgenet.nn.LSTM(32, 64, structure=edgenet.structured.structure("block_circulant", block=8))
+        >>> edgenet.clstm.shape_of(lstm.cells[0]).cells
+        64
     """
     if not isinstance(cell, LSTMCell):
         raise PlanError(f"the graph is that of an LSTMCell, got {type(cell).__name__}; lstm.cells[0] is one.")

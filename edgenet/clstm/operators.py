@@ -39,6 +39,10 @@ class LstmShape:
     Raises:
         ShapeError: if a size is not a whole number from 1 up.
         PlanError: if a block size names no matrix, or the rows of a gate are no whole blocks.
+
+    Example:
+        >>> edgenet.clstm.LstmShape(input=153, cells=1024, projection=512, peepholes=True, block=8).cells
+        1024
     """
 
     input: int
@@ -95,6 +99,11 @@ class Operator:
         first_row: see ``matrix``.
         columns: of the matrix.
         block: of the matrix; 1 where it is dense.
+
+    Example:
+        >>> work = edgenet.clstm.lstm_graph(edgenet.clstm.LstmShape(input=32, cells=64))
+        >>> {operator.kind for operator in work.operators.values()} != set()
+        True
     """
 
     name: str
@@ -135,6 +144,11 @@ class OperatorGraph:
 
     Raises:
         PlanError: if an input is nowhere, two have one name, or operators wait for each other.
+
+    Example:
+        >>> work = edgenet.clstm.lstm_graph(edgenet.clstm.LstmShape(input=32, cells=64))
+        >>> len(work.operators) > 4
+        True
     """
 
     operators: Mapping[str, Operator]
@@ -236,6 +250,11 @@ def lstm_graph(shape: LstmShape) -> OperatorGraph:
     Every gate has products of its own, ``input_i`` and ``state_i`` and so on, which are rows of one matrix; those that
     share an input and a block size share its transform (``OperatorGraph.shared``). (C-LSTM puts x and h' one behind the
     other, and has four products for our eight; the numbers are the same.)
+
+    Example:
+        >>> work = edgenet.clstm.lstm_graph(edgenet.clstm.LstmShape(input=32, cells=64))
+        >>> sorted(work.outputs)
+        ['c', 'h']
     """
     n, blocks = shape.cells, {name: shape.block_of(name) for name in shape.matrices}
     values = {"x": shape.input, "h_previous": shape.output, "c_previous": n}

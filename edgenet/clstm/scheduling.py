@@ -19,6 +19,12 @@ class Stage:
     Attributes:
         operators: each after those of the stage that it takes its inputs from.
         unit: what runs them, "circulant" (products) or "pointwise" (everything else).
+
+    Example:
+        >>> shape = edgenet.clstm.LstmShape(input=32, cells=64, block=8)
+        >>> stages = edgenet.clstm.schedule(edgenet.clstm.lstm_graph(shape))
+        >>> stages[0].unit
+        'circulant'
     """
 
     operators: tuple[Operator, ...]
@@ -45,7 +51,13 @@ def transform_work(one: Operator) -> int:
 
 
 def priorities(graph: OperatorGraph) -> dict[str, int]:
-    """Of every operator the work on the longest way from it to an end, its own included."""
+    """Of every operator the work on the longest way from it to an end, its own included.
+
+    Example:
+        >>> work = edgenet.clstm.lstm_graph(edgenet.clstm.LstmShape(input=32, cells=64))
+        >>> set(edgenet.clstm.priorities(work)) == set(work.operators)
+        True
+    """
     found: dict[str, int] = {}
     for name in reversed(list(graph.operators)):
         found[name] = graph.operators[name].work + max((found[one] for one in graph.after(name)), default=0)
@@ -53,7 +65,13 @@ def priorities(graph: OperatorGraph) -> dict[str, int]:
 
 
 def critical_path(graph: OperatorGraph) -> list[Operator]:
-    """The operators on the way with the most work: no schedule is done with a frame before them."""
+    """The operators on the way with the most work: no schedule is done with a frame before them.
+
+    Example:
+        >>> work = edgenet.clstm.lstm_graph(edgenet.clstm.LstmShape(input=32, cells=64))
+        >>> len(edgenet.clstm.critical_path(work)) > 2
+        True
+    """
     priority = priorities(graph)
     path: list[Operator] = []
     following = [one.name for one in graph if not graph.before(one.name)]
@@ -74,6 +92,11 @@ def schedule(graph: OperatorGraph) -> list[Stage]:
 
     Returns:
         Stages in order; every operator is in one.
+
+    Example:
+        >>> work = edgenet.clstm.lstm_graph(edgenet.clstm.LstmShape(input=32, cells=64, block=8))
+        >>> [stage.unit for stage in edgenet.clstm.schedule(work)]
+        ['circulant', 'pointwise']
     """
     priority = priorities(graph)
     waiting = list(graph.operators)
@@ -108,6 +131,12 @@ class Pipeline:
         replicas: R, how many units every stage has.
         cycles: T of every stage for one frame: its work over what its units do in a cycle, rounded up.
         frequency: cycles a second.
+
+    Example:
+        >>> shape = edgenet.clstm.LstmShape(input=32, cells=64, block=8)
+        >>> stages = edgenet.clstm.schedule(edgenet.clstm.lstm_graph(shape))
+        >>> len(edgenet.clstm.pipeline(stages, multipliers=2760).replicas) == len(stages)
+        True
     """
 
     stages: tuple[Stage, ...]
@@ -155,6 +184,12 @@ def pipeline(
     Raises:
         PlanError: if there are no stages, a number is out of range or not whole (all but the frequency), or multipliers
             do not go round.
+
+    Example:
+        >>> shape = edgenet.clstm.LstmShape(input=32, cells=64, block=8)
+        >>> stages = edgenet.clstm.schedule(edgenet.clstm.lstm_graph(shape))
+        >>> edgenet.clstm.pipeline(stages, multipliers=2760).frequency
+        200000000.0
     """
     stages = tuple(stages)
     whole = all(is_whole(number) for number in (multipliers, lanes, buffers))

@@ -43,6 +43,14 @@ def adaptation(model: nn.Module, score: Score, pattern: str = ".*") -> dict[str,
 
     Raises:
         PlanError: if no doped or sparse matrix matches, or ``score`` uses none of the doped ones.
+
+    Example:
+        >>> layer = torch.nn.Linear(16, 16)
+        >>> doped = {"structure": "doped", "base": {"structure": "low_rank", "rank": 1}, "density": 0.1}
+        >>> _ = edgenet.compress.compress_(layer, {"weight": doped})
+        >>> found = edgenet.compress.adaptation(layer, lambda model: model(torch.ones(2, 16)).square().mean())
+        >>> "share" in found
+        True
     """
     doped = [matrix for _, matrix in matching_matrices(model, Doped, pattern).values()]
     parts = [matrix.dopant for matrix in doped]
@@ -89,6 +97,11 @@ class AdaptationRecord(Callback):
 
     Raises:
         PlanError: if an argument is out of range; when it measures, as ``adaptation`` does.
+
+    Example:
+        >>> rule = edgenet.compress.AdaptationRecord(lambda model: model.loss(), every=10)
+        >>> rule.rows  # filled while it trains
+        []
     """
 
     def __init__(self, score: Score, every: int = 100, pattern: str = ".*") -> None:

@@ -58,6 +58,14 @@ class ADMM(Callback):
     Raises:
         PlanError: if an argument is out of range; in ``on_start`` as ``compress_`` does, and, also
             in ``on_optimizer``, if a slot is compressed already, or frozen.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(16, 8))
+        >>> rule = edgenet.compress.ADMM({"0": {"structure": "block_circulant", "block": 4}}, until=2)
+        >>> data = torch.utils.data.TensorDataset(torch.randn(40, 16), torch.randn(40, 8))
+        >>> result = edgenet.fit(model, data, callbacks=[rule], epochs=4, progress=False)
+        >>> edgenet.compress.report(model).rows[0].structure
+        'block_circulant'
     """
 
     def __init__(

@@ -39,6 +39,9 @@ class BinaryRecipe(Recipe):
 
     Raises:
         PlanError: if an argument is out of range; and where there is no such matrix, see ``Recipe``.
+
+    Example:
+        >>> rule = edgenet.compress.BinaryRecipe()  # for fit(..., callbacks=[rule])
     """
 
     family = Binary

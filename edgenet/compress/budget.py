@@ -27,6 +27,10 @@ class Budget:
 
     Raises:
         PlanError: if not exactly one number is given, or it is out of range.
+
+    Example:
+        >>> edgenet.compress.Budget(ratio=10).ratio  # a tenth of the bytes
+        10
     """
 
     parameters: float | None = None

@@ -24,6 +24,16 @@ class Callback:
     A training that is resumed calls ``on_start``, then ``load_state_dict``, then ``on_optimizer``; after these it loads
     the tensors of the model and the state of the optimizer. A callback that had put structures into the model puts the
     same structures in again in ``load_state_dict``, with any numbers in them.
+
+    Example:
+        >>> class Count(edgenet.compress.Callback):
+        ...     steps = 0
+        ...     def after_step(self, training):
+        ...         self.steps += 1
+        >>> rule, karate = Count(), edgenet.data.load("karate")
+        >>> result = edgenet.fit(edgenet.NodeClassifier(34, 4), karate, callbacks=[rule], epochs=3, progress=False)
+        >>> rule.steps
+        3
     """
 
     #: Arguments that may be the path of a saved model, which whoever reads a configuration turns into the model.
@@ -124,6 +134,12 @@ class Training:
         total_steps: how many steps there will be, if it is not ended earlier; None where nobody knows.
         resumes: whether it goes on from a checkpoint, so that ``load_state_dict`` follows on ``on_start``: what takes
             time there, and would be thrown away, may be left out.
+
+    Example:
+        >>> training = edgenet.compress.Training(torch.nn.Linear(3, 1), [edgenet.compress.Callback()])
+        >>> _ = training.call("on_start")
+        >>> training.penalty() is None  # of rules that add nothing to the loss
+        True
     """
 
     model: nn.Module

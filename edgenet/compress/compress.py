@@ -42,6 +42,12 @@ def compress_(model: nn.Module, plan: PlanLike, *, progress: bool = False) -> Re
             something would be lost (hooks, say), or a function of the plan fails or makes no matrix for its slot of a
             family that is registered. The model is then as it was.
         ShapeError, RankError: if a weight is not finite, or an option does not fit its shape; with the slot's name.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+        >>> made = edgenet.compress.compress_(model, {"0": {"structure": "low_rank", "rank": 2}, ".*": "keep"})
+        >>> made.rows[0].parameters_before, made.rows[0].parameters
+        (2048, 192)
     """
     found = slots(model)
     matrices, errors = fit_all(found, Plan.of(plan), progress)
@@ -64,6 +70,12 @@ def decompress_(model: nn.Module, pattern: str = ".*") -> list[str]:
     Raises:
         PlanError: if the pattern matches no slot, or something would be lost (hooks on a matrix, say); nothing is
             changed then. Slots that are dense already are no error.
+
+    Example:
+        >>> layer = torch.nn.Linear(16, 8)
+        >>> _ = edgenet.compress.compress_(layer, {"weight": {"structure": "low_rank", "rank": 2}})
+        >>> edgenet.compress.decompress_(layer)
+        ['weight']
     """
     compressed = [slot for slot in matching(slots(model), pattern) if not slot.is_dense]
     for slot in compressed:

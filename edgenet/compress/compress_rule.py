@@ -41,6 +41,13 @@ class Compress(Callback):
         PlanError: if there is not exactly one of plan, ratio and pool, or an argument is out of range; in ``on_start``
             if the plan does not fit the model; when the time has come, as ``compress_``, ``search`` and ``pool_`` do,
             and if the ratio is not met.
+
+    Example:
+        >>> rule = edgenet.compress.Compress({r".*lift": {"structure": "low_rank", "rank": 2}})
+        >>> model = edgenet.NodeClassifier(34, 4)
+        >>> result = edgenet.fit(model, edgenet.data.load("karate"), callbacks=[rule], epochs=2, progress=False)
+        >>> edgenet.structured.name_of(model.convs[0].lift.linear.weight)
+        'low_rank'
     """
 
     def __init__(

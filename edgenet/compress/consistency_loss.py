@@ -23,6 +23,10 @@ def consistency(scores: Sequence[Tensor], temperature: float = 0.5) -> Tensor:
 
     Raises:
         ShapeError: if there is no pass, passes differ in shape, or there are not two classes; or T is not positive.
+
+    Example:
+        >>> edgenet.compress.consistency([torch.zeros(4, 2), torch.zeros(4, 2)]).item()
+        0.0
     """
     shapes = {tuple(one.shape) for one in scores}
     shape = next(iter(shapes), ())

@@ -26,6 +26,9 @@ class Consistency(Callback):
         PlanError: if an argument is out of range.
         ConfigError: in ``penalty``, if the loop reads batches once only.
         ShapeError: in ``penalty``, if the model gives no scores of classes, or the data have several labels at once.
+
+    Example:
+        >>> rule = edgenet.compress.Consistency(passes=2)  # for fit(..., callbacks=[rule])
     """
 
     def __init__(self, passes: int = 4, temperature: float = 0.5, weight: float = 1.0) -> None:

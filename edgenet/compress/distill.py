@@ -22,6 +22,10 @@ def distillation(scores: Tensor, targets: Tensor, temperature: float = 1.0) -> T
 
     Raises:
         ShapeError: if the shapes differ, or T is not positive.
+
+    Example:
+        >>> edgenet.compress.distillation(torch.zeros(4, 2), torch.zeros(4, 2), temperature=2.0).item()
+        0.0
     """
     if scores.shape != targets.shape or scores.dim() != 2 or not temperature > 0:
         raise ShapeError(

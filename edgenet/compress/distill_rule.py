@@ -53,6 +53,11 @@ class Distill(Callback):
             trains.
         ConfigError: in ``on_start``, if the teacher is a folder that nobody has read.
         ShapeError: in ``penalty``, if the scores do not fit each other, or are for another batch.
+
+    Example:
+        >>> teacher, model = edgenet.NodeClassifier(34, 4), edgenet.NodeClassifier(34, 4, hidden_channels=8)
+        >>> rule = edgenet.compress.Distill(teacher, weight=0.5, temperature=2.0)
+        >>> result = edgenet.fit(model, edgenet.data.load("karate"), callbacks=[rule], epochs=2, progress=False)
     """
 
     takes_models = ("teacher",)

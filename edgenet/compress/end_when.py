@@ -23,6 +23,11 @@ class EndWhen(Callback):
 
     Raises:
         ConfigError: if there is no bound, or one is no finite number; during training, if a record has no such number.
+
+    Example:
+        >>> rule, karate = edgenet.compress.EndWhen({"loss": 100.0}), edgenet.data.load("karate")
+        >>> edgenet.fit(edgenet.NodeClassifier(34, 4), karate, callbacks=[rule], epochs=50, progress=False).epochs
+        1
     """
 
     def __init__(self, at_most: Mapping[str, float] | None = None, at_least: Mapping[str, float] | None = None) -> None:

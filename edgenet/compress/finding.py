@@ -62,6 +62,10 @@ def slots(model: nn.Module) -> dict[str, Slot]:
 
     Raises:
         PlanError: if the model is a structured matrix itself.
+
+    Example:
+        >>> list(edgenet.compress.slots(torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Linear(8, 2))))
+        ['0.weight', '1.weight']
     """
     if isinstance(model, StructuredMatrix):
         raise PlanError("a structured matrix alone is no model; use its family's from_dense on the dense weight.")

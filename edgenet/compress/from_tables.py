@@ -57,6 +57,11 @@ def make_callbacks(
     Raises:
         ConfigError: if a kind or argument is unknown or missing; with the known ones.
         PlanError, RankError: if an argument is not what the rule takes.
+
+    Example:
+        >>> [rule] = edgenet.compress.make_callbacks([{"kind": "anneal", "density": 0.1}])
+        >>> type(rule).__name__
+        'Anneal'
     """
     if isinstance(callbacks, Mapping) or not all(isinstance(table, Mapping) for table in callbacks):
         raise ConfigError("callbacks are a list of tables: write [[callback]], with two brackets.")

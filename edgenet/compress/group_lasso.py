@@ -14,6 +14,9 @@ class GroupLasso(Proximal):
     """Sum of Euclidean norms (Yuan and Lin 2006): every group is shortened by the same amount, or set to zero.
 
     Of the functions of ``phi.Additive`` it is the functional soft threshold of sparse additive models.
+
+    Example:
+        >>> rule = edgenet.compress.GroupLasso({r".*phi.*coefficients": "functions"}, penalty=0.03)
     """
 
     def prox(self, flat: Tensor, amount: float, scale: Tensor | None = None) -> Tensor:

@@ -19,6 +19,10 @@ class Groups:
     Attributes:
         axes: the axes along which groups are told apart; below 0 they count from the last.
         shape: the tensor is viewed in this shape first; one size may be -1. None leaves it.
+
+    Example:
+        >>> edgenet.compress.Groups(axes=(0,)).axes  # the rows of a matrix
+        (0,)
     """
 
     axes: tuple[int, ...]

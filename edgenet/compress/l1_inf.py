@@ -15,6 +15,9 @@ from edgenet.compress.proximal import Proximal
 class L1Inf(Proximal):
     """Sum of largest magnitudes, the l1,inf norm: the largest entries of a group are cut to a common magnitude, and the
     group is zero once the amount exceeds the sum of its magnitudes. The penalty of ``estimators.QuantilePath``.
+
+    Example:
+        >>> rule = edgenet.compress.L1Inf({r".*taps.*weight": ("columns", 3)}, penalty=0.01)  # hops of linear taps
     """
 
     def __init__(

@@ -50,6 +50,15 @@ class Plan:
 
     Raises:
         PlanError: if a pattern is no regular expression, a structure or an option is unknown, or there is no rule.
+
+    Example:
+        >>> plan = edgenet.compress.Plan.of({r".*lift": {"structure": "low_rank", "rank": 2}, ".*": "keep"})
+        >>> print(plan.to_toml())
+        [[rule]]
+        pattern = ".*lift"
+        structure = "low_rank"
+        rank = 2
+        ...
     """
 
     rules: tuple[tuple[str, Spec], ...]

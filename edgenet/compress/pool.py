@@ -47,6 +47,12 @@ def pool_(
             changed then, nor in the following cases.
         RankError: if the numbers asked for are too few for one hash and the scales; the text says how many it takes.
         ShapeError: if a weight is not finite, or the weights are of several dtypes or devices.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Linear(32, 4))
+        >>> pool = edgenet.compress.pool_(model, ratio=20)
+        >>> sum(p.numel() for p in pool.parameters())
+        106
     """
     found = slots(model)
     made = views(found, parameters, ratio, include, exclude, fit, aligned)

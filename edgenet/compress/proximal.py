@@ -30,6 +30,11 @@ class GroupRow:
         groups: how many it has.
         kept: (groups,) whether any entry is other than zero.
         entries: of each group.
+
+    Example:
+        >>> rule = edgenet.compress.GroupLasso({"weight": "rows"}, penalty=0.1)
+        >>> layer = torch.nn.Linear(3, 8)
+        >>> rule.on_start(edgenet.compress.Training(layer, [rule]))
     """
 
     name: str

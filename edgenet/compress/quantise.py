@@ -50,6 +50,12 @@ def quantise_(model: nn.Module, rounding: Rounding | Mapping[str, Rounding]) -> 
         PlanError: if a pattern matches nothing that could be rounded, a quantiser or an option is unknown, or something
             would be lost (hooks, say); the model is then as it was.
         RankError: if the quantiser has no such bits.
+
+    Example:
+        >>> model = torch.nn.Linear(64, 32)
+        >>> made = edgenet.compress.quantise_(model, 4)
+        >>> made.total.bytes < 32 * 64  # half a byte a number, and scales
+        True
     """
     rules = _rules(rounding)
     matrices = {name: slot for name, slot in slots(model).items() if not _rounds(slot)}

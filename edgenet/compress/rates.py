@@ -26,6 +26,13 @@ def regroup_(optimizer: torch.optim.Optimizer, wanted: Rates) -> None:
 
     Raises:
         ConfigError: if a parameter is to have two rates, or a rate is no positive number.
+
+    Example:
+        >>> layer = torch.nn.Linear(3, 8)
+        >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.01)
+        >>> edgenet.compress.regroup_(optimizer, [{"params": [layer.bias], "times": 0.1}])
+        >>> [round(group["lr"], 6) for group in optimizer.param_groups]
+        [0.01, 0.001]
     """
     asked = [dict(group) for group in wanted]
     place: dict[int, int] = {}

@@ -54,6 +54,11 @@ def recalibrate_(
         PlanError: if a batch norm keeps no running statistics (it normalises by each batch, and has nothing to
             estimate), has no size yet, there is no batch, or the reference has not the batch norms of the model.
         ShapeError: if statistics come out that are not finite.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.BatchNorm1d(8))
+        >>> edgenet.compress.recalibrate_(model, [torch.randn(10, 3)])
+        ['1']
     """
     norms = _norms(model)
     if not norms:

@@ -36,6 +36,11 @@ def refit_(matrix: StructuredMatrix, weight: Tensor, x: Tensor | SparseSignal, s
 
     Raises:
         ShapeError: if the sizes do not fit each other, or the weight or a feature is not finite.
+
+    Example:
+        >>> weight, signals = torch.randn(8, 3), torch.randn(20, 3)
+        >>> matrix = edgenet.structured.LowRank.from_dense(weight, rank=1)
+        >>> error = edgenet.compress.refit_(matrix, weight, signals, steps=5)
     """
     if not isinstance(x, SparseSignal) and x.layout != torch.strided:
         x = SparseSignal.of(x)

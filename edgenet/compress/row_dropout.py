@@ -46,6 +46,9 @@ class RowDropout(Callback):
         PlanError: if an argument is out of range, or both rates are 0; in ``on_start``, if there is no start and end
             and no ``Anneal`` to take them from, or several that differ, or if no doped matrix matches and no other
             callback has yet to put structures in; in ``after_step``, if there is none and no other is going to.
+
+    Example:
+        >>> rule = edgenet.compress.RowDropout(0.1)  # for fit(..., callbacks=[rule])
     """
 
     def __init__(

@@ -26,6 +26,10 @@ def cubic_density(step: float, start: int, end: int, density: float, initial: fl
 
     which takes most away early, while there is much to choose from. Zhu and Gupta 2017, eq. (1), with densities for
     sparsities.
+
+    Example:
+        >>> edgenet.compress.cubic_density(50, start=0, end=100, density=0.0)
+        0.125
     """
     done = min(max((step - start) / (end - start), 0.0), 1.0)
     return density + (initial - density) * (1 - done) ** 3
@@ -63,6 +67,9 @@ class Anneal(Callback):
             callback has yet to put structures in, if a ratio leaves nothing or more than ``initial``, or if steps are
             shares and the training does not tell how many it has; in ``on_optimizer``, if a loop of one's own has not
             asked for rates; in ``after_step``, if there still is none when the density is to fall.
+
+    Example:
+        >>> rule = edgenet.compress.Anneal(density=0.05, start=0.1, end=0.6)  # for fit(..., callbacks=[rule])
     """
 
     def __init__(

@@ -38,6 +38,9 @@ class ShiftRecipe(Recipe):
 
     Raises:
         PlanError: if an argument is out of range; and where there is no such matrix, see ``Recipe``.
+
+    Example:
+        >>> rule = edgenet.compress.ShiftRecipe(shift=0.1, sign=0.05)  # for fit(..., callbacks=[rule])
     """
 
     family = PowerOfTwo

@@ -29,6 +29,11 @@ class Slot:
         holders: the place of every name; one that is reached by two paths comes twice.
         parameter: the tensor that is there, or None.
         elsewhere: paths under which what is stored also stands, and no matrix can be put.
+
+    Example:
+        >>> slot = edgenet.compress.slots(torch.nn.Linear(3, 8))["weight"]
+        >>> slot.name, slot.shape
+        ('weight', (8, 3))
     """
 
     name: str
@@ -157,6 +162,11 @@ def replace(slot: Slot, matrix: StructuredMatrix, sized: bool = False) -> Undo:
 
     Raises:
         PlanError: if the shape or device differs, or something would be lost (hooks, say). Nothing is changed then.
+
+    Example:
+        >>> layer = torch.nn.Linear(3, 8)
+        >>> slot = edgenet.compress.slots(layer)["weight"]
+        >>> undo = edgenet.compress.replace(slot, edgenet.structured.LowRank.random((8, 3), rank=1))
     """
     reason = slot.refusal(sized)
     if reason is not None:

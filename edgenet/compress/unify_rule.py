@@ -51,6 +51,9 @@ class Unify(Callback):
     Raises:
         PlanError: if an argument is out of range; in ``on_start``, as ``compress_`` and ``ADMM`` do, and if a structure
             of the plan is not unified.
+
+    Example:
+        >>> rule = edgenet.compress.Unify({"0": {"structure": "unified", "block": [1, 16], "ratio": 0.8}}, until=6)
     """
 
     def __init__(

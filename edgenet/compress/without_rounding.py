@@ -21,6 +21,12 @@ def unrounded(model: nn.Module) -> Iterator[int]:
 
     Yields:
         How many matrices there are that round now as if they did not.
+
+    Example:
+        >>> model = torch.nn.Linear(64, 32)
+        >>> _ = edgenet.compress.quantise_(model, 4)
+        >>> with edgenet.compress.unrounded(model) as count:
+        ...     y = model(torch.randn(2, 64))  # by floats
     """
     places = [
         (owner, name, child)

@@ -59,6 +59,12 @@ class Converted(EdgeNetConv):
     Raises:
         ShapeError: in ``forward``, where the PyG layer would do with the input what an edge list and its weights
             cannot say.
+
+    Example:
+        >>> from torch_geometric.nn import GCNConv
+        >>> layer = edgenet.to_edgenet(GCNConv(3, 8))
+        >>> isinstance(layer, edgenet.convert.Converted), layer(x, edges).shape
+        (True, torch.Size([4, 8]))
     """
 
     dropout, negative_slope, normalization = _option("dropout"), _option("negative_slope"), _option("normalization")

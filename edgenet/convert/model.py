@@ -33,6 +33,13 @@ def to_edgenet(model: nn.Module, inplace: bool = False) -> nn.Module:
     Raises:
         ConversionError: if a layer cannot be converted exactly; the text has its place, the option and what to do. Or
             if there is nothing to convert.
+
+    Example:
+        >>> from torch_geometric.nn import GAT
+        >>> theirs = GAT(3, 8, num_layers=2, out_channels=2).eval()
+        >>> ours = edgenet.to_edgenet(theirs)
+        >>> torch.allclose(ours(x, edges), theirs(x, edges), atol=1e-6)
+        True
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise ConversionError("a scripted model has no layers to replace; convert it before torch.jit.script.")

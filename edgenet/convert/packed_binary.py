@@ -57,6 +57,14 @@ def pack_binary(model: nn.Module, keep: Sequence[str] = ()) -> nn.Module:
     Raises:
         ConversionError: if there is no such chain; if a binary layer behind a Sign cannot be packed, or a batch norm
             between has no statistics, with the reason; if ``keep`` names no layer.
+
+    Example:
+        >>> from edgenet.nn import Sign
+        >>> model = torch.nn.Sequential(Sign(), torch.nn.Linear(64, 8, bias=False), torch.nn.BatchNorm1d(8)).eval()
+        >>> _ = edgenet.compress.compress_(model, {"1": {"structure": "binary", "per": "none"}})
+        >>> packed, signals = edgenet.convert.pack_binary(model), torch.randn(5, 64)
+        >>> torch.allclose(packed(signals), model(signals), atol=1e-5)
+        True
     """
     known = dict(model.named_modules())
     unknown = [name for name in keep if name not in known]

@@ -85,17 +85,17 @@ def quantise(
 ) -> nn.Module:
     """Put the weights of a model's linear layers and convolutions into few bits. All of it happens, or nothing.
 
-    ================  ==========================================================================================
-    form              what it makes
-    ================  ==========================================================================================
-    "bnn"             signs: ``Binary`` weights, and ``Sign`` in the place of activations (Courbariaux et al. 2016);
-                      see ``edgenet.convert.signs`` for what else changes. Wants training afterwards
-    "deepshift_q"     ``PowerOfTwo`` of latent weights, 2 to 6 bits, 5 by default (Elhoushi et al. 2021)
-    "deepshift_ps"    the same of signs and shifts
-    "unified"         ``Unified``: blocks that share a magnitude, each weight its sign (Lin et al. 2021)
-    "int2" ... "int8" ``Uniform``: evenly spaced levels
-    "uniform"         the same at ``bits``
-    ================  ==========================================================================================
+    =================  ==========================================================================================
+    form               what it makes
+    =================  ==========================================================================================
+    "bnn"              signs: ``Binary`` weights, and ``Sign`` in the place of activations (Courbariaux et al. 2016);
+                       see ``edgenet.convert.signs`` for what else changes. Wants training afterwards
+    "deepshift_q"      ``PowerOfTwo`` of latent weights, 2 to 6 bits, 5 by default (Elhoushi et al. 2021)
+    "deepshift_ps"     the same of signs and shifts
+    "unified"          ``Unified``: blocks that share a magnitude, each weight its sign (Lin et al. 2021)
+    "int2" ... "int8"  ``Uniform``: evenly spaced levels
+    "uniform"          the same at ``bits``
+    =================  ==========================================================================================
 
     Biases, norms and everything else stay floats. Where a structured matrix stands already (Kronecker factors, say)
     its numbers are rounded, and the structure stays. Weights that are no linear layer's or convolution's (tables of
@@ -127,6 +127,12 @@ def quantise(
             quantised already, or activations of a "bnn" cannot be found or have hooks.
         PlanError: if a pattern matches nothing, an option is unknown, a layer is lazy, or a swap would lose something.
         ShapeError, RankError: if a weight is not finite, or an option does not fit; with the slot's name.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4)).eval()
+        >>> small = edgenet.convert.quantise(model, "int4")
+        >>> small(torch.randn(5, 64)).shape
+        torch.Size([5, 4])
     """
     spec, signs = _spec(form, bits, per, options), FORMS[form].signs
     reference = None
@@ -155,7 +161,13 @@ def quantise(
 
 
 def kept(model: nn.Module, form: str, *, keep: Keep = None, plan: PlanLike | None = None) -> dict[str, str]:
-    """Which slots ``quantise`` leaves as they are, by name, and why. Arguments as there."""
+    """Which slots ``quantise`` leaves as they are, by name, and why. Arguments as there.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Linear(8, 8), torch.nn.Linear(8, 2))
+        >>> edgenet.convert.kept(model, "bnn")
+        {'0.weight': 'it is the first layer', '2.weight': 'it is the last layer'}
+    """
     return _choose(slots(model), form, _spec(form, None, "row", {}), keep, plan).kept
 
 

@@ -43,6 +43,12 @@ class Source:
         layer: the layer.
         path: its dotted name in the model; "" for the model itself.
         tied: ids of the parameters that stand in several places of the model.
+
+    Example:
+        >>> from torch_geometric.nn import GCNConv
+        >>> source = edgenet.convert.Source(GCNConv(3, 8), "convs.0")  # what a converter gets
+        >>> source.path
+        'convs.0'
     """
 
     def __init__(self, layer: MessagePassing, path: str = "", tied: frozenset[int] = frozenset()) -> None:

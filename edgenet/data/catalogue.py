@@ -29,6 +29,10 @@ class Recipe:
         make: ``make(places, **options) -> Dataset``.
         find: ``find(places) -> Path`` for sets that are made of files; raises ``DatasetNotFoundError``. None: made on
         demand.
+
+    Example:
+        >>> edgenet.data.DATASETS["karate"].find is None  # it is made, and not looked for
+        True
     """
 
     facts: Facts
@@ -80,7 +84,12 @@ DATASETS: dict[str, Recipe] = {
 
 def available(root: str | Path | None = None) -> list[dict[str, Any]]:
     """A row per data set: name, title, task, target, metric, shapes, licence, and ``found``: a path, "made on demand"
-    or "missing". Downloads nothing."""
+    or "missing". Downloads nothing.
+
+    Example:
+        >>> [row["found"] for row in edgenet.data.available() if row["name"] == "karate"]
+        ['made on demand']
+    """
     rows = []
     for name, recipe in DATASETS.items():
         facts = recipe.facts
@@ -100,7 +109,12 @@ def available(root: str | Path | None = None) -> list[dict[str, Any]]:
 
 
 def describe(name: str, root: str | Path | None = None) -> dict[str, Any]:
-    """All facts of a data set (JSON-able), its options and defaults, the folders it is looked for in, ``found``."""
+    """All facts of a data set (JSON-able), its options and defaults, the folders it is looked for in, ``found``.
+
+    Example:
+        >>> edgenet.data.describe("karate")["task"]
+        'node'
+    """
     recipe = recipe_of(name)
     return {
         "name": name,

@@ -22,6 +22,11 @@ def check_data(data: Data, where: str = "data") -> Data:
     Raises:
         EdgeIndexError: ``edge_index`` is missing, not (2, E), not int64, or names a node that is not there.
         ShapeError: x is not floating point, or x or ``edge_weight`` holds NaN or infinity; lengths do not agree.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> edgenet.data.check_data(Data(x=x, edge_index=edges))
+        Data(x=[4, 3], edge_index=[2, 4])
     """
     nodes = _num_nodes(data, where)
     check_edge_index(data.edge_index, nodes, where)

@@ -48,6 +48,11 @@ class Dataset:
         num_outputs: number of classes or labels, or of values.
         train, val, test: as above.
         info: JSON-able facts: source, licence, split, seed, normalisation, ``found`` (where the files were), warnings.
+
+    Example:
+        >>> karate = edgenet.data.load("karate")
+        >>> karate.task, karate.num_features, karate.num_outputs
+        ('node', 34, 4)
     """
 
     name: str

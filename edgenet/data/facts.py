@@ -18,6 +18,10 @@ class Facts:
         licence: what its holders allow.
         how_to_get: what to do where no copy is found; empty for sets that are made on demand.
         sha256: checksums by file name, for files of which only one version is known.
+
+    Example:
+        >>> edgenet.data.DATASETS["cora"].facts.metric
+        'accuracy'
     """
 
     title: str

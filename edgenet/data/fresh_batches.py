@@ -35,6 +35,11 @@ class Fresh:
 
     Raises:
         ConfigError: if a number is out of range.
+
+    Example:
+        >>> batches = edgenet.data.fresh("adding_problem", batch_size=5, batches=2, length=10)
+        >>> [len(batch) for batch in batches]
+        [2, 2]
     """
 
     def __init__(
@@ -70,6 +75,12 @@ def fresh(name: str, batch_size: int, batches: int, *, seed: int = 0, **options:
 
     Raises:
         ConfigError: if there is no such set or option, or a number is out of range.
+
+    Example:
+        >>> batches = edgenet.data.fresh("adding_problem", batch_size=5, batches=2, length=10)
+        >>> x, y = next(iter(batches))
+        >>> x.shape
+        torch.Size([5, 10, 2])
     """
     if name not in DRAWN:
         raise ConfigError(

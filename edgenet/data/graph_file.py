@@ -35,6 +35,12 @@ def read_graph(path: str | Path) -> Data:
             features claims more than ``MAX_NODES`` nodes.
         EdgeIndexError: ``edge_index`` is not (2, E) whole numbers, or names a node that is not there.
         ShapeError: NaN or infinity in x or ``edge_weight``, or lengths that do not agree.
+
+    Example:
+        >>> import numpy as np
+        >>> np.savez("mine.npz", edge_index=np.array([[0, 1], [1, 0]]), x=np.ones((2, 3)))
+        >>> edgenet.data.read_graph("mine.npz")
+        Data(x=[2, 3], edge_index=[2, 2])
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -90,6 +96,11 @@ def export(dataset: Dataset, path: str | Path) -> Path:
 
     Raises:
         ConfigError: ``path`` is a folder, or a file that is there and is no ``.npz``.
+
+    Example:
+        >>> path = edgenet.data.export(edgenet.data.load("karate"), "karate.npz")
+        >>> edgenet.data.read_graph(path).num_nodes
+        34
     """
     path = Path(path).expanduser()
     if path.is_dir():

@@ -40,6 +40,10 @@ def load(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
         ConfigError: unknown name or option, or an option of another type or out of range.
         DatasetNotFoundError: the files are nowhere. Lists what was tried and how to get them.
         DataError: a file has bad content. Nothing in it is ever executed.
+
+    Example:
+        >>> edgenet.data.load("karate").train[0]
+        Data(...)
     """
     if name not in DATASETS and is_file_name(name):
         known = options_of(load_file)
@@ -67,6 +71,9 @@ def prepare(name: str, root: str | Path | None = None, out: str | Path | None = 
 
     Returns:
         name, ``info`` of the data set, the number of nodes, signals or sequences in each split, and ``out``.
+
+    Example:
+        >>> facts = edgenet.data.prepare("karate")
     """
     dataset = load(name, root, **options)
     count = dataset.info.get("sizes") or {

@@ -20,6 +20,11 @@ def check_sequences(data: Data, where: str = "data") -> Data:
     Raises:
         ShapeError: sequences have no steps or there are none; x holds NaN, or whole numbers that are no symbols; y or
             ``lengths`` are not one a sequence, or a length is not 1 to T.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> edgenet.data.check_sequences(Data(x=torch.randn(5, 12, 3), y=torch.zeros(5)))
+        Data(x=[5, 12, 3], y=[5])
     """
     x, y, lengths = (data.get(name) for name in ("x", "y", "lengths"))
     if not isinstance(x, Tensor) or x.dim() < 2 or not x.shape[0] or not x.shape[1]:

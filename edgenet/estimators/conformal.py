@@ -56,6 +56,12 @@ def conformal_margin(
         ConfigError: if ``coverage`` or ``next_weight`` is out of range.
         ShapeError: if the arrays differ in shape or hold NaN, or n is so small, or the next point's weight so
             large, that only the whole line is wide enough; or a point is infinitely far from its interval.
+
+    Example:
+        >>> import numpy as np
+        >>> lower, upper, y = np.zeros(99), np.ones(99), np.linspace(0, 2, 99)
+        >>> bool(edgenet.estimators.conformal_margin(lower, upper, y, coverage=0.5) < 0.1)
+        True
     """
     points_needed(coverage)
     if not isinstance(next_weight, Real) or not 0 <= next_weight < math.inf:
@@ -139,6 +145,11 @@ def coverage_range(n: int, coverage: float = 0.9, probability: float = 0.9) -> t
 
     Returns:
         Its quantiles at (1 - probability) / 2 and (1 + probability) / 2.
+
+    Example:
+        >>> low, high = edgenet.estimators.coverage_range(100, coverage=0.9)
+        >>> bool(low < 0.9 < high)
+        True
     """
     rank = calibration_rank(n, coverage)
     if not 0 < probability < 1:
@@ -174,6 +185,14 @@ class ConformalInterval(BaseEstimator):
         ConfigError: in ``fit``, if ``coverage`` or ``calibration`` is out of range, or there are weights that a model
             does not take; in ``predict``, if there is no margin yet.
         ShapeError: if there are too few points for the coverage, or weights are no weights.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(200, 3))
+        >>> y = X[:, 0] + rng.normal(size=200)
+        >>> edgenet.estimators.ConformalInterval(0.9).fit(X, y).predict(X).shape  # lower and upper ends
+        (200, 2)
     """
 
     def __init__(

@@ -24,6 +24,11 @@ def prox_linf(v: np.ndarray, penalty: float | np.ndarray) -> np.ndarray:
     Raises:
         ConfigError: if a penalty is below 0.
         ShapeError: if ``v`` is a number, or ``penalty`` does not broadcast.
+
+    Example:
+        >>> import numpy as np
+        >>> edgenet.estimators.prox_linf(np.array([3.0, 1.0, -3.0]), 2.0).tolist()
+        [2.0, 1.0, -2.0]
     """
     v = np.asarray(v, dtype=float)
     if v.ndim == 0 or not _fits(np.shape(penalty), v.shape[:-1]):

@@ -86,6 +86,15 @@ class QuantilePath(SelectorMixin, RegressorMixin, BaseEstimator):
 
     Warns:
         PathWarning: in ``fit``, if rounding errors ended the path early. ``path_lambda_[-1]`` says where.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(100, 6))
+        >>> y = X[:, 0] + 0.1 * rng.normal(size=100)
+        >>> path = edgenet.estimators.QuantilePath(0.5, groups=[0, 0, 1, 1, 2, 2]).fit(X, y)
+        >>> int(path.entry_order()[0])
+        0
     """
 
     def __init__(

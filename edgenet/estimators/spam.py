@@ -89,6 +89,13 @@ class SpAM(SelectorMixin, BaseEstimator):
     Warns:
         ConvergenceWarning: in ``fit``, if ``max_iter`` sweeps did not do; if classes are told apart without an error
             and without a penalty, where there is no minimum.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).uniform(-2, 2, (100, 5))
+        >>> model = edgenet.estimators.SpAM().fit(X, X[:, 1] ** 2)
+        >>> 1 in model.support_
+        True
     """
 
     def __init__(

@@ -22,6 +22,13 @@ class SpAMPath:
         df: (m,) degrees of freedom: the sum of tr S_j over the functions that are not zero; C - 1 times it, of C > 2
             classes.
         deviance: (m,) twice the mean training loss: the squared error in regression.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).uniform(-2, 2, (100, 5))
+        >>> model = edgenet.estimators.SpAM().fit(X, X[:, 1] ** 2)
+        >>> model.path_.supports[0]  # nothing at the largest penalty
+        []
     """
 
     penalties: np.ndarray

@@ -55,6 +55,9 @@ class PiecewiseLinear(nn.Module):
 
     Raises:
         ConfigError: if an argument is out of range.
+
+    Example:
+        >>> curve = edgenet.fixed.PiecewiseLinear("tanh", fraction_bits=8)
     """
 
     lines: Tensor

@@ -40,6 +40,12 @@ class FixedPointCell(nn.Module):
 
     Raises:
         ShapeError, ConfigError: if parts do not fit each other, or a format is out of range.
+
+    Example:
+        >>> lstm = edgenet.nn.LSTM(4, 8, structure=edgenet.structured.structure("block_circulant", block=4))
+        >>> fixed = edgenet.fixed.FixedPointLSTM.from_lstm(lstm, [torch.randn(10, 2, 4)])
+        >>> isinstance(fixed.layers[0], edgenet.fixed.FixedPointCell)
+        True
     """
 
     bias: Tensor

@@ -38,6 +38,9 @@ class FixedCirculant(nn.Module):
 
     Raises:
         RankError, ShapeError: if an argument is out of range.
+
+    Example:
+        >>> products = edgenet.fixed.FixedCirculant(rows=8, columns=[4, 8], block=4, shifts=[0, 0], shift=0)
     """
 
     spectra: Tensor

@@ -38,6 +38,12 @@ def generate(model: FixedPointLSTM, name: str = "lstm", scheduled: Schedule = sc
     Raises:
         ConfigError: if the name is no C identifier.
         PlanError: if a gate has no whole number of blocks, or stages cannot be run one after the other.
+
+    Example:
+        >>> lstm = edgenet.nn.LSTM(4, 8, structure=edgenet.structured.structure("block_circulant", block=4))
+        >>> fixed = edgenet.fixed.FixedPointLSTM.from_lstm(lstm, [torch.randn(10, 2, 4)])
+        >>> "speech_step" in edgenet.fixed.generate(fixed, "speech")
+        True
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or len(name) > 100:
         raise ConfigError(

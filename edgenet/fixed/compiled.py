@@ -29,6 +29,9 @@ def compile_(source: str, folder: str | Path, name: str = "lstm", flags: Sequenc
 
     Raises:
         BackendError: if there is no g++, or it does not take the source.
+
+    Example:
+        >>> compiled = edgenet.fixed.compile_(source, "build", "speech")  # where there is g++  # doctest: +SKIP
     """
     compiler = shutil.which("g++")
     if compiler is None:
@@ -57,6 +60,10 @@ class Compiled:
 
     Raises:
         BackendError: if there is no such library, or it is of another name.
+
+    Example:
+        >>> edgenet.fixed.Compiled.__name__  # made by ``compile_``, where there is g++
+        'Compiled'
     """
 
     def __init__(self, library: str | Path, name: str = "lstm") -> None:

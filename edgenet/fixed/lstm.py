@@ -28,6 +28,13 @@ class FixedPointLSTM(nn.Module):
 
     Raises:
         ShapeError: if cells do not fit each other, in size or format.
+
+    Example:
+        >>> lstm = edgenet.nn.LSTM(4, 8, structure=edgenet.structured.structure("block_circulant", block=4))
+        >>> steps = torch.randn(10, 2, 4)
+        >>> fixed = edgenet.fixed.FixedPointLSTM.from_lstm(lstm, [steps])
+        >>> fixed(steps)[0].shape
+        torch.Size([10, 2, 8])
     """
 
     cells: nn.ModuleList

@@ -44,6 +44,11 @@ class Graph:
     Raises:
         EdgeIndexError: if ``edge_index`` is not (2, E) integers, an index names no node, or ids are not integers.
         ShapeError: if ``node_id`` or ``edge_id`` has another length than there are nodes or edges.
+
+    Example:
+        >>> graph = edgenet.Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]), num_nodes=3)
+        >>> graph.num_edges, graph.in_degree.tolist()
+        (3, [1, 1, 1])
     """
 
     edge_index: Tensor
@@ -318,7 +323,13 @@ class Graph:
 
     @classmethod
     def from_data(cls, data: Any) -> Graph:
-        """The graph of a PyG ``Data``, with ``n_id`` and ``e_id`` where a loader left them. Edge weights stay there."""
+        """The graph of a PyG ``Data``, with ``n_id`` and ``e_id`` where a loader left them. Edge weights stay there.
+
+        Example:
+            >>> from torch_geometric.data import Data
+            >>> edgenet.Graph.from_data(Data(x=x, edge_index=edges)).num_nodes
+            4
+        """
         graph, _ = cls.of(data.edge_index, data.num_nodes)
         return graph.with_ids(getattr(data, "n_id", None), getattr(data, "e_id", None))
 
@@ -328,6 +339,12 @@ class Graph:
 
         Returns:
             The graph, and (E,) the edge attribute ``weight`` in torch's default dtype if every edge has it, else None.
+
+        Example:
+            >>> import networkx
+            >>> graph, weights = edgenet.Graph.from_networkx(networkx.karate_club_graph())
+            >>> graph.num_nodes, graph.num_edges, weights.shape
+            (34, 156, torch.Size([156]))
         """
         number = {node: i for i, node in enumerate(graph.nodes)}
         directed = graph if graph.is_directed() else graph.to_directed()
@@ -343,6 +360,13 @@ class Graph:
 
         Returns:
             The graph and (E,) its weights in torch's default dtype. Pass ``A.T`` for the other convention.
+
+        Example:
+            >>> import scipy.sparse
+            >>> matrix = scipy.sparse.csr_array([[0, 2.0], [0, 0]])  # from node 1 to node 0
+        >>> graph, weights = edgenet.Graph.from_scipy(matrix)
+            >>> graph.edge_index.tolist(), weights.tolist()
+            ([[1], [0]], [2.0])
         """
         coo = matrix.tocoo()
         if coo.shape[0] != coo.shape[1]:

@@ -37,6 +37,11 @@ class AggregationNetwork(nn.Module, Pretrained):
 
     Raises:
         ConfigError: if an option is out of range, or a sequence is too short for its convolutions.
+
+    Example:
+        >>> model = edgenet.models.AggregationNetwork(3, 2, nodes=[0, 2], length=8, channels=(8,))
+        >>> model(x, edges).shape
+        torch.Size([1, 2])
     """
 
     @checked

@@ -41,6 +41,11 @@ class GraphClassifier(Stack):
 
     Raises:
         ConfigError: if the layer, one of its options or the readout is unknown, incomplete, or of the wrong kind.
+
+    Example:
+        >>> model = edgenet.GraphClassifier(3, 2, layer="gat", heads=2, readout="mean")
+        >>> model(x, edges, torch.tensor([0, 0, 0, 0])).shape  # one graph, two scores
+        torch.Size([1, 2])
     """
 
     @checked

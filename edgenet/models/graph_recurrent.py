@@ -62,6 +62,11 @@ class GraphRecurrent(nn.Module, Pretrained):
     Raises:
         ConfigError: if the layer, one of its options, the cell or the gate is unknown or out of range; if a time gate
             comes without ``num_nodes``, or an edge gate with a layer whose edges have no weights to scale.
+
+    Example:
+        >>> model = edgenet.models.GraphRecurrent(3, 1, layer="gcnn", hidden_channels=8, cell="gru")
+        >>> model(torch.randn(5, 12, 4, 3), edges).shape  # 5 sequences of 12 steps
+        torch.Size([5, 12, 4, 1])
     """
 
     @checked

@@ -31,6 +31,11 @@ class NodeChoice(Stack):
 
     Raises:
         ConfigError: if the layer or one of its options is unknown, of the wrong kind, or a number is out of range.
+
+    Example:
+        >>> model = edgenet.models.NodeChoice(1, 4)
+        >>> model(torch.randn(5, 4, 1), edges).shape  # 5 signals, a score for each of 4 nodes
+        torch.Size([5, 4])
     """
 
     @checked

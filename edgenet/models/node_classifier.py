@@ -46,6 +46,11 @@ class NodeClassifier(Stack):
 
     Raises:
         ConfigError: if the layer or one of its options is unknown, of the wrong kind, or a number is out of range.
+
+    Example:
+        >>> model = edgenet.NodeClassifier(3, 7, layer="gat", heads=4)
+        >>> model(x, edges).shape
+        torch.Size([4, 7])
     """
 
     @checked

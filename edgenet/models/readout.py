@@ -18,6 +18,10 @@ class Readout(nn.Module, ABC):
 
     Attributes:
         keeps_channels: whether every number of the result is made of one channel, in their order.
+
+    Example:
+        >>> issubclass(edgenet.models.READOUTS["mean"], edgenet.models.Readout)
+        True
     """
 
     keeps_channels = False

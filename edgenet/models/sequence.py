@@ -61,6 +61,11 @@ class Sequence(nn.Module, Pretrained):
     Raises:
         ConfigError: if there is no such cell, it has no such option, or a number is out of range.
         PlanError: if ``structure`` names none.
+
+    Example:
+        >>> model = edgenet.models.Sequence(3, 2, cell="gru", hidden_channels=8)
+        >>> model(torch.randn(5, 12, 3)).shape  # scores of every step
+        torch.Size([5, 12, 2])
     """
 
     @checked

@@ -30,8 +30,8 @@ class Stack(nn.Module, Pretrained, ABC):
     activation follows. Layers that take an ``initial`` signal get that of the maps before them, if there are some.
 
     Args:
-        in_channels, layer, hidden_channels, num_layers, dropout, attention_dropout, heads, skip, activation,
-            activation_hops: as of ``NodeClassifier``.
+        in_channels, layer, hidden_channels, num_layers, dropout, attention_dropout, heads, skip, activation: as of
+            ``NodeClassifier``, and activation_hops too.
         last: (channels, heads) of the last layer, where it gives the scores: its heads are averaged. None: it is a
             hidden layer like the others.
         options: of the layer.
@@ -42,6 +42,10 @@ class Stack(nn.Module, Pretrained, ABC):
 
     Raises:
         ConfigError: if the layer or one of its options is unknown, or a number is out of range.
+
+    Example:
+        >>> issubclass(edgenet.NodeClassifier, edgenet.models.Stack)
+        True
     """
 
     def __init__(

@@ -75,6 +75,11 @@ class EdgeNetConv(PygDoor, Pretrained):
           F_in) for signals on one graph; edges (2, E) or a ``Graph``; edge weights (E,) or (E, R); edge features (E, D)
         - **output:** (N, F_out), (B, N, F_out) or (B, T, N, F_out), with F_out = H * out_channels where heads are
           concatenated
+
+    Example:
+        >>> conv = edgenet.EdgeNetConv(3, 8, order=2, heads=4, phi="attention")
+        >>> conv(x, edges).shape
+        torch.Size([4, 32])
     """
 
     @checked

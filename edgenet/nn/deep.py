@@ -15,19 +15,34 @@ from edgenet.structured import StructuredLinear
 
 @checked
 def dagnn(in_channels: int, out_channels: int, order: int = 10, bias: bool = True) -> EdgeNetConv:
-    """Deep adaptive graph network (Liu, Gao, Ji 2020): every node weighs the hops of x W + b by what they hold."""
+    """Deep adaptive graph network (Liu, Gao, Ji 2020): every node weighs the hops of x W + b by what they hold.
+
+    Example:
+        >>> edgenet.nn.specializations.dagnn(3, 8, order=10)(x, edges).shape
+        torch.Size([4, 8])
+    """
     return _walked(in_channels, out_channels, order, tapping.Adaptive(out_channels), bias)
 
 
 @checked
 def appnp(in_channels: int, out_channels: int, order: int = 10, alpha: float = 0.1, bias: bool = True) -> EdgeNetConv:
-    """Personalised PageRank of x W + b (Klicpera, Bojchevski, Guennemann 2019), which returns with chance ``alpha``."""
+    """Personalised PageRank of x W + b (Klicpera, Bojchevski, Guennemann 2019), which returns with chance ``alpha``.
+
+    Example:
+        >>> edgenet.nn.specializations.appnp(3, 8, order=10, alpha=0.1)(x, edges).shape
+        torch.Size([4, 8])
+    """
     return _walked(in_channels, out_channels, order, tapping.Teleport(alpha), bias)
 
 
 @checked
 def gpr(in_channels: int, out_channels: int, order: int = 10, alpha: float = 0.1, bias: bool = True) -> EdgeNetConv:
-    """Generalised PageRank of x W + b (Chien et al. 2021): one learned number a hop, which starts as ``appnp``."""
+    """Generalised PageRank of x W + b (Chien et al. 2021): one learned number a hop, which starts as ``appnp``.
+
+    Example:
+        >>> edgenet.nn.specializations.gpr(3, 8, order=10)(x, edges).shape
+        torch.Size([4, 8])
+    """
     taps = tapping.Scaled(order + 1, start=tapping.pagerank_weights(order, alpha))
     return _walked(in_channels, out_channels, order, taps, bias)
 
@@ -59,6 +74,11 @@ def gcnii(
 
     Args:
         depth: the number of the layer in its network, from 1.
+
+    Example:
+        >>> layer = edgenet.nn.specializations.gcnii(8, 8)
+        >>> layer(torch.randn(4, 8), edges, initial=torch.randn(4, 8)).shape
+        torch.Size([4, 8])
     """
     if theta < 0 or depth < 1:
         raise ShapeError(f"a layer of a deep network has theta >= 0 and depth >= 1, got {theta} and {depth}.")
@@ -79,6 +99,10 @@ def grand(in_channels: int, out_channels: int, order: int = 8, lift: bool = True
 
     Args:
         lift: whether there is a W, and a b if ``bias``. Without, x walks as it is, and nothing is learned.
+
+    Example:
+        >>> edgenet.nn.specializations.grand(3, 8, order=8)(x, edges).shape
+        torch.Size([4, 8])
     """
     if not lift and in_channels != out_channels:
         raise ShapeError(f"without a lift the {in_channels} channels stay, and out_channels are {out_channels}.")

@@ -26,6 +26,10 @@ class FixedPointActivation(nn.Module):
 
     Raises:
         ConfigError: if an argument is out of range.
+
+    Example:
+        >>> edgenet.nn.FixedPointActivation(bits=4, fraction_bits=2)(torch.tensor([0.3, 9.0])).tolist()
+        [0.25, 1.75]
     """
 
     def __init__(self, bits: int = 16, fraction_bits: int = 8, rounding: str = "nearest") -> None:

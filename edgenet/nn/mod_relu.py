@@ -24,6 +24,10 @@ class ModReLU(nn.Module):
 
     Raises:
         ConfigError: if a number is out of range.
+
+    Example:
+        >>> edgenet.nn.ModReLU(2)(torch.tensor([[1 + 1j, -2j]])).shape
+        torch.Size([1, 2])
     """
 
     def __init__(self, size: int, eps: float = 1e-5) -> None:

@@ -38,6 +38,10 @@ class PackSigns(nn.Module):
 
     Args:
         channels_first: whether axis 1 is that of the channels, as of images; else the last is.
+
+    Example:
+        >>> edgenet.nn.PackSigns()(torch.tensor([[0.5, -2.0, 0.0]])).tolist()
+        [[5]]
     """
 
     def __init__(self, channels_first: bool = False) -> None:
@@ -64,6 +68,10 @@ class PackedLinear(_OfBits):
         features: k signs in each.
         places: the signs of a row stand in so many runs of equal length, each in words of its own, as images have
             them that were flattened.
+
+    Example:
+        >>> edgenet.nn.PackedLinear(rows=8, features=64)(edgenet.ops.pack_signs(torch.randn(5, 64))).shape
+        torch.Size([5, 8])
     """
 
     words: Tensor
@@ -105,6 +113,10 @@ class PackedConv(_OfBits):
         padding: what is put before and after each axis of places.
         padding_value: the number that is padded, -1, 0 or 1. Zeros are no signs: -1 is put in their place, and what it
             adds is taken off again.
+
+    Example:
+        >>> edgenet.nn.PackedConv(64, 8, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)).rows
+        8
     """
 
     words: Tensor
@@ -194,6 +206,10 @@ class Thresholds(_OfBits):
 
     Args:
         rows: n channels.
+
+    Example:
+        >>> edgenet.nn.Thresholds(rows=8)(torch.zeros(5, 8, dtype=torch.int32)).shape
+        torch.Size([5, 1])
     """
 
     least: Tensor
@@ -218,6 +234,10 @@ class FlipSigns(_OfBits):
 
     Args:
         rows: n channels.
+
+    Example:
+        >>> edgenet.nn.FlipSigns(rows=8)
+        FlipSigns(...)
     """
 
     flip: Tensor
@@ -236,6 +256,11 @@ class PackedMaxPool(nn.Module):
 
     Args:
         kernel_size, stride, padding, dilation: one number an axis of places.
+
+    Example:
+        >>> pool = edgenet.nn.PackedMaxPool((2, 2), (2, 2), (0, 0), (1, 1))
+        >>> pool(torch.zeros(1, 4, 4, 1, dtype=torch.int64)).shape
+        torch.Size([1, 2, 2, 1])
     """
 
     def __init__(
@@ -269,6 +294,10 @@ class Rescaled(nn.Module):
     Args:
         rows: n channels.
         dtype: of the numbers.
+
+    Example:
+        >>> edgenet.nn.Rescaled(rows=8)(torch.ones(5, 8, dtype=torch.int32)).dtype
+        torch.float32
     """
 
     scale: Tensor

@@ -15,6 +15,11 @@ class Parallel(nn.Module):
 
     Args:
         convs: layers with inputs and outputs of the same widths.
+
+    Example:
+        >>> nets = edgenet.nn.specializations
+        >>> edgenet.nn.Parallel(nets.gcn(3, 8), nets.gat(3, 8))(x, edges).shape
+        torch.Size([4, 8])
     """
 
     takes_graph = True

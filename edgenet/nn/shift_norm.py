@@ -27,6 +27,10 @@ class _ShiftBatchNorm(_BatchNorm):
 
     Raises:
         ShapeError: in training, if there is one value a channel, whose variance is 0.
+
+    Example:
+        >>> edgenet.nn.ShiftBatchNorm1d(3)(x).shape
+        torch.Size([4, 3])
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -24,6 +24,10 @@ class Sign(nn.Module):
 
     Raises:
         ConfigError: if the gate is not above 0.
+
+    Example:
+        >>> edgenet.nn.Sign()(torch.tensor([-0.5, 0.0, 2.0])).tolist()
+        [-1.0, 1.0, 1.0]
     """
 
     def __init__(self, gate: float = 1.0, stochastic: bool = False) -> None:

@@ -39,25 +39,45 @@ def gcnn(
 
     With ``shifts`` = R > 1, the edge weights are (E, R), a polynomial for each column, and ``normalize`` must be None.
     Same as PyG's ``TAGConv`` and alegnn's ``GraphFilter`` (whose K counts taps: order + 1).
+
+    Example:
+        >>> layer = edgenet.nn.specializations.gcnn(3, 8, order=2)
+        >>> layer(x, edges, edge_weight=torch.rand(4)).shape
+        torch.Size([4, 8])
     """
     return EdgeNetConv(in_channels, out_channels, order, shifts, "shift", normalize=normalize, bias=bias)
 
 
 @checked
 def tag(in_channels: Channels, out_channels: int, order: int = 3, bias: bool = True) -> EdgeNetConv:
-    """Topology adaptive graph convolution (Du et al. 2017): ``gcnn`` with symmetric normalisation."""
+    """Topology adaptive graph convolution (Du et al. 2017): ``gcnn`` with symmetric normalisation.
+
+    Example:
+        >>> edgenet.nn.specializations.tag(3, 8)(x, edges).shape
+        torch.Size([4, 8])
+    """
     return gcnn(in_channels, out_channels, order, normalize="sym", bias=bias)
 
 
 @checked
 def gcn(in_channels: Channels, out_channels: int, bias: bool = True) -> EdgeNetConv:
-    """Graph convolution of Kipf and Welling 2017: y = D^(-1/2) (A + I) D^(-1/2) x W."""
+    """Graph convolution of Kipf and Welling 2017: y = D^(-1/2) (A + I) D^(-1/2) x W.
+
+    Example:
+        >>> edgenet.nn.specializations.gcn(3, 8)(x, edges).shape
+        torch.Size([4, 8])
+    """
     return _smoothed(in_channels, out_channels, 1, bias)
 
 
 @checked
 def sgc(in_channels: Channels, out_channels: int, order: int = 2, bias: bool = True) -> EdgeNetConv:
-    """Simplified graph convolution (Wu et al. 2019): y = (D^(-1/2) (A + I) D^(-1/2))^K x W."""
+    """Simplified graph convolution (Wu et al. 2019): y = (D^(-1/2) (A + I) D^(-1/2))^K x W.
+
+    Example:
+        >>> edgenet.nn.specializations.sgc(3, 8, order=2)(x, edges).shape
+        torch.Size([4, 8])
+    """
     return _smoothed(in_channels, out_channels, order, bias)
 
 
@@ -89,6 +109,11 @@ def gat(
     """Graph attention network (Velickovic et al. 2018), as PyG's ``GATConv``: an EdgeNet of order 1.
 
     ``score_bias`` adds a bias a head to the attention scores, as the authors' code has it and PyG's has not.
+
+    Example:
+        >>> layer = edgenet.nn.specializations.gat(3, 8, heads=2, edge_dim=5)
+        >>> layer(x, edges, edge_attr=torch.randn(4, 5)).shape
+        torch.Size([4, 16])
     """
     return EdgeNetConv(
         in_channels, out_channels, 1, heads, "attention", concat=concat, bias=bias, add_self_loops=add_self_loops,
@@ -113,7 +138,12 @@ def gatv2(
     residual: bool = False,
     flow: str = "source_to_target",
 ) -> EdgeNetConv:
-    """Dynamic graph attention (Brody, Alon, Yahav 2022), as PyG's ``GATv2Conv``."""
+    """Dynamic graph attention (Brody, Alon, Yahav 2022), as PyG's ``GATv2Conv``.
+
+    Example:
+        >>> edgenet.nn.specializations.gatv2(3, 8, heads=2)(x, edges).shape
+        torch.Size([4, 16])
+    """
     return EdgeNetConv(
         in_channels, out_channels, 1, heads, "attention_v2", concat=concat, bias=bias, add_self_loops=add_self_loops,
         residual=residual, fill_value=fill_value, flow=flow, dropout=dropout, edge_dim=edge_dim,
@@ -146,6 +176,10 @@ def gcat(
         taps: "scalar": W_k = h_k W, one number a tap, and attention reads x W, as in alegnn. "matrix": a matrix for
             every tap and head, as in the paper; attention then reads all of x W_0, ..., x W_K, where the paper gives
             it a matrix of its own. "mean", "adaptive", "teleport": GRAND, DAGNN, APPNP that walk by attention.
+
+    Example:
+        >>> edgenet.nn.specializations.gcat(3, 8, order=2, heads=2)(x, edges).shape
+        torch.Size([4, 16])
     """
     merge, bare = "concat" if concat else "mean", {"concat": concat, "bias": bias, "add_self_loops": add_self_loops}
     if taps in _SHARED_LIFT:
@@ -175,7 +209,12 @@ def edge_varying_gat(
     add_self_loops: bool = True,
     bias: bool = True,
 ) -> EdgeNetConv:
-    """Edge-varying GAT (Isufi, Gama, Ribeiro 2021, sec. V-C): every hop has an attention of its own."""
+    """Edge-varying GAT (Isufi, Gama, Ribeiro 2021, sec. V-C): every hop has an attention of its own.
+
+    Example:
+        >>> edgenet.nn.specializations.edge_varying_gat(3, 8, order=2, heads=2)(x, edges).shape
+        torch.Size([4, 16])
+    """
     return EdgeNetConv(
         in_channels, out_channels, order, heads, "attention", concat=concat, bias=bias,
         add_self_loops=add_self_loops, share_hops=False, dropout=dropout,
@@ -226,6 +265,11 @@ def edge_varying(
     Raises:
         ShapeError: if options do not go together.
         PlanError: if there is no such family, or it needs an option.
+
+    Example:
+        >>> layer = edgenet.nn.specializations.edge_varying(3, 8, order=2, bank="heads", heads=2).bind(graph)
+        >>> layer(x, graph).shape
+        torch.Size([4, 16])
     """
     if isinstance(in_channels, tuple) and (form != "full" or bank == "siso"):
         raise ShapeError(
@@ -284,7 +328,12 @@ def node_varying(
     normalize: str | None = "sym",
     bias: bool = True,
 ) -> EdgeNetConv:
-    """Node-varying filter (Isufi, Gama, Ribeiro 2021, sec. IV-B): taps for every node, or every group of nodes."""
+    """Node-varying filter (Isufi, Gama, Ribeiro 2021, sec. IV-B): taps for every node, or every group of nodes.
+
+    Example:
+        >>> edgenet.nn.specializations.node_varying(3, 8, order=2).bind(graph)(x, graph).shape
+        torch.Size([4, 8])
+    """
     taps = tapping.NodeVarying(out_channels, order + 1, in_channels, groups)
     return EdgeNetConv(in_channels, out_channels, phi=ShiftOperator(order, normalize=normalize), taps=taps, bias=bias)
 
@@ -306,6 +355,10 @@ def hybrid(
     Args:
         nodes: the important nodes, or how many (or what share) of the highest in-degree.
         bank, heads: of ``edge_varying``.
+
+    Example:
+        >>> edgenet.nn.specializations.hybrid(3, 8, nodes=0.5).bind(graph)(x, graph).shape
+        torch.Size([4, 8])
     """
     if bank == "heads" and out_channels % heads:
         raise ShapeError(f"{heads} heads must divide the {out_channels} output channels of a hybrid filter.")
@@ -324,7 +377,12 @@ def arma(
     normalize: str | None = "sym",
     bias: bool = True,
 ) -> Parallel:
-    """ARMA filter (Isufi, Gama, Ribeiro 2021, sec. IV-D): P poles by Jacobi iterations, plus a GCNN of ``order``."""
+    """ARMA filter (Isufi, Gama, Ribeiro 2021, sec. IV-D): P poles by Jacobi iterations, plus a GCNN of ``order``.
+
+    Example:
+        >>> edgenet.nn.specializations.arma(3, 8, order=2, poles=2)(x, edges).shape
+        torch.Size([4, 8])
+    """
     if iterations < 1:
         raise ShapeError(f"an ARMA filter takes iterations >= 1 of Jacobi's method, got {iterations}.")
     poly = gcnn(in_channels, out_channels, order, normalize=normalize, bias=bias)
@@ -347,6 +405,11 @@ def spectral(
     """Spectral filter with a spline frequency response; see ``SpectralConv``.
 
     With ``shifts`` = R > 1, the edge weights are (E, R), a filter for each column, and ``normalize`` must be None.
+
+    Example:
+        >>> both_ways = torch.cat([edges, edges.flip(0)], dim=1)
+        >>> edgenet.nn.specializations.spectral(3, 8)(x, both_ways).shape
+        torch.Size([4, 8])
     """
     return SpectralConv(in_channels, out_channels, coefficients, normalize, bias, shifts)
 
@@ -360,7 +423,12 @@ def spectral_product(
     normalize: str | None = "sym",
     bias: bool = True,
 ) -> EdgeNetConv:
-    """Shift-invariant EdgeNet in product form: the sum over k of prod (mu_0 I + mu_1 S); see ``ShiftProduct``."""
+    """Shift-invariant EdgeNet in product form: the sum over k of prod (mu_0 I + mu_1 S); see ``ShiftProduct``.
+
+    Example:
+        >>> edgenet.nn.specializations.spectral_product(3, 8, order=2)(x, edges).shape
+        torch.Size([4, 8])
+    """
     return EdgeNetConv(in_channels, out_channels, order, heads, "shift_product", normalize=normalize, bias=bias)
 
 
@@ -388,6 +456,10 @@ def additive(
 
     Args:
         edge_dim, endpoints, link, df, share_hops, normalize: of ``phi.Additive``.
+
+    Example:
+        >>> edgenet.nn.specializations.additive(3, 8, edge_dim=2)(x, edges, edge_attr=torch.rand(4, 2)).shape
+        torch.Size([4, 8])
     """
     return EdgeNetConv(
         in_channels, out_channels, order, heads, "additive", concat=concat, bias=bias, self_tap=False,

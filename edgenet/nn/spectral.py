@@ -44,6 +44,11 @@ class SpectralConv(nn.Module):
         ShapeError: if a shift operator is not symmetric, finite and real, M does not fit, or the edge weights have not
             R columns.
         SupportError: in ``forward``, on another graph than the bound one, or with other edge weights.
+
+    Example:
+        >>> both_ways = torch.cat([edges, edges.flip(0)], dim=1)
+        >>> edgenet.nn.SpectralConv(3, 8)(x, both_ways).shape
+        torch.Size([4, 8])
     """
 
     takes_graph = True

@@ -28,6 +28,10 @@ class UnitaryCell(Cell):
 
     Raises:
         ShapeError: if the hidden size is no whole number from 1.
+
+    Example:
+        >>> issubclass(edgenet.nn.UnitaryCell, edgenet.nn.Cell)
+        True
     """
 
     gates = 2  # real and imaginary parts
@@ -94,6 +98,12 @@ class UnitaryRNN(nn.Module):
     Raises:
         ConfigError: if a size is no whole number from 1.
         ShapeError: if ``matrix`` is no structured matrix, or not (n, n).
+
+    Example:
+        >>> net = edgenet.nn.UnitaryRNN(3, 32, 2, batch_first=True)
+        >>> outputs, state = net(torch.randn(4, 10, 3))
+        >>> outputs.shape, state.dtype
+        (torch.Size([4, 10, 2]), torch.complex64)
     """
 
     def __init__(

@@ -192,6 +192,10 @@ def available(op: str) -> list[str]:
 
     Raises:
         BackendError: if there is no such op.
+
+    Example:
+        >>> "reference" in edgenet.ops.available("spmm")
+        True
     """
     added = [name for name in _forms(op) if name not in ORDER]
     return ["reference", *added, *(name for name in reversed(ORDER[:-1]) if _has(op, name) and _usable(name))]
@@ -224,7 +228,12 @@ def asked_for(op: str) -> Callable[..., Any] | None:
 
 
 def explain() -> dict[str, dict[str, str]]:
-    """For every op and backend, "active" if it can run on this machine, else why it cannot and what to do."""
+    """For every op and backend, "active" if it can run on this machine, else why it cannot and what to do.
+
+    Example:
+        >>> edgenet.ops.explain()["spmm"]["reference"]
+        'active'
+    """
     return {op: {name: _state(op, name) for name in names()} for op in ops()}
 
 
@@ -247,6 +256,10 @@ def use(name: str) -> Iterator[None]:
 
     Raises:
         BackendError: if the backend is unknown, or missing on this machine.
+
+    Example:
+        >>> with edgenet.ops.use("reference"):
+        ...     y = edgenet.ops.spmm(graph, torch.ones(4, 1), x.unsqueeze(1))
     """
     if name not in names():
         raise BackendError(f"no backend is called {name!r}; there are {', '.join(names())}.")

@@ -22,6 +22,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     On AMD processors torch's MKL takes a path that is slower than oneDNN, which torch has too: 20 ms and 15 ms for
     169,343 x 64 by 64 x 64 in float32 on one thread of an EPYC. There large products go to oneDNN; the gradients are
     products again, so derivatives of any order follow.
+
+    Example:
+        >>> edgenet.ops.linear(x, torch.randn(8, 3)).shape
+        torch.Size([4, 8])
     """
     # compilers would build a form for every size that is looked at
     if torch.compiler.is_compiling() or x.numel() * weight.shape[0] < _ENOUGH:

@@ -58,6 +58,11 @@ class Additive(Phi):
     Raises:
         ShapeError: if there is nothing to read, or an option is unknown; in ``forward``, if features are not those that
             were announced.
+
+    Example:
+        >>> phi = edgenet.phi.Additive(edge_dim=2)
+        >>> edgenet.EdgeNetConv(3, 8, phi="additive", edge_dim=2)(x, edges, edge_attr=torch.rand(4, 2)).shape
+        torch.Size([4, 8])
     """
 
     reads_target = False  # it reads the features themselves

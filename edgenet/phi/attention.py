@@ -44,6 +44,11 @@ class Attention(SoftmaxPhi):
     Raises:
         ShapeError: if order, heads or channels are below 1, or dropout is no probability; in ``forward``, if edge
             features come that ``edge_dim`` did not announce, or of another length.
+
+    Example:
+        >>> phi = edgenet.phi.Attention(heads=2, channels=5)
+        >>> phi(x, torch.randn(4, 2, 5), graph).shape  # hops, edges, heads
+        torch.Size([1, 4, 2])
     """
 
     walks_input = True

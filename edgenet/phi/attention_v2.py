@@ -29,6 +29,11 @@ class AttentionV2(SoftmaxPhi):
         order, heads, channels, in_channels, edge_dim, negative_slope, dropout: as in ``Attention``.
         share_weights: score the receiver by the lift of the layer.
         bias: whether the lifts that make the scores, the layer's own among them, have a bias.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 8, heads=2, phi="attention_v2")
+        >>> layer(x, edges).shape
+        torch.Size([4, 16])
     """
 
     def __init__(

@@ -78,6 +78,16 @@ class Phi(nn.Module, ABC):
         mixes_channels: True if its hops mix the channels of a signal, and have no heads.
         has_initial, has_diagonal: True if it has something on nodes, Phi^(0) or the diagonals of Phi^(1..K).
         taps_itself: True if layers combine z^(0) too, unless they are told otherwise.
+
+    Example:
+        >>> class Half(edgenet.phi.Phi):
+        ...     order, heads, shares_hops, reads_edge_attr = 1, 1, True, False
+        ...     def reset_parameters(self):
+        ...         pass
+        ...     def forward(self, x, z, graph, edge_weight=None, edge_attr=None):
+        ...         return torch.full((1, graph.num_edges, 1), 0.5)
+        >>> edgenet.EdgeNetConv(3, 8, phi=Half())(x, edges).shape
+        torch.Size([4, 8])
     """
 
     heads: int

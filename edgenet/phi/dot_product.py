@@ -38,6 +38,10 @@ class DotProduct(SoftmaxPhi):
 
     Raises:
         ShapeError: in ``forward``, if the targets of a bipartite graph have no signal.
+
+    Example:
+        >>> edgenet.EdgeNetConv(3, 8, heads=2, phi="dot_product")(x, edges).shape
+        torch.Size([4, 16])
     """
 
     reads_target = False  # of the layer's lift: it has one of its own

@@ -32,6 +32,11 @@ class EdgeMatrix(Phi):
 
     Raises:
         ShapeError: with ``initial=True``: Phi^(0) is the identity here.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_matrix").bind(graph)  # an (8, 8) matrix for every edge
+        >>> layer(x, graph).shape
+        torch.Size([4, 8])
     """
 
     mixes_channels = True

@@ -68,6 +68,12 @@ class EdgeVarying(Phi):
 
     Raises:
         SupportError: in ``forward``, if an edge lies outside the support, or the graph is not the bound one.
+
+    Example:
+        >>> phi = edgenet.phi.EdgeVarying(order=2, heads=3)
+        >>> phi.bind(graph)
+        >>> phi(x, torch.randn(4, 3, 5), graph).shape  # hops, edges, heads
+        torch.Size([2, 4, 3])
     """
 
     def __init__(

@@ -23,6 +23,13 @@ class Contributions:
             scores that the link turns into edge weights.
         intercept: (K, H).
         names: of the D features.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 1, phi="additive", edge_dim=2, endpoints="none")
+        >>> _ = layer(x, graph, edge_attr=torch.rand(4, 2))  # bases are laid at the first call
+        >>> parts = layer.phi.explain(None, graph, torch.rand(4, 2), edge_names=["road", "rail"])
+        >>> parts.names
+        ['edge road', 'edge rail']
     """
 
     values: Tensor

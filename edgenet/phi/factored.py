@@ -73,6 +73,11 @@ class EdgeFactored(Phi):
     Raises:
         ShapeError: if options do not go together.
         SupportError: in ``forward``, if an edge lies outside the support, the graph is bipartite or not the bound one.
+
+    Example:
+        >>> phi = edgenet.phi.EdgeFactored(order=2, in_channels=3, out_channels=8, form="cp", rank=4)
+        >>> edgenet.EdgeNetConv(3, 8, phi=phi).bind(graph)(x, graph).shape
+        torch.Size([4, 8])
     """
 
     reads_sparse = True

@@ -27,6 +27,11 @@ class ShiftOperator(Phi):
     Raises:
         ConfigError: if ``edge_dropout`` is out of range.
         ShapeError: in ``forward``, if the edge weights have not R columns.
+
+    Example:
+        >>> phi = edgenet.phi.ShiftOperator(order=2, normalize="sym")
+        >>> phi(x, x.unsqueeze(1), graph).shape
+        torch.Size([2, 4, 1])
     """
 
     shares_hops = True
@@ -111,6 +116,10 @@ class ShiftProduct(Phi):
         order: K.
         heads: H; one pair (mu_0, mu_1) for each hop and head.
         normalize: of S, as in ``ShiftOperator``.
+
+    Example:
+        >>> edgenet.EdgeNetConv(3, 8, order=2, phi="shift_product")(x, edges).shape
+        torch.Size([4, 8])
     """
 
     reads_edge_attr = False

@@ -26,6 +26,11 @@ def byte_curves(
 
     Raises:
         ConfigError: if matplotlib is not installed.
+
+    Example:
+        >>> points = {"Cora": {"low rank": [(1000, 0.7), (4000, 0.8)]}}
+        >>> edgenet.plots.byte_curves(points, "bytes.png").name
+        'bytes.png'
     """
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     with figure_of(figsize=(5.6 * max(1, len(panels)), 4.8)) as figure:

@@ -21,6 +21,11 @@ def compression_picture(report: Report, path: str | Path, title: str = "", most:
 
     Raises:
         ConfigError: if matplotlib is not installed.
+
+    Example:
+        >>> made = edgenet.compress.compress_(torch.nn.Linear(64, 32), {"weight": {"structure": "low_rank", "rank": 2}})
+        >>> edgenet.plots.compression_picture(made, "slots.png").name
+        'slots.png'
     """
     total = report.total
     rows = sorted(report.rows, key=lambda row: -row.bytes_before)[:most]

@@ -30,6 +30,11 @@ def edge_weight_picture(
 
     Raises:
         ConfigError: if matplotlib is not installed.
+
+    Example:
+        >>> weights = edgenet.plots.edge_weights(edgenet.NodeClassifier(3, 2), x, edges)
+        >>> edgenet.plots.edge_weight_picture(weights, "edges.png", torch.tensor([0, 0, 1, 1])).name
+        'edges.png'
     """
     with figure_of(figsize=(8.2, 7.6)) as figure:
         axes = figure.subplots()
@@ -53,6 +58,11 @@ def draw_edge_weights(
 
     Self-loops are left out. Of a graph of more than ``max_nodes`` nodes, the surroundings of its most linked node are
     drawn, and the title says so.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> weights = edgenet.plots.edge_weights(edgenet.NodeClassifier(3, 2), x, edges)
+        >>> edgenet.plots.draw_edge_weights(Figure().subplots(), weights, torch.tensor([0, 0, 1, 1]))
     """
     import matplotlib as mpl
     from matplotlib.collections import LineCollection

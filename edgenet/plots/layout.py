@@ -15,6 +15,10 @@ def neighbourhood(graph: Graph, size: int, labels: np.ndarray | None = None) -> 
 
     Around the node of highest in-degree; with ``labels``, around that of the 64 highest whose surroundings have the
     most even mixture of classes, where the weights between classes can be seen.
+
+    Example:
+        >>> edgenet.plots.neighbourhood(graph, 2).shape
+        (2,)
     """
     neighbours: list[set[int]] = [set() for _ in range(graph.num_nodes)]
     for a, b in graph.edge_index.t().tolist():
@@ -44,7 +48,12 @@ def _evenness(classes: np.ndarray) -> float:
 
 
 def node_layout(edges: np.ndarray, num_nodes: int, seed: int = 0) -> np.ndarray:
-    """(N, 2) places of nodes in [-1, 1], linked nodes near each other; the same for the same edges and seed."""
+    """(N, 2) places of nodes in [-1, 1], linked nodes near each other; the same for the same edges and seed.
+
+    Example:
+        >>> edgenet.plots.node_layout(edges.numpy(), 4).shape
+        (4, 2)
+    """
     graph = nx.Graph()
     graph.add_nodes_from(range(num_nodes))
     graph.add_edges_from((int(a), int(b)) for a, b in edges.T if a != b)

@@ -30,6 +30,11 @@ def learning_curve(
 
     Raises:
         ConfigError: if matplotlib is not installed.
+
+    Example:
+        >>> record = {"epoch": 1, "loss": 1.0, "val_loss": 1.0, "train": 0.5, "val": 0.5}
+        >>> edgenet.plots.learning_curve({0: [record, {**record, "epoch": 2}]}, "accuracy", "curve.png").name
+        'curve.png'
     """
     with figure_of(figsize=(10, 3.9)) as figure:
         left, right = figure.subplots(1, 2)
@@ -66,6 +71,12 @@ def draw_curves(
         key: of the record: "loss", "val", ...
         best: "max" or "min" of this key marks the best epoch, of equals that of the lowest validation loss; None marks
             none.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().subplots()
+        >>> records = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}]
+        >>> edgenet.plots.draw_curves(axes, {0: records}, "loss", "black")
     """
     curves = [([r["epoch"] for r in records], [r[key] for r in records]) for records in histories.values() if records]
     if not curves:

@@ -28,6 +28,10 @@ def size_curves(
 
     Raises:
         ConfigError: if matplotlib is not installed.
+
+    Example:
+        >>> edgenet.plots.size_curves({"low rank": [(2, 0.8), (10, 0.7)]}, "sizes.png", baseline=0.8).name
+        'sizes.png'
     """
     with figure_of(figsize=(8.2, 4.8)) as figure:
         axes = figure.subplots()

@@ -22,6 +22,12 @@ class EdgeWeights:
         values: (K, E, H) by hop and head.
         layer: the layer's number among the model's EdgeNet layers, from 0.
         learned: whether the layer has weights to learn on edges; a shift operator has not.
+
+    Example:
+        >>> model = edgenet.NodeClassifier(3, 2, layer="gat", heads=4)
+        >>> weights = edgenet.plots.edge_weights(model, x, edges)
+        >>> weights.picked(hop=0, head=0).shape  # with the loops that attention adds
+        (8,)
     """
 
     edge_index: Tensor
@@ -48,6 +54,11 @@ def edge_weights(model: nn.Module, *inputs: Any, layer: int = 0) -> EdgeWeights:
 
     Raises:
         ShapeError: if the model has no such layer.
+
+    Example:
+        >>> found = edgenet.plots.edge_weights(edgenet.NodeClassifier(3, 2, heads=4), x, edges, layer=0)
+        >>> found.values.shape  # hops, edges and loops, heads
+        torch.Size([1, 8, 4])
     """
     calls: list[tuple[EdgeNetConv, tuple, dict]] = []
     hooks = [

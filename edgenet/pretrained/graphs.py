@@ -23,6 +23,10 @@ def fingerprint(edge_index: Tensor, num_nodes: int | tuple[int, int]) -> dict[st
 
     Returns:
         ``num_nodes``, ``num_edges``, distinct ones, and ``sha256`` of the sorted target * N + source, as int64.
+
+    Example:
+        >>> edgenet.pretrained.fingerprint(edges, 4) == edgenet.pretrained.fingerprint(edges.flip(1), 4)
+        True
     """
     sources, nodes = num_nodes if isinstance(num_nodes, tuple) else (num_nodes, num_nodes)
     return _of_keys(torch.unique(edge_index[1] * sources + edge_index[0]), nodes)

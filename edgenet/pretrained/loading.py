@@ -51,6 +51,11 @@ def from_pretrained(
 
     Warns:
         ClassWarning: if classes of ``model`` have other names than in the file, or stand in other modules.
+
+    Example:
+        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "saved")
+        >>> edgenet.from_pretrained("saved")(x, edges).shape
+        torch.Size([4, 2])
     """
     folder = _folder_of(folder, **download)
     made = model if model is None or isinstance(model, nn.Module) else _made(model)

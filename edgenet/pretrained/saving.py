@@ -37,6 +37,12 @@ def save_pretrained(model: nn.Module, folder: str | Path, pack: bool = True) -> 
         CheckpointError: if a layer has no size yet, something is no plain tensor, or a module that is to be loaded
             alone has hooks, pruning, a weight norm or other parametrizations of its own; with its path and the remedy.
             Or if the folder is a file or a link. Nothing is written then.
+
+    Example:
+        >>> import os
+        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "saved")
+        >>> sorted(os.listdir("saved"))
+        ['README.md', 'config.json', 'model.safetensors']
     """
     description = describe(model, pack)
     found = graphs.fingerprints(model)

@@ -24,6 +24,11 @@ def edge_blocks(values: Any, count: int = 4) -> list[str]:
 
     Raises:
         ShapeError: if there is not one finite number an edge, or no edge, or no block.
+
+    Example:
+        >>> blocks = edgenet.selection.edge_blocks([1.0, 2.0, 30.0, 40.0], 2)
+        >>> blocks[0] == blocks[1], blocks[1] == blocks[2]
+        (True, False)
     """
     numbers = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=float)
     if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all() or count < 1 or count != int(count):

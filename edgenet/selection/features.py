@@ -30,6 +30,10 @@ class Tap(NamedTuple):
     """What a column of features comes from: z^(hop)[:, head], or what the edges of a block add to it at the last hop.
 
     ``block`` is None where edges are not divided, and for the input itself, hop 0.
+
+    Example:
+        >>> edgenet.selection.Tap(hop=2, head=0)
+        Tap(hop=2, head=0, block=None)
     """
 
     hop: int
@@ -47,6 +51,11 @@ class TapFeatures:
         scale: (p,) what columns were divided by.
         blocks: names of the blocks of edges; None where edges are not divided.
         layer: the name of the layer in its model; "" for the layer itself.
+
+    Example:
+        >>> features = edgenet.selection.tap_features(edgenet.nn.specializations.gcnn(3, 8, order=4), x, edges)
+        >>> features.values.shape, features.taps[0]  # 5 hops of 3 channels
+        ((4, 15), Tap(hop=0, head=0, block=None))
     """
 
     values: np.ndarray
@@ -160,6 +169,11 @@ def tap_features(
     Raises:
         ShapeError: if this is no ``EdgeNetConv``, the graph is bipartite, the phi mixes channels at every hop, the taps
             are of other signals than z^(k) (Chebyshev, ARMA), or the labels do not fit.
+
+    Example:
+        >>> features = edgenet.selection.tap_features(edgenet.nn.specializations.gcnn(3, 8, order=2), x, edges)
+        >>> features.values.shape  # 3 hops of 3 channels
+        (4, 9)
     """
     if not isinstance(layer, EdgeNetConv):
         raise ShapeError(f"taps are those of an EdgeNetConv, got a {type(layer).__name__}; pass the one inside it.")

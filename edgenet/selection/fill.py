@@ -35,6 +35,13 @@ def fill_(layer: EdgeNetConv, features: TapFeatures, *estimators: Any) -> EdgeNe
             bias, or features come in blocks of edges, which share their taps in a layer.
         ConfigError: if there is not one estimator a channel, one is not linear or of other columns, or the features are
             of another layer; a layer that has lost taps has features of its own.
+
+    Example:
+        >>> from sklearn.linear_model import LinearRegression
+        >>> layer = edgenet.nn.specializations.gcnn(3, 1, order=1)
+        >>> features = edgenet.selection.tap_features(layer, x, edges)
+        >>> linear = LinearRegression().fit(features.values, [0.0, 1.0, 2.0, 3.0])
+        >>> layer = edgenet.selection.fill_(layer, features, linear)
     """
     if not isinstance(layer.taps, Taps) or any(hooked(module) for module in layer.taps.modules()):
         raise PlanError(

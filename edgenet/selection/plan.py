@@ -28,6 +28,10 @@ class Kept:
 
     Raises:
         PlanError: if there is no tap, or something else stands where taps and blocks belong.
+
+    Example:
+        >>> edgenet.selection.Kept(taps=((0, 0), (2, 0))).taps  # (hop, head)
+        ((0, 0), (2, 0))
     """
 
     taps: tuple[tuple[int, int], ...]
@@ -86,6 +90,11 @@ class RemovalPlan:
 
     Raises:
         PlanError: if there is no layer, or its part of the plan is no ``Kept``.
+
+    Example:
+        >>> plan = edgenet.selection.RemovalPlan({"": edgenet.selection.Kept(taps=((2, 0),))})
+        >>> print(*edgenet.selection.remove_(edgenet.nn.specializations.gcnn(3, 8, order=4), plan))
+        layer: hops 5 -> 1, heads 1 -> 1, taps 5 -> 1, parameters 128 -> 32
     """
 
     layers: Mapping[str, Kept]

@@ -33,6 +33,12 @@ class Removed:
         taps: signals (hop, head) that are combined.
         parameters: trainable numbers.
         edges: rows of its table of edge weights; None if it has none.
+
+    Example:
+        >>> plan = edgenet.selection.RemovalPlan({"": edgenet.selection.Kept(taps=((2, 0),))})
+        >>> [removed] = edgenet.selection.remove_(edgenet.nn.specializations.gcnn(3, 8, order=4), plan)
+        >>> removed.hops
+        (5, 1)
     """
 
     name: str
@@ -82,6 +88,13 @@ def remove_(
         PlanError: if there is no such layer, or two names are of one; if a part cannot do without what is to go, is
             compressed or pruned, or has no size yet; if heads go from an output of which the reader is not known, or to
             which something else is added; if edges of a table are to go, and there are no labels.
+
+    Example:
+        >>> plan = edgenet.selection.RemovalPlan({"": edgenet.selection.Kept(taps=((0, 0), (1, 0)))})
+        >>> layer = edgenet.nn.specializations.gcnn(3, 8, order=4)
+        >>> _ = edgenet.selection.remove_(layer, plan)
+        >>> layer.order
+        1
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     _carry_out(copied_module(model), plan, readers, edge_index, blocks)  # what fails, fails here
@@ -205,6 +218,11 @@ def zeros_of(layer: EdgeNetConv, name: str = "") -> RemovalPlan:
 
     Raises:
         PlanError: if nothing is left, or sizes are not known.
+
+    Example:
+        >>> layer = edgenet.nn.specializations.gcnn(3, 8, order=2)
+        >>> edgenet.selection.zeros_of(layer).layers[""].taps  # nothing is zero yet
+        ((0, 0), (1, 0), (2, 0))
     """
     if any(is_lazy(parameter) for parameter in layer.parameters()):
         raise PlanError(f"the size of {name or 'the layer'} is not known yet: run the model once first.")

@@ -22,6 +22,26 @@ class StructuredMatrix(nn.Module, ABC):
     A plain module: optimizers, ``state_dict``, ``deepcopy``, ``torch.compile`` and ``weights_only`` loading need
     nothing from here. A family implements ``shape``, ``matmul``, ``to_dense``, ``from_dense`` and ``draw_``, and
     ``config`` and ``from_config`` where ``from_dense`` takes options.
+
+    Example:
+        >>> class Diagonal(edgenet.structured.StructuredMatrix):
+        ...     def __init__(self, entries):
+        ...         super().__init__()
+        ...         self.entries = torch.nn.Parameter(entries)
+        ...     @property
+        ...     def shape(self):
+        ...         return len(self.entries), len(self.entries)
+        ...     def draw_(self, std):
+        ...         self.entries.data.normal_(std=std)
+        ...     def matmul(self, x):
+        ...         return x * self.entries
+        ...     def to_dense(self):
+        ...         return self.entries.diag()
+        ...     @classmethod
+        ...     def from_dense(cls, weight):
+        ...         return cls(weight.diagonal().clone())
+        >>> Diagonal.from_dense(torch.eye(3))(x).equal(x)
+        True
     """
 
     #: whether ``from_dense`` iterates, and takes seconds for large weights: a search then waits to be asked

@@ -26,6 +26,11 @@ class Binary(Quantised):
             mode and packed it is the sign.
         gate: let no gradient to latents with |w| > 1. After every step of an optimizer ``clip_`` brings those back
             that have left: a gated one gets no gradient that could.
+
+    Example:
+        >>> signs = edgenet.structured.Binary(edgenet.structured.Dense(torch.tensor([[0.5, -1.5]])))
+        >>> signs.to_dense().tolist()  # the mean of the magnitudes, with signs
+        [[1.0, -1.0]]
     """
 
     widest: ClassVar[tuple[int, int]] = (1, 1)

@@ -46,6 +46,11 @@ class BlockCirculant(StructuredMatrix):
 
     Raises:
         RankError: if the shape has not p and q blocks, or not so many places.
+
+    Example:
+        >>> matrix = edgenet.structured.BlockCirculant.from_dense(torch.randn(8, 12), block=4)
+        >>> matrix(torch.randn(5, 12)).shape, matrix.num_parameters()  # a quarter of 96 numbers
+        (torch.Size([5, 8]), 24)
     """
 
     def __init__(self, generators: Tensor, shape: tuple[int, int] | None = None, places: int = 1) -> None:

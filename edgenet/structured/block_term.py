@@ -33,6 +33,11 @@ class BlockTerm(ModeMatrix):
 
     Raises:
         RankError: if core and factors do not fit.
+
+    Example:
+        >>> matrix = edgenet.structured.BlockTerm.random((16, 24), blocks=2, rank=2)
+        >>> matrix(torch.randn(5, 24)).shape
+        torch.Size([5, 16])
     """
 
     iterates = True

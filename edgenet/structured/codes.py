@@ -39,6 +39,11 @@ class Coded(StructuredMatrix):
 
     Args:
         make: the quantised matrix, whose codes these are. Nothing is kept of its latents.
+
+    Example:
+        >>> coded = edgenet.structured.Uniform(edgenet.structured.Dense(torch.randn(16, 16)), bits=4).pack()
+        >>> type(coded).__name__, coded.bits() // 8  # bytes: half of one for every number, and a scale
+        ('Coded', 132)
     """
 
     def __init__(self, make: Quantised) -> None:

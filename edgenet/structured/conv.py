@@ -47,6 +47,12 @@ class StructuredConv(nn.Module):
     Raises:
         ShapeError: if the matrix does not fit the kernel and the groups.
         ConfigError: if an option is out of range.
+
+    Example:
+        >>> kernel = edgenet.structured.Dense(torch.randn(8, 15))
+        >>> conv = edgenet.structured.structured_conv(torch.nn.Conv1d(3, 8, 5), kernel)
+        >>> isinstance(conv, edgenet.structured.StructuredConv), conv(torch.randn(2, 3, 20)).shape
+        (True, torch.Size([2, 8, 16]))
     """
 
     dims: ClassVar[int]
@@ -286,19 +292,41 @@ class StructuredConv(nn.Module):
 
 
 class StructuredConv1d(StructuredConv):
-    """A ``StructuredConv`` along one axis: (batch, in, L) -> (batch, out, L')."""
+    """A ``StructuredConv`` along one axis: (batch, in, L) -> (batch, out, L').
+
+    Example:
+        >>> kernel = edgenet.structured.LowRank.random((8, 15), rank=2)  # 3 channels of 5 places
+        >>> conv = edgenet.structured.StructuredConv1d(kernel, kernel_size=(5,))
+        >>> conv(torch.randn(2, 3, 20)).shape
+        torch.Size([2, 8, 16])
+    """
 
     dims = 1
 
 
 class StructuredConv2d(StructuredConv):
-    """A ``StructuredConv`` along two axes: (batch, in, H, W) -> (batch, out, H', W')."""
+    """A ``StructuredConv`` along two axes: (batch, in, H, W) -> (batch, out, H', W').
+
+    Example:
+        >>> kernel = edgenet.structured.LowRank.random((8, 27), rank=2)  # 3 channels of 3 x 3
+        >>> conv = edgenet.structured.StructuredConv2d(kernel, kernel_size=(3, 3), padding=1)
+        >>> conv(torch.randn(2, 3, 16, 16)).shape
+        torch.Size([2, 8, 16, 16])
+    """
 
     dims = 2
 
 
 def structured_conv(conv: nn.Conv1d | nn.Conv2d | StructuredConv, weight: StructuredMatrix) -> StructuredConv:
-    """The convolution that does with a matrix what ``conv`` does with its kernel, with the very same bias."""
+    """The convolution that does with a matrix what ``conv`` does with its kernel, with the very same bias.
+
+    Example:
+        >>> conv = torch.nn.Conv2d(3, 8, 3, stride=2)
+        >>> kernel = edgenet.structured.LowRank.from_dense(conv.weight.flatten(1), rank=2)
+        >>> small = edgenet.structured.structured_conv(conv, kernel)
+        >>> small(torch.randn(1, 3, 9, 9)).shape
+        torch.Size([1, 8, 4, 4])
+    """
     one = isinstance(conv, nn.Conv1d | StructuredConv1d)
     return (StructuredConv1d if one else StructuredConv2d).like(conv, weight)
 

@@ -25,6 +25,10 @@ class Dense(StructuredMatrix):
 
     Raises:
         ShapeError: if ``weight`` is not a matrix.
+
+    Example:
+        >>> edgenet.structured.Dense(torch.randn(8, 3))(x).shape
+        torch.Size([4, 8])
     """
 
     def __init__(self, weight: Tensor) -> None:

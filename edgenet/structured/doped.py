@@ -44,6 +44,12 @@ class Doped(StructuredMatrix):
     Raises:
         ShapeError: if the two differ in shape.
         RankError: if the share is not in [0, 1).
+
+    Example:
+        >>> base, dopant = {"structure": "low_rank", "rank": 1}, {"density": 0.1}
+        >>> matrix = edgenet.structured.structure("doped", base=base, **dopant)(torch.randn(16, 16))
+        >>> matrix.num_parameters()  # 32 of the base, and 26 entries
+        58
     """
 
     iterates = True

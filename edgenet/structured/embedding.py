@@ -19,6 +19,11 @@ class StructuredEmbedding(nn.Module):
 
     Raises:
         ShapeError: if there is no such entry.
+
+    Example:
+        >>> table = edgenet.structured.StructuredEmbedding(edgenet.structured.TensorTrain.random((1000, 16), rank=2))
+        >>> table(torch.tensor([[1, 2, 999]])).shape
+        torch.Size([1, 3, 16])
     """
 
     def __init__(self, weight: StructuredMatrix, padding_idx: int | None = None) -> None:

@@ -24,6 +24,10 @@ def family(name: str) -> type[StructuredMatrix]:
 
     Raises:
         PlanError: if there is none; the text lists them.
+
+    Example:
+        >>> edgenet.structured.family("low_rank").__name__
+        'LowRank'
     """
     if not isinstance(name, str) or name not in STRUCTURES:
         meant = did_you_mean(name, STRUCTURES)
@@ -36,6 +40,11 @@ def structure(name: str, **options: Any) -> Structure:
 
     Raises:
         PlanError: if there is no such family.
+
+    Example:
+        >>> make = edgenet.structured.structure("kronecker", factor=(4, 4))
+        >>> make(torch.randn(16, 16)).num_parameters()
+        32
     """
     return partial(family(name).from_dense, **options)
 
@@ -82,6 +91,13 @@ def written_out(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def project(weight: Tensor, structure: Structure) -> Tensor:
-    """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient."""
+    """The dense matrix of the family member that ``structure`` makes of an (m, n) weight. Carries no gradient.
+
+    Example:
+        >>> weight = torch.randn(8, 3)
+        >>> near = edgenet.structured.project(weight, edgenet.structured.structure("low_rank", rank=1))
+        >>> torch.linalg.matrix_rank(near).item()
+        1
+    """
     with torch.no_grad():
         return structure(weight.detach()).eval().to_dense().detach()  # a dense one is a parameter

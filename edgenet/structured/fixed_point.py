@@ -31,6 +31,12 @@ class FixedPoint(Quantised):
         fraction_bits: f, -64 to 64. Default: for every parameter the most with which its largest number fits; at the
             end of a dtype's range it saturates. Numbers that the dtype of the latents does not have raise a RankError
             when they are made.
+
+    Example:
+        >>> latents = edgenet.structured.Dense(torch.tensor([[0.3, -0.6]]))
+        >>> matrix = edgenet.structured.FixedPoint(latents, bits=8, fraction_bits=2)
+        >>> matrix.to_dense().tolist()  # quarters
+        [[0.25, -0.5]]
     """
 
     widest: ClassVar[tuple[int, int]] = (2, 16)

@@ -22,6 +22,10 @@ def checked(weight: Tensor, empty: bool = False) -> Tensor:
     Raises:
         ShapeError: if it is no plain matrix, has no entries, is not of floating-point or complex numbers of two bytes
             or more, or not finite.
+
+    Example:
+        >>> edgenet.structured.checked(torch.nn.Parameter(torch.ones(2, 3))).requires_grad
+        False
     """
     if not isinstance(weight, Tensor) or weight.layout != torch.strided:
         kind = weight.layout if isinstance(weight, Tensor) else type(weight).__name__

@@ -48,6 +48,11 @@ class HashPool(nn.Module):
 
     Warns:
         RankWarning: if there are more parameters than reach every tile.
+
+    Example:
+        >>> pool = edgenet.structured.HashPool(10_000, ratio=20)
+        >>> sum(p.numel() for p in pool.parameters())
+        500
     """
 
     def __init__(

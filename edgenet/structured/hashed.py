@@ -39,6 +39,11 @@ class Hashed(StructuredMatrix):
 
     Raises:
         ShapeError: if the matrix does not lie in the pool.
+
+    Example:
+        >>> pool = edgenet.structured.HashPool(200, parameters=40)
+        >>> edgenet.structured.Hashed(pool, offset=0, shape=(10, 20))(torch.randn(5, 20)).shape
+        torch.Size([5, 10])
     """
 
     def __init__(self, pool: HashPool, offset: int, shape: tuple[int, int], scale: float = 1.0) -> None:
@@ -309,6 +314,12 @@ def shared_pools(module: nn.Module) -> list[HashPool]:
     """The pools of a model that several matrices may read from, each once, in the order of its modules.
 
     After ``from_config``, every matrix has a pool of its own; ``attach_`` brings them together again.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(20, 20), torch.nn.Linear(20, 20))
+        >>> pool = edgenet.compress.pool_(model, ratio=4)
+        >>> edgenet.structured.shared_pools(model) == [pool]
+        True
     """
     pools = (m.pool for m in module.modules() if isinstance(m, Hashed) and not m.owns_pool)
     return list(dict.fromkeys(pools))

@@ -16,6 +16,11 @@ def of_kernel(make: Structure, places: int) -> Structure:
 
     A family whose ``from_dense`` has an option ``places`` is told them where nobody has; so is the ``base`` inside of
     another. What is no ``structure(name, **options)`` is as it was.
+
+    Example:
+        >>> make = edgenet.structured.of_kernel(edgenet.structured.structure("block_circulant", block=4), 9)
+        >>> make(torch.randn(8, 4 * 9)).shape  # circulant among channels, place by place
+        (8, 36)
     """
     if places == 1 or not isinstance(make, partial):
         return make

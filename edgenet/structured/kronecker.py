@@ -32,6 +32,11 @@ class Kronecker(ModeMatrix):
 
     Raises:
         RankError: if there are fewer than two factors, or their terms differ.
+
+    Example:
+        >>> matrix = edgenet.structured.Kronecker(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0], [5.0]]))
+        >>> matrix.to_dense().tolist()
+        [[3.0, 6.0], [5.0, 10.0]]
     """
 
     def __init__(self, *factors: Tensor, shape: tuple[int, int] | None = None) -> None:

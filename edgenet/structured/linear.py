@@ -22,6 +22,12 @@ class StructuredLinear(nn.Module):
     Args:
         weight: the structured matrix W, (out, in).
         bias: (out,) or None.
+
+    Example:
+        >>> matrix = edgenet.structured.LowRank.random((8, 3), rank=2)
+        >>> layer = edgenet.structured.StructuredLinear(matrix, bias=torch.zeros(8))
+        >>> layer(x).shape
+        torch.Size([4, 8])
     """
 
     def __init__(self, weight: StructuredMatrix, bias: Tensor | None = None) -> None:

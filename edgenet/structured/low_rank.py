@@ -29,6 +29,11 @@ class LowRank(StructuredMatrix):
 
     Raises:
         RankError: if the two have not one rank.
+
+    Example:
+        >>> matrix = edgenet.structured.LowRank.from_dense(torch.ones(8, 3), rank=1)  # the SVD
+        >>> matrix(x).shape, matrix.num_parameters()
+        (torch.Size([4, 8]), 11)
     """
 
     def __init__(self, left: Tensor, right: Tensor) -> None:

@@ -19,6 +19,10 @@ def name_of(matrix: nn.Module) -> str:
 
     Raises:
         PlanError: if its class is registered under none: a subclass of a family is a family of its own.
+
+    Example:
+        >>> edgenet.structured.name_of(edgenet.structured.Dense(torch.ones(2, 3)))
+        'dense'
     """
     kind = type(matrix).__mro__[1] if parametrize.is_parametrized(matrix) else type(matrix)
     for name, known in STRUCTURES.items():

@@ -39,6 +39,11 @@ class PowerOfTwo(Quantised):
             form. For latents k follows them; for signs and shifts it is set once, when the matrix is made.
         form: "latent" or "sign_shift".
         scaled_sign: with signs and shifts, give the sign the gradient g 2^p, that of the product.
+
+    Example:
+        >>> matrix = edgenet.structured.PowerOfTwo(edgenet.structured.Dense(torch.tensor([[0.9, -0.2]])), per="none")
+        >>> matrix.to_dense().tolist()
+        [[1.0, -0.25]]
     """
 
     widest: ClassVar[tuple[int, int]] = (2, 6)

@@ -43,6 +43,10 @@ class Quantised(StructuredMatrix):
     Raises:
         PlanError: if the base is quantised already, wholly or in part, is lazy or complex, or has one parameter twice.
         RankError: if the bits are none that the family has.
+
+    Example:
+        >>> issubclass(edgenet.structured.Uniform, edgenet.structured.Quantised)
+        True
     """
 
     rounds = True

@@ -29,6 +29,11 @@ class RowSplit(StructuredMatrix):
 
     Raises:
         RankError: if widths differ, or there is a block without a row or a row without a block.
+
+    Example:
+        >>> matrix = edgenet.structured.RowSplit.from_dense(torch.randn(8, 6), rows=2, blocks=3)
+        >>> matrix(torch.randn(5, 6)).shape, matrix.num_parameters()
+        (torch.Size([5, 8]), 36)
     """
 
     def __init__(self, dense: Tensor, scale: Tensor, directions: Tensor) -> None:

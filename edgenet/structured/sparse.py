@@ -34,6 +34,11 @@ class Sparse(StructuredMatrix):
 
     Raises:
         ShapeError: if the two differ in shape, or the mask is not of bool.
+
+    Example:
+        >>> matrix = edgenet.structured.Sparse.from_dense(torch.tensor([[1.0, 0.1], [0.2, 3.0]]), density=0.5)
+        >>> matrix.to_dense().tolist()
+        [[1.0, 0.0], [0.0, 3.0]]
     """
 
     def __init__(self, weight: Tensor, mask: Tensor) -> None:

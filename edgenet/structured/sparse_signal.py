@@ -23,6 +23,12 @@ class SparseSignal:
     Attributes:
         graph: F sources, N targets; sorted once for a tensor of features, however often it is dropped out.
         values: (nnz,) in the order of the graph's edges.
+
+    Example:
+        >>> words = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
+        >>> signal = edgenet.structured.SparseSignal.of(words.to_sparse_csr())
+        >>> signal.shape
+        (3, 2)
     """
 
     graph: Graph
@@ -86,6 +92,10 @@ def drop_rows(x: Tensor | SparseSignal, probability: float, training: bool) -> T
 
     Raises:
         ConfigError: if the probability is out of range.
+
+    Example:
+        >>> edgenet.structured.drop_rows(x, 0.5, training=False).equal(x)
+        True
     """
     if isinstance(x, SparseSignal):
         return x.drop_rows(probability, training)
@@ -114,6 +124,10 @@ def sparse_features(x: Tensor, density: float = 0.1) -> Tensor:
     Args:
         x: (N, F), without gradient.
         density: in [0, 1].
+
+    Example:
+        >>> edgenet.structured.sparse_features(torch.eye(100)).layout
+        torch.sparse_csr
     """
     if x.layout != torch.strided or x.dim() != 2 or x.requires_grad or x.count_nonzero() > density * x.numel():
         return x

@@ -27,6 +27,11 @@ class Stacked(StructuredMatrix):
 
     Raises:
         ShapeError: if there is none, or they differ in width.
+
+    Example:
+        >>> parts = [edgenet.structured.Dense(torch.randn(4, 3)), edgenet.structured.LowRank.random((6, 3), rank=1)]
+        >>> edgenet.structured.Stacked(parts)(x).shape
+        torch.Size([4, 10])
     """
 
     def __init__(self, parts: Sequence[StructuredMatrix]) -> None:
@@ -101,7 +106,13 @@ class Stacked(StructuredMatrix):
 
 
 def in_parts(make: Structure, parts: int) -> Structure:
-    """What makes one matrix of every part of a weight; ``make`` itself where there is one part, or it does so."""
+    """What makes one matrix of every part of a weight; ``make`` itself where there is one part, or it does so.
+
+    Example:
+        >>> make = edgenet.structured.in_parts(edgenet.structured.structure("low_rank", rank=1), 2)
+        >>> len(make(torch.randn(8, 3)).parts)
+        2
+    """
     kind = getattr(getattr(make, "func", None), "__self__", None)
     return make if parts == 1 or kind is Stacked else lambda weight: Stacked.from_dense(weight, parts, make)
 

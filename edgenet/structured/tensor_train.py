@@ -30,6 +30,11 @@ class TensorTrain(ModeMatrix):
 
     Raises:
         RankError: if the cores do not form a chain.
+
+    Example:
+        >>> matrix = edgenet.structured.TensorTrain.from_dense(torch.randn(64, 1433), rank=4)
+        >>> matrix(torch.randn(5, 1433)).shape, matrix.num_parameters() < 64 * 1433 / 20
+        (torch.Size([5, 64]), True)
     """
 
     def __init__(self, cores: Sequence[Tensor], shape: tuple[int, int] | None = None) -> None:

@@ -58,6 +58,11 @@ class Unified(StructuredMatrix):
 
     Raises:
         ShapeError: if these do not fit one another.
+
+    Example:
+        >>> matrix = edgenet.structured.Unified.from_dense(torch.tensor([[1.0, -3.0, 2.0, 2.0]]), block=(1, 2))
+        >>> matrix.to_dense().tolist()  # two blocks, a magnitude each
+        [[2.0, -2.0, 2.0, 2.0]]
     """
 
     signs_beside = True

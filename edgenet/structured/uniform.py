@@ -33,6 +33,11 @@ class Uniform(Quantised):
             error. "normal": the scale that is best for normal numbers of the same root mean square (Max 1960). It
             moves smoothly with the latents and costs no search: for training in very few bits.
         base, bits, per: see ``Quantised``. Two to eight bits, and one with ``half_step``.
+
+    Example:
+        >>> matrix = edgenet.structured.Uniform(edgenet.structured.Dense(torch.tensor([[1.0, -0.4, 0.1]])), bits=2)
+        >>> matrix.to_dense().unique().numel() <= 3  # levels
+        True
     """
 
     def __init__(

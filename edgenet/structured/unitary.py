@@ -46,6 +46,12 @@ class Unitary(StructuredMatrix):
 
     Raises:
         ShapeError: if the sizes do not fit each other, or ``permutation`` is none.
+
+    Example:
+        >>> matrix = edgenet.structured.Unitary.random((8, 8))
+        >>> z = torch.randn(5, 8, dtype=torch.complex64)
+        >>> torch.allclose(matrix(z).norm(dim=1), z.norm(dim=1), atol=1e-5)  # lengths stay
+        True
     """
 
     def __init__(self, phases: Tensor, reflections: Tensor, permutation: Tensor | None = None, seed: int = 0) -> None:

@@ -13,7 +13,12 @@ def small_graph(num_nodes: int, *edges: tuple[int, int]) -> Graph:
 
 
 def random_graph(num_nodes: int, num_edges: int, seed: int = 0) -> Graph:
-    """Directed edges at random, some repeated and some self-loops, in no order; the last node has none."""
+    """Directed edges at random, some repeated and some self-loops, in no order; the last node has none.
+
+    Example:
+        >>> edgenet.testing.random_graph(num_nodes=6, num_edges=10, seed=0).num_edges
+        10
+    """
     generator = torch.Generator().manual_seed(seed)
     edge_index = torch.randint(0, max(1, num_nodes - 1), (2, num_edges), generator=generator)
     edge_index[:, 1] = edge_index[:, 0]  # one repeated edge and one self-loop at least

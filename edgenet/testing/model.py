@@ -26,6 +26,9 @@ class ModelCase(LayerCase):
 
     Attributes:
         graphs: whether it gives a row of scores for every graph, and not for every node.
+
+    Example:
+        >>> case = edgenet.testing.ModelCase(lambda width, out: edgenet.NodeClassifier(width, out), name="mine")
     """
 
     graphs: bool = False
@@ -167,6 +170,9 @@ def check_model(
     Raises:
         ContractError: which is an AssertionError; it names every failed check, what differs and what was asked.
         ConfigError: if there is no check of such a name.
+
+    Example:
+        >>> edgenet.testing.check_model(lambda width, out: edgenet.NodeClassifier(width, out))  # doctest: +SKIP
     """
     if isinstance(make, ModelCase):
         case = make

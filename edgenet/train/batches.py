@@ -32,6 +32,11 @@ class Batch:
         values: fields that stand for those of the same name in ``whole``.
         kept: what was computed once for ``whole``: its edges sorted, its features sparse. Batches of one graph share
             it.
+
+    Example:
+        >>> batch = edgenet.train.Batch(whole=(x,), target=None, values={"x": x})
+        >>> batch.x.shape
+        torch.Size([4, 3])
     """
 
     whole: Any

@@ -32,6 +32,11 @@ def call_model(model: nn.Module, batch: Batch) -> Any:
 
     Raises:
         ConfigError: if ``forward`` wants what the data have not, or does not take the state of a chunk.
+
+    Example:
+        >>> batch = edgenet.train.Batch(whole=(x, edges), target=None)
+        >>> edgenet.train.call_model(edgenet.NodeClassifier(3, 2), batch).shape
+        torch.Size([4, 2])
     """
     if STATES in batch.kept:
         return _continued(model, batch)

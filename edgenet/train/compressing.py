@@ -39,6 +39,13 @@ class Compressed:
         before, after: the metric of the given model and of this one by split, "val" and "test", of those there are.
         search: how it was chosen; None by a plan or a form.
         folder: where it was saved.
+
+    Example:
+        >>> model = edgenet.NodeClassifier(34, 4, hidden_channels=8)
+        >>> plan = {r".*lift": {"structure": "low_rank", "rank": 2}, ".*": "keep"}
+        >>> made = edgenet.train.compress(model, edgenet.data.load("karate"), plan=plan, epochs=2, progress=False)
+        >>> sorted(made.after)
+        ['test', 'val']
     """
 
     model: nn.Module = field(repr=False)
@@ -109,6 +116,13 @@ def compress(
         ConfigError: if there is no goal, or several that do not go together; if a drop, or epochs to train, are without
             validation data; if an option would do nothing, or ``out`` is a file.
         PlanError, ShapeError, RankError: as ``search``, ``compress_`` and ``quantise``.
+
+    Example:
+        >>> model = edgenet.NodeClassifier(34, 4, hidden_channels=8)
+        >>> plan = {r".*lift": {"structure": "low_rank", "rank": 2}, ".*": "keep"}
+        >>> made = edgenet.train.compress(model, edgenet.data.load("karate"), plan=plan, epochs=2, progress=False)
+        >>> made.report.total.bytes < made.report.total.bytes_before
+        True
     """
     _check({"plan": plan, "form": form}, {"times": times, "bytes": bytes, "tolerance": tolerance, "max_drop": max_drop})
     _check_options(plan, form, families, bits, pattern, epochs, lr)

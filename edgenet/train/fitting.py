@@ -76,6 +76,13 @@ def fit(
             saved in the folder.
         DivergenceError: if the loss, of training or validation, becomes NaN or infinite.
         ShapeError, EdgeIndexError: if the data hold NaN or edges of no node, or scores do not fit targets.
+
+    Example:
+        >>> karate = edgenet.data.load("karate")
+        >>> model = edgenet.NodeClassifier(34, 4, layer="gcn")
+        >>> result = edgenet.fit(model, karate, epochs=3, seed=0, progress=False)
+        >>> result.metric, len(result.history)
+        ('accuracy', 3)
     """
     given = {"val": val, "test": test, "loss": loss, "metric": metric}
     task = Task.of(task, **{name: value for name, value in given.items() if value is not None})

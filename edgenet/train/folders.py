@@ -200,6 +200,12 @@ def read_result(folder: str | Path) -> SeedResult:
 
     Raises:
         CheckpointError: if it is not done, or the file is damaged.
+
+    Example:
+        >>> _ = edgenet.fit(edgenet.NodeClassifier(34, 4), edgenet.data.load("karate"), epochs=2, folder="fitted",
+        ...                 progress=False)
+        >>> edgenet.train.read_result("fitted").epochs
+        2
     """
     path = Path(folder) / RESULT
     content = _content(path)

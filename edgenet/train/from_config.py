@@ -65,6 +65,12 @@ def run(
         CheckpointError: if ``resume`` finds a damaged checkpoint, or one of another configuration.
         DivergenceError: if the loss, of training or validation, becomes NaN or infinite.
         ShapeError, EdgeIndexError: if the data hold NaN, or edges of no node.
+
+    Example:
+        >>> config = edgenet.presets.preset("karate", "gcn", {"training.epochs": 2})
+        >>> result = edgenet.train.run(config, progress=False)
+        >>> result.metric
+        'accuracy'
     """
     table = config.training
     probe = nn.Identity()
@@ -114,6 +120,11 @@ def model_of(
 
     Raises:
         ConfigError: if there is no such model or layer, or an option does not fit it.
+
+    Example:
+        >>> config = edgenet.presets.preset("karate", "gat")
+        >>> type(edgenet.train.model_of(config, edgenet.data.load("karate"))).__name__
+        'NodeClassifier'
     """
     table, first = config.model, dataset.train[0]
     options = {name: getattr(table, name) for name in _KEYS if getattr(table, name) is not None}

@@ -31,6 +31,12 @@ def read_metrics(path: str | Path) -> list[Record]:
 
     Raises:
         CheckpointError: if another line is damaged.
+
+    Example:
+        >>> model, karate = edgenet.NodeClassifier(34, 4), edgenet.data.load("karate")
+        >>> _ = edgenet.fit(model, karate, epochs=2, folder="run", progress=False)
+        >>> len(edgenet.train.read_metrics("run/metrics.jsonl"))
+        2
     """
     path = Path(path)
     records: list[Record] = []
@@ -59,6 +65,12 @@ class JsonLines:
 
     Raises:
         CheckpointError: in ``start``, if the file is damaged or, with ``whole``, lacks epochs.
+
+    Example:
+        >>> result = edgenet.fit(edgenet.NodeClassifier(34, 4), edgenet.data.load("karate"), epochs=2, progress=False,
+        ...                      log=[edgenet.train.JsonLines("metrics.jsonl")])
+        >>> [record["epoch"] for record in edgenet.train.read_metrics("metrics.jsonl")]
+        [1, 2]
     """
 
     def __init__(self, path: str | Path | None, whole: bool = False) -> None:
@@ -104,6 +116,12 @@ class Csv:
 
     Args:
         path: of the file; its folder must exist.
+
+    Example:
+        >>> result = edgenet.fit(edgenet.NodeClassifier(34, 4), edgenet.data.load("karate"), epochs=2, progress=False,
+        ...                      log=[edgenet.train.Csv("curve.csv")])
+        >>> len(open("curve.csv").readlines())  # names, and a row an epoch
+        3
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -146,6 +164,9 @@ class TensorBoard:
 
     Raises:
         ConfigError: if the package is missing.
+
+    Example:
+        >>> sink = edgenet.train.TensorBoard("curves")  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -173,7 +194,11 @@ class TensorBoard:
 
 
 class Bar:
-    """A progress bar on stderr, with the loss of the step under way where an epoch has several."""
+    """A progress bar on stderr, with the loss of the step under way where an epoch has several.
+
+    Example:
+        >>> bar = edgenet.train.Bar(epochs=10, name="demo", steps=None, show=False)
+    """
 
     def __init__(self, epochs: int, name: str, steps: int | None, show: bool = True) -> None:
         self.epochs, self.name, self.steps, self.show = epochs, name, steps, show

@@ -29,6 +29,10 @@ class Metric:
         name: in records and results.
         make: gives a fresh counter, one for each split and epoch.
         higher: whether higher is better.
+
+    Example:
+        >>> edgenet.train.Metric.of("rmse").higher  # a lower one is better
+        False
     """
 
     name: str
@@ -77,7 +81,11 @@ class Metric:
 
 
 class Tally:
-    """Loss and metric over several batches."""
+    """Loss and metric over several batches.
+
+    Example:
+        >>> tally = edgenet.train.Tally(edgenet.train.Metric.of("accuracy"))
+    """
 
     def __init__(self, metric: Metric) -> None:
         self.rows, self.total = 0, 0.0

@@ -22,6 +22,12 @@ class SeedResult:
         val, test: its metric; None where there are no such data.
         parameters: trainable numbers of the model.
         seconds: of training and validation, over all resumptions.
+
+    Example:
+        >>> karate, make = edgenet.data.load("karate"), lambda: edgenet.NodeClassifier(34, 4)
+        >>> result = edgenet.train.run_seeds(make, karate, seeds=[3], epochs=2, progress=False)
+        >>> result.seeds[0].seed
+        3
     """
 
     seed: int
@@ -45,6 +51,11 @@ class FitResult:
         parameters: trainable numbers of the model.
         seconds: of training and validation, over all resumptions.
         history: the record of every epoch: epoch, loss, train, val, test, val_loss, seconds.
+
+    Example:
+        >>> result = edgenet.fit(edgenet.NodeClassifier(34, 4), edgenet.data.load("karate"), epochs=2, progress=False)
+        >>> result.metric, result.epochs
+        ('accuracy', 2)
     """
 
     model: nn.Module = field(repr=False)
@@ -73,6 +84,12 @@ class RunResult:
         models: the best model of every seed, in evaluation mode.
         histories: the records of every seed's epochs.
         folder: of the run, or None.
+
+    Example:
+        >>> karate, make = edgenet.data.load("karate"), lambda: edgenet.NodeClassifier(34, 4)
+        >>> result = edgenet.train.run_seeds(make, karate, seeds=[0, 1], epochs=2, progress=False)
+        >>> len(result.seeds), 0 <= result.mean("test") <= 1
+        (2, True)
     """
 
     config: Settings

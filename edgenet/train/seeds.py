@@ -70,6 +70,12 @@ def run_seeds(
 
     Raises:
         as ``fit``.
+
+    Example:
+        >>> karate, make = edgenet.data.load("karate"), lambda: edgenet.NodeClassifier(34, 4)
+        >>> result = edgenet.train.run_seeds(make, karate, seeds=[0, 1], epochs=2, progress=False)
+        >>> [seed.seed for seed in result.seeds]
+        [0, 1]
     """
     if isinstance(make_model, nn.Module) or not callable(make_model):
         raise ConfigError(
@@ -162,6 +168,12 @@ def read_run_model(folder: str | Path, model: nn.Module | None = None) -> nn.Mod
 
     Raises:
         CheckpointError: if no training in it is done, or files are damaged.
+
+    Example:
+        >>> karate, make = edgenet.data.load("karate"), lambda: edgenet.NodeClassifier(34, 4)
+        >>> _ = edgenet.train.run_seeds(make, karate, seeds=[0], epochs=2, folder="seeds", progress=False)
+        >>> type(edgenet.train.read_run_model("seeds")).__name__
+        'NodeClassifier'
     """
     folder = Path(folder)
     if (folder / RESULT).exists():

@@ -93,6 +93,10 @@ class Streams(Source):
     Raises:
         ConfigError: if one of the numbers is no whole number from 1.
         ShapeError: if x and y differ in length, or are shorter than a chunk of every stream, or x or y holds NaN.
+
+    Example:
+        >>> text = torch.randint(5, (1001,))
+        >>> streams = edgenet.train.Streams(text[:-1], text[1:], streams=8, length=16)
     """
 
     def __init__(self, x: Tensor, y: Tensor, *, streams: int = 32, length: int = 64, steps: int | None = None) -> None:

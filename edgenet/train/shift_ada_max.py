@@ -32,6 +32,12 @@ class ShiftAdaMax(torch.optim.Optimizer):
 
     Raises:
         ConfigError: if a number is out of range.
+
+    Example:
+        >>> layer = torch.nn.Linear(3, 1)
+        >>> optimizer = edgenet.train.ShiftAdaMax(layer.parameters())
+        >>> layer(x).sum().backward()
+        >>> optimizer.step()
     """
 
     def __init__(

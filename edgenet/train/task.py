@@ -30,7 +30,12 @@ _METRIC_OF = {"class": "accuracy", "multilabel": "micro_f1", "value": "rmse"}
 
 
 class Score(NamedTuple):
-    """What a split comes to: the metric, and the mean loss."""
+    """What a split comes to: the metric, and the mean loss.
+
+    Example:
+        >>> edgenet.train.Score(metric=0.8, loss=0.5).metric
+        0.8
+    """
 
     metric: float
     loss: float
@@ -54,6 +59,12 @@ class Task:
         name: what messages call the data.
         call: a function (model, batch) -> output, in the place of ``call_model``. It gets what ``call_model`` would: a
             ``Batch``, whose fields are attributes, and ``batch.entire()``, the ``Data`` or tuple of the step.
+
+    Example:
+        >>> data = torch.utils.data.TensorDataset(torch.randn(40, 3), torch.randint(0, 2, (40,)))
+        >>> task = edgenet.train.Task(data, val=data, metric="macro_f1")
+        >>> edgenet.fit(torch.nn.Linear(3, 2), task, epochs=2, progress=False).metric
+        'macro_f1'
     """
 
     def __init__(

@@ -45,6 +45,10 @@ class Fitting(Training):
         scaler: of the loss, at float16.
         best: the best epoch so far.
         seconds: time spent, over all resumptions.
+
+    Example:
+        >>> issubclass(edgenet.train.Fitting, edgenet.train.Training)
+        True
     """
 
     task: Task = field(kw_only=True)

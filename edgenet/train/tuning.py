@@ -72,6 +72,13 @@ def fine_tune(
         ConfigError: if there are no validation data; if the teacher is no module, or has parameters that the model
             trains; if an option would do nothing; and as ``fit``.
         ShapeError: if the teacher's scores are not finite.
+
+    Example:
+        >>> from copy import deepcopy
+        >>> model = edgenet.NodeClassifier(34, 4)
+        >>> teacher = deepcopy(model)
+        >>> _ = edgenet.compress.compress_(model, {r".*lift": {"structure": "low_rank", "rank": 2}})
+        >>> _ = edgenet.train.fine_tune(model, edgenet.data.load("karate"), teacher=teacher, epochs=2, progress=False)
     """
     _check(model, teacher, perturb, temperature, changes)
     task = Task.of(task)
@@ -157,7 +164,12 @@ class AsEvaluated(Callback):
 
 
 class Latest(Metric):
-    """A metric by which an equal score is a better one: of equal epochs the last is kept, which has trained longest."""
+    """A metric by which an equal score is a better one: of equal epochs the last is kept, which has trained longest.
+
+    Example:
+        >>> issubclass(edgenet.train.Latest, edgenet.train.Metric)
+        True
+    """
 
     @classmethod
     def of(cls, thing: Any) -> Latest:

@@ -101,6 +101,12 @@ def search(
             of a group; if ``ladders`` are of a family that is not searched, or no options, or have a size that no slot
             takes.
         ShapeError: if a weight is not finite.
+
+    Example:
+        >>> found = edgenet.compress.search(torch.nn.Linear(64, 32), budget=edgenet.compress.Budget(ratio=4),
+        ...                                 families=("low_rank",), progress=False)
+        >>> found.satisfied, found.report.total.bytes <= 4 * (64 * 32 + 32) / 4
+        (True, True)
     """
     if budget is None and max_drop is None and tolerance is None:
         raise PlanError("a search wants a goal: budget=Budget(ratio=10), say, or max_drop or tolerance with evaluate.")

@@ -23,6 +23,12 @@ class Point:
         interval: of the metric's difference to that of the given model, 95 %, paired over examples; None where
             ``evaluate`` gives no scores of examples.
         change: ||y' - y||^2 / ||y||^2 of the outputs on ``inputs``; None without them.
+
+    Example:
+        >>> found = edgenet.compress.search(torch.nn.Linear(16, 8), budget=edgenet.compress.Budget(ratio=2),
+        ...                                 families=("low_rank",), progress=False)
+        >>> isinstance(found.points[0], edgenet.compress.Point)
+        True
     """
 
     size: float
@@ -49,6 +55,12 @@ class SearchResult:
         sensitivity: of every slot, the loss that squared relative error 1 is taken to cost, the mean of its probes.
         model: the chosen model, a copy, fine-tuned where that was asked.
         report: of ``model``, beside the given one.
+
+    Example:
+        >>> found = edgenet.compress.search(torch.nn.Linear(16, 8), budget=edgenet.compress.Budget(ratio=2),
+        ...                                 families=("low_rank",), progress=False)
+        >>> found.satisfied
+        True
     """
 
     plan: Plan

@@ -18,6 +18,11 @@ class Edges(NamedTuple):
         attr: (E, D) edge features; None likewise.
         gate: of the signals (..., N, F) at hand: (..., 1, 1) of a time gate, (..., N, 1) of a node gate, (..., E) of an
             edge gate; None: open.
+
+    Example:
+        >>> context = edgenet.nn.graph_recurrent.Edges(graph, weight=torch.ones(4))
+        >>> context.gate is None
+        True
     """
 
     graph: Graph

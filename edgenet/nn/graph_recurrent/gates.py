@@ -23,6 +23,11 @@ class Gate(nn.Module):
     Args:
         cell: that gives the g_t, over graph maps.
         read: ``TimeRead``, ``NodeRead`` or ``EdgeRead``.
+
+    Example:
+        >>> model = edgenet.models.GraphRecurrent(3, 1, gate="node")  # which makes two of them
+        >>> isinstance(model.layers[0].input_gate, edgenet.nn.graph_recurrent.Gate)
+        True
     """
 
     def __init__(self, cell: Cell, read: nn.Module) -> None:
@@ -45,6 +50,10 @@ class TimeRead(nn.Module):
 
     Raises:
         ShapeError: in ``forward``, on a graph of another size.
+
+    Example:
+        >>> edgenet.nn.graph_recurrent.TimeRead(num_nodes=4, channels=8).channels
+        8
     """
 
     def __init__(self, num_nodes: int, channels: int) -> None:
@@ -69,6 +78,10 @@ class NodeRead(nn.Module):
 
     Args:
         map: (..., N, H) -> (..., N, 1).
+
+    Example:
+        >>> nets, part = edgenet.nn.specializations, edgenet.nn.graph_recurrent
+        >>> read = part.NodeRead(part.GraphMap(nets.gcnn(8, 1)))
     """
 
     def __init__(self, map: GraphMap) -> None:
@@ -93,6 +106,10 @@ class EdgeRead(nn.Module):
 
     Args:
         channels: H.
+
+    Example:
+        >>> edgenet.nn.graph_recurrent.EdgeRead(channels=8).channels
+        8
     """
 
     def __init__(self, channels: int) -> None:

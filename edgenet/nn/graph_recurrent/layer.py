@@ -24,6 +24,14 @@ class GraphRecurrentLayer(nn.Module):
     Args:
         cell: over maps that take ``Edges``.
         input_gate, state_gate: None: open.
+
+    Example:
+        >>> nets, part = edgenet.nn.specializations, edgenet.nn.graph_recurrent
+        >>> maps = part.GraphMap(nets.gcnn(3, 8)), part.GraphMap(nets.gcnn(8, 8))
+        >>> layer = part.GraphRecurrentLayer(edgenet.nn.ElmanCell(*maps, hidden_size=8))
+        >>> states, last = layer(torch.randn(10, 2, 4, 3), part.Edges(graph))  # 10 steps of 2 signals
+        >>> states.shape
+        torch.Size([10, 2, 4, 8])
     """
 
     def __init__(self, cell: Cell, input_gate: Gate | None = None, state_gate: Gate | None = None) -> None:

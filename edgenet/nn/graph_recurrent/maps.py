@@ -22,6 +22,11 @@ class GraphMap(nn.Module):
     Args:
         conv: a layer of edgenet, (B, N, F) -> (B, N, F_out).
         gates_edges: whether the gates that come are those of edges, of a layer that was made ready by ``gate_edges_``.
+
+    Example:
+        >>> layer = edgenet.nn.graph_recurrent.GraphMap(edgenet.nn.specializations.gcnn(3, 8))
+        >>> layer.out_width
+        8
     """
 
     takes_graph = True
@@ -71,6 +76,12 @@ def gate_edges_(conv: nn.Module) -> None:
 
     Raises:
         ConfigError: if it has no scalar weights of edges.
+
+    Example:
+        >>> layer = edgenet.nn.specializations.gcnn(3, 8)
+        >>> edgenet.nn.graph_recurrent.gate_edges_(layer)
+        >>> type(layer.phi).__name__
+        'EdgeGated'
     """
     if isinstance(conv, Parallel):
         for part in conv.convs:

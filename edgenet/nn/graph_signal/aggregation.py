@@ -31,6 +31,10 @@ class Aggregation(nn.Module):
     Raises:
         ConfigError: if an option is out of range, or a node is named twice.
         ShapeError: in ``forward``, if the graph has fewer nodes, or another number than the signal.
+
+    Example:
+        >>> edgenet.nn.graph_signal.Aggregation(nodes=[0, 2], length=5)(x, edges).shape  # nodes, hops, features
+        torch.Size([2, 5, 3])
     """
 
     takes_graph = True

@@ -29,6 +29,11 @@ class AggregationConv(nn.Module):
     Raises:
         ConfigError: if an option is out of range, or the sequence is too short for so many convolutions.
         ShapeError: in ``forward``, if the signal has other features, or does not fit the graph.
+
+    Example:
+        >>> layer = edgenet.nn.graph_signal.AggregationConv(3, [8], nodes=[0, 2], length=8)
+        >>> layer(x, edges).shape[0]
+        2
     """
 
     takes_graph = True

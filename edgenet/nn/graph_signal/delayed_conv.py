@@ -35,6 +35,10 @@ class DelayedConv(nn.Module):
     Raises:
         ConfigError: if a number is out of range.
         ShapeError: in ``forward``, if something does not fit the layer, or each other.
+
+    Example:
+        >>> edgenet.nn.graph_signal.DelayedConv(3, 8, order=2)(torch.randn(2, 10, 4, 3), edges).shape  # 10 steps
+        torch.Size([2, 10, 4, 8])
     """
 
     takes_graph = True

@@ -31,6 +31,10 @@ class LocalActivation(nn.Module, ABC):
     Raises:
         ConfigError: if an option is out of range.
         ShapeError: in ``forward``, if the signal is none, or the graph has another number of nodes.
+
+    Example:
+        >>> issubclass(edgenet.nn.graph_signal.MaxLocalActivation, edgenet.nn.graph_signal.LocalActivation)
+        True
     """
 
     takes_graph = True
@@ -69,7 +73,12 @@ class LocalActivation(nn.Module, ABC):
 
 
 class MaxLocalActivation(LocalActivation):
-    """A local activation with the maximum: y_i = w_0 x_i + sum over k of w_k max{x_j : j in N^k(i)}."""
+    """A local activation with the maximum: y_i = w_0 x_i + sum over k of w_k max{x_j : j in N^k(i)}.
+
+    Example:
+        >>> edgenet.nn.graph_signal.MaxLocalActivation(hops=2)(x, edges).shape
+        torch.Size([4, 3])
+    """
 
     def around(self, ranking: Ranking, near: Neighbourhoods) -> Tensor:
         return ranking.largest(near)
@@ -77,7 +86,12 @@ class MaxLocalActivation(LocalActivation):
 
 class MedianLocalActivation(LocalActivation):
     """A local activation with the lower median, which is ``torch.median``: of an even number of nodes, the smaller one
-    of the two in the middle."""
+    of the two in the middle.
+
+    Example:
+        >>> edgenet.nn.graph_signal.MedianLocalActivation(hops=2)(x, edges).shape
+        torch.Size([4, 3])
+    """
 
     def around(self, ranking: Ranking, near: Neighbourhoods) -> Tensor:
         return ranking.lower_median(near)

@@ -32,6 +32,10 @@ class LocalPool(nn.Module, ABC):
     Raises:
         ConfigError: if an option is out of range, or a node is named twice.
         ShapeError: in ``forward``, if the graph has fewer nodes, or another number than the signal.
+
+    Example:
+        >>> issubclass(edgenet.nn.graph_signal.MaxPoolLocal, edgenet.nn.graph_signal.LocalPool)
+        True
     """
 
     takes_graph = True
@@ -63,21 +67,37 @@ class LocalPool(nn.Module, ABC):
 
 
 class MaxPoolLocal(LocalPool):
-    """The maximum over the neighbourhood of each node that is kept."""
+    """The maximum over the neighbourhood of each node that is kept.
+
+    Example:
+        >>> pool = edgenet.nn.graph_signal.MaxPoolLocal(nodes=[0, 2], hops=1)
+        >>> pool(x, edges)[0].equal(torch.maximum(x[0], x[3]))  # node 3 sends to node 0
+        True
+    """
 
     def around(self, x: Tensor, near: Neighbourhoods) -> Tensor:
         return Ranking(x).largest(near)
 
 
 class MedianPoolLocal(LocalPool):
-    """The lower median over the neighbourhood of each node that is kept; see ``MedianLocalActivation``."""
+    """The lower median over the neighbourhood of each node that is kept; see ``MedianLocalActivation``.
+
+    Example:
+        >>> edgenet.nn.graph_signal.MedianPoolLocal(nodes=[0, 2])(x, edges).shape
+        torch.Size([2, 3])
+    """
 
     def around(self, x: Tensor, near: Neighbourhoods) -> Tensor:
         return Ranking(x).lower_median(near)
 
 
 class MeanPoolLocal(LocalPool):
-    """The mean over the neighbourhood of each node that is kept."""
+    """The mean over the neighbourhood of each node that is kept.
+
+    Example:
+        >>> edgenet.nn.graph_signal.MeanPoolLocal(nodes=[0, 2])(x, edges).shape
+        torch.Size([2, 3])
+    """
 
     def around(self, x: Tensor, near: Neighbourhoods) -> Tensor:
         total = x.new_zeros(*x.shape[:-2], len(near.start) - 1, x.shape[-1])

@@ -23,6 +23,11 @@ class Neighbourhoods:
         distance: (P,) hops between the two.
         start: (M + 1,) where the pairs of each centre begin.
         num_nodes: N.
+
+    Example:
+        >>> around = edgenet.nn.graph_signal.neighbourhoods(graph, 1)
+        >>> around.node[around.centre == 0].tolist()
+        [0, 3]
     """
 
     centre: Tensor
@@ -56,6 +61,10 @@ def neighbourhoods(graph: Graph, hops: int) -> Neighbourhoods:
     Raises:
         ShapeError: on a bipartite graph, where a walk of two edges leads nowhere.
         ConfigError: if K is below 0.
+
+    Example:
+        >>> edgenet.nn.graph_signal.neighbourhoods(graph, hops=2).num_nodes
+        4
     """
     if graph.is_bipartite:
         raise ShapeError(

@@ -18,7 +18,13 @@ Ordering = Callable[..., Tensor]
 
 def by_degree(graph: Graph, edge_weight: Tensor | None = None) -> Tensor:
     """Nodes by their degree, the largest first: the sum of the weights of the edges that enter. Equal ones keep their
-    order."""
+    order.
+
+    Example:
+        >>> star = edgenet.Graph(torch.tensor([[1, 2, 3, 0], [0, 0, 0, 1]]), num_nodes=4)
+        >>> edgenet.nn.graph_signal.by_degree(star).tolist()
+        [0, 1, 2, 3]
+    """
     return gso.degree(graph, edge_weight).argsort(descending=True, stable=True)
 
 
@@ -35,6 +41,11 @@ def spectral_proxies(graph: Graph, edge_weight: Tensor | None = None, power: int
     Args:
         edge_weight: (E,) entries of S; ones by default.
         power: k, 1 or more.
+
+    Example:
+        >>> both_ways = edgenet.Graph(torch.cat([edges, edges.flip(0)], dim=1), num_nodes=4)
+        >>> sorted(edgenet.nn.graph_signal.spectral_proxies(both_ways).tolist())
+        [0, 1, 2, 3]
     """
     if power < 1:
         raise ConfigError(f"the power of spectral proxies is 1 or more, got {power}.")
@@ -58,6 +69,11 @@ def designed_sampling(graph: Graph, edge_weight: Tensor | None = None) -> Tensor
 
     Args:
         edge_weight: (E,) entries of S; ones by default.
+
+    Example:
+        >>> both_ways = edgenet.Graph(torch.cat([edges, edges.flip(0)], dim=1), num_nodes=4)
+        >>> sorted(edgenet.nn.graph_signal.designed_sampling(both_ways).tolist())
+        [0, 1, 2, 3]
     """
     shift = _dense(graph, edge_weight)
     symmetric = np.allclose(shift, shift.T, atol=1e-12)
@@ -69,7 +85,12 @@ def designed_sampling(graph: Graph, edge_weight: Tensor | None = None) -> Tensor
 
 
 def as_numbered(graph: Graph, edge_weight: Tensor | None = None) -> Tensor:
-    """Nodes as they are numbered."""
+    """Nodes as they are numbered.
+
+    Example:
+        >>> edgenet.nn.graph_signal.as_numbered(graph).tolist()
+        [0, 1, 2, 3]
+    """
     return torch.arange(graph.num_nodes, device=graph.edge_index.device)
 
 

@@ -20,6 +20,13 @@ class Lift(nn.Module, ABC):
         reads_sparse: whether ``forward`` takes sparse features (``SparseSignal``) as they are.
         copies_input: whether every head of the result is the input itself.
         is_linear: whether it is a linear map without a constant, head by head: then it commutes with sums over edges.
+
+    Example:
+        >>> class Twice(edgenet.nn.lift.Lift):
+        ...     def forward(self, x):
+        ...         return torch.stack([x, 2 * x], dim=-2)
+        >>> Twice()(x).shape
+        torch.Size([4, 2, 3])
     """
 
     reads_sparse: bool = False

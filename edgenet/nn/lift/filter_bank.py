@@ -17,6 +17,10 @@ class FilterBank(Lift):
 
     Args:
         copies: how many heads carry each input: F_out, or F_out times the number of filters in parallel.
+
+    Example:
+        >>> edgenet.nn.lift.FilterBank(2)(x).shape  # 2 outputs of 3 inputs
+        torch.Size([4, 6, 1])
     """
 
     def __init__(self, copies: int) -> None:

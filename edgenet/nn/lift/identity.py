@@ -13,7 +13,12 @@ from edgenet.structured import SparseSignal
 
 
 class Identity(Lift):
-    """The features as they are, or a copy for each of H heads (several shift operators): (..., F) -> (..., H, F)."""
+    """The features as they are, or a copy for each of H heads (several shift operators): (..., F) -> (..., H, F).
+
+    Example:
+        >>> edgenet.nn.lift.Identity(heads=2)(x).shape
+        torch.Size([4, 2, 3])
+    """
 
     copies_input = True
 

@@ -22,6 +22,11 @@ class LinearLift(Lift):
     Args:
         linear: F -> H * C, head-major.
         heads: H.
+
+    Example:
+        >>> lift = edgenet.nn.lift.LinearLift(edgenet.structured.StructuredLinear.dense(3, 10), heads=2)
+        >>> lift(x).shape
+        torch.Size([4, 2, 5])
     """
 
     reads_sparse = True

@@ -32,6 +32,10 @@ class Cell(nn.Module, ABC):
 
     Raises:
         ShapeError: if the hidden size is no whole number from 1.
+
+    Example:
+        >>> issubclass(edgenet.nn.GRUCell, edgenet.nn.Cell)
+        True
     """
 
     gates: ClassVar[int]
@@ -70,6 +74,12 @@ class ElmanCell(Cell):
 
     Raises:
         ConfigError: if there is no such nonlinearity.
+
+    Example:
+        >>> from edgenet.structured import StructuredLinear
+        >>> cell = edgenet.nn.ElmanCell(StructuredLinear.dense(3, 8), StructuredLinear.dense(8, 8), hidden_size=8)
+        >>> cell.hidden_size
+        8
     """
 
     gates = 1
@@ -96,6 +106,12 @@ class GRUCell(Cell):
     """Gates r, z, n, as ``torch.nn.GRU`` has them: with the mapped input a and the mapped state b,
 
     r = sigmoid(a_r + b_r), z = sigmoid(a_z + b_z), n = tanh(a_n + r b_n), h' = (1 - z) n + z h.
+
+    Example:
+        >>> from edgenet.structured import StructuredLinear
+        >>> cell = edgenet.nn.GRUCell(StructuredLinear.dense(3, 24), StructuredLinear.dense(8, 24), hidden_size=8)
+        >>> cell.hidden_size
+        8
     """
 
     gates = 3
@@ -128,6 +144,12 @@ class LSTMCell(Cell):
 
     Raises:
         ConfigError: if there is a projection without ``out_size``, or the reverse.
+
+    Example:
+        >>> from edgenet.structured import StructuredLinear
+        >>> cell = edgenet.nn.LSTMCell(StructuredLinear.dense(3, 32), StructuredLinear.dense(8, 32), hidden_size=8)
+        >>> cell.hidden_size
+        8
     """
 
     gates = 4

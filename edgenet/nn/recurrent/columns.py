@@ -25,6 +25,11 @@ class Columns(nn.Module):
 
     Raises:
         ShapeError: if there are no such columns.
+
+    Example:
+        >>> both = edgenet.structured.Dense(torch.randn(8, 5))
+        >>> edgenet.nn.recurrent.Columns(both, 0, 3)(x).shape  # the first three columns
+        torch.Size([4, 8])
     """
 
     def __init__(self, weight: StructuredMatrix, start: int, stop: int, bias: Tensor | None = None) -> None:

@@ -39,6 +39,10 @@ class Recurrent(nn.Module):
 
     Raises:
         ConfigError: if a number is out of range.
+
+    Example:
+        >>> issubclass(edgenet.nn.LSTM, edgenet.nn.Recurrent)
+        True
     """
 
     cell_type: ClassVar[type[Cell]]
@@ -187,6 +191,11 @@ class RNN(Recurrent):
     Args:
         nonlinearity: "tanh" or "relu".
         options: of ``Recurrent``.
+
+    Example:
+        >>> output, h = edgenet.nn.RNN(3, 8, nonlinearity="relu")(torch.randn(10, 2, 3))
+        >>> output.shape
+        torch.Size([10, 2, 8])
     """
 
     cell_type = ElmanCell
@@ -202,7 +211,14 @@ class RNN(Recurrent):
 
 
 class GRU(Recurrent):
-    """Gated recurrent units, as ``torch.nn.GRU``."""
+    """Gated recurrent units, as ``torch.nn.GRU``.
+
+    Example:
+        >>> gru = edgenet.nn.GRU(3, 8, structure=edgenet.structured.structure("low_rank", rank=2))
+        >>> output, h = gru(torch.randn(10, 2, 3))  # 10 steps of 2 sequences
+        >>> output.shape, h.shape
+        (torch.Size([10, 2, 8]), torch.Size([1, 2, 8]))
+    """
 
     cell_type = GRUCell
 
@@ -214,6 +230,12 @@ class LSTM(Recurrent):
         proj_size: of a projection of the output; 0: none.
         peepholes: whether gates see the cell.
         options: of ``Recurrent``.
+
+    Example:
+        >>> lstm = edgenet.nn.LSTM(3, 8, num_layers=2, peepholes=True)
+        >>> output, (h, c) = lstm(torch.randn(10, 2, 3), lengths=[10, 4])
+        >>> output.shape, h.shape
+        (torch.Size([10, 2, 8]), torch.Size([2, 2, 8]))
     """
 
     cell_type = LSTMCell

@@ -27,6 +27,12 @@ def from_torch(module: nn.RNNBase, structure: Structure | None = None) -> Recurr
     Raises:
         ConversionError: if it is of another class, or something is on it that would be lost (hooks, parametrisations,
             a structured matrix behind a bridge, a tensor that stands in two places).
+
+    Example:
+        >>> theirs = torch.nn.GRU(3, 8, bidirectional=True)
+        >>> ours, steps = edgenet.nn.recurrent.from_torch(theirs), torch.randn(10, 2, 3)
+        >>> torch.allclose(ours(steps)[0], theirs(steps)[0], atol=1e-6)
+        True
     """
     kind = _KINDS.get(type(module))
     if kind is None:
@@ -69,6 +75,12 @@ def from_lstm(module: nn.LSTM, structure: Structure | None = None) -> LSTM:
 
     Raises:
         ConversionError: as there; and if it is none.
+
+    Example:
+        >>> theirs = torch.nn.LSTM(3, 8)
+        >>> ours, steps = edgenet.nn.recurrent.from_lstm(theirs), torch.randn(10, 2, 3)
+        >>> torch.allclose(ours(steps)[0], theirs(steps)[0], atol=1e-6)
+        True
     """
     made = from_torch(module, structure)
     if not isinstance(made, LSTM):

@@ -25,6 +25,10 @@ class Adaptive(Taps):
     Args:
         channels: C, of each head; -1 reads it off the first signal.
         merge: as in ``Sum``.
+
+    Example:
+        >>> edgenet.EdgeNetConv(8, 8, order=4, phi="shift", taps="adaptive")(torch.randn(4, 8), edges).shape
+        torch.Size([4, 8])
     """
 
     keeps_width = True

@@ -31,6 +31,15 @@ class Walk:
             themselves, or what somebody put around them.
         may_mix_first: whether nobody would notice if ``combine`` were not called, and its numbers used otherwise.
         initial: (N, [B,] F) the signal that a network began with, for taps that take one; None if none came.
+
+    Example:
+        >>> class Counting(edgenet.nn.taps.Taps):
+        ...     def walk(self, z, walk):  # ``walk.hop(k, z)`` takes one hop
+        ...         for k in range(walk.order):
+        ...             z = walk.hop(k, z)
+        ...         return z.flatten(-2)
+        >>> edgenet.EdgeNetConv(3, 8, order=2, phi="attention", taps=Counting())(x, edges).shape
+        torch.Size([4, 8])
     """
 
     graph: Graph
@@ -63,6 +72,13 @@ class Taps(nn.Module):
 
     Raises:
         ConfigError: if a subclass has neither ``forward`` nor ``walk``.
+
+    Example:
+        >>> class Last(edgenet.nn.taps.Taps):
+        ...     def forward(self, signals, graph):
+        ...         return signals[-1].flatten(-2)
+        >>> edgenet.EdgeNetConv(3, 8, order=2, phi="attention", taps=Last())(x, edges).shape
+        torch.Size([4, 8])
     """
 
     takes_initial: bool = False

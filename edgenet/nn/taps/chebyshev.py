@@ -26,6 +26,11 @@ class Chebyshev(Taps):
 
     Args:
         linear: (K + 1) * H * C -> F_out, hop-major, then head-major.
+
+    Example:
+        >>> taps = edgenet.nn.taps.Chebyshev(edgenet.structured.StructuredLinear.dense(3 * 3, 8))
+        >>> edgenet.EdgeNetConv(3, 8, order=2, phi="shift", taps=taps)(x, edges).shape
+        torch.Size([4, 8])
     """
 
     own_signals = True

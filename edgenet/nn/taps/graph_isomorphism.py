@@ -20,6 +20,10 @@ class GraphIsomorphism(Taps):
     Args:
         epsilon: its value, or its first value if it is learned.
         learned: whether it is a parameter.
+
+    Example:
+        >>> edgenet.EdgeNetConv(3, 3, phi="shift", taps=edgenet.nn.taps.GraphIsomorphism(learned=True))(x, edges).shape
+        torch.Size([4, 3])
     """
 
     keeps_width = True

@@ -24,6 +24,10 @@ class Horner(Taps):
 
     Raises:
         ShapeError: in a walk, if hops differ, or some do not count, or their number does not divide the channels.
+
+    Example:
+        >>> edgenet.nn.specializations.gcat(3, 8, order=2, taps="matrix")(x, edges).shape  # whose taps are these
+        torch.Size([4, 8])
     """
 
     def __init__(self, merge: str = "concat") -> None:

@@ -34,6 +34,11 @@ class InitialResidual(Taps):
 
     Raises:
         ShapeError: in a walk, if the initial signal has not the shape of the walked one.
+
+    Example:
+        >>> layer = edgenet.nn.specializations.gcnii(8, 8, alpha=0.1)  # whose taps are these
+        >>> layer(torch.randn(4, 8), edges, initial=torch.randn(4, 8)).shape
+        torch.Size([4, 8])
     """
 
     own_signals = True

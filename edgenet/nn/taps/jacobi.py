@@ -32,6 +32,10 @@ class Jacobi(Taps):
         in_channels: F_in, or -1 to read it off the first input.
         out_channels: F_out.
         poles: P.
+
+    Example:
+        >>> edgenet.nn.specializations.arma(3, 8, poles=2)(x, edges).shape  # whose taps are these
+        torch.Size([4, 8])
     """
 
     reads_weights = True

@@ -30,6 +30,11 @@ class Linear(Taps):
         linear: T * H * C -> F_out, with T signals (those of the layer's ``hops``), hop-major, then head-major.
         pairs: which are read, as pairs (t, h) of the place of a signal and a head, rising; ``linear`` then has a block
             of C columns for each. None: all.
+
+    Example:
+        >>> taps = edgenet.nn.taps.Linear(edgenet.structured.StructuredLinear.dense(3 * 3, 8))  # 3 hops of 3 channels
+        >>> edgenet.EdgeNetConv(3, 8, order=2, phi="shift", taps=taps)(x, edges).shape
+        torch.Size([4, 8])
     """
 
     folds = True

@@ -18,6 +18,10 @@ class Mean(Taps):
 
     Args:
         merge: as in ``Sum``.
+
+    Example:
+        >>> edgenet.nn.specializations.grand(3, 8, order=4)(x, edges).shape  # whose taps are these
+        torch.Size([4, 8])
     """
 
     keeps_width = True

@@ -36,6 +36,11 @@ class NodeVarying(Taps):
 
     Raises:
         SupportError: in ``forward``, if the graph is not the bound one and carries no ``node_id``.
+
+    Example:
+        >>> layer = edgenet.nn.specializations.node_varying(3, 8, order=2)  # whose taps are these
+        >>> layer.bind(graph)(x, graph).shape
+        torch.Size([4, 8])
     """
 
     group: Tensor

@@ -26,6 +26,10 @@ class Scaled(Taps):
         merge: as in ``Sum``.
         learned: whether the numbers are parameters; else they are a buffer.
         start: T numbers that they start with; None: 1 / T each.
+
+    Example:
+        >>> edgenet.EdgeNetConv(3, 8, order=2, heads=2, phi="attention", taps="scaled", self_tap=True)(x, edges).shape
+        torch.Size([4, 16])
     """
 
     keeps_width = True

@@ -35,6 +35,10 @@ class Stacks(Taps):
         activation: of every hop; None for none.
         dropout: probability in [0, 1] of dropping an input in training.
         bias: whether there are b_t.
+
+    Example:
+        >>> issubclass(edgenet.nn.taps.Stacks, edgenet.nn.taps.Taps)
+        True
     """
 
     own_signals = True

@@ -19,6 +19,11 @@ class Sum(Taps):
     Args:
         merge: "concat" gives H * C channels, head-major; "mean" and "sum" give C.
         last: take the last hop alone (SGC).
+
+    Example:
+        >>> taps = edgenet.nn.taps.Sum("mean")
+        >>> edgenet.EdgeNetConv(3, 8, heads=2, phi="attention", taps=taps, concat=False)(x, edges).shape
+        torch.Size([4, 8])
     """
 
     commutes_with_lift = True

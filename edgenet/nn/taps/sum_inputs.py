@@ -18,6 +18,10 @@ class SumInputs(Taps):
 
     Args:
         out_channels: F_out.
+
+    Example:
+        >>> edgenet.nn.taps.SumInputs(8).out_channels
+        8
     """
 
     def __init__(self, out_channels: int) -> None:

@@ -20,6 +20,10 @@ class Teleport(Taps):
     Args:
         alpha: the chance of a return, in [0, 1].
         merge: as in ``Sum``.
+
+    Example:
+        >>> edgenet.nn.specializations.appnp(3, 8, order=4, alpha=0.1)(x, edges).shape  # whose taps are these
+        torch.Size([4, 8])
     """
 
     takes_first = True
@@ -48,6 +52,10 @@ def pagerank_weights(order: int, alpha: float) -> list[float]:
     that learn them (Chien et al. 2021, sec. 3: GPR-GNN).
 
     alpha (1 - alpha)^k for k < K, and (1 - alpha)^K.
+
+    Example:
+        >>> [round(weight, 3) for weight in edgenet.nn.taps.pagerank_weights(2, alpha=0.1)]
+        [0.1, 0.09, 0.81]
     """
     check_chance(alpha)
     return [alpha * (1 - alpha) ** k for k in range(order)] + [(1 - alpha) ** order]

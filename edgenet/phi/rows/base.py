@@ -25,6 +25,10 @@ class RowFinder(nn.Module, ABC):
         edge_rows, node_rows: the sizes of the two tables; None until the graph is known.
         belongs_to_graph: whether rows belong to one graph, which must be the first that is met, and whole.
         one_an_edge: whether every edge has a row of its own.
+
+    Example:
+        >>> issubclass(edgenet.phi.rows.ByHash, edgenet.phi.rows.RowFinder)
+        True
     """
 
     edge_rows: int | None = None
@@ -61,6 +65,10 @@ class OfGraph(RowFinder):
 
     What says which row is whose are buffers that no one writes into: they are replaced, and those of equal contents are
     one tensor in all tables of a process, and one in a file.
+
+    Example:
+        >>> issubclass(edgenet.phi.rows.ByNode, edgenet.phi.rows.OfGraph)
+        True
     """
 
     belongs_to_graph = True
@@ -194,6 +202,9 @@ def need_node_id(graph: Graph) -> None:
 
     Raises:
         SupportError: if the graph has ``edge_id`` and no ``node_id``.
+
+    Example:
+        >>> edgenet.phi.rows.need_node_id(graph)  # a whole graph is no sampled piece: nothing is raised
     """
     if graph.edge_id is not None and graph.node_id is None:
         raise SupportError("these weights belong to nodes: pass n_id beside e_id for a sampled piece.")

@@ -36,6 +36,11 @@ class ByEdge(OfGraph):
 
     A bipartite graph has edges between two sets of nodes, which have no diagonal: ``self_loops=False``. ``num_nodes``
     then holds two numbers, of targets and of sources.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_varying", share="edge").bind(graph)
+        >>> torch.allclose(layer(x, edges.flip(1)), layer(x, edges))  # another order of the same edges
+        True
     """
 
     one_an_edge = True

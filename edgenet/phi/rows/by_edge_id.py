@@ -22,6 +22,12 @@ class ByEdgeId(OfGraph):
 
     Args:
         self_loops: the diagonal lives on the nodes: added self-loops, of id -1, need no row.
+
+    Example:
+        >>> twice = edgenet.Graph(torch.tensor([[0, 0], [1, 1]]), num_nodes=2)  # one edge, listed twice
+        >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_varying", share="edge_id").bind(twice)
+        >>> layer(torch.randn(2, 3), twice).shape
+        torch.Size([2, 8])
     """
 
     one_an_edge = True

@@ -15,6 +15,11 @@ class ByHash(RowFinder):
 
     Pairs collide at random, about 1 / ``buckets`` of them with any given one. Ids are ``node_id`` where the graph has
     them, else positions: several graphs in one batch, and sampled pieces, need ids to mean the same thing every time.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_varying", share="hash", buckets=16)
+        >>> layer(x, edges).shape
+        torch.Size([4, 8])
     """
 
     def __init__(self, buckets: int) -> None:

@@ -13,7 +13,13 @@ from edgenet.phi.rows.base import OfGraph, need_node_id, stored_number
 
 
 class ByNode(OfGraph):
-    """A row for every receiving node of one graph, shared by its in-edges. New edges between known nodes are legal."""
+    """A row for every receiving node of one graph, shared by its in-edges. New edges between known nodes are legal.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_varying", share="node").bind(graph)
+        >>> layer(x, edges.flip(0)).shape  # other edges between the same nodes
+        torch.Size([4, 8])
+    """
 
     def bind(self, graph: Graph) -> None:
         self.refuse_piece(graph)

@@ -11,7 +11,13 @@ from edgenet.phi.rows.base import RowFinder
 
 
 class ByType(RowFinder):
-    """A row for every edge type, given as (E,) integers in ``edge_attr``, and one for all nodes. Legal on any graph."""
+    """A row for every edge type, given as (E,) integers in ``edge_attr``, and one for all nodes. Legal on any graph.
+
+    Example:
+        >>> layer = edgenet.EdgeNetConv(3, 8, phi="edge_varying", share="type", num_types=2)
+        >>> layer(x, edges, edge_attr=torch.tensor([0, 1, 1, 0])).shape
+        torch.Size([4, 8])
+    """
 
     def __init__(self, num_types: int) -> None:
         super().__init__()

@@ -14,6 +14,11 @@ def important_nodes(graph: Graph, nodes: Tensor | list[int] | int | float) -> Te
 
     Raises:
         ShapeError: if there are not that many nodes, or an index names none.
+
+    Example:
+        >>> star = edgenet.Graph(torch.tensor([[1, 2, 3, 0], [0, 0, 0, 1]]), num_nodes=4)
+        >>> edgenet.phi.rows.important_nodes(star, 1).tolist()
+        [0]
     """
     if isinstance(nodes, list | tuple):
         nodes = torch.tensor(nodes, dtype=torch.long)
@@ -29,7 +34,12 @@ def important_nodes(graph: Graph, nodes: Tensor | list[int] | int | float) -> Te
 
 def community_rank(graph: Graph) -> Tensor:
     """(N,) place of every node when nodes are sorted by community, then by index: communities by Louvain's method
-    (Blondel, Guillaume, Lambiotte, Lefebvre 2008) as networkx has it, with a fixed seed, on undirected edges."""
+    (Blondel, Guillaume, Lambiotte, Lefebvre 2008) as networkx has it, with a fixed seed, on undirected edges.
+
+    Example:
+        >>> sorted(edgenet.phi.rows.community_rank(graph).tolist())
+        [0, 1, 2, 3]
+    """
     import networkx  # slow to import
 
     whole = networkx.Graph()

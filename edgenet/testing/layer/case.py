@@ -38,6 +38,9 @@ class LayerCase:
         pair: whether it is called with the signals of sources and targets, of i and i + 1 channels.
         name: of the case.
         width: the one that is looked at.
+
+    Example:
+        >>> case = edgenet.testing.LayerCase(lambda width, out: edgenet.nn.specializations.gcn(width, out), name="gcn")
     """
 
     make: Callable[[Any, int], nn.Module]

@@ -44,6 +44,10 @@ def check_layer(
     Raises:
         ContractError: which is an AssertionError; it names every failed check, what differs and what was asked.
         ConfigError: if there is no check of such a name.
+
+    Example:
+        >>> make = lambda width, out: edgenet.nn.specializations.gcnn(width, out)
+        >>> edgenet.testing.check_layer(make, weights=1)  # doctest: +SKIP
     """
     if isinstance(make, LayerCase):
         case = make

@@ -27,6 +27,9 @@ class PhiCase:
         edge_attr: "types" for integer types 0..2, D for (E, D) features.
         channels: C of the lifted signal.
         numbers: the last axis of its weights, where those are not one for every head.
+
+    Example:
+        >>> case = edgenet.testing.PhiCase("shift", lambda: edgenet.phi.ShiftOperator(order=2))
     """
 
     name: str

@@ -42,6 +42,9 @@ def check_phi(
     Raises:
         ContractError: which is an AssertionError; it names every failed check, what differs and what was asked.
         ConfigError: if there is no check of such a name, or what is handed in is no phi and makes none.
+
+    Example:
+        >>> edgenet.testing.check_phi(edgenet.phi.ShiftOperator)  # seconds  # doctest: +SKIP
     """
     made = isinstance(part, Phi | PhiCase) or (issubclass(part, Phi) if isinstance(part, type) else callable(part))
     if not made:

@@ -25,6 +25,10 @@ class StructureCase:
     ``dtype`` is that of its dense form and its signals, by default the default dtype. ``dtypes`` are those that its
     parameters may have. ``settled`` is False where a member may be another's projection: one of rounded factors, which
     are fitted anew.
+
+    Example:
+        >>> make = edgenet.structured.structure("low_rank", rank=2)
+        >>> case = edgenet.testing.StructureCase("rank 2", lambda: make(torch.randn(8, 6)), 8, 6, make, exact=False)
     """
 
     name: str

@@ -40,6 +40,9 @@ def check_structure(
     Raises:
         ContractError: which is an AssertionError; it names every failed check, what differs and what was asked.
         ConfigError: if there is no check of such a name.
+
+    Example:
+        >>> edgenet.testing.check_structure(edgenet.structured.LowRank, options={"rank": 2})  # doctest: +SKIP
     """
     CHECKS.chosen(only, skip)
     if not isinstance(part, StructureCase) and not (isinstance(part, type) and issubclass(part, StructuredMatrix)):

@@ -45,6 +45,12 @@ def attention(
     Raises:
         ShapeError: if the shapes do not fit each other or the graph.
         ConfigError: if ``dropout`` is not a probability.
+
+    Example:
+        >>> z = torch.randn(4, 2, 5)  # two heads of five channels
+        >>> scores = torch.randn(4, 2)
+        >>> edgenet.ops.attention(graph, scores, scores, z).shape
+        torch.Size([4, 2, 5])
     """
     sources, heads = graph.num_sources, score_source.shape[-1] if score_source.dim() else 0
     if x.dim() != 3 or x.shape[0] != sources or score_source.shape != (sources, heads) or x.shape[1] not in (1, heads):
@@ -62,7 +68,12 @@ def attention(
 
 
 def edge_scores(graph: Graph, score_source: Tensor, score_target: Tensor | None) -> Tensor:
-    """(E, H) sum of the scores at the two ends of every edge."""
+    """(E, H) sum of the scores at the two ends of every edge.
+
+    Example:
+        >>> edgenet.ops.edge_scores(graph, torch.ones(4, 2), torch.ones(4, 2)).shape
+        torch.Size([4, 2])
+    """
     score = score_source.index_select(0, graph.source)
     return score if score_target is None else score + score_target.index_select(0, graph.target)
 

@@ -36,6 +36,11 @@ def attention_v2(
     Raises:
         ShapeError: if the shapes do not fit each other or the graph.
         ConfigError: if ``dropout`` is not a probability.
+
+    Example:
+        >>> z, att = torch.randn(4, 2, 5), torch.randn(2, 5)
+        >>> edgenet.ops.attention_v2(graph, z, z, att).shape
+        torch.Size([4, 2, 5])
     """
     wanted = (graph.num_nodes, *x.shape[1:])
     if x.dim() != 3 or x.shape[0] != graph.num_sources or target.shape != wanted or att.shape != x.shape[1:]:

@@ -37,6 +37,12 @@ def codes_linear(
         RankError: if the bits are none of these.
         ShapeError: if the sizes do not fit, or codes are no bytes.
         BackendError: if the tensors are on several devices.
+
+    Example:
+        >>> levels, scale = torch.tensor([-1.0, 1.0]), torch.tensor([2.0])
+        >>> codes = torch.tensor([0b0101], dtype=torch.uint8)  # one row, of 1 bit each: the lowest bit first
+        >>> edgenet.ops.codes_linear(torch.eye(4), codes, 1, levels, scale, rows=1).flatten().tolist()
+        [2.0, -2.0, 2.0, -2.0]
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 8:
         raise RankError(f"codes_linear takes codes of 1 to 8 bits, got {bits!r}.")

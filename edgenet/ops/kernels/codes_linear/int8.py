@@ -47,6 +47,11 @@ def int8_weight(codes: Tensor, scale: Tensor) -> Int8Weight:
 
     Raises:
         ShapeError: if the codes are no int8 matrix, or the scales do not fit.
+
+    Example:
+        >>> weight = edgenet.ops.int8_weight(torch.ones(3, 2, dtype=torch.int8), torch.ones(3))
+        >>> edgenet.ops.int8_linear(torch.ones(1, 2), weight).shape
+        torch.Size([1, 3])
     """
     if codes.dim() != 2 or codes.dtype != torch.int8 or scale.numel() not in (1, codes.shape[0]):
         raise ShapeError(
@@ -94,6 +99,11 @@ def int8_linear(x: Tensor, weight: Int8Weight) -> Tensor:
 
     Raises:
         ShapeError: if ``x`` has another last axis, or numbers that are not finite, which no int8 stands for.
+
+    Example:
+        >>> weight = edgenet.ops.int8_weight(torch.tensor([[127, 0], [0, 127]], dtype=torch.int8), torch.ones(2) / 127)
+        >>> edgenet.ops.int8_linear(torch.tensor([[1.0, -1.0]]), weight).round(decimals=2)
+        tensor([[ 1., -1.]])
     """
     n, k = weight.codes.shape
     if x.dim() == 0 or x.shape[-1] != k or x.is_complex() or x.device != weight.codes.device:

@@ -28,6 +28,11 @@ def sddmm(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
 
     Raises:
         ShapeError: if ``a`` or ``b`` has another number of rows, or H or C differs between them.
+
+    Example:
+        >>> z = torch.randn(4, 2, 5)
+        >>> edgenet.ops.sddmm(graph, z, z).shape  # edges, heads
+        torch.Size([4, 2])
     """
     if a.dim() != 3 or b.dim() != 3 or a.shape[1:] != b.shape[1:]:
         raise ShapeError(

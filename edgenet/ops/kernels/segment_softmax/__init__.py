@@ -33,6 +33,10 @@ def segment_softmax(score: Tensor, index: Tensor | Graph, num_segments: int | No
 
     Raises:
         ShapeError: if ``score`` is not (E, H), ``index`` has another length, or ``num_segments`` is missing.
+
+    Example:
+        >>> edgenet.ops.segment_softmax(torch.zeros(3, 1), torch.tensor([0, 0, 1]), 2).flatten().tolist()
+        [0.5, 0.5, 1.0]
     """
     graph, index = (index, index.target) if isinstance(index, Graph) else (None, index)
     if score.dim() != 2 or index.shape != score.shape[:1]:

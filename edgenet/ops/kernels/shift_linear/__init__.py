@@ -24,6 +24,12 @@ def shift_linear(
         bits: 2 to 6.
         zero: whether there is a code for zero.
         x, codes, scale, rows, bias: see ``codes_linear``, which also raises.
+
+    Example:
+        >>> from edgenet.structured import Dense, PowerOfTwo
+        >>> packed = PowerOfTwo(Dense(torch.randn(8, 3)), bits=4).pack()
+        >>> packed(x).shape  # which calls shift_linear, where kernels can run
+        torch.Size([4, 8])
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 6:
         raise RankError(f"shift_linear takes codes of 2 to 6 bits, got {bits!r}.")

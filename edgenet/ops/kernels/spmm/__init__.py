@@ -29,6 +29,11 @@ def spmm(graph: Graph, weight: Tensor | None, x: Tensor) -> Tensor:
 
     Raises:
         ShapeError: if ``weight`` has not E rows, ``x`` has not one row a source, or H differs between the two.
+
+    Example:
+        >>> y = edgenet.ops.spmm(graph, torch.ones(4, 1), x.unsqueeze(1))
+        >>> torch.equal(y[1, 0], x[0])
+        True
     """
     if weight is not None and (weight.dim() != 2 or weight.shape[0] != graph.num_edges):
         raise ShapeError(

@@ -34,6 +34,12 @@ def unified_linear(
     Raises:
         ShapeError: if the sizes do not fit, or signs are no bytes.
         BackendError: if the tensors are on several devices.
+
+    Example:
+        >>> magnitudes, signs = torch.tensor([2.0]), edgenet.ops.pack_signs(torch.tensor([[1.0, -1.0, 1.0, 1.0]]))
+        >>> matrix = edgenet.structured.Unified.from_dense(torch.tensor([[2.0, -2.0]]), block=(1, 2))
+        >>> matrix(torch.ones(1, 2)).tolist()  # which calls it, where kernels can run
+        [[0.0]]
     """
     (rows, columns), (m, n) = block, shape
     if min(rows, columns) < 1 or x.dim() == 0 or x.shape[-1] != n:

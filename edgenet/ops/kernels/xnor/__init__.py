@@ -27,6 +27,10 @@ def pack_signs(x: Tensor) -> Tensor:
 
     Raises:
         ShapeError: if ``x`` has no axis, is complex, or holds NaN, which has no sign.
+
+    Example:
+        >>> edgenet.ops.pack_signs(torch.tensor([[0.5, -2.0, 0.0]])).tolist()  # 101 in bits
+        [[5]]
     """
     if x.dim() == 0 or x.is_complex():
         raise ShapeError(f"signs are packed along the last axis of real numbers, got {x.dtype} {tuple(x.shape)}.")
@@ -44,6 +48,10 @@ def unpack_signs(words: Tensor, k: int, dtype: torch.dtype | None = None) -> Ten
 
     Raises:
         ShapeError: if the words are not of k signs.
+
+    Example:
+        >>> edgenet.ops.unpack_signs(torch.tensor([[5]]), 3).tolist()
+        [[1.0, -1.0, 1.0]]
     """
     _check_words("unpack_signs", words, k)
     dtype = dtype or torch.get_default_dtype()
@@ -65,6 +73,12 @@ def pack_above(dots: Tensor, least: Tensor, flip: Tensor) -> Tensor:
 
     Raises:
         ShapeError: if shapes, dtypes or devices differ from these.
+
+    Example:
+        >>> dots = torch.tensor([[3, -1]], dtype=torch.int32)
+        >>> words = edgenet.ops.pack_above(dots, torch.zeros(2, dtype=torch.int32), torch.zeros(1, dtype=torch.int64))
+        >>> edgenet.ops.unpack_signs(words, 2).tolist()
+        [[1.0, -1.0]]
     """
     _check_words("pack_above", flip, least.numel())
     alike = dots.dtype == least.dtype == torch.int32 and dots.device == least.device == flip.device
@@ -91,6 +105,11 @@ def xnor(a: Tensor, w: Tensor, k: int) -> Tensor:
 
     Raises:
         ShapeError: if shapes, dtypes or devices differ from these.
+
+    Example:
+        >>> a = edgenet.ops.pack_signs(torch.tensor([[1.0, -1.0, 1.0]]))
+        >>> edgenet.ops.xnor(a, a, 3).tolist()
+        [[3]]
     """
     _check_count("xnor", k)
     alike = a.dtype == w.dtype == torch.int64 and a.device == w.device
