@@ -94,9 +94,10 @@ def uploaded(repo_id: str, save: Callable[[Path], None], **options: Any) -> str:
 
 def _transport(patterns: tuple[str, ...]) -> Any:
     """The class that huggingface_hub carries to and fro: a function that saves, or the folder that has come."""
-    hub = _hub()
+    hub: Any = _hub()
+    mixin: Any = hub.ModelHubMixin
 
-    class Transport(hub.ModelHubMixin, library_name="edgenet"):
+    class Transport(mixin, library_name="edgenet"):  # type: ignore[call-arg]
         def __init__(self, content: Any) -> None:
             self.content = content
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -127,7 +127,7 @@ def made_up(model: nn.Module, steps: int | None = None) -> dict[str, Any]:
     """
     known, width = inspect.signature(model.forward).parameters, getattr(model, "in_channels", None)
     if width is None and hasattr(model, "config"):
-        width = model.config().get("in_channels")
+        width = cast(Any, model).config().get("in_channels")
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     needs = "edge features" if getattr(model, "needs_edge_attr", False) else ""
     if needs or not isinstance(width, int) or width < 1 or "x" not in known:
@@ -138,7 +138,7 @@ def made_up(model: nn.Module, steps: int | None = None) -> dict[str, Any]:
         )
     if "edge_index" not in known:
         return _sequences(model, width, steps, like)
-    bound = [m.bound_graph() for m in model.modules() if hasattr(m, "bound_graph")]
+    bound = [cast(Any, m).bound_graph() for m in model.modules() if hasattr(m, "bound_graph")]
     graph = next((g for g in bound if g is not None), None)
     edges = _RING if graph is None else graph.edge_index
     nodes = 5 if graph is None else graph.num_nodes

@@ -20,7 +20,9 @@ def translations() -> dict[Any, Callable[..., Any]]:
     Gathering and scattering by ``ScatterND`` takes graphs of all sizes, those without edges too. Half precision is
     summed in float32, as the definitions do.
     """
-    from onnxscript import opset20 as op
+    from onnxscript import opset20
+
+    op: Any = opset20  # whose types tell every number of one kind from those of another
 
     def column(index: Any) -> Any:
         return op.Unsqueeze(index, op.Constant(value_ints=[1]))

@@ -13,9 +13,10 @@ from edgenet.errors import ShapeError
 class Edges(Protocol):
     """What is asked of a graph here; see ``Graph``."""
 
-    num_nodes: int
-    num_sources: int
-
+    @property
+    def num_nodes(self) -> int: ...
+    @property
+    def num_sources(self) -> int: ...
     @property
     def num_edges(self) -> int: ...
     @property

@@ -166,7 +166,7 @@ def _reduced(module: nn.Module, protocol: Any) -> Any:
 
 def _shallow(module: nn.Module) -> nn.Module:
     """``copy.copy``, which knows no setters of states."""
-    made, given, state, *_, restore = module.__reduce_ex__(2)
+    made, given, state, *_, restore = cast(tuple[Any, ...], module.__reduce_ex__(2))
     copied = made(*given)
     restore(copied, state)
     return copied

@@ -121,4 +121,4 @@ def _is_text(name: Any) -> bool:
     return isinstance(name, str)
 
 
-nn.Module.load_state_dict = _load_state_dict  # type: ignore[method-assign]
+nn.Module.load_state_dict = _load_state_dict

@@ -83,7 +83,7 @@ def hops(phi: Phi, inputs: Inputs) -> list[Tensor]:
     return signals
 
 
-def on_edges(phi: Phi, graph: Graph, edge_attr: Tensor | None) -> dict[str, Tensor]:
+def on_edges(phi: Phi, graph: Graph, edge_attr: Tensor | None) -> dict[str, Any]:
     """What hops want of the edges, by name."""
     wanted = phi.on_edges(graph, edge_attr)
     return {} if wanted is None else {"on_edges": wanted}
