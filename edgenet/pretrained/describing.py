@@ -119,12 +119,14 @@ class _Describer:
         return reason
 
     def _tensors_of(self, module: nn.Module, path: str) -> None:
+        written: dict[str, Any] = {}  # as ``state_dict`` has them: some write whole numbers in fewer bytes
+        module._save_to_state_dict(written, "", keep_vars=True)
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 self._tensor(join(path, name), parameter)
         for name, buffer in module._buffers.items():
             if buffer is not None and name not in module._non_persistent_buffers_set:
-                self._tensor(join(path, name), buffer)
+                self._tensor(join(path, name), written.get(name, buffer))
 
     def _matrix(self, matrix: StructuredMatrix, path: str) -> dict[str, Any]:
         for name, parameter in matrix.named_parameters():

@@ -134,11 +134,15 @@ def read_config(folder: Path, text: bytes | None = None) -> dict[str, Any]:
     if not _NAME.fullmatch(config["file"]):
         raise CheckpointError(f"{path}: damaged, {config['file'][:80]!r} is no name of a file of tensors.")
     try:
-        if checksum(config) != config["checksum"]:
-            raise CheckpointError(f"{path}: damaged or changed by hand, its checksum differs.")
-        return {**filled, "tree": lengthened(config["tree"])}
+        same = checksum(config) == config["checksum"]
+        tree = lengthened(config["tree"]) if same else {}
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: damaged, {error}") from error
     except RecursionError as error:
         raise CheckpointError(f"{path}: damaged, it describes modules inside modules without end.") from error
+    if not same:
+        raise CheckpointError(f"{path}: damaged or changed by hand, its checksum differs.")
+    return {**filled, "tree": tree}
 
 
 def _check_fields(path: Path, config: Mapping[str, Any], fields: Mapping[str, type]) -> None:

@@ -43,8 +43,10 @@ def _walked(node: Any, first: dict[Any, Mapping[str, Any]], change: Any) -> Any:
 
 
 def _short(node: dict[str, Any], key: tuple[str, str], options: str, first: dict[Any, Mapping[str, Any]]) -> None:
-    own, reference = node[options], first.setdefault(key, node[options])
-    if own is not reference and own.keys() == reference.keys() and own:
+    own, reference = node[options], first.get(key)
+    if reference is None:
+        first[key] = own
+    elif own and own.keys() == reference.keys():
         node[options] = {name: value for name, value in own.items() if not _equal(value, reference[name])}
         node[_LIKE] = True
 

@@ -200,7 +200,7 @@ CHANGES = {
     ),
     "tied to nothing": (lambda c: c["tied"].update({"head.bias": "nowhere"}), ""),
     "complex numbers that are none": (lambda c: c.update(complex=["head.bias"]), ""),
-    "pool that is none": (lambda c: c["pools"].update({"head.weight.pool": "cell"}), "hash pool"),
+    "pool that is none": (lambda c: c.update(pools={"head.weight.pool": "cell"}), "hash pool"),
     "graph of another table": (lambda c: c.update(graphs={}), "another graph"),
     "huge matrix": (lambda c: node(c, "head", "weight")["config"].update(shape=[10**6, 10**6]), "head.weight"),
     "matrix beyond all sizes": (
