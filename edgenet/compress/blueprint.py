@@ -18,7 +18,7 @@ from edgenet.compress.finding import slots
 from edgenet.compress.places import Undo
 from edgenet.compress.slot import Slot
 from edgenet.errors import CheckpointError
-from edgenet.structured import StructuredMatrix, family, name_of
+from edgenet.structured import HashPool, StructuredMatrix, family, name_of
 
 #: A matrix may have so many times the numbers of all slots of the model, and some more: padding, indices and masks.
 _TIMES, _SPARE = 16, 65536
@@ -56,20 +56,52 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
     found, made = slots(model), {}
     numbers = sum(math.prod(slot.shape) for slot in found.values() if not slot.is_lazy)
     for name, matrix in told["matrices"].items():
-        shape: Any = found[name].shape if name in found else "not there"
-        sizes = list(matrix["config"].get("shape", ()))
-        fits = name in found and len(sizes) == 2
-        if not fits or not all(known in (-1, size) for known, size in zip(shape, sizes, strict=True)):
-            raise CheckpointError(
-                f"the state has a {matrix['structure']} matrix of {sizes} in {name}, which is "
-                f"{shape} in this model."
-            )
+        check_shape(name, matrix, found.get(name))
         if found[name].is_lazy:
-            numbers += math.prod(sizes)
+            numbers += math.prod(matrix["config"]["shape"])
         made[name] = _empty(matrix, found[name], _TIMES * numbers + _SPARE)  # a pool is for all slots
     for slot, path, other, place in told["shared"]:
-        _set(made[other], place, _get(made[slot], path))
+        _share(made, (slot, path), (other, place))
     return fill(found, made, sized=True)
+
+
+def check_shape(name: str, told: Mapping[str, Any], slot: Slot | None) -> None:
+    """
+    Raises:
+        CheckpointError: if there is no such slot, or what is told of is of another shape.
+    """
+    sizes = told["config"].get("shape")
+    known = (-1, -1) if slot is None else slot.shape
+    are_two = isinstance(sizes, list | tuple) and len(sizes) == 2 and all(type(size) is int for size in sizes)
+    if slot is None or not are_two or not all(own in (-1, size) for own, size in zip(known, sizes, strict=True)):
+        raise CheckpointError(
+            f"the state has a {told['structure'][:80]} matrix of {str(sizes)[:80]} in {name}, which is "
+            f"{'not there' if slot is None else known} in this model."
+        )
+
+
+def _share(made: Mapping[str, StructuredMatrix], first: tuple[str, str], again: tuple[str, str]) -> None:
+    """Let what stands first in one matrix, at a path, be what stands again in another."""
+    part, other = (_part(made.get(slot), path) for slot, path in (first, again))
+    if other is None or type(part) is not type(other) or _make(part) != _make(other):
+        raise CheckpointError(f"the state says that {'.'.join(again)} is {'.'.join(first)}, and they differ in make.")
+    _set(made[again[0]], again[1], part)
+
+
+def _part(module: Any, path: str) -> Any:
+    """The module or tensor at a path; None if there is none."""
+    for name in path.split("."):
+        tables = (module._modules, module._parameters, module._buffers) if isinstance(module, nn.Module) else ()
+        module = next((table[name] for table in tables if name in table), None)
+    return module
+
+
+def _make(part: nn.Module | Tensor) -> Any:
+    """What two parts have in common of which one can stand for the other."""
+    if isinstance(part, Tensor):
+        return part.shape, part.dtype
+    shapes = {name: tensor.shape for name, tensor in _tensors(part)}
+    return shapes, part.config() if isinstance(part, HashPool) else None
 
 
 def _told(matrix: StructuredMatrix) -> dict[str, Any]:
@@ -142,15 +174,9 @@ def _nothing() -> None:
     pass
 
 
-def _get(module: nn.Module, path: str) -> Any:
-    for name in path.split("."):
-        module = getattr(module, name)
-    return module
-
-
 def _set(module: nn.Module, path: str, part: nn.Module | Tensor) -> None:
     """Put a module or tensor in the place of another."""
     *way, last = path.split(".")
-    owner = _get(module, ".".join(way)) if way else module
+    owner = _part(module, ".".join(way)) if way else module
     tables: tuple[dict[str, Any], ...] = (owner._modules, owner._parameters, owner._buffers)
     next(table for table in tables if last in table)[last] = part

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgenet.compress.blueprint import on_meta, rebuild_
+from edgenet.compress.blueprint import check_shape, on_meta, rebuild_
 from edgenet.compress.finding import slots
 from edgenet.compress.places import Undo
 from edgenet.compress.slot import Slot
@@ -51,18 +51,19 @@ def restructured(model: nn.Module, state: Mapping[str, Any]) -> Undo:
 
 def _plan(model: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
     """What a state tells of the slots of a model in which something else stands, as a blueprint."""
-    if isinstance(model, StructuredMatrix):
+    texts = dict(_texts(state))
+    if not texts or isinstance(model, StructuredMatrix):
         return {"matrices": {}, "shared": []}
     found = {name: slot for slot in slots(model).values() for name in slot.names}
     matrices: dict[str, dict[str, Any]] = {}
     pools: dict[str, list[list[str]]] = {}
     slot_of: dict[str, str] = {}
-    texts = dict(_texts(state))
     tensors = _tensors(state, texts)
     for path, content in texts.items():
         slot = found.get(_BEHIND.sub(r"\1\2", path))
         if slot is None:  # that it is not there is for load_state_dict to say, if it is strict
             continue
+        check_shape(slot.name, content, slot)  # before anything is made: of huge sizes options are long to find
         slot_of[path] = slot.name
         if slot.name in matrices or _stands(slot, content, tensors[path]):
             continue
@@ -124,7 +125,7 @@ def _check_sizes(content: Mapping[str, Any], path: str, tensors: Mapping[str, Te
 
 def _there(here: str, places: list[str]) -> str:
     """Where the pool stands that was read from two places, though both may have lost or won a prefix since."""
-    own, first = map(str, places)
+    own, first = places
     if own.endswith(here):
         return first.removeprefix(own.removesuffix(here))
     return here.removesuffix(own) + first if here.endswith(own) else first

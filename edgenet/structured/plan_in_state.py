@@ -55,7 +55,9 @@ def told(value: Any) -> dict[str, Any] | None:
 
     Averages of equal states are taken for what they are averages of.
     """
-    if not isinstance(value, Tensor) or value.dim() != 1 or value.is_meta or not 0 < value.numel() <= _MOST:
+    if not isinstance(value, Tensor) or value.dim() != 1 or value.is_meta or value.is_complex():
+        return None
+    if not 0 < value.numel() <= _MOST:
         return None
     try:
         content = json.loads(bytes(value.detach().cpu().double().round().to(torch.uint8).tolist()))
@@ -65,7 +67,13 @@ def told(value: Any) -> dict[str, Any] | None:
         return None
     config, shared = content.get("config"), content.get("shared", {})
     whole = isinstance(content.get("structure"), str) and isinstance(config, dict) and isinstance(shared, dict)
-    return {"structure": content["structure"], "config": config, "shared": shared} if whole else None
+    if not whole or not all(_are_two_names(places) for places in shared.values()):
+        return None
+    return {"structure": content["structure"], "config": config, "shared": shared}
+
+
+def _are_two_names(places: Any) -> bool:
+    return isinstance(places, list) and len(places) == 2 and all(isinstance(place, str) for place in places)
 
 
 def check_family(matrix: nn.Module, value: Any) -> None:
