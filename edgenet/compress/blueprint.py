@@ -6,8 +6,9 @@ resumed with a fresh model, the empty structures go in first, and the tensors of
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from edgenet.compress.compress import fill
 from edgenet.compress.finding import slots
-from edgenet.compress.places import Undo
+from edgenet.compress.places import Attribute, Undo, Whole
 from edgenet.compress.slot import Slot
 from edgenet.errors import CheckpointError
 from edgenet.structured import HashPool, StructuredMatrix, family, name_of
@@ -53,7 +54,7 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
     """
     if not told["matrices"]:
         return _nothing
-    found, made = slots(model), {}
+    found, made = _behind(slots(model), told.get("behind", ())), {}
     numbers = sum(math.prod(slot.shape) for slot in found.values() if not slot.is_lazy)
     for name, matrix in told["matrices"].items():
         check_shape(name, matrix, found.get(name))
@@ -63,6 +64,15 @@ def rebuild_(model: nn.Module, told: Mapping[str, Any]) -> Undo:
     for slot, path, other, place in told["shared"]:
         _share(made, (slot, path), (other, place))
     return fill(found, made, sized=True)
+
+
+def _behind(found: dict[str, Slot], names: Collection[str]) -> dict[str, Slot]:
+    """The slots, where layers of these names stay what they are, and a matrix is put behind their weights."""
+    for slot in [slot for slot in found.values() if not set(names).isdisjoint(slot.names)]:
+        pairs = zip(slot.names, slot.holders, strict=True)
+        places = [Attribute(p.module, "weight") if n in names and isinstance(p, Whole) else p for n, p in pairs]
+        found[slot.name] = dataclasses.replace(slot, holders=tuple(places))
+    return found
 
 
 def check_shape(name: str, told: Mapping[str, Any], slot: Slot | None) -> None:

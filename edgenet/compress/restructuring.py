@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgenet.compress.blueprint import check_shape, on_meta, rebuild_
 from edgenet.compress.finding import slots
-from edgenet.compress.places import Undo
+from edgenet.compress.places import Attribute, Undo
 from edgenet.compress.slot import Slot
 from edgenet.errors import CheckpointError, PlanError
 from edgenet.structured import StructuredMatrix, name_of
@@ -53,18 +53,24 @@ def _plan(model: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
     """What a state tells of the slots of a model in which something else stands, as a blueprint."""
     texts = dict(_texts(state))
     if not texts or isinstance(model, StructuredMatrix):
-        return {"matrices": {}, "shared": []}
+        return {"matrices": {}, "shared": [], "behind": ()}
     found = {name: slot for slot in slots(model).values() for name in slot.names}
     matrices: dict[str, dict[str, Any]] = {}
     pools: dict[str, list[list[str]]] = {}
     slot_of: dict[str, str] = {}
+    behind: set[str] = set()  # names where the matrix stands behind a tensor: where a layer had hooks, say
     tensors = _tensors(state, texts)
     for path, content in texts.items():
-        slot = found.get(_BEHIND.sub(r"\1\2", path))
+        name = _BEHIND.sub(r"\1\2", path)
+        slot = found.get(name)
         if slot is None:  # that it is not there is for load_state_dict to say, if it is strict
             continue
         check_shape(slot.name, content, slot)  # before anything is made: of huge sizes options are long to find
         slot_of[path] = slot.name
+        if name != path:
+            behind.add(name)
+        else:
+            _check_swaps(slot, name)
         if slot.name in matrices or _stands(slot, content, tensors[path]):
             continue
         _check_sizes(content, path, tensors[path], slot)
@@ -78,7 +84,22 @@ def _plan(model: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
             owner, place = None, ""
         first = readers[0] if owner is None else [slot_of[owner], place.removeprefix(f"{owner}.")]
         shared += [[*first, *reader] for reader in readers if reader != first]
-    return {"matrices": matrices, "shared": shared}
+    return {"matrices": matrices, "shared": shared, "behind": behind}
+
+
+def _check_swaps(slot: Slot, name: str) -> None:
+    """
+    Raises:
+        CheckpointError: if a layer that was swapped for a structured one cannot be swapped here, so that the tensors
+            would have other names.
+    """
+    place = slot.holders[slot.names.index(name)]
+    if isinstance(place, Attribute):
+        kind = type(place.module).__name__
+        raise CheckpointError(
+            f"{name} is that of a structured layer in the state, and the {kind} here stays what it is: it has hooks, "
+            f"stands alone or is of a class of its own. Take the hooks off (handle.remove()), and put them on after loading."
+        )
 
 
 def _texts(state: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

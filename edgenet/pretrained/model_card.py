@@ -24,7 +24,7 @@ def card(model: nn.Module, report: Report, graphs: Mapping[str, Mapping[str, Any
         "## Load", "", "```python", "from edgenet.pretrained import from_pretrained", "",
         *(["model = ...  # built as it was, see below"] if unknown else []),
         f'model = from_pretrained("."{skeleton})', "```", "",
-        "`model.safetensors` holds plain tensors and `config.json` plain text; loading runs no code from either.", "",
+        "The `.safetensors` file holds plain tensors, `config.json` plain text; loading runs no code from either.", "",
     ]  # fmt: skip
     if unknown:
         lines += ["These modules are not edgenet's to make; build the model and hand it over:", ""]

@@ -28,7 +28,7 @@ KEY = "_extra_state"  # torch's name for what a module keeps beside its tensors,
 _MARK = "edgenet"
 _MOST = 1 << 20  # bytes of a text
 
-_torchs_load_state_dict = nn.Module.load_state_dict
+_torchs_load_state_dict = getattr(nn.Module.load_state_dict, "taught", nn.Module.load_state_dict)  # where reloaded
 
 
 def tell(matrix: nn.Module, state: dict[str, Any], prefix: str) -> None:
@@ -123,6 +123,9 @@ def _load_state_dict(self: nn.Module, state_dict: Mapping[str, Any], *args: Any,
     except BaseException:
         undo()
         raise
+
+
+_load_state_dict.taught = _torchs_load_state_dict  # type: ignore[attr-defined]
 
 
 def _is_text(name: Any) -> bool:

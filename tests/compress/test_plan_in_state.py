@@ -1,6 +1,7 @@
 """The state of a compressed model tells of its structures, and a fresh uncompressed model takes it."""
 
 import copy
+import importlib
 import io
 import time
 import warnings
@@ -18,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from edgenet.compress import compress_, pool_, restructure_, restructuring
 from edgenet.errors import CheckpointError, PlanError
 from edgenet.models import NodeClassifier
-from edgenet.structured import Hashed, LowRank, Sparse, StructuredLinear
+from edgenet.structured import Hashed, LowRank, Sparse, StructuredLinear, plan_in_state
 from edgenet.structured.plan_in_state import KEY, is_plan, told
 from edgenet.testing import GRAPHS
 
@@ -279,6 +280,27 @@ def test_layers_without_a_size_and_tables_without_a_graph_get_them(tmp_path):
     empty = NodeClassifier(-1, 3, layer="edge_varying", hidden_channels=4)
     with pytest.raises(CheckpointError, match="has no size yet"):
         restructure_(empty, {name: value for name, value in model.state_dict().items() if is_plan(name)})
+
+
+def test_a_layer_that_had_hooks_has_its_matrix_behind_its_weight_here_too(model):
+    fresh, other, hooked = Net(), Net(), Net(seed=0).eval()
+    hooked.cell.register_forward_hook(lambda *_: None)
+    hooked.a.register_forward_hook(lambda *_: None)  # one of two layers of one weight
+    compress_(hooked, {"a": LOW})
+    fresh.load_state_dict(hooked.state_dict())
+    same(hooked, fresh)
+    other.a.register_forward_hook(lambda *_: None)
+    with pytest.raises(CheckpointError, match=r"a\.weight is that of a structured layer.*Take the hooks off"):
+        other.load_state_dict(model.state_dict(), strict=False)
+    assert type(other.a) is nn.Linear and type(other.table) is nn.Embedding
+
+
+def test_a_reload_of_the_part_that_teaches_torch_teaches_it_once(model):
+    importlib.reload(plan_in_state)
+    importlib.reload(plan_in_state)
+    fresh = Net()
+    fresh.load_state_dict(model.state_dict())
+    same(model, fresh)
 
 
 def test_an_export_and_a_functional_call_take_no_notice():

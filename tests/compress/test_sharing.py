@@ -1,5 +1,6 @@
 """A weight is a parameter, not a module: wherever it stands, it is one slot, counted once, and stays tied."""
 
+import json
 import struct
 from functools import partial
 
@@ -42,7 +43,7 @@ def numbers(model):
 def file_bytes(model, folder):
     """Of the tensors in the file; its header left out."""
     save_pretrained(model, folder)
-    data = (folder / "model.safetensors").read_bytes()
+    data = (folder / json.loads((folder / "config.json").read_text())["file"]).read_bytes()
     return len(data) - 8 - struct.unpack("<Q", data[:8])[0]
 
 
