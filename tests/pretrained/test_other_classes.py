@@ -235,6 +235,7 @@ SERVE = """
 """
 
 
+@pytest.mark.slow  # three processes import torch
 def test_a_script_saves_and_another_serves_from_a_class_of_another_module(tmp_path):
     scripts = {"train.py": TRAIN, "network.py": TRAIN.partition("    torch.manual_seed")[0], "serve.py": SERVE}
     for name, text in scripts.items():
