@@ -98,7 +98,7 @@ def _check_swaps(slot: Slot, name: str) -> None:
         kind = type(place.module).__name__
         raise CheckpointError(
             f"{name} is that of a structured layer in the state, and the {kind} here stays what it is: it has hooks, "
-            f"stands alone or is of a class of its own. Take the hooks off (handle.remove()), and put them on after loading."
+            f"stands alone or is of a class of its own. Take hooks off (handle.remove()); put them on after loading."
         )
 
 
