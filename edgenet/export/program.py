@@ -16,7 +16,7 @@ from torch._dynamo.exc import UserError
 from torch.export import ExportedProgram
 
 from edgenet.errors import ConversionError
-from edgenet.export.example import free_sizes, sides
+from edgenet.export.example import free_sizes, sides, takes_sequences
 
 
 class Traced(NamedTuple):
@@ -27,6 +27,7 @@ class Traced(NamedTuple):
         given: the example, by name.
         positional: how many of its arguments are positional.
         any_nodes, any_edges: whether their numbers are free.
+        one_sequence: whether the signals are the steps of one sequence.
     """
 
     program: ExportedProgram
@@ -34,10 +35,11 @@ class Traced(NamedTuple):
     positional: int
     any_nodes: bool
     any_edges: bool
+    one_sequence: bool
 
     def shapes(self) -> dict[str, tuple[int | str, ...]]:
         """The shape of every input, free sizes by name."""
-        free = free_sizes(self.given, self.any_nodes, self.any_edges)
+        free = free_sizes(self.given, self.any_nodes, self.any_edges, self.one_sequence)
         found: dict[str, tuple[int | str, ...]] = {}
         for name, value in self.given.items():
             axes = free[name] if isinstance(value, tuple) else (free[name],)
@@ -68,18 +70,18 @@ def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         raise ConversionError("a layer has no size yet: run the model once on an example, then export it.")
     model.eval()
-    positional = _leading(model, given)
+    positional, steps = _leading(model, given), takes_sequences(model)
     values = list(given.values())
     named = dict(list(given.items())[positional:])
     reason: Exception | None = None
     with torch.no_grad(), quietly():
         for free in _FREE if "edge_index" in given else _FREE[:1]:
             try:
-                shapes = free_sizes(given, *free)
+                shapes = free_sizes(given, *free, steps)
                 program = torch.export.export(
                     model, tuple(values[:positional]), named, dynamic_shapes=shapes, strict=False
                 )
-                return Traced(program, given, positional, *free)
+                return Traced(program, given, positional, *free, steps)
             except Exception as error:  # whatever a model's own code raises under a trace
                 reason = error
                 # ours, or torch's of sizes that the model has once for all; no other ends with fixed sizes
