@@ -63,7 +63,7 @@ def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
     many: bound to a graph, with numbers for each node, or with a readout of all nodes. Takes the model over.
 
     Raises:
-        ConversionError: if torch.export cannot take the model whole; with its reason.
+        ConversionError: if the model does not run, or torch.export cannot take it whole; with the reason.
     """
     if any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
         raise ConversionError("TorchScript is not supported: hand over the module that was scripted.")
@@ -75,6 +75,7 @@ def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
     named = dict(list(given.items())[positional:])
     reason: Exception | None = None
     with torch.no_grad(), quietly():
+        _try(model, values[:positional], named)
         for free in _FREE if "edge_index" in given else _FREE[:1]:
             try:
                 shapes = free_sizes(given, *free, steps)
@@ -91,6 +92,22 @@ def traced(model: nn.Module, given: dict[str, Any]) -> Traced:
     raise ConversionError(
         f"torch.export cannot take this {type(model).__name__} as one graph: {type(reason).__name__}: {text}"
     ) from reason
+
+
+def _try(model: nn.Module, values: list[Any], named: dict[str, Any]) -> None:
+    """Call the model as it is, whose layers say what is wrong with an example as no trace does.
+
+    Raises:
+        ConversionError: if it raises what is no error of edgenet's.
+    """
+    try:
+        model(*values, **named)
+    except Exception as error:
+        if type(error).__module__ == "edgenet.errors":
+            raise
+        raise ConversionError(
+            f"this {type(model).__name__} does not run on the example: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _leading(model: nn.Module, given: dict[str, Any]) -> int:

@@ -10,8 +10,8 @@ from edgenet import ops
 class Dropout(nn.Dropout):
     """``torch.nn.Dropout`` by ``ops.dropout``: no mask is kept, and on a processor it costs little more than a copy.
 
-    Whatever looks for ``torch.nn.Dropout`` finds it, p may be changed by hand, and ``torch.fx`` leaves it whole, so that
-    a traced model drops in training and not in eval mode.
+    Whatever looks for ``torch.nn.Dropout`` finds it, p may be changed by hand, and ``torch.fx`` leaves it whole, so
+    that a traced model drops in training and not in eval mode.
 
     Args:
         p: probability in [0, 1] of dropping a number in training.

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from edgenet.errors import ConfigError, ShapeError
+from edgenet.errors import ConfigError, ConversionError, EdgeIndexError, ShapeError
 from edgenet.export import export
 from edgenet.export.example import free_sizes, named_example
 from edgenet.models import EdgeClassifier, GraphClassifier, GraphRecurrent
+from edgenet.nn.specializations import gcn
 
 pytestmark = pytest.mark.float32
 X, EDGES, PAIRS = torch.randn(5, 4), torch.randint(5, (2, 9)), torch.randint(5, (2, 3))
@@ -47,6 +48,18 @@ def test_the_steps_of_one_sequence_on_a_graph_are_of_the_file():
     assert model(**made).shape == (2, 3, 5, 2)
     with pytest.raises(ConfigError, match="--steps"):
         named_example(model, None)
+
+
+def test_what_is_wrong_with_an_example_is_told_as_the_layers_tell_it(tmp_path):
+    layer = gcn(4, 2)
+    with pytest.raises(EdgeIndexError, match="nodes"):
+        export(layer, tmp_path / "m.pt2", (X, EDGES + 5))
+    with pytest.raises(ShapeError, match="made for 4 input channels and got 3"):
+        export(layer, tmp_path / "m.pt2", (X[:, :3], EDGES))
+    with pytest.raises(ConversionError, match=r"does not run on the example: .*edge_index"):
+        export(layer, tmp_path / "m.pt2", (X,))
+    with pytest.raises(ConfigError, match="is a folder"):
+        export(layer, tmp_path, (X, EDGES), to="pt2")
 
 
 @pytest.mark.slow
