@@ -49,7 +49,7 @@ def export(
         The path, and the shape of every input.
 
     Raises:
-        ConfigError: if there is no such kind of file, or no example can be made up.
+        ConfigError: if there is no such kind of file, the path is a folder, or no example can be made up.
         ShapeError: if an example has fewer than two nodes or edges.
         BackendError: if a package is missing.
         ConversionError: if the model cannot be exported, with the reason, or the file would give something else.
@@ -61,6 +61,8 @@ def export(
             kind in ("torchscript", "ts", "pt", "jit")
         )
         raise ConfigError(f"models are exported to {' or '.join(WRITERS)}, got {kind!r}.{script}")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: choose a name in it, {path / f'model.{kind}'}.")
     given = named_example(model, example, steps)
     found = traced(packed(model, whole_bytes=kind == "onnx"), given)
     WRITERS[kind](found, path)

@@ -16,7 +16,9 @@ from edgenet.graph import Graph
 OF_EDGES = ("edge_weight", "edge_attr", "edge_values", "e_id")
 OF_NODES = ("batch", "n_id", "initial")
 #: of those, what a ``Data`` may hold
-_OF_DATA = ("x", "edge_index", "edge_weight", "edge_attr", "batch")
+_OF_DATA = ("x", "edge_index", "edge_label_index", "edge_label_attr", "edge_weight", "edge_attr", "batch")
+#: with an end of a pair that is scored, or a row a pair; and the axis of the pairs
+OF_PAIRS = {"edge_label_index": 1, "edge_label_attr": 0}
 
 
 def named_example(model: nn.Module, example: Any, steps: int | None = None) -> dict[str, Any]:
@@ -49,6 +51,9 @@ def named_example(model: nn.Module, example: Any, steps: int | None = None) -> d
     strange = [name for name in given if name not in known]
     if strange:
         raise ConfigError(f"{type(model).__name__} takes {', '.join(known)}, and none is called {strange[0]!r}.")
+    third = given.get("edge_values")  # whole numbers are the graph of every node, as in PyG
+    if isinstance(third, Tensor) and not (third.is_floating_point() or third.is_complex()) and "batch" not in given:
+        given["batch"] = given.pop("edge_values")
     given = {name: _plain(name, given[name]) for name in known if given.get(name) is not None}
     _check_sizes(given)
     return given
@@ -78,23 +83,27 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _check_sizes(given: dict[str, Any]) -> None:
-    for name, axis in (("x", -2 if "edge_index" in given else 0), ("edge_index", 1)):
+    rows = ("x", -2 if "edge_index" in given else 0)
+    for name, axis in (rows, ("edge_index", 1), *OF_PAIRS.items()):
         for side in given[name] if isinstance(given.get(name), tuple) else [given.get(name)]:
             if isinstance(side, Tensor) and side.dim() > 1 and side.shape[axis] < 2:
                 raise ShapeError(
-                    f"an example has two nodes, edges and sequences at least, for torch.export takes sizes of 0 and 1 "
-                    f"for constants; got {name} {tuple(side.shape)}."
+                    f"an example has two nodes, edges, pairs and sequences at least, for torch.export takes sizes of 0 "
+                    f"and 1 for constants; got {name} {tuple(side.shape)}."
                 )
 
 
-def free_sizes(given: dict[str, Any], nodes: bool = True, edges: bool = True) -> dict[str, Any]:
-    """The ``dynamic_shapes`` of ``torch.export``: numbers of nodes (of sources, too, in a pair), of edges, and of
-    sequences or signals are free.
+def free_sizes(
+    given: dict[str, Any], nodes: bool = True, edges: bool = True, one_sequence: bool = False
+) -> dict[str, Any]:
+    """The ``dynamic_shapes`` of ``torch.export``: numbers of nodes (of sources, too, in a bipartite graph), of edges,
+    of pairs that are scored, and of sequences or signals are free.
 
     Args:
         nodes, edges: whether their numbers are free.
+        one_sequence: whether signals (T, N, F) are the steps of one sequence, whose number is not free.
     """
-    links, count, batch = (torch.export.Dim(name) for name in ("edges", "nodes", "batch"))
+    links, count, batch, pairs = (torch.export.Dim(name) for name in ("edges", "nodes", "batch", "pairs"))
     on_graph = "edge_index" in given
     free: dict[str, Any] = {}
     for name, value in given.items():
@@ -103,9 +112,12 @@ def free_sizes(given: dict[str, Any], nodes: bool = True, edges: bool = True) ->
         elif not isinstance(value, Tensor):
             free[name] = None
         elif name == "x" and on_graph:
-            free[name] = ({value.dim() - 2: count} if nodes else {}) | ({0: batch} if value.dim() > 2 else {})
+            several = value.dim() > (3 if one_sequence else 2)
+            free[name] = ({value.dim() - 2: count} if nodes else {}) | ({0: batch} if several else {})
         elif name == "edge_index":
             free[name] = {1: links} if edges else {}
+        elif name in OF_PAIRS:
+            free[name] = {OF_PAIRS[name]: pairs}
         elif name in OF_EDGES:
             free[name] = {0: links} if edges else {}
         elif name in OF_NODES:
@@ -142,18 +154,34 @@ def made_up(model: nn.Module, steps: int | None = None) -> dict[str, Any]:
     graph = next((g for g in bound if g is not None), None)
     edges = _RING if graph is None else graph.edge_index
     nodes = 5 if graph is None else graph.num_nodes
-    given = {"x": torch.rand(nodes, width).to(like), "edge_index": edges}
+    lead = (2, _known_steps(steps)) if takes_sequences(model) else ()
+    given = {"x": torch.rand(*lead, nodes, width).to(like), "edge_index": edges}
+    if "edge_label_index" in known:
+        given["edge_label_index"] = _RING[:, :3] % nodes
+    features = getattr(model, "edge_features", 0)
+    if "edge_label_attr" in known and features:
+        given["edge_label_attr"] = torch.rand(3, features).to(like)
     if "batch" in known:
         given["batch"] = torch.arange(nodes) * 2 // nodes
     return given
 
 
-def _sequences(model: nn.Module, width: int, steps: int | None, like: Tensor) -> dict[str, Any]:
+def takes_sequences(model: nn.Module) -> bool:
+    """Whether the model walks through the steps of signals on a graph, (B, T, N, F) or (T, N, F)."""
+    return {"edge_index", "lengths"} <= set(inspect.signature(model.forward).parameters)
+
+
+def _known_steps(steps: int | None) -> int:
     if steps is None:
         raise ConfigError(
             "a file of a recurrent model is for sequences of one length, whose steps it has one by one: say it by an "
             "example, or by --steps on the command line."
         )
+    return steps
+
+
+def _sequences(model: nn.Module, width: int, steps: int | None, like: Tensor) -> dict[str, Any]:
+    steps = _known_steps(steps)
     if getattr(model, "embedding", None) is not None:
         return {"x": torch.randint(width, (2, steps))}
     return {"x": torch.rand(2, steps, width).to(like)}

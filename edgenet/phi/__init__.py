@@ -19,15 +19,15 @@ PHIS: dict[str, type[Phi]] = {
     "shift": ShiftOperator,
     "shift_product": ShiftProduct,
     "edge_varying": EdgeVarying,
+    "attention": Attention,
+    "attention_v2": AttentionV2,
+    "dot_product": DotProduct,
+    "additive": Additive,
     "edge_matrix": EdgeMatrix,
     "edge_factored": EdgeFactored,
     "edge_network": EdgeNetwork,
     "edge_typed": EdgeTyped,
     "edge_added": EdgeAdded,
-    "attention": Attention,
-    "attention_v2": AttentionV2,
-    "dot_product": DotProduct,
-    "additive": Additive,
 }
 
 __all__ = [

@@ -73,6 +73,18 @@ def test_an_unknown_edge_weighs_nothing_that_anybody_could_believe(kind, tmp_pat
         assert found[0].isnan().all() and found[1].isfinite().all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_edges_that_a_table_does_not_know_weigh_its_mean_where_that_was_asked_for(kind, tmp_path):
+    x, edges = torch.randn(6, 4), torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]])
+    layer = nets.edge_varying(4, 3, bank="heads", heads=2, unseen="shared").bind(edges, 6).eval()
+    with torch.no_grad():
+        layer.phi.edge_table.weight.normal_()
+    path = export(layer, tmp_path / f"layer.{kind}", (x, edges)).path
+    for nodes, count in ((6, 9), (8, 4), (3, 1), (6, 0)):
+        given = {"x": torch.randn(nodes, 4), "edge_index": torch.randint(nodes, (2, count))}
+        torch.testing.assert_close(called(path, given), layer(**given), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("make", [nets.spectral, lambda i, o: nets.edge_varying(i, o, share="edge_id")])
 def test_filters_of_one_graph_give_nothing_on_another(make, tmp_path):
     x, edges = torch.randn(4, 3), torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import pickle
 
 import pytest
 import torch
@@ -192,7 +193,7 @@ def test_meta_tensors_and_the_checks_of_registered_ops():
 
 
 def test_it_is_one_call_in_a_symbolic_trace():
-    traced = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 3), Dropout(0.5)))
+    traced = torch.fx.symbolic_trace(lambda x: ops.dropout(x, 0.5))
     assert any(node.target is ops.dropout for node in traced.graph.nodes)
     assert traced(torch.ones(2, 3)).shape == (2, 3)
 
@@ -243,3 +244,13 @@ def test_the_module_is_a_dropout_of_torch():
     assert torch.equal(torch.autograd.grad(y.sum(), x)[0] == 0, y == 0)
     with pytest.raises(ValueError, match="probability"):
         Dropout(1.5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_symbolic_trace_has_the_mode_of_the_moment_of_a_call(training):
+    model = nn.Sequential(nn.Linear(3, 3), Dropout(0.5)).train(training)
+    traced = torch.fx.symbolic_trace(pickle.loads(pickle.dumps(model)))
+    x = torch.ones(200, 3)
+    assert type(traced.get_submodule("1")) is Dropout
+    assert (traced.train()(x) == 0).any()
+    assert torch.equal(traced.eval()(x), model.eval()(x))
