@@ -31,8 +31,15 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"{out} exists. Replace it with --overwrite, or choose another --out.")
     check_folder(out.parent)
     from edgenet.export import export
+    from edgenet.pretrained.stand_in import StandIn
 
     model, example = read_model(options.model), None
+    unknown = sorted({part.told["class"] for part in model.modules() if isinstance(part, StandIn)})
+    if unknown:
+        raise ConfigError(
+            f"{options.model}: the code of {', '.join(unknown)} is not here, and a model without it cannot run. Export "
+            f"it in Python: edgenet.export.export(model, {out.name!r})."
+        )
     if options.data:
         from edgenet.data import load
 
