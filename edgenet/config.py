@@ -278,7 +278,9 @@ class Settings:
             tables = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: not TOML: no text in UTF-8 (byte {error.start}).") from error
+        except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}.") from error
         where = f"{path} with the changes of the command line" if changes else str(path)
         return cls.from_dict(changed(tables, changes or {}), where)

@@ -40,6 +40,8 @@ def words(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError) and not str(error):
         return "there is not enough memory: take smaller batches or widths"
+    if isinstance(error, RecursionError):
+        return "it calls itself without an end"
     text = first_line(str(error))
     for pattern, meant in _MEANT:
         match = re.search(pattern, text)

@@ -177,7 +177,8 @@ def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | 
     """The settings for a layer on a data set, published ones where there are any, after ``changes``.
 
     ``layer`` may be a name in ``PRESETS`` that is no layer's: its settings say which layer it has. A data set or layer
-    without a preset gets the defaults of the tables and of the model.
+    without a preset gets the defaults of the tables and of the model. Where ``changes`` have a ``model.kind`` that
+    is "module:name", a model of the user's, ``[model]`` holds what ``changes`` say and nothing else.
 
     Raises:
         ConfigError: as ``RunConfig.from_dict``.
@@ -186,8 +187,12 @@ def preset(dataset: str, layer: str | None = None, changes: Mapping[str, Any] | 
         >>> edgenet.presets.preset("cora", "gat").model.hidden_channels
         8
     """
+    known, kind = PRESETS.get(dataset, {}), (changes or {}).get("model.kind")
+    if kind is not None and ":" in kind:  # of the user's code, which has options of its own, and no layer
+        tables = {name: table for name, table in copy.deepcopy(known.get("", {})).items() if name != "model"}
+        tables["dataset"] = {"name": dataset}
+        return RunConfig.from_dict(changed(tables, changes or {}), f"the preset for {kind} on {dataset}, with changes")
     layer = layer or (changes or {}).get("model.layer") or DEFAULT_LAYERS.get(dataset, "gat")
-    known = PRESETS.get(dataset, {})
     tables = copy.deepcopy(known.get(layer, known.get("", {})))
     tables.setdefault("model", {}).setdefault("layer", layer)
     tables["dataset"] = {"name": dataset}

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm",
     "estimators": "errors text",
-    "data": "errors text",
+    "data": "errors text plainly",
     "tables": "errors",
     "config": "errors text tables",
     "presets": "config",

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from edgenet.cli.command import Command
-from edgenet.cli.models import MODEL, inputs, read_model
-from edgenet.cli.values import add_data_root, new_path
+from edgenet.cli.models import MODEL, check_folder, inputs, read_model
+from edgenet.cli.printing import emit
+from edgenet.cli.values import add_data_root, new_path, whole
 from edgenet.errors import ConfigError
 
 
@@ -17,29 +18,39 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=("onnx", "pt2"), help="kind of file; default: what --out ends in, else onnx")
     parser.add_argument("--out", type=new_path, metavar="FILE", help="default: the model's name, in this folder")
     parser.add_argument("--data", metavar="DATASET", help="trace with this data set's first graph; default: made up")
-    parser.add_argument("--steps", type=int, metavar="T", help="length of sequences, for recurrent models")
+    parser.add_argument("--steps", type=whole(1), metavar="T", help="length of sequences, for recurrent models")
     parser.add_argument("--overwrite", action="store_true", help="replace the file")
     add_data_root(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Export, and say what goes in."""
-    kind = options.to or (Path(options.out).suffix.removeprefix(".") if options.out else "onnx")
+    kind = options.to or (Path(options.out or "").suffix.removeprefix(".") or "onnx")
     out = Path(options.out or f"{Path(options.model).resolve().stem}.{kind}")
     if out.is_dir() or (out.exists() and not options.overwrite):
         raise ConfigError(f"{out} exists. Replace it with --overwrite, or choose another --out.")
+    check_folder(out.parent)
     from edgenet.export import export
+    from edgenet.pretrained.stand_in import StandIn
 
     model, example = read_model(options.model), None
+    unknown = sorted({part.told["class"] for part in model.modules() if isinstance(part, StandIn)})
+    if unknown:
+        raise ConfigError(
+            f"{options.model}: the code of {', '.join(unknown)} is not here, and a model without it cannot run. Export "
+            f"it in Python: edgenet.export.export(model, {out.name!r})."
+        )
     if options.data:
         from edgenet.data import load
 
         example = inputs(model, load(options.data, root=options.data_root).train[0])
     found = export(model, out, example, to=kind, steps=options.steps)
-    print(f"file:    {found.path}, {found.path.stat().st_size:,} bytes")
-    for name, shape in found.inputs.items():
-        print(f"input:   {name} ({', '.join(map(str, shape))})")
+    shapes = {name: ", ".join(map(str, shape)) for name, shape in found.inputs.items()}
+    size = found.path.stat().st_size
+    facts = {"file": str(found.path), "kind": kind, "bytes": size, "inputs": found.inputs}
+    lines = [f"input:   {name} ({shape})" for name, shape in shapes.items()]
+    emit(options, facts, f"file:    {found.path}, {size:,} bytes", *lines)
     return 0
 
 
-COMMAND = Command("write a model into one file that runs without edgenet", arguments, run)
+COMMAND = Command("write a model into one file that runs without edgenet", arguments, run, json=True)

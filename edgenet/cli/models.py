@@ -48,7 +48,7 @@ def read_model(path: str | Path) -> nn.Module:
     if (path / "config.toml").is_file() or (path / "result.json").is_file():
         from edgenet.train import read_run_model
 
-        return read_run_model(path)
+        return read_run_model(path, stand_ins=True)
     what = "holds none of config.json, config.toml, result.json" if path.is_dir() else "no such model"
     raise ConfigError(f"{path}: {what}. A model is {MODEL}.")
 

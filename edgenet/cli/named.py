@@ -32,7 +32,7 @@ def found(text: str) -> Any:
     """What a text names, its module looked for in the working folder first.
 
     Raises:
-        ConfigError: if there is no such module, or it has no such name; with near ones.
+        ConfigError: if there is no such module, it is no Python, or it has no such name; with near ones.
     """
     module_name, _, path = text.partition(":")
     here = os.getcwd()
@@ -47,6 +47,9 @@ def found(text: str) -> Any:
         raise ConfigError(
             f"{text}: there is no module {module_name!r} in {here}, nor among those installed.{near}"
         ) from error
+    except SyntaxError as error:
+        file = os.path.relpath(error.filename) if error.filename else module_name
+        raise ConfigError(f"in your code, {file}:{error.lineno}: SyntaxError: {error.msg}.") from error
     thing = module
     for name in path.split("."):
         if not hasattr(thing, name):
@@ -78,18 +81,29 @@ def data_of(text: str, options: Mapping[str, Any]) -> Any:
     """What the user's function returns, as a data set.
 
     Raises:
-        ConfigError, DataError: if it is no function without arguments, or returns no data.
+        ConfigError, DataError: as ``given_by``, or if it is no data.
     """
     from edgenet.data import load_object
 
-    function = found(text)
-    if not is_function(function):
-        return load_object(function, text, options)
+    return load_object(given_by(text), text, options)
+
+
+def given_by(text: str) -> Any:
+    """What the user's function returns; what is no function is taken itself.
+
+    Raises:
+        ConfigError: as ``found``, or if the function has arguments without defaults.
+    """
+    thing = found(text)
+    if not is_function(thing):
+        return thing
     try:
-        inspect.signature(function).bind()
+        inspect.signature(thing).bind()
     except TypeError as error:
         raise ConfigError(f"{text}: is called without arguments, and {error}. Give its arguments defaults.") from error
-    return load_object(function(), text, options)
+    except ValueError:  # of a function in C, which does not tell
+        pass
+    return thing()
 
 
 def models_of(text: str) -> dict[str, Callable[..., Any]]:
@@ -109,11 +123,12 @@ def models_of(text: str) -> dict[str, Callable[..., Any]]:
             f"{text}: is a {type(thing).__name__}; a class of modules is wanted, or a function (in_channels, "
             f"out_channels) that makes a new model for every seed."
         )
-    names = _parameters(thing)
+    told = _parameters(thing)
+    names = told or {}
     by_name = {"in_channels", "out_channels"} <= set(names)
     kinds = [p.kind for p in names.values()]
     several = sum(kind in (_BY_PLACE, _EITHER) for kind in kinds) >= 2 or inspect.Parameter.VAR_POSITIONAL in kinds
-    if names and not by_name and not several:
+    if told is not None and not by_name and not several:
         raise ConfigError(
             f"{text}: is called with the numbers of features and of outputs, and takes {inspect.signature(thing)}."
         )
@@ -130,11 +145,12 @@ def models_of(text: str) -> dict[str, Callable[..., Any]]:
     return {text: make}
 
 
-def _parameters(thing: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+def _parameters(thing: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    """None where a thing does not tell."""
     try:
         return dict(inspect.signature(thing).parameters)
     except (TypeError, ValueError):  # of a function in C
-        return {}
+        return None
 
 
 def _check_options(text: str, names: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> None:

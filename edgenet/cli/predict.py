@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, check_folder, read_model, runs_on
-from edgenet.cli.named import check_said, found, is_code, is_function, models_of
+from edgenet.cli.named import check_said, given_by, is_code, models_of
 from edgenet.cli.predictions import FORMS, Predictions
 from edgenet.cli.printing import emit
 from edgenet.cli.values import add_data_root, new_path
@@ -105,15 +105,12 @@ def _questions(
         if not one:
             rows = {"graph": [str(k) for k, data in enumerate(graphs) for _ in range(data.num_nodes)], **rows}
         return Learned("node", dataset.target, names, dataset.num_features), graphs, rows
-    thing: Any = options.data
-    if is_code(thing):
-        function = found(thing)
-        thing = function() if is_function(function) else function
     if learned is None:
         raise ConfigError(
             f"{options.trained}: does not know what it was trained on: there is no data.json beside it. Name the run "
             f"of `edgenet train --data`, or in Python use edgenet.train.predict(model, data)."
         )
+    thing: Any = given_by(options.data) if is_code(options.data) else options.data
     asked = questions_of(thing, learned, options.nodes, options.graphs)
     return learned, asked.graphs, asked.rows
 

@@ -26,7 +26,8 @@ class Predictions:
 
     Attributes:
         rows: columns that name the rows.
-        said: columns of what is said: "prediction", and where there are several, one for each class, label or value.
+        said: columns of what is said: "prediction", and where there are several, one for each class, label or value. A
+            value called as a column of ``rows`` is, node say, is "prediction(node)".
         kind: "class", "multilabel" or "value".
     """
 
@@ -49,8 +50,8 @@ class Predictions:
                 f"{', '.join(names[:9])}."
             )
         if learned.kind == "value":
-            values = {name: scores[:, k].tolist() for k, name in enumerate(names)}
-            return cls(rows, {"prediction": values[names[0]]} if len(names) == 1 else values, learned.kind)
+            columns = ["prediction"] if len(names) == 1 else [f"prediction({n})" if n in rows else n for n in names]
+            return cls(rows, {name: scores[:, k].tolist() for k, name in enumerate(columns)}, learned.kind)
         if learned.kind == "class":
             shares = scores.double().softmax(1)
             first: list[Any] = [names[k] for k in shares.argmax(1).tolist()]

@@ -14,6 +14,7 @@ from typing import IO
 import numpy as np
 
 from edgenet.errors import DataError
+from edgenet.plainly import words
 
 _MAX_RATIO = 1032  # deflate makes nothing smaller than this
 
@@ -70,7 +71,11 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         zipfile.BadZipFile,
     ) as error:
         size = path.stat().st_size if path.is_file() else 0
-        raise DataError(f"{path}: no whole .npz file of plain arrays ({size} bytes): {error}") from error
+        if isinstance(error, OSError) and error.strerror:
+            why = error.strerror
+        else:
+            why = "its packed bytes are damaged" if isinstance(error, zlib.error) else words(error)
+        raise DataError(f"{path}: no whole .npz file of plain arrays ({size} bytes): {why}.") from error
 
 
 def check_npy(file: IO[bytes], size: int, name: str) -> None:
@@ -82,7 +87,7 @@ def check_npy(file: IO[bytes], size: int, name: str) -> None:
         name: what the message calls it.
 
     Raises:
-        ValueError: no ``.npy`` file, or one too short for the array it claims.
+        ValueError: no ``.npy`` file, one of Python objects, or one too short for the array it claims.
     """
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):  # 3 is for records with names that are no latin1
@@ -90,7 +95,9 @@ def check_npy(file: IO[bytes], size: int, name: str) -> None:
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)
     claimed = math.prod(shape) * max(dtype.itemsize, 1)
-    if not dtype.hasobject and claimed > size - file.tell():  # objects are refused by numpy.load
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects, which could run code")
+    if claimed > size - file.tell():
         raise ValueError(f"{name} claims shape {shape!s:.80} of {dtype}, more than its {size} bytes hold")
 
 

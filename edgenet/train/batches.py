@@ -154,7 +154,7 @@ def rows_of(output: Any, rows: Tensor | None, kind: str | None = None) -> Any:
     except IndexError as error:
         raise ShapeError(
             f"some rows of the output count, by a mask or index of {len(rows):,}, and the model returns "
-            f"{tuple(output.shape)}: a score for every node is wanted ({error})."
+            f"{tuple(output.shape)}: a score for every node is wanted."
         ) from error
 
 

@@ -159,12 +159,14 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def read_run_model(folder: str | Path, model: nn.Module | None = None) -> nn.Module:
+def read_run_model(
+    folder: str | Path, model: nn.Module | None = None, *, stand_ins: bool = False
+) -> nn.Module:
     """The model of a training that is done, in evaluation mode; of a run, that of its best seed by validation.
 
     Args:
         folder: of a run, of one of its seeds, or of ``fit``.
-        model: see ``from_pretrained``.
+        model, stand_ins: see ``from_pretrained``.
 
     Raises:
         CheckpointError: if no training in it is done, or files are damaged.
@@ -177,7 +179,7 @@ def read_run_model(folder: str | Path, model: nn.Module | None = None) -> nn.Mod
     """
     folder = Path(folder)
     if (folder / RESULT).exists():
-        return from_pretrained(SeedFolder(folder).model, model)
+        return from_pretrained(SeedFolder(folder).model, model, stand_ins=stand_ins)
     done = [own for own in sorted(folder.glob("seed-*")) if (own / RESULT).exists()]
     if not done:
         raise CheckpointError(f"{folder}: no seed of this run is done. Go on with: edgenet train {folder} --resume")
@@ -185,4 +187,4 @@ def read_run_model(folder: str | Path, model: nn.Module | None = None) -> nn.Mod
     scores = {own: result.val for own, result in results.items() if result.val is not None}
     higher = higher_is_better(done[0])
     best = max(scores, key=lambda own: scores[own] if higher else -scores[own]) if scores else done[-1]
-    return from_pretrained(SeedFolder(best).model, model)
+    return from_pretrained(SeedFolder(best).model, model, stand_ins=stand_ins)

@@ -65,7 +65,7 @@ SINKS: dict[str, Callable[[Path], Sink]] = {
 
 
 def check_sinks(log: Any, folder: Any) -> list[Any]:
-    """The names and sinks that were handed in, as a list.
+    """The names and sinks that were handed in, as a list, each name once.
 
     Raises:
         ConfigError: if there is no sink of a name, or one by name and no folder to write into, or a package is missing.
@@ -74,13 +74,14 @@ def check_sinks(log: Any, folder: Any) -> list[Any]:
     for sink in sinks:
         if isinstance(sink, str):
             if sink not in SINKS:
+                own = f" A file of its own is one too: log=edgenet.train.Csv({sink!r})." if Path(sink).suffix else ""
                 raise ConfigError(
-                    f"no sink is called {sink!r}.{did_you_mean(sink, SINKS)} There are {', '.join(SINKS)}."
+                    f"no sink is called {sink!r}.{did_you_mean(sink, SINKS)} There are {', '.join(SINKS)}.{own}"
                 )
             if folder is None:
                 raise ConfigError(f"the sink {sink!r} writes into the folder of the training: hand in folder=, or out.")
             SINKS[sink](Path(folder))  # one that cannot be made must not leave a folder behind
-    return list(sinks)
+    return [sink for place, sink in enumerate(sinks) if not (isinstance(sink, str) and sink in sinks[:place])]
 
 
 def sinks_of(log: Sequence[Any], folder: Path | None) -> list[Sink]:

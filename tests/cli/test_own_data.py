@@ -12,6 +12,9 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from edgenet.config import ModelTable, RunConfig
+from edgenet.presets import preset
+
 QUICK = ["--epochs", "3", "--no-pictures"]
 CODE = """
 import torch
@@ -41,6 +44,10 @@ def graph(nodes=20):
     return Data(x=x, y=index % 2, edge_index=torch.stack([index, (index + 2) % nodes]))
 
 def wants(nodes): ...
+
+def nothing(): ...
+
+def again(): return again()
 
 ready = Net(2, 2)
 """
@@ -107,6 +114,13 @@ def test_edges_values_and_labels_are_learned(run, tables):
     assert row["prediction"] == ";".join(n for n in "ab" if float(row[f"p({n})"]) > 0.5)
 
 
+def test_a_value_that_is_called_as_the_rows_are_leaves_their_names(run, tables):
+    write("nodes.csv", [["id", "f", "node", "b"], *[[f"n{i}", i, 1.5 * i, 0.1 * i] for i in range(20)]])
+    trained(run, *tables, "--target", "node,b", "--out", "v")
+    rows = predicted(run, "v", "edges.csv", "--nodes", "nodes.csv")
+    assert list(rows[0]) == ["node", "prediction(node)", "b"] and rows[3]["node"] == "n3"
+
+
 def test_graphs_of_a_file_are_learned_of_and_written_as_json_and_arrays(run):
     path = torch.tensor([[0, 1], [1, 2]])
     graphs = [Data(x=torch.full((3, 2), float(g % 2)), y=torch.tensor([g % 2]), edge_index=path) for g in range(20)]
@@ -135,6 +149,19 @@ def test_a_function_and_a_class_of_ones_own_are_named_and_named_again_to_go_on(r
     asked = ["predict", "runs/graph-Net", f"{code}:graph"]
     assert f"add --model {code}:Net" in run(*asked)[2]
     assert len(predicted(run, *asked[1:], "--model", f"{code}:Net")) == 20
+
+
+def test_a_model_of_ones_own_takes_no_layer_from_the_settings_of_a_data_set(run, code):
+    trained(run, "karate", "--model", f"{code}:Net")
+    config = RunConfig.from_toml("runs/karate-Net/config.toml")
+    assert config.model == ModelTable(kind=f"{code}:Net")
+    theirs = preset("ppi", changes={"model.kind": "mine:Net"})
+    assert theirs.model.layer is None and theirs.training == preset("ppi", "gcn").training  # those of all models
+    assert len(predicted(run, "runs/karate-Net", "karate", "--model", f"{code}:Net")) == 34
+    code_, out, err = run("report", "runs/karate-Net")  # which needs no code
+    assert code_ == 0 and "first.lin" in out, err
+    code_, _, err = run("export", "runs/karate-Net")
+    assert code_ == 2 and f"the code of {code}.Net is not here" in err
 
 
 def test_a_class_of_pyg_gets_its_sizes_by_name(run, code):
@@ -187,8 +214,11 @@ def test_code_that_fails_is_one_line_with_its_place_and_in_words(run, code):
         (["--data", "CODE:wants"], "is called without arguments"),
         (["--data", "CODE:Net"], "is called without arguments"),
         (["--data", "CODE:nets"], "has no 'nets'"),
+        (["--data", "CODE:nothing"], "gave None"),
+        (["--data", "CODE:again"], "RecursionError: it calls itself without an end"),
         (["--data", "CODE:ready"], "gave a Net"),
         (["--data", "CODE:graph", "--model", "CODE:ready"], "a class of modules is wanted"),
+        (["--data", "CODE:graph", "--model", "CODE:nothing"], "features and of outputs, and takes ()"),
         (["--data", "CODE:graph", "--model", "CODE:graph"], "is called with the numbers of features and of outputs"),
         (["--data", "CODE:graph", "--model", "CODE:Net", "--set", "model.options.widht=3"], "Did you mean 'width'"),
         (["--data", "gone.csv"], "gone.csv: no such file"),
@@ -213,7 +243,12 @@ def test_arguments_that_do_not_fit_are_one_line_and_leave_no_folder(refused, cod
     assert not Path("runs").exists()
 
 
-def test_predictions_of_what_does_not_fit_are_refused(run, refused, tables):
+def test_a_module_that_is_no_python_is_refused_with_its_line(refused, code):
+    Path(f"{code}.py").write_text("import os\n\ndef f(:\n")
+    assert f"in your code, {code}.py:3: SyntaxError" in refused("train", "karate", "--model", f"{code}:Net")
+
+
+def test_predictions_of_what_does_not_fit_are_refused(run, refused, tables, code):
     trained(run, *tables)
     run("train", "karate", "--model", "gcn", *QUICK)
     torch.save(Data(x=torch.zeros(3, 2), edge_index=torch.zeros(2, 1).long()), "one.pt")
@@ -231,5 +266,6 @@ def test_predictions_of_what_does_not_fit_are_refused(run, refused, tables):
         line = refused("predict", *arguments)
         assert any(part in line for part in says.split("|")), line
     assert len(predicted(run, "runs/karate-gcn", "karate")) == 34
+    assert "is called without arguments" in refused("predict", run_, f"{code}:Net")
     Path(run_, "data.json").write_text("{")
     assert "data.json: damaged" in refused("predict", run_, *data)

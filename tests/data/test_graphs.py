@@ -214,7 +214,7 @@ def test_a_graph_file_cut_off_or_of_another_kind_is_refused(tmp_path):
 
 
 def test_a_data_set_with_an_unknown_task_or_metric_cannot_be_made():
-    with pytest.raises(ValueError, match="node, signal, sequence, got 'edge'"):
-        data.Dataset("mine", "edge", "class", "accuracy", 1, 2, [], [], [])
-    with pytest.raises(ValueError, match=r"class by accuracy or bits, .* got 'value' by 'accuracy'"):
+    with pytest.raises(ValueError, match="node, edge, graph, signal, sequence, got 'link'"):
+        data.Dataset("mine", "link", "class", "accuracy", 1, 2, [], [], [])
+    with pytest.raises(ValueError, match=r"class by accuracy or bits or .* got 'value' by 'accuracy'"):
         data.Dataset("mine", "node", "value", "accuracy", 1, 1, [], [], [])

@@ -408,6 +408,8 @@ def test_records_go_to_every_sink(tmp_path):
     trained(log=seen.append)
     assert len(seen) == 8
     with pytest.raises(ConfigError, match="a sink is called with the record of every epoch"):
+        trained(log=[5])
+    with pytest.raises(ConfigError, match="the sink 'csv' writes into the folder"):
         trained(log=["csv"])
 
 

@@ -66,7 +66,7 @@ REFUSED = {
     "a negative seed": ({"seed": -1}, r"seed is a whole number from 0 to 2\^32 - 1, got -1"),
     "a large seed": ({"seed": 2**40}, "seed is a whole number"),
     "a seed of text": ({"seed": "one"}, "seed is a whole number.*'one'"),
-    "a path for a sink": ({"log": "curve.csv"}, "cannot be: 'curve.csv'"),
+    "a path for a sink": ({"log": "curve.csv"}, r"no sink is called 'curve.csv'.*Csv\('curve.csv'\)"),
     "a closure": ({"optimizer": partial(Closure, lr=0.1)}, "Closure.step wants a closure"),
     "no scheduler": ({"scheduler": lambda optimizer: 5}, "a function that returns a scheduler, it gave 5"),
     "a rising plateau": ({"scheduler": partial(lr_scheduler.ReduceLROnPlateau, mode="max")}, "mode='min'"),

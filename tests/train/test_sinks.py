@@ -23,7 +23,7 @@ def fit(**options):
 
 
 def test_names_write_into_the_folder_of_a_training(tmp_path):
-    result = fit(folder=tmp_path / "one", log=["csv", "jsonl"])
+    result = fit(folder=tmp_path / "one", log=["csv", "jsonl", "csv"])  # a name that comes twice is one sink
     with (tmp_path / "one" / "metrics.csv").open() as file:
         read = list(csv.DictReader(file))
     lines = [json.loads(line) for line in (tmp_path / "one" / "log.jsonl").read_text().splitlines()]

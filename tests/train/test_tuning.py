@@ -180,7 +180,7 @@ def test_labels_values_and_graphs_have_teachers_too():
             for p in small.parameters():
                 p.add_(0.3 * torch.randn_like(p))
         task = dataset if outputs == 3 else Task.of(dataset, call=lambda model, batch: model(batch.x).flatten())
-        result = fine_tune(small, task, teacher=teacher, epochs=60, lr=0.02, seed=0, batch_size=5, progress=False)
+        result = fine_tune(small, task, teacher=teacher, epochs=150, lr=0.02, seed=0, batch_size=5, progress=False)
         assert result.val > (0.8 if outputs == 3 else -0.2)
 
 

@@ -116,9 +116,11 @@ def _of_lists(cells: list[str]) -> Answers:
 
 
 def _of_numbers(values: np.ndarray, kind: str | None, names: tuple[str, ...], where: str) -> Answers:
-    if bool(np.isinf(values).any()):
+    huge = np.abs(values) > np.finfo(np.float32).max
+    if bool(huge.any()):
         raise DataError(
-            f"{where}: what is to be learned holds infinity, at row {int(np.isinf(values).any(1).argmax())}."
+            f"{where}: what is to be learned holds {str(values[huge][0]).replace('inf', 'infinity')}, at row "
+            f"{int(huge.any(1).argmax())}; numbers up to 3.4e+38 are wanted."
         )
     nothing = np.isnan(values)
     known = ~nothing.any(1)

@@ -255,7 +255,8 @@ def as_graphs(thing: Any, where: str) -> tuple[list[Data], list[int] | None]:
         graphs = [thing[number] for number in range(len(thing))]
         if graphs and all(isinstance(one, Data) for one in graphs):
             return graphs, None
+    given = "None" if thing is None else f"a {type(thing).__name__}"
     raise DataError(
-        f"{where}: gave a {type(thing).__name__}. Wanted are a Data of PyG, a list of them, three of these for train, "
-        f"val and test, or an edgenet.data.Dataset."
+        f"{where}: gave {given}. Wanted are a Data of PyG, a list of them, three of these for train, val and test, or "
+        f"an edgenet.data.Dataset."
     )

@@ -51,6 +51,8 @@ class Choice:
             ConfigError, DataError: if it cannot be made.
         """
         shares = SHARES if self.split is None else shares_of(self.split)
+        if isinstance(self.split, list) and shares is None:
+            raise ConfigError(f"{table.where}: a split in a list has three shares, got {self.split!r}.")
         if isinstance(self.split, int):
             raise ConfigError(
                 f"{table.where}: a number chooses among columns of masks, and a table has columns with names. Give the "
@@ -69,10 +71,9 @@ class Choice:
         """
         if found and (self.split is None or isinstance(self.split, int)):
             return of_masks(found, self.split, answers, where)
-        if isinstance(self.split, int) or (isinstance(self.split, str) and shares_of(self.split) is None):
-            raise ConfigError(
-                f"{where}: has no masks, so there is no split {self.split!r}. Draw one: --split 0.6,0.2,0.2."
-            )
+        if self.split is not None and shares_of(self.split) is None:
+            masks = "has masks, which a number chooses" if found else "has no masks"
+            raise ConfigError(f"{where}: {masks}, so there is no split {self.split!r}. Draw one: --split 0.6,0.2,0.2.")
         return self.drawn(answers, where)
 
     def drawn(self, answers: Answers, where: str) -> Masks:

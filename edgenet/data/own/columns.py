@@ -6,7 +6,6 @@ A column of numbers becomes one feature, its mean 0 and its spread 1 over the tr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from edgenet.data.own.table import Table
 from edgenet.errors import DataError
 
 MOST_TEXTS = 200  # of one column; more are names of things, and no kinds of them
+_MOST = float(np.finfo(np.float32).max)  # models read float32
 _NOTHING = ("", "na", "n/a", "nan", "null", "none")
 
 
@@ -133,7 +133,10 @@ def _numbers(table: Table, name: str, cells: Sequence[str]) -> np.ndarray:
         if is_nothing(cell):
             continue
         number = as_number(cell)
-        if number is None or math.isinf(number):
-            raise DataError(f"{table.at(row)}: column {name!r} holds {cell!r}, where a finite number is wanted.")
+        if number is None or abs(number) > _MOST:
+            raise DataError(
+                f"{table.at(row)}: column {name!r} holds {cell[:40]!r}, where a finite number up to {_MOST:.1e} is "
+                f"wanted."
+            )
         values[row] = number
     return values

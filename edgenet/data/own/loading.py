@@ -248,7 +248,10 @@ def choice_of(
         parts = value.split(",") if isinstance(value, str) else () if value is None else value
         if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
             raise ConfigError(f"{what} names columns, got {value!r}.")
-        return tuple(part.strip() for part in parts if part.strip())
+        found = tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+        if value and not found:
+            raise ConfigError(f"{what} names columns, got {value!r}.")
+        return found
 
     if undirected is not None and not isinstance(undirected, bool):
         raise ConfigError(f"undirected is true or false, got {undirected!r}.")

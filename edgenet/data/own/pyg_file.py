@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,8 @@ def read_pt(path: Path) -> Data | list[Data]:
         DataError: if the file is damaged, holds anything else, or its tensors do not fit together.
     """
     try:
-        with torch.serialization.safe_globals(_ADMITTED):
+        with torch.serialization.safe_globals(_ADMITTED), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles of another protocol, which are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         name = _refused(str(error))

@@ -1,5 +1,6 @@
 """Files that were cut or changed: read as something, or refused with one of our errors."""
 
+import pickle
 import warnings
 
 import networkx
@@ -12,6 +13,24 @@ from edgenet import errors
 from edgenet.data import load
 
 OURS = tuple(kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception))
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("objects.npz", "x.npy holds Python objects, which could run code"),
+        ("short.npz", "File is not a zip file"),
+        ("pickle.pt", "is no file of torch.save; nothing in it was run"),
+    ],
+)
+def test_what_was_never_data_is_refused_in_words_and_without_a_warning(tmp_path, name, says):
+    np.savez(tmp_path / "objects.npz", edge_index=np.zeros((2, 1), int), x=np.array([{}], dtype=object))
+    (tmp_path / "short.npz").write_bytes((tmp_path / "objects.npz").read_bytes()[:99])
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(networkx.path_graph(3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(errors.DataError, match=says):
+            load(str(tmp_path / name))
 
 
 def make(folder):
