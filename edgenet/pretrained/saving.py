@@ -40,9 +40,9 @@ def save_pretrained(model: nn.Module, folder: str | Path, pack: bool = True) -> 
 
     Example:
         >>> import os
-        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "saved")
-        >>> sorted(os.listdir("saved"))
-        ['README.md', 'config.json', 'model-....safetensors']
+        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "small")
+        >>> sorted(os.listdir("small"))
+        ['README.md', 'config.json', 'model.safetensors']
     """
     description = describe(model, pack)
     found = graphs.fingerprints(model)
