@@ -196,7 +196,7 @@ def late_import_problems(root: Path) -> list[str]:
 TRAINS = "edgenet/train/loop.py"
 # other files that have gradients and move something, with the reason
 STEPS = {
-    "edgenet/bench/results/ecosystem.py": "a sweep and a step as one writes them without fit, for every library's layers",
+    "edgenet/bench/results/ecosystem.py": "a sweep and a step as one writes them without fit",
     "edgenet/bench/speed/epoch.py": "times one step, of every library's layers by the same lines",
     "edgenet/bench/speed/reference.py": "adds gradients up, that others are compared with",
     "edgenet/bench/speed/same_parameters.py": "gives models of two libraries the same parameters",
