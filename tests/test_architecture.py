@@ -196,6 +196,7 @@ def late_import_problems(root: Path) -> list[str]:
 TRAINS = "edgenet/train/loop.py"
 # other files that have gradients and move something, with the reason
 STEPS = {
+    "edgenet/bench/results/ecosystem.py": "a sweep and a step as one writes them without fit",
     "edgenet/bench/speed/epoch.py": "times one step, of every library's layers by the same lines",
     "edgenet/bench/speed/reference.py": "adds gradients up, that others are compared with",
     "edgenet/bench/speed/same_parameters.py": "gives models of two libraries the same parameters",
@@ -203,6 +204,8 @@ STEPS = {
     "edgenet/structured/block_term_fit.py": "likewise, a decomposition to a tensor",
     "edgenet/structured/unitary.py": "likewise, a product of reflections to a matrix",
     "edgenet/testing/derivative.py": "central differences",
+    "edgenet/testing/ecosystem/adapting.py": "changes factors of LoRA, to see that they count",
+    "edgenet/testing/ecosystem/training.py": "takes the steps of other people's trainers, one or a few",
     "edgenet/testing/layer/lasting.py": "changes parameters, to see what is kept of them",
     "edgenet/testing/layer/shortcuts.py": "changes parameters, to see that shortcuts follow",
     "edgenet/testing/model.py": "sees that one step changes the scores",

@@ -67,6 +67,9 @@ def plain(lines: list[str]) -> list[str]:
         if section in ("", "Example", "Examples", "Note", "Returns", "Shapes") and _depth(line) > base:
             index = _literal(lines, index, made, base)
             continue
+        if section == "Attributes" and _depth(line) == base and ", " in line.partition(":")[0]:
+            index = _apart(lines, index, made)
+            continue
         if section in ("Args", "Arguments", "Attributes", "Raises"):
             made.append(escaped(line) if _depth(line) > base else _named(line))
         else:
@@ -79,6 +82,18 @@ def _named(line: str) -> str:
     """``name: what`` of a section: the name is left for napoleon."""
     name, colon, what = line.partition(":")
     return f"{name}{colon}{escaped(what)}" if colon else escaped(line)
+
+
+def _apart(lines: list[str], index: int, made: list[str]) -> int:
+    """``first, second: what``, once for each name: Sphinx would read the first as the type of the second."""
+    names, _, what = lines[index].partition(":")
+    end = index + 1
+    while end < len(lines) and _depth(lines[end]) > _depth(lines[index]):
+        end += 1
+    for name in names.strip().split(", "):
+        made.append(f"{' ' * _depth(lines[index])}{name}:{escaped(what)}")
+        made += [escaped(line) for line in lines[index + 1 : end]]
+    return end
 
 
 def _literal(lines: list[str], index: int, made: list[str], base: int) -> int:
@@ -95,8 +110,17 @@ def _literal(lines: list[str], index: int, made: list[str], base: int) -> int:
     return index
 
 
+def foreign(member: object) -> bool:
+    """Whether scikit-learn has put a member on a class of ours; its docstring links to pages of its own site."""
+    return str(getattr(member, "__module__", "")).startswith("sklearn.")
+
+
 def setup(app) -> None:
     def process(_app, _what, _name, _obj, _options, lines: list[str]) -> None:
         lines[:] = plain(lines)
 
+    def skip(_app, _what, _name, obj, _skip, _options) -> bool | None:
+        return True if foreign(obj) else None
+
     app.connect("autodoc-process-docstring", process, priority=100)  # before napoleon
+    app.connect("autodoc-skip-member", skip)

@@ -29,6 +29,7 @@ MODULES = {
     "edgenet.compress": "Put them into a model, and train it",
     "edgenet.convert": "From PyG and torch",
     "edgenet.pretrained": "Save and load",
+    "edgenet.export": "Files that run without edgenet",
     "edgenet.train": "Training",
     "edgenet.config": "Configurations",
     "edgenet.presets": "Published settings",

@@ -34,6 +34,12 @@ class Delta(nn.Module):
 
     Args:
         matrix: D(theta), (m, n): the tensor's first axis by all others.
+
+    Example:
+        >>> weight = torch.randn(6, 4)
+        >>> delta = edgenet.compress.Delta(edgenet.structured.LowRank.from_dense(weight, rank=1))
+        >>> torch.equal(delta(weight), weight)  # nothing is learned yet
+        True
     """
 
     def __init__(self, matrix: StructuredMatrix) -> None:
@@ -62,6 +68,13 @@ def adapt_(model: nn.Module, plan: PlanLike) -> list[str]:
         PlanError: if a pattern matches no weight; if a weight has no size yet, stands in two places, or is written into
             ``state_dict`` by its module itself (PyG's ``Linear``: call ``to_edgenet`` first).
         ShapeError, RankError: if an option does not fit a weight.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> edgenet.compress.adapt_(model, {"0": {"structure": "low_rank", "rank": 1}})
+        ['0.weight']
+        >>> sum(p.numel() for p in model.parameters() if p.requires_grad)
+        24
     """
     rules, used = Plan.of(plan).rules, set()
     chosen: dict[str, tuple[nn.Module, str, Delta]] = {}
@@ -96,6 +109,12 @@ def merge_deltas_(model: nn.Module) -> list[str]:
 
     Raises:
         PlanError: if there is none, or something else is on the same weight.
+
+    Example:
+        >>> layer = torch.nn.Linear(16, 8)
+        >>> _ = edgenet.compress.adapt_(layer, {"weight": "kronecker"})  # and train it
+        >>> edgenet.compress.merge_deltas_(layer)
+        ['weight']
     """
     found = list(_deltas(model))
     for name, module, key, _ in found:
@@ -116,6 +135,12 @@ def delta_state(model: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         PlanError: if there are no deltas.
+
+    Example:
+        >>> layer = torch.nn.Linear(16, 8)
+        >>> _ = edgenet.compress.adapt_(layer, {"weight": {"structure": "low_rank", "rank": 1}})
+        >>> sum(tensor.numel() for tensor in edgenet.compress.delta_state(layer).values())
+        48
     """
     inside = {id(t) for *_, delta in _deltas(model) for t in (*delta.parameters(), *delta.buffers())}
     if not inside:

@@ -38,6 +38,12 @@ def restructure_(model: nn.Module, state: Mapping[str, Any]) -> list[str]:
     Raises:
         CheckpointError: if a structure does not fit its slot.
         PlanError: if a family is not known here, or something would be lost (hooks, say). The model is as it was.
+
+    Example:
+        >>> small, fresh = torch.nn.Linear(16, 8), torch.nn.Linear(16, 8)
+        >>> _ = edgenet.compress.compress_(small, {"weight": {"structure": "low_rank", "rank": 2}})
+        >>> edgenet.compress.restructure_(fresh, small.state_dict())
+        ['weight']
     """
     plan = _plan(model, state)
     rebuild_(model, plan)

@@ -22,6 +22,11 @@ class Exported(NamedTuple):
     Attributes:
         path: the file.
         inputs: the shape of every input, by name; a size is a number where it is fixed, else a name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> edgenet.export.Exported(Path("model.pt2"), {"x": ("nodes", 3)}).inputs["x"]
+        ('nodes', 3)
     """
 
     path: Path
@@ -53,6 +58,10 @@ def export(
         ShapeError: if an example has fewer than two nodes or edges.
         BackendError: if a package is missing.
         ConversionError: if the model cannot be exported, with the reason, or the file would give something else.
+
+    Example:
+        >>> edgenet.export.export(edgenet.NodeClassifier(3, 2), "model.pt2", (x, edges)).inputs
+        {'x': ('nodes', 3), 'edge_index': (2, 'edges')}
     """
     path = Path(path)
     kind = to or path.suffix.removeprefix(".")

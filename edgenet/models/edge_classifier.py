@@ -34,6 +34,12 @@ class EdgeClassifier(Stack):
 
     Raises:
         ConfigError: if the layer or one of its options is unknown, of the wrong kind, or a number is out of range.
+
+    Example:
+        >>> model = edgenet.models.EdgeClassifier(3, 2, layer="gat")
+        >>> pairs = torch.tensor([[0, 1, 3], [2, 3, 0]])
+        >>> model(x, edges, pairs).shape
+        torch.Size([3, 2])
     """
 
     @checked

@@ -16,6 +16,13 @@ class Dropout(nn.Dropout):
     Args:
         p: probability in [0, 1] of dropping a number in training.
         inplace: whether the input is overwritten.
+
+    Example:
+        >>> drop = edgenet.nn.Dropout(0.5)
+        >>> torch.equal(drop(x) == 0, drop(x) == 0)  # a mask of its own for every call
+        False
+        >>> torch.equal(drop.eval()(x), x)
+        True
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:

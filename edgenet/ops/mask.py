@@ -86,7 +86,17 @@ def check_probability(p: float) -> None:
 def torch_dropout() -> Iterator[None]:
     """In this block dropout takes torch's own random numbers, so that results are those of ``F.dropout`` with the same
     seed of torch. It is slower, and attention keeps a mask of its weights. ``EDGENET_TORCH_DROPOUT=1`` in the
-    environment asks for it everywhere. For all threads."""
+    environment asks for it everywhere. For all threads.
+
+    Example:
+        >>> drop = edgenet.nn.Dropout(0.5)
+        >>> with edgenet.ops.torch_dropout():
+        ...     _ = torch.manual_seed(0)
+        ...     y = drop(x)
+        >>> _ = torch.manual_seed(0)
+        >>> torch.equal(y, torch.nn.functional.dropout(x, 0.5))
+        True
+    """
     global _torch_draws
     before, _torch_draws = _torch_draws, True
     try:

@@ -33,6 +33,11 @@ class EdgeAdded(Phi):
 
     Raises:
         ShapeError: if options are out of range; in ``forward``, if the features have another width.
+
+    Example:
+        >>> conv = edgenet.EdgeNetConv(3, 8, phi="edge_added", edge_dim=2)
+        >>> conv(x, edges, edge_attr=torch.randn(4, 2)).shape
+        torch.Size([4, 8])
     """
 
     needs_edge_attr = True

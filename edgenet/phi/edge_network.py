@@ -43,6 +43,11 @@ class EdgeNetwork(Phi):
     Raises:
         ShapeError: if options are out of range, or sizes are not known; in ``forward``, if the network gives another
             width.
+
+    Example:
+        >>> conv = edgenet.EdgeNetConv(3, 8, phi="edge_network", rank=4, edge_dim=2)
+        >>> conv(x, edges, edge_attr=torch.randn(4, 2)).shape
+        torch.Size([4, 8])
     """
 
     needs_edge_attr = True

@@ -42,6 +42,11 @@ class EdgeTyped(Phi):
     Raises:
         ShapeError: if options are out of range, or sizes are not known; in ``forward``, if no types came.
         SupportError: in ``forward``, if there is no such type.
+
+    Example:
+        >>> conv = edgenet.EdgeNetConv(3, 8, phi="edge_typed", num_types=2)
+        >>> conv(x, edges, edge_attr=torch.tensor([0, 1, 1, 0])).shape
+        torch.Size([4, 8])
     """
 
     needs_edge_attr = True

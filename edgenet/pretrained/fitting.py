@@ -42,6 +42,11 @@ def check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Those of ``state_dict``, without the plan: the tree tells of the structures here."""
+    """Those of ``state_dict``, without the plan: the tree tells of the structures here.
+
+    Example:
+        >>> sorted(edgenet.pretrained.tensors_of(torch.nn.Linear(3, 2)))
+        ['bias', 'weight']
+    """
     state = model.state_dict(keep_vars=True)
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor) and not is_plan(name)}

@@ -23,6 +23,9 @@ def teach_transformers() -> None:
 
     Raises:
         CheckpointError: if transformers is not installed, or has no ``PreTrainedModel._load_pretrained_model``.
+
+    Example:
+        >>> edgenet.pretrained.teach_transformers()  # where transformers is installed  # doctest: +SKIP
     """
     try:
         from transformers import PreTrainedModel

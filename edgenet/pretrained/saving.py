@@ -40,8 +40,8 @@ def save_pretrained(model: nn.Module, folder: str | Path, pack: bool = True) -> 
 
     Example:
         >>> import os
-        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "saved")
-        >>> sorted(os.listdir("saved"))
+        >>> edgenet.save_pretrained(edgenet.NodeClassifier(3, 2), "small")
+        >>> sorted(os.listdir("small"))
         ['README.md', 'config.json', 'model.safetensors']
     """
     description = describe(model, pack)
@@ -76,5 +76,9 @@ def push_to_hub(model: nn.Module, repo_id: str, pack: bool = True, **options: An
 
     Raises:
         CheckpointError: if huggingface_hub is not installed; and as ``save_pretrained``.
+
+    Example:
+        >>> model = edgenet.NodeClassifier(3, 2)
+        >>> edgenet.pretrained.push_to_hub(model, "owner/name", private=True)  # wants an account  # doctest: +SKIP
     """
     return hub.uploaded(repo_id, partial(save_pretrained, model, pack=pack), **options)

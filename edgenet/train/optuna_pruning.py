@@ -20,6 +20,16 @@ class OptunaPruning(Callback):
 
     Raises:
         ConfigError: in training, if the record has no such number.
+
+    Example:
+        >>> class Trial:  # in the place of Optuna's
+        ...     def report(self, value, step): print(step, value)
+        ...     def should_prune(self): return False
+        >>> model, karate = edgenet.NodeClassifier(34, 4), edgenet.data.load("karate")
+        >>> rule = edgenet.train.OptunaPruning(Trial(), "val_loss")
+        >>> _ = edgenet.fit(model, karate, epochs=2, callbacks=[rule], progress=False)
+        1 ...
+        2 ...
     """
 
     def __init__(self, trial: Any, number: str = "val") -> None:

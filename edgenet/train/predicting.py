@@ -29,6 +29,11 @@ def predict(model: nn.Module, data: Any, *, batch_size: int = 100, name: str = "
     Raises:
         ShapeError: if the model gives no row for each.
         ConfigError: if its ``forward`` wants what the data have not.
+
+    Example:
+        >>> model, karate = edgenet.NodeClassifier(34, 4), edgenet.data.load("karate")
+        >>> edgenet.train.predict(model, karate.train[0]).shape
+        torch.Size([34, 4])
     """
     single = isinstance(data, Data)
     graphs = [_asked(one) for one in ([data] if single else data)]

@@ -25,6 +25,9 @@ class Wandb:
 
     Raises:
         ConfigError: if the package is missing.
+
+    Example:
+        >>> sink = edgenet.train.Wandb("runs/karate")  # where wandb is installed  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path, project: str = "edgenet") -> None:

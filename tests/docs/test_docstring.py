@@ -3,6 +3,8 @@
 import docstring
 import menu
 
+from edgenet.estimators import SpAM
+
 
 def made(text):
     return "\n".join(docstring.plain(text.splitlines())).rstrip("\n")
@@ -30,6 +32,17 @@ def test_formulas_that_are_set_in_keep_their_shape():
 def test_arguments_keep_their_names_and_examples_their_letters():
     text = "Args:\n    x_: how *many*.\n        Longer, a_.\n\nExample:\n    >>> a * b_\n    3"
     assert made(text) == "Args:\n    x_: how \\*many\\*.\n        Longer, a\\_.\n\nExample:\n    >>> a * b_\n    3"
+
+
+def test_attributes_that_share_a_line_are_told_of_one_by_one():
+    text = "Attributes:\n    a, b: how *many*.\n        Longer.\n    c: one.\n\nMore."
+    once = "how \\*many\\*.\n        Longer.\n"
+    assert made(text) == f"Attributes:\n    a: {once}    b: {once}    c: one.\n\nMore."
+
+
+def test_members_that_scikit_learn_adds_are_left_out():
+    assert docstring.foreign(SpAM.set_fit_request)
+    assert not docstring.foreign(SpAM.fit)
 
 
 def test_tables_stay():

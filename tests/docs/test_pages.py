@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", *(f"docs/{name}.md" for name in ("index", "install", "which_phi", "tutorials/index"))]
+GUIDES = ("index", "install", "which_phi", "tutorials/index", "compression", "ecosystem", "export", "extending",
+          "recurrent", "training")  # fmt: skip
+PAGES = ["README.md", *(f"docs/{name}.md" for name in GUIDES)]
 TUTORIALS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "tutorials").glob("*.md"))
 # words of the library that stand in the first screen of the README only where they are explained
 LATER = ("phi", "taps", "lift", "slot", "dopant", "latent", "straight through", "sddmm", "spmm")

@@ -89,6 +89,14 @@ def load_file(
         DatasetNotFoundError: there is no such file.
         DataError, EdgeIndexError, ShapeError: it has bad content. Nothing in it is ever executed.
         ConfigError: it is not plain what is to be learned, or an option does not fit.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("edges.csv").write_text("source,target\\nann,bob\\nbob,cid\\ncid,dan\\ndan,eve\\neve,ann\\n")
+        >>> _ = Path("nodes.csv").write_text("id,age,label\\nann,31,a\\nbob,28,b\\ncid,44,a\\ndan,19,b\\neve,52,a\\n")
+        >>> own = edgenet.data.load_file("edges.csv", nodes="nodes.csv", split="0.6,0.2,0.2")
+        >>> own.num_features, own.num_outputs
+        (1, 2)
     """
     choice = choice_of(task, target, kind, split, metric, undirected, ignore, seed)
     content = _read(Path(path), nodes, graphs, choice.target)
@@ -107,6 +115,12 @@ def load_object(thing: Any, name: str, options: Mapping[str, Any]) -> Dataset:
 
     Raises:
         as ``load_file``.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> data = Data(x, edges, y=torch.tensor([0, 1, 0, 1]))
+        >>> edgenet.data.load_object(data, "ring", {"split": "0.5,0.25,0.25"}).num_outputs
+        2
     """
     if isinstance(thing, Dataset):
         if options:

@@ -38,6 +38,11 @@ def check_ecosystem(
     Raises:
         ContractError: which is an AssertionError; it names every failed job, what differs and what was asked.
         ConfigError: if there is no job of such a name, or one that ``only`` names needs a package that is missing.
+
+    Example:
+        >>> def make(width, out):
+        ...     return edgenet.EdgeNetConv(width, out)
+        >>> edgenet.testing.check_ecosystem(make)  # a minute  # doctest: +SKIP
     """
     if isinstance(make, LayerCase):
         case = make

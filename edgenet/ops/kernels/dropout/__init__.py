@@ -37,6 +37,11 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, seed: Tensor | int
     Raises:
         ConfigError: if ``p`` is not a probability.
         ShapeError: if ``x`` is of integers or bools, or sparse.
+
+    Example:
+        >>> y = edgenet.ops.dropout(x, 0.5, seed=0)
+        >>> torch.equal(y, edgenet.ops.dropout(x, 0.5, seed=0))
+        True
     """
     if has_torch_function_unary(x):
         return handle_torch_function(dropout, (x,), x, p, training, seed)
