@@ -168,7 +168,7 @@ EDGES = [["source", "target"], [0, 1], [1, 2]]
         (EDGES, [["id", "f", "label"], *[[i, i, 1] for i in range(9)]], {}, "two classes at least", DataError),
         (EDGES, [["id", "f", "label"], *[[i, "inf", i % 2] for i in range(9)]], {}, "a finite number", DataError),
         (EDGES, [["id", "f", "label"], *[[i, "1e300", i % 2] for i in range(9)]], {}, "up to 3.4e", DataError),
-        (EDGES, [["id", "f", "y"], *[[i, i, 1e300] for i in range(9)]], {"kind": "value"}, "1e+300, at row", DataError),
+        (EDGES, [["id", "f", "y"], *[[i, i, 1e300] for i in range(9)]], {"kind": "value"}, "1e+300, at", DataError),
         (EDGES, NODES, {"target": ","}, "target names columns, got ','", ConfigError),
         (EDGES, [["id", "f", "label"], [0, 1, 1], [1, 1, ""], [2, 0, 0]], {}, "2 rows have an answer", DataError),
         (
