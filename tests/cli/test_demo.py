@@ -21,6 +21,7 @@ def test_the_demo_converts_compresses_saves_and_draws(run, tmp_path):
     }
 
 
+@pytest.mark.slow  # five demonstrations
 @pytest.mark.float32
 def test_the_demo_replaces_its_own_folder_and_nothing_of_the_user(run, tmp_path):
     assert run(*DEMO)[0] == run(*DEMO)[0] == 0
