@@ -97,7 +97,7 @@ def _transport(patterns: tuple[str, ...]) -> Any:
     hub: Any = _hub()
     mixin: Any = hub.ModelHubMixin
 
-    class Transport(mixin, library_name="edgenet"):  # type: ignore[call-arg]
+    class Transport(mixin, library_name="edgenet"):  # type: ignore[call-arg]  # a class of Any takes any
         def __init__(self, content: Any) -> None:
             self.content = content
 

@@ -91,7 +91,7 @@ class EdgeClassifier(Stack):
     def readers(self, depth: int) -> list[str] | None:
         return super().readers(depth) if depth + 1 < self.num_layers else None  # the pair's map reads both ends
 
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override]  # pairs come third
         self,
         x: Tensor,
         edge_index: Any,

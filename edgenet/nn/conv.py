@@ -296,7 +296,7 @@ class EdgeNetConv(PygDoor, Pretrained):
             y = y + self.bias
         elif hops:  # backward reads what attention gave; activations that work in place would change it
             y = y.clone()
-        y = self.with_residual(y, given.target)
+        y = y if self.root is None else self.with_residual(y, given.target)
         if given.is_batch:
             y = y.transpose(0, 1).contiguous()
             y = y.unflatten(0, given.lead) if len(given.lead) > 1 else y
@@ -342,7 +342,7 @@ class EdgeNetConv(PygDoor, Pretrained):
         """(N, [B,] H, C) lifted signal, or before its lift -> (N, [B,] F_out)."""
         graph, phi = given.graph, self.phi
         initial, diagonal = phi.initial(graph), phi.diagonal(graph)
-        on_edges = phi.on_edges(graph, given.edge_attr)
+        on_edges = None if given.edge_attr is None else phi.on_edges(graph, given.edge_attr)
         spmm, lift_last = self.propagated if way.propagate else ops.spmm, self.lift if way.lift_last else None
         hop = partial(self._hop, graph, weights, diagonal, on_edges, fused, spmm, lift_last)
         if given.is_pair:

@@ -51,7 +51,7 @@ def _taught(loads: Any) -> Any:
             restructure_(model, _by_all_names(plan, getattr(model, "base_model_prefix", "")))
         return loads(model, state_dict, checkpoint_files, *args, **options)
 
-    load.taught_by = __name__  # type: ignore[attr-defined]
+    load.taught_by = __name__  # type: ignore[attr-defined]  # a mark
     return load
 
 

@@ -191,7 +191,7 @@ class StructuredMatrix(nn.Module, ABC):
         """
         return []
 
-    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # overloads
         """As of any module; in the state of a module around it, with what it is (``plan_in_state``)."""
         state = super().state_dict(*args, **options)
         prefix = options.get("prefix", "")

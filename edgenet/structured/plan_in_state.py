@@ -125,7 +125,7 @@ def _load_state_dict(self: nn.Module, state_dict: Mapping[str, Any], *args: Any,
         raise
 
 
-_load_state_dict.taught = _torchs_load_state_dict  # type: ignore[attr-defined]
+_load_state_dict.taught = _torchs_load_state_dict  # type: ignore[attr-defined]  # a mark
 
 
 def _is_text(name: Any) -> bool:

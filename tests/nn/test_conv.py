@@ -1065,7 +1065,7 @@ def test_what_a_bipartite_graph_lacks_is_refused():
         specializations.edge_varying_gat(4, 2, 2, add_self_loops=False)((x[0], None), edges, size=(3, 2))
     with refuses(ShapeError, "random_walk"):
         specializations.gcnn(4, 2, 1)(x, edges)
-    with refuses(SupportError, "type or hash"):
+    with refuses(SupportError, "in_channels=(sources, targets)", "self_loops=False"):
         EdgeNetConv(4, 2, phi="edge_varying")(x, edges)
     with refuses(ShapeError, "self_loops=False"):
         EdgeNetConv(4, 2, phi=EdgeVarying(1, 1, share="hash", buckets=3))(x, edges)

@@ -29,7 +29,8 @@ class ByType(RowFinder):
             got = "none" if edge_attr is None else f"{tuple(edge_attr.shape)} {edge_attr.dtype}"
             raise ShapeError(f"weights shared by type need ({graph.num_edges},) integer types as edge_attr, got {got}.")
         kind = edge_attr.reshape(-1).long()
-        if not torch.compiler.is_compiling() and kind.numel():
+        tracing = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()  # stand-ins have no numbers
+        if not tracing and kind.numel():
             low, high = (int(v) for v in kind.aminmax())
             if low < 0 or high >= self.edge_rows:
                 raise SupportError(

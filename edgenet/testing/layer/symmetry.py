@@ -107,6 +107,8 @@ def small(case: LayerCase, what: str) -> str | None:
     given = of_edges(more, lambda value: value[: edges.shape[1]], edges)
     if not case.pair and takes(layer, "n_id"):
         given["n_id"] = torch.arange(len(x))
+    if case.pair and nodes == 0 and takes(layer, "e_id"):  # a piece of the graph that a table of edges belongs to
+        given["e_id"] = torch.arange(0)
     y, rows = layer(x, **given), len(x[1] if case.pair else x)
     require(len(y) == rows and bool(y.isfinite().all()), f"with {what}, {rows} finite rows are wanted, got {_shape(y)}")
     if y.requires_grad:
