@@ -225,10 +225,10 @@ def _claim(rows: Rows) -> str:
                 best = max(groups, key=lambda group: (len(group), fmean(row["agreement_val"] for row in group)))
                 lost = _lost(best, mine)
                 verdict = "met" if lost.mean >= -points else "missed"
-                said.append(f"{name} {lost} ({_name(best[0])}, {_count(best)}: {verdict})")
+                said.append(f"{name} {lost} ({verdict})")
         if said:
             parts.append(
-                f"{ratio} times smaller on disk, at most {points} points below the teacher: {'; '.join(said)}."
+                f"{ratio} times smaller on disk, at most {points} points below the teacher: {', '.join(said)}."
             )
     pairs = [
         (f"{name} at {words}", ours, rival)
