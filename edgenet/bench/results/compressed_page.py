@@ -240,7 +240,8 @@ def _claim(rows: Rows) -> str:
     behind = [words for words, *both in pairs if not any(_paired(*both, key).is_above for key in ahead)]
     if pairs:
         parts.append(
-            f"A small GAT of as few bits, distilled likewise, is behind in accuracy or agreement by a paired interval"
+            f"On {' and '.join(dict.fromkeys(words.split()[0] for words, *_ in pairs))} a small GAT of as few bits, "
+            f"distilled likewise, is behind in accuracy or agreement by a paired interval"
             f"{' at every size' if not behind else ', but not for ' + ', '.join(behind)}."
         )
     return " ".join(parts) or "Nothing is claimed: there are no rows yet."
