@@ -60,9 +60,10 @@ class EdgeVarying(Phi):
             {"structure": name, **options}; otherwise they are dense. An optimizer that was made before would miss them,
             so ``bind`` comes first.
         by_community: number the rows of the tables by communities of the graph, see ``ByEdge``.
-        start: how the tables begin, and ``reset_parameters`` draws them. "random": every hop and head is a random multiple
-            of the graph's normalised adjacency, between 0.5 and 1.5 in size and of either sign. "shift": all are the
-            normalised adjacency itself, and Phi^(0) is 1: a walk of a fixed shift operator that moves away edge by edge.
+        start: how the tables begin, and ``reset_parameters`` draws them. "random": every hop and head is a random
+            multiple of the graph's normalised adjacency, between 0.5 and 1.5 in size and of either sign. "shift": all
+            are the normalised adjacency itself, and Phi^(0) is 1: a walk of a fixed shift operator that moves away edge
+            by edge.
         unseen: "shared": with share="edge", an edge that the table has no row for weighs the mean of all rows, hop by
             hop and head by head, and so does the diagonal of a node that is not in the bound graph. Nodes are told by
             their numbers, or by ``n_id``. None: such edges are refused.

@@ -121,7 +121,7 @@ def test_a_rate_is_a_factor_of_each_step():
 
 @pytest.mark.parametrize("rate_on", [{"convs": 0.0}, {"convs": -1.0}, {"convs": float("inf")}, {"convs": "much"}])
 def test_rates_are_positive_numbers(rate_on):
-    with pytest.raises(ConfigError, match="rate_on is a table {pattern: a positive number}"):
+    with pytest.raises(ConfigError, match=r"rate_on is a table \{pattern: a positive number\}"):
         fit(model(), nodes(), rate_on=rate_on, epochs=1, progress=False)
 
 
