@@ -62,28 +62,33 @@ def translations() -> dict[Any, Callable[..., Any]]:
     def segment_softmax(score: Any, index: Any, num_segments: Any) -> Any:
         return op.CastLike(weighed(wide(score), index, num_segments)[0], score)
 
-    def attended(source: Any, target: Any, score: Any, x: Any, num_nodes: Any) -> tuple[Any, Any, Any]:
+    def attended(
+        source: Any, target: Any, score: Any, x: Any, num_nodes: Any, factor: Any
+    ) -> tuple[Any, Any, Any]:  # fmt: skip
         alpha, top, sums = weighed(score, target, num_nodes)
+        alpha = alpha if factor is None else op.Mul(alpha, wide(factor))
         return spmm(source, target, op.CastLike(alpha, x), x, num_nodes), top, sums
 
     def attention(
         source: Any, target: Any, score_source: Any, score_target: Any, x: Any, num_nodes: Any, slope: float,
-        dropout: float, seed: Any,
+        dropout: float, seed: Any, added: Any = None, factor: Any = None,
     ) -> tuple[Any, Any, Any]:  # fmt: skip
         refuse(dropout)
         score = op.Gather(wide(score_source), source, axis=0)
+        score = score if added is None else op.Add(score, wide(added))
         if score_target is not None:
             score = op.Add(score, op.Gather(wide(score_target), target, axis=0))
-        return attended(source, target, op.LeakyRelu(score, alpha=slope), x, num_nodes)
+        return attended(source, target, op.LeakyRelu(score, alpha=slope), x, num_nodes, factor)
 
     def attention_v2(
-        source: Any, target: Any, x: Any, u: Any, att: Any, num_nodes: Any, slope: float, dropout: float, seed: Any
-    ) -> tuple[Any, Any, Any]:
+        source: Any, target: Any, x: Any, u: Any, att: Any, num_nodes: Any, slope: float, dropout: float, seed: Any,
+        added: None = None, factor: Any = None,
+    ) -> tuple[Any, Any, Any]:  # fmt: skip
         refuse(dropout)
         both = op.Add(op.Gather(wide(x), source, axis=0), op.Gather(wide(u), target, axis=0))
         grown = op.Mul(op.LeakyRelu(both, alpha=slope), wide(att))
         score = op.ReduceSum(grown, op.Constant(value_ints=[-1]), keepdims=0)
-        return attended(source, target, score, x, num_nodes)
+        return attended(source, target, score, x, num_nodes, factor)
 
     def dequantized(codes: Any, scale: Any) -> Any:
         return op.DequantizeLinear(codes, scale, axis=0)

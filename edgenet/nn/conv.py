@@ -284,7 +284,8 @@ class EdgeNetConv(PygDoor, Pretrained):
         first = None if initial is None else initial_signal(self.taps, given, initial)
         way = route(self, given, asked=bool(return_attention_weights))
         z = given.source.unsqueeze(-2) if way.lift_last else self._lifted(given)
-        hops = self.phi.fused(given.x, z, given.graph, self.lift) if way.fuse else None
+        brought = given.edge_weight, given.edge_attr
+        hops = self.phi.fused(given.x, z, given.graph, self.lift, *brought) if way.fuse else None
         weights = None if hops else self._weights(given, z, way)
         y = self._walked(given, z, weights, hops, way, first)
         if self.bias is not None:

@@ -34,7 +34,7 @@ def route(layer: Any, given: Inputs, *, asked: bool) -> Route:
     """
     taps = layer.taps
     if layer.is_plain():
-        fuse = not (asked or taps.reads_weights or given.edge_weight is not None or given.edge_attr is not None)
+        fuse = not (asked or taps.reads_weights)
         return Route(fuse, _lifts_last(layer, given, fuse), True)
     return Route(propagate=True) if layer.is_looked_at() else Route(mix_first=plain(taps))
 

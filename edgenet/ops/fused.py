@@ -14,10 +14,12 @@ from edgenet.ops import backend
 from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients, transformed
 
 Inputs = tuple[Tensor, Tensor | None, Tensor]
+Edges = tuple[Tensor | None, Tensor | None]
 
 
 class FusedAttention:
-    """An op of three tensors, the signal among them, that gives y (N, H, C).
+    """An op of three tensors, the signal among them, that gives y (N, H, C); edges may bring two more, (E, H) what is
+    added to their scores and what their weights are multiplied by.
 
     Its kernels and its ``reference`` keep two tensors for backward, (N, H) in the dtype of sums: ``top``, the largest
     score of every node and head, and ``total``, the sum of exp(score - top); both 0 where no score above -inf is.
@@ -41,23 +43,23 @@ class FusedAttention:
 
     def __call__(
         self, graph: Graph, inputs: Inputs, slope: float, dropout: float, seed: Tensor | int | None,
-        shared: bool = False,
+        shared: bool = False, edges: Edges = (None, None),
     ) -> Tensor:  # fmt: skip
         """y (N, H, C). ``shared``: the signal is (N, 1, C), the same for all heads. Without a seed torch draws."""
         if seed is None:
-            return self.composed(graph, *inputs, slope, dropout, None)
+            return self.composed(graph, *inputs, slope, dropout, None, *edges)
         eager = backend.eager()
-        kernels = backend.kernels(self.name, inputs[self.signal], *inputs) if eager else None
+        kernels = self.kernels((*inputs, *edges)) if eager else None
         if kernels is not None:
             if shared and not kernels.SHARES_SIGNAL:
                 inputs = self._unshared(inputs)
-            return _Fused.apply(self, kernels, graph, *inputs, slope, dropout, int(seed))
+            return _Fused.apply(self, kernels, graph, *inputs, *edges, slope, dropout, int(seed))
         registered = backend.asked_for(self.name) if eager else not (backend.forward_mode() or transformed())
         if not registered:
-            return self.composed(graph, *inputs, slope, dropout, seed)
+            return self.composed(graph, *inputs, slope, dropout, seed, *edges)
         inputs = self._unshared(inputs) if shared else inputs
         seed = torch.as_tensor(seed, device="cpu")
-        return self.op(graph.source, graph.target, *inputs, graph.num_nodes, slope, dropout, seed)[0]
+        return self.op(graph.source, graph.target, *inputs, graph.num_nodes, slope, dropout, seed, *edges)[0]
 
     def kernels(self, inputs: Sequence[Tensor | None]) -> ModuleType | None:
         """The kernels that run on these tensors now."""
@@ -73,29 +75,31 @@ class FusedAttention:
 
         def run(
             source: Tensor, target: Tensor, a: Tensor, b: Tensor | None, c: Tensor, num_nodes: int, slope: float,
-            dropout: float, seed: Tensor,
+            dropout: float, seed: Tensor, added: Tensor | None = None, factor: Tensor | None = None,
         ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-            kernels = self.kernels((a, b, c))
+            kernels, edges = self.kernels((a, b, c, added, factor)), (added, factor)
             if kernels is None:
                 form = backend.asked_for(name) or self.reference.forward
-                return form(source, target, a, b, c, num_nodes, slope, dropout, seed)
+                more = () if added is None and factor is None else edges  # added backends may know of none
+                return form(source, target, a, b, c, num_nodes, slope, dropout, seed, *more)
             graph = backend.checked_graph(source, target, num_nodes, len((a, b, c)[signal]))
-            return kernels.forward(graph, a, b, c, slope, dropout, int(seed))
+            return kernels.forward(graph, a, b, c, slope, dropout, int(seed), edges)
 
-        def fake(source, target, a, b, c, num_nodes, slope, dropout, seed):
+        def fake(source, target, a, b, c, num_nodes, slope, dropout, seed, added=None, factor=None):
             x = (a, b, c)[signal]
             top = x.new_empty((num_nodes, x.shape[1]), dtype=torch.promote_types(x.dtype, torch.float32))
             return x.new_empty((num_nodes, *x.shape[1:])), top, torch.empty_like(top)
 
         def keep(ctx, inputs, output):
-            source, target, a, b, c, _, ctx.slope, ctx.dropout, seed = inputs
-            ctx.save_for_backward(source, target, a, b, c, *output, seed)
+            source, target, a, b, c, _, ctx.slope, ctx.dropout, seed, *edges = inputs
+            ctx.save_for_backward(source, target, a, b, c, *output, seed, *edges)
             ctx.mark_non_differentiable(*output[1:])
 
         def backward(ctx, grad, *_):
-            *tensors, seed = ctx.saved_tensors
-            found = self.gradient(*tensors, grad, ctx.slope, ctx.dropout, seed)
-            return None, None, found[0], None if tensors[3] is None else found[1], found[2], None, None, None, None
+            *tensors, seed, added, factor = ctx.saved_tensors
+            found = self.gradient(*tensors, grad, ctx.slope, ctx.dropout, seed, added, factor)
+            own = [None if t is None else g for t, g in zip((*tensors[2:5], added, factor), found, strict=True)]
+            return None, None, *own[:3], None, None, None, None, *own[3:]
 
         op = torch.library.custom_op(f"edgenet::{name}", run, mutates_args=())
         op.register_fake(fake)
@@ -106,20 +110,21 @@ class FusedAttention:
 
         def run(
             source: Tensor, target: Tensor, a: Tensor, b: Tensor | None, c: Tensor, y: Tensor, top: Tensor,
-            total: Tensor, grad: Tensor, slope: float, dropout: float, seed: Tensor,
-        ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-            kernels = self.kernels((a, b, c))
+            total: Tensor, grad: Tensor, slope: float, dropout: float, seed: Tensor, added: Tensor | None = None,
+            factor: Tensor | None = None,
+        ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+            kernels, edges = self.kernels((a, b, c, added, factor)), (added, factor)
             if kernels is None:
                 found = self.reference.backward(
-                    source, target, a, b, c, y, top, total, grad, slope, dropout, seed
+                    source, target, a, b, c, y, top, total, grad, slope, dropout, seed, *edges
                 )  # fmt: skip
             else:
                 graph = backend.checked_graph(source, target, len(y), len((a, b, c)[signal]))
-                found = kernels.backward(graph, a, b, c, y, top, total, grad, slope, dropout, int(seed))
-            return found[0], a.new_empty(0) if found[1] is None else found[1], found[2]
+                found = kernels.backward(graph, a, b, c, y, top, total, grad, slope, dropout, int(seed), edges)
+            return tuple(a.new_empty(0) if t is None else t for t in found)
 
-        def fake(source, target, a, b, c, y, top, total, grad, slope, dropout, seed):
-            return tuple(t.new_empty(t.shape) if t is not None else a.new_empty(0) for t in (a, b, c))
+        def fake(source, target, a, b, c, y, top, total, grad, slope, dropout, seed, added=None, factor=None):
+            return tuple(t.new_empty(t.shape) if t is not None else a.new_empty(0) for t in (a, b, c, added, factor))
 
         op = torch.library.custom_op(f"edgenet::{name}_backward", run, mutates_args=())
         op.register_fake(fake)
@@ -130,7 +135,8 @@ class FusedAttention:
         if not self._joins(in_dims, dropout=rest[2]):
             return looped(call, info, in_dims, source, target, a, b, c, *rest)
         inputs = self._joined(info, in_dims[2:5], (a, b, c))
-        found = call(source, target, *inputs, *rest)
+        edges = self._joined_edges(info, in_dims[9:], rest[4:])
+        found = call(source, target, *inputs, *rest[:4], *edges)
         return tuple(t.unflatten(1, (info.batch_size, -1)) for t in found), (1, 1, 1)
 
     def _batch_gradient(self, call, info, in_dims, source, target, a, b, c, *rest):
@@ -138,11 +144,17 @@ class FusedAttention:
             return looped(call, info, in_dims, source, target, a, b, c, *rest)
         inputs = self._joined(info, in_dims[2:5], (a, b, c))
         kept = (joined(t, dim, info.batch_size, 1) for t, dim in zip(rest[:4], in_dims[5:9], strict=True))
-        found = call(source, target, *inputs, *kept, *rest[4:])
-        dims = tuple(None if t is None else axis for t, axis in zip((a, b, c), self.heads, strict=True))
+        edges = rest[7:]
+        found = call(source, target, *inputs, *kept, *rest[4:7], *self._joined_edges(info, in_dims[12:], edges))
+        of_edges = [(t, 1) for t in (*edges, None, None)[:2]]
+        dims = tuple(None if t is None else axis for t, axis in [*zip((a, b, c), self.heads, strict=True), *of_edges])
         return tuple(
             t if dim is None else t.unflatten(dim, (info.batch_size, -1)) for t, dim in zip(found, dims, strict=True)
         ), dims
+
+    def _joined_edges(self, info: Any, dims: tuple[Any, ...], edges: tuple[Any, ...]) -> list[Tensor | None]:
+        """A batch of what edges bring, made more heads."""
+        return [None if t is None else joined(t, dim, info.batch_size, 1) for t, dim in zip(edges, dims, strict=True)]
 
     def _joins(self, in_dims: tuple[Any, ...], dropout: float) -> bool:
         """Whether a batch can be more heads: on one graph, without dropout, whose mask follows the head's number."""
@@ -159,10 +171,10 @@ class _Fused(torch.autograd.Function):
     """The short path: kernels on the graph, whose sort orders are built already."""
 
     @staticmethod
-    def forward(ctx, op, kernels, graph, a, b, c, slope, dropout, seed):
-        y, top, total = kernels.forward(graph, a, b, c, slope, dropout, seed)
+    def forward(ctx, op, kernels, graph, a, b, c, added, factor, slope, dropout, seed):
+        y, top, total = kernels.forward(graph, a, b, c, slope, dropout, seed, (added, factor))
         ctx.op, ctx.graph, ctx.rest = op, graph, (slope, dropout, seed)
-        ctx.save_for_backward(a, b, c, y, top, total, graph.edge_index)
+        ctx.save_for_backward(a, b, c, added, factor, y, top, total, graph.edge_index)
         return y
 
     @staticmethod
@@ -171,9 +183,11 @@ class _Fused(torch.autograd.Function):
         *inputs, y, top, total, _ = ctx.saved_tensors
         kernels = ctx.op.kernels(inputs) if backend.eager() and not torch.is_grad_enabled() else None
         if kernels is not None:
-            found = kernels.backward(ctx.graph, *inputs, y, top, total, grad, *ctx.rest)
+            found = kernels.backward(ctx.graph, *inputs[:3], y, top, total, grad, *ctx.rest, inputs[3:])
         else:
-            found = _differentiable(lambda *own: ctx.op.composed(ctx.graph, *own, *ctx.rest), inputs, grad)
+            found = _differentiable(
+                lambda *own: ctx.op.composed(ctx.graph, *own[:3], *ctx.rest, *own[3:]), inputs, grad
+            )
         return None, None, None, *found, None, None, None
 
 

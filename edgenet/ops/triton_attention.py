@@ -19,27 +19,36 @@ from edgenet.ops.triton_rows import merge_softmax, merge_sums, partial_results, 
 
 
 class Scores(NamedTuple):
-    """Where scores come from.
+    """Where scores come from, and what edges multiply their weights by.
 
     sender: (sources, H) s; None in GATv2, which takes the signal.
     receiver: (N, H) t, or None for zeros; in GATv2 (N, H, C) u.
     att: (H, C); None in GAT.
+    added: (E, H) what edges add to their scores, in GAT; or None.
+    factor: (E, H) factors of the weights, or None.
     """
 
     sender: Tensor | None
     receiver: Tensor | None
     att: Tensor | None
+    added: Tensor | None = None
+    factor: Tensor | None = None
 
     def contiguous(self) -> Scores:
         return Scores(*(None if t is None else t.contiguous() for t in self))
 
     def or_any(self, tensor: Tensor) -> list[Tensor]:
-        """The three, with a tensor that is not read in place of None."""
+        """The five, with a tensor that is not read in place of None."""
         return [tensor if t is None else t for t in self]
 
     @property
     def constants(self) -> dict[str, bool]:
-        return {"DYNAMIC": self.att is not None, "TARGET": self.receiver is not None}
+        return {
+            "DYNAMIC": self.att is not None,
+            "TARGET": self.receiver is not None,
+            "ADDED": self.added is not None,
+            "FACTOR": self.factor is not None,
+        }
 
 
 def forward(
@@ -60,10 +69,10 @@ def forward(
         sums. All are 0 for a node without in-edges.
     """
     if x.shape[2] == 0:  # one channel of zeros says the same
-        x, (sender, receiver, att) = _one_channel(x), scores
-        if att is not None:
-            receiver, att = _one_channel(receiver), _one_channel(att)
-        y, *kept = forward(graph, x, Scores(sender, receiver, att), slope, dropout, seed)
+        x = _one_channel(x)
+        if scores.att is not None:
+            scores = scores._replace(receiver=_one_channel(scores.receiver), att=_one_channel(scores.att))
+        y, *kept = forward(graph, x, scores, slope, dropout, seed)
         return y[..., :0], *kept
     rows, x, scores = rows_by_target(graph), x.contiguous(), scores.contiguous()
     heads, channels = x.shape[1:]
@@ -88,9 +97,10 @@ def forward(
 
 @jit(do_not_specialize=["seed"])
 def _forward(
-    pieces, source, edge, x, sender, receiver, att, y, top, total, part_top, part_total, partial, seed: tl.int64,
+    pieces, source, edge, x, sender, receiver, att, added, factor, y, top, total, part_top, part_total, partial,
+    seed: tl.int64,
     H: tl.constexpr, C: tl.constexpr, HB: tl.constexpr, CB: tl.constexpr, EB: tl.constexpr, ACC: tl.constexpr,
-    SLOPE: tl.constexpr, DYNAMIC: tl.constexpr, TARGET: tl.constexpr,
+    SLOPE: tl.constexpr, DYNAMIC: tl.constexpr, TARGET: tl.constexpr, ADDED: tl.constexpr, FACTOR: tl.constexpr,
     DROPOUT: tl.constexpr, WIDE: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr,
 ):  # fmt: skip
     row, begin, end, slot = piece(pieces, tl.program_id(0))
@@ -111,6 +121,9 @@ def _forward(
         mine = k < end
         mask = mine[:, None] & (head < H)[None, :]
         j = tl.load(source + k, mask=mine, other=0).to(tl.int64)
+        if ADDED or FACTOR or DROPOUT:
+            e = tl.load(edge + k, mask=mine, other=0).to(tl.int64)
+            of_edge = e[:, None] * H + head[None, :]
         if DYNAMIC:
             message = tl.load(
                 x + j[:, None, None] * (H * C) + at[None], mask=mine[:, None, None] & inside[None], other=0.0
@@ -121,6 +134,8 @@ def _forward(
             v = tl.load(sender + j[:, None] * H + head[None, :], mask=mask, other=0.0).to(ACC)
             if TARGET:
                 v += own[None, :]
+            if ADDED:
+                v += tl.load(added + of_edge, mask=mask, other=0.0).to(ACC)
             v = tl.where(v > 0, v, v * SLOPE)
         v = tl.where(mask, v, -float("inf"))
         new = tl.maximum(m, tl.max(v, 0))
@@ -130,8 +145,9 @@ def _forward(
         m = new
         z = z * shrink + tl.sum(p, 0)
         if DROPOUT:
-            e = tl.load(edge + k, mask=mine, other=0).to(tl.int64)
-            p *= dropout_factor(e[:, None] * H + head[None, :], seed, WIDE, THRESHOLD, SCALE, ACC)
+            p *= dropout_factor(of_edge, seed, WIDE, THRESHOLD, SCALE, ACC)
+        if FACTOR:
+            p *= tl.load(factor + of_edge, mask=mask, other=0.0).to(ACC)
         if not DYNAMIC:
             message = tl.load(
                 x + j[:, None, None] * (H * C) + at[None], mask=mine[:, None, None] & inside[None], other=0.0
@@ -151,10 +167,10 @@ def _forward(
 def backward(
     graph: Graph, x: Tensor, scores: Scores, y: Tensor, top: Tensor, total: Tensor, grad: Tensor, slope: float,
     dropout: float, seed: int,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:  # fmt: skip
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:  # fmt: skip
     """The pass by source: what belongs to the senders, and the gradient of every edge's score.
 
-    With a the weight alpha after dropout and v the score, for e = (j -> i):
+    With a the weight alpha after dropout and its factor, and v the score, for e = (j -> i):
     grad_x[j, h] = sum over e of a[e, h] * grad[i, h], in GATv2 and what the scores give
     grad_v[e, h] = a[e, h] * <grad[i, h], x[j, h]> - alpha[e, h] * <grad[i, h], y[i, h]>
 
@@ -164,14 +180,16 @@ def backward(
 
     Returns:
         The gradient in ``x`` (sources, H, C). In GAT that in ``scores.sender`` (sources, H), else None. The gradient
-        (E, H) of what the receivers add to a score; None where they add nothing.
+        (E, H) of what the receivers and the edges add to a score; None where they add nothing. That in
+        ``scores.factor``, or None.
     """
     x, scores, grad = x.contiguous(), scores.contiguous(), grad.contiguous()
     heads, channels = x.shape[1:]
-    dynamic, target = scores.constants.values()
+    dynamic, told = scores.att is not None, scores.receiver is not None or scores.added is not None
     rows, grad_x = rows_by_source(graph), torch.empty_like(x)
     grad_sender = None if dynamic else torch.empty_like(scores.sender)
-    grad_edge = top.new_empty(graph.num_edges if target else 1, heads)
+    grad_edge = top.new_empty(graph.num_edges if told else 1, heads)
+    grad_factor = None if scores.factor is None else torch.empty_like(scores.factor)
     partial, partial_sender = partial_results(rows, heads, channels, like=x), partial_results(rows, heads, like=x)
     constants, head_blocks = tile(heads, channels, x.dtype, tensors=2 if dynamic else 1)
     launch(
@@ -179,6 +197,7 @@ def backward(
         (len(rows.pieces), head_blocks),
         *(rows.pieces, rows.neighbour, rows.edge, x, *scores.or_any(x), top.contiguous(), total.contiguous()),
         *(row_dots(y.contiguous(), grad), grad, grad_x, grad_x if dynamic else grad_sender, grad_edge),
+        grad_edge if grad_factor is None else grad_factor,
         *(partial, partial_sender, int(seed)),
         SLOPE=float(slope),
         **scores.constants,
@@ -188,15 +207,15 @@ def backward(
     merge_sums(rows, partial, grad_x)
     if not dynamic:
         merge_sums(rows, partial_sender, grad_sender)
-    return grad_x, grad_sender, grad_edge if target else None
+    return grad_x, grad_sender, grad_edge if told else None, grad_factor
 
 
 @jit(do_not_specialize=["seed"])
 def _backward(
-    pieces, neighbour, edge, x, sender, receiver, att, top, total, dots, grad,
-    grad_x, grad_sender, grad_edge, partial, partial_sender, seed: tl.int64,
+    pieces, neighbour, edge, x, sender, receiver, att, added, factor, top, total, dots, grad,
+    grad_x, grad_sender, grad_edge, grad_factor, partial, partial_sender, seed: tl.int64,
     H: tl.constexpr, C: tl.constexpr, HB: tl.constexpr, CB: tl.constexpr, EB: tl.constexpr, ACC: tl.constexpr,
-    SLOPE: tl.constexpr, DYNAMIC: tl.constexpr, TARGET: tl.constexpr,
+    SLOPE: tl.constexpr, DYNAMIC: tl.constexpr, TARGET: tl.constexpr, ADDED: tl.constexpr, FACTOR: tl.constexpr,
     DROPOUT: tl.constexpr, WIDE: tl.constexpr, THRESHOLD: tl.constexpr, SCALE: tl.constexpr,
 ):  # fmt: skip
     row, begin, end, slot = piece(pieces, tl.program_id(0))
@@ -217,7 +236,7 @@ def _backward(
         mask = mine[:, None] & (head < H)[None, :]
         i = tl.load(neighbour + k, mask=mine, other=0).to(tl.int64)
         e = tl.load(edge + k, mask=mine, other=0).to(tl.int64)
-        number = i[:, None] * H + head[None, :]
+        number, of_edge = i[:, None] * H + head[None, :], e[:, None] * H + head[None, :]
         there = i[:, None, None] * (H * C) + at[None]
         if DYNAMIC:
             u = tl.load(receiver + there, mask=mine[:, None, None] & inside[None], other=0.0).to(ACC) + own[None]
@@ -227,6 +246,8 @@ def _backward(
             v = tl.broadcast_to(own_score[None, :], (EB, HB))
             if TARGET:
                 v += tl.load(receiver + number, mask=mask, other=0.0).to(ACC)
+            if ADDED:
+                v += tl.load(added + of_edge, mask=mask, other=0.0).to(ACC)
             up = v > 0
             v = tl.where(up, v, v * SLOPE)
         # two numbers, not their log-sum-exp, which has no digits left for the sum where scores are large
@@ -235,10 +256,14 @@ def _backward(
         alpha = tl.where(mask, alpha, 0.0)
         a = alpha
         if DROPOUT:
-            a = alpha * dropout_factor(e[:, None] * H + head[None, :], seed, WIDE, THRESHOLD, SCALE, ACC)
+            a = alpha * dropout_factor(of_edge, seed, WIDE, THRESHOLD, SCALE, ACC)
         g = tl.load(grad + there, mask=mine[:, None, None] & inside[None], other=0.0).to(ACC)
+        inner = tl.sum(g * own[None], 2)
+        if FACTOR:
+            tl.store(grad_factor + of_edge, (a * inner).to(grad_factor.dtype.element_ty), mask=mask)
+            a *= tl.load(factor + of_edge, mask=mask, other=0.0).to(ACC)
         dot = tl.load(dots + number, mask=mask, other=0.0)
-        grad_v = tl.where(mask, a * tl.sum(g * own[None], 2) - alpha * dot, 0.0)
+        grad_v = tl.where(mask, a * inner - alpha * dot, 0.0)
         # both are the same number where a weight is all of its row: what is left is rounding, as large as the signals
         grad_v *= tl.where(alpha == 1, 0.0, 1.0)
         if DYNAMIC:
@@ -247,8 +272,8 @@ def _backward(
             out += tl.sum(g * a[:, :, None], 0)
             grad_v = tl.where(up, grad_v, grad_v * SLOPE)
             out_score += tl.sum(grad_v, 0)
-        if TARGET:
-            tl.store(grad_edge + e[:, None] * H + head[None, :], grad_v, mask=mask)
+        if TARGET or ADDED:
+            tl.store(grad_edge + of_edge, grad_v, mask=mask)
     if slot < 0:
         tl.store(grad_x + row * (H * C) + at, out.to(grad_x.dtype.element_ty), mask=inside)
         if not DYNAMIC:

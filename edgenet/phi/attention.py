@@ -15,7 +15,7 @@ from edgenet.phi.base import Hop, LayerSpec, Pair, source_and_target
 from edgenet.phi.softmax import SoftmaxPhi, per_signal
 from edgenet.structured import Dense, StructuredLinear, StructuredMatrix
 from edgenet.structured.base import glorot
-from edgenet.structured.linear import take_
+from edgenet.structured.linear import inner, is_plain_linear, take_
 from edgenet.structured.parameters import replace_
 from edgenet.structured.read import read, read_plain
 
@@ -111,10 +111,18 @@ class Attention(SoftmaxPhi):
             hops.append(self.weights(F.leaky_relu(score, self.negative_slope), graph, edge_weight))
         return hops[0].expand(self.order, -1, -1) if self.shares_hops else torch.stack(hops)
 
-    def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
+    def fused(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair | None,
+        graph: Graph,
+        lift: nn.Module,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> list[Hop] | None:
         if self.shares_hops and self.order > 1:  # weights that are used again are cheaper kept
             return None
-        dropout = self.dropout if self.training else 0.0
+        dropout, of_edges = self.dropout if self.training else 0.0, self._edge_scores(edge_attr, graph)
         at_source, at_target = read_plain(self.att_source, self.att_target)
         hops: list[Hop] = []
         for k in range(self.order):
@@ -123,8 +131,23 @@ class Attention(SoftmaxPhi):
             if k == 0 and not isinstance(x, tuple) and hasattr(lift, "inner"):
                 both = lift.inner(x, vectors)  # straight from the layer's input
             scores = self._scores(k, z if k == 0 else self._lifted(x, k), vectors, both)
-            hops.append(partial(ops.attention, graph, *scores, negative_slope=self.negative_slope, dropout=dropout))
+            width = scores[0].shape[1]
+            hop = partial(ops.attention, graph, *scores, negative_slope=self.negative_slope, dropout=dropout)
+            if of_edges is not None:
+                hop.keywords["score_edge"] = per_signal(of_edges, width)
+            if edge_weight is not None:
+                hop.keywords["edge_weight"] = self.factors(edge_weight, width)
+            hops.append(hop)
         return hops
+
+    def _edge_scores(self, edge_attr: Tensor | None, graph: Graph) -> Tensor | None:
+        """(E, H) scores of the edge features: one product with the vectors, folded into the lift."""
+        features = self.edge_features(self.lift_edge, edge_attr, graph)
+        if features is None:
+            return None
+        if not is_plain_linear(self.lift_edge) or getattr(self.lift_edge.weight, "is_lazy", False):
+            return (self.edge_term(self.lift_edge, edge_attr, graph) * read(self.att_edge)).sum(-1)
+        return inner(self.lift_edge, features, read(self.att_edge).unsqueeze(0))
 
     def _vectors(self, k: int) -> Tensor:
         """(2, H, C) vectors of hop k + 1, for sources and for targets."""

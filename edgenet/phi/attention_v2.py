@@ -100,15 +100,25 @@ class AttentionV2(SoftmaxPhi):
         score = (F.leaky_relu(score, self.negative_slope) * read(self.att)).sum(-1).flatten(1)
         return self.weights(score, graph, edge_weight).expand(self.order, -1, -1)
 
-    def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
-        if self.order > 1:  # weights that are used again are cheaper kept
+    def fused(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair | None,
+        graph: Graph,
+        lift: nn.Module,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> list[Hop] | None:
+        # weights that are used again are cheaper kept; edge features stand inside the non-linearity, channel by channel
+        if self.order > 1 or edge_attr is not None:
             return None
         z_target = self._ends(x, z)[1]
         att = read(self.att)
         if z_target.dim() == 4:  # a batch of signals
             att, z_target = att.repeat(z_target.shape[1], 1), z_target.flatten(1, 2)
         dropout = self.dropout if self.training else 0.0
-        return [lambda z: ops.attention_v2(graph, z, z_target, att, self.negative_slope, dropout)]
+        factor = None if edge_weight is None else self.factors(edge_weight, len(att))
+        return [lambda z: ops.attention_v2(graph, z, z_target, att, self.negative_slope, dropout, factor)]
 
     def keep_inputs_(self, channels: Tensor) -> None:
         if self.target is not None:

@@ -204,11 +204,20 @@ class Phi(nn.Module, ABC):
         y = spmm(graph, weight, z)
         return y if diagonal is None else torch.addcmul(y, diagonal.unsqueeze(-1), z)
 
-    def fused(self, x: Tensor | Pair, z: Tensor | Pair | None, graph: Graph, lift: nn.Module) -> list[Hop] | None:
+    def fused(
+        self,
+        x: Tensor | Pair,
+        z: Tensor | Pair | None,
+        graph: Graph,
+        lift: nn.Module,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+    ) -> list[Hop] | None:
         """One function a hop that weighs and walks at once, without the (E, H) weights in memory; None if it cannot.
 
         Args:
-            x, z, graph: as of ``forward``; ``z`` None where the signal is lifted after the walk.
+            x, z, graph, edge_weight, edge_attr: as of ``forward``; ``z`` None where the signal is lifted after the
+                walk.
             lift: what made ``z`` of ``x``: what is linear in ``z`` can be had from ``x``, which may be narrower.
         """
         return None

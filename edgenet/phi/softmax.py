@@ -37,8 +37,14 @@ class SoftmaxPhi(Phi):
         # softmax over the senders of each receiver; some code normalises over receivers, which is not GAT
         alpha = ops.segment_softmax(score, graph)
         alpha = ops.dropout(alpha, self.dropout, self.training)
-        if edge_weight is None:
-            return alpha
+        return alpha if edge_weight is None else alpha * self.factors(edge_weight, alpha.shape[1])
+
+    def factors(self, edge_weight: Tensor, width: int) -> Tensor:
+        """(E, width) given edge weights, for every head of every signal of a batch.
+
+        Raises:
+            ShapeError: if they are neither (E,), (E, 1) nor (E, H).
+        """
         if edge_weight.dim() == 1:
             edge_weight = edge_weight.unsqueeze(-1)
         if edge_weight.dim() != 2 or edge_weight.shape[1] not in (1, self.heads):
@@ -46,10 +52,19 @@ class SoftmaxPhi(Phi):
                 f"attention of {self.heads} heads takes (E,) or (E, {self.heads}) edge weights, got "
                 f"{tuple(edge_weight.shape)}."
             )
-        return alpha * per_signal(edge_weight.expand(-1, self.heads), alpha.shape[1])
+        return per_signal(edge_weight.expand(-1, self.heads), width)
 
     def edge_term(self, lift: StructuredLinear | None, edge_attr: Tensor | None, graph: Graph) -> Tensor | None:
         """(E, H, C) lifted edge features."""
+        features = self.edge_features(lift, edge_attr, graph)
+        return None if features is None else lift(features).unflatten(-1, (self.heads, self.channels))
+
+    def edge_features(self, lift: StructuredLinear | None, edge_attr: Tensor | None, graph: Graph) -> Tensor | None:
+        """(E, D) edge features, as the lift takes them.
+
+        Raises:
+            ShapeError: if there is no lift for them, or they are of another shape.
+        """
         if lift is None or edge_attr is None:
             if edge_attr is not None:
                 raise ShapeError(
@@ -66,7 +81,7 @@ class SoftmaxPhi(Phi):
                 f"edge_attr wants one row for each of {edges} edges, of edge_dim={width} features, got "
                 f"{tuple(edge_attr.shape)}."
             )
-        return lift(edge_attr).unflatten(-1, (self.heads, self.channels))
+        return edge_attr
 
     def keep_rows_(self, heads: Tensor, *parts: StructuredLinear | StructuredMatrix | None) -> None:
         """Keep the rows of these heads in lifts (H C, F), and in vectors (H, C)."""

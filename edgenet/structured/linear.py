@@ -7,12 +7,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from edgenet import ops
 from edgenet.errors import PlanError
 from edgenet.shortcuts import hooked
 from edgenet.structured.base import StructuredMatrix
 from edgenet.structured.dense import Dense
 from edgenet.structured.parameters import parameter, refuse_computed, replace_
-from edgenet.structured.read import read
+from edgenet.structured.read import read, read_plain
 from edgenet.structured.sparse_signal import SparseSignal
 
 
@@ -71,6 +72,17 @@ class StructuredLinear(nn.Module):
         self.weight.reset_parameters()
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+
+
+def inner(linear: StructuredLinear, x: Tensor, vectors: Tensor) -> Tensor:
+    """(..., V H) products of (V, H, C) vectors with the H heads of C that the map gives, without these: the vectors are
+    folded into the matrix."""
+    weight = read_plain(linear.weight)[0].unflatten(0, vectors.shape[1:])
+    folded = torch.einsum("vhc,hcf->vhf", vectors, weight).flatten(0, 1)
+    bias = linear.bias
+    if bias is not None:
+        bias = (vectors * bias.unflatten(0, vectors.shape[1:])).sum(-1).flatten()
+    return ops.linear(x, folded, bias)
 
 
 def take_(part: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> None:

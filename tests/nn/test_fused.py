@@ -6,6 +6,7 @@ import torch
 from edgenet import EdgeNetConv, NodeClassifier, ops, phi
 from edgenet.nn import specializations as nets
 from edgenet.nn import taps
+from edgenet.structured import LowRank
 from edgenet.testing import GRAPHS, random_graph
 
 LAYERS = {
@@ -23,12 +24,32 @@ LAYERS = {
 }
 
 
-def results(layer, x, graph, **options):
-    x = x.clone().requires_grad_()
-    y = layer(x, graph, **options)
+#: layers whose edges bring something: features, for those that take them, and weights
+EDGE_LAYERS = {
+    "gat": lambda: nets.gat(5, 3, heads=2, edge_dim=4),
+    "gat, wide output": lambda: nets.gat(2, 7, heads=3, edge_dim=4),
+    "gat, lazy": lambda: nets.gat(5, 3, heads=2, edge_dim=-1),
+    "gat, low rank": lambda: compressed(nets.gat(5, 3, heads=2, edge_dim=4)),
+    "gat, score bias": lambda: nets.gat(5, 3, heads=2, edge_dim=4, score_bias=True),
+    "gatv2": lambda: nets.gatv2(5, 3, heads=2, edge_dim=4),
+    "gatv2, weights alone": lambda: nets.gatv2(5, 3, heads=2),
+    "edge-varying gat": lambda: EdgeNetConv(5, 3, 2, 2, "attention", share_hops=False, edge_dim=4),
+    "gcat": lambda: EdgeNetConv(5, 3, 2, 2, "attention", edge_dim=4),
+}
+
+
+def compressed(layer):
+    layer.phi.lift_edge.weight = LowRank.from_dense(layer.phi.lift_edge.weight.to_dense().detach(), rank=2)
+    return layer
+
+
+def results(layer, x, graph, edges=None, **options):
+    edges = edges or {}
+    leaves = [t.clone().requires_grad_() for t in (x, *edges.values())]
+    y = layer(leaves[0], graph, **dict(zip(edges, leaves[1:], strict=True)), **options)
     y = y[0] if isinstance(y, tuple) else y
     direction = torch.linspace(-1, 2, y.numel()).reshape(y.shape)
-    return [y, *torch.autograd.grad((y * direction).sum(), [x, *layer.parameters()])]
+    return [y, *torch.autograd.grad((y * direction).sum(), [*leaves, *layer.parameters()], allow_unused=True)]
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -44,6 +65,32 @@ def test_a_layer_is_the_same_with_and_without_its_weights_in_memory(name, batch,
             results(layer, x, graph), results(layer, x, graph, return_attention_weights=True), strict=True
         ):
             torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("name", EDGE_LAYERS)
+@pytest.mark.parametrize("batch", [None, 4])
+@pytest.mark.parametrize("weights", [None, (), (1,), "heads"])
+@pytest.mark.parametrize("graph", ["directed", "self_loops", "no_edges"])
+def test_what_edges_bring_is_the_same_with_and_without_weights_in_memory(name, batch, weights, graph):
+    layer, graph = EDGE_LAYERS[name](), GRAPHS[graph]
+    x = torch.randn(*(() if batch is None else (batch,)), graph.num_nodes, layer.in_channels)
+    edges = {} if name == "gatv2, weights alone" else {"edge_attr": torch.randn(graph.num_edges, 4)}
+    if weights is not None:
+        edges["edge_weight"] = torch.randn(graph.num_edges, *((layer.heads,) if weights == "heads" else weights))
+    layer(x, graph, **edges)  # sizes what is lazy
+    found = results(layer, x, graph, edges), results(layer, x, graph, edges, return_attention_weights=True)
+    for got, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_hooks_on_the_lift_of_edge_features_count():
+    layer, graph = nets.gat(5, 3, heads=2, edge_dim=4), random_graph(9, 30)
+    x, attr = torch.randn(9, 5), torch.randn(30, 4)
+    before = layer(x, graph, edge_attr=attr)
+    handle = layer.phi.lift_edge.register_forward_hook(lambda module, inputs, output: 3 * output)
+    assert not torch.allclose(layer(x, graph, edge_attr=attr), before)
+    handle.remove()
+    torch.testing.assert_close(layer(x, graph, edge_attr=attr), before)
 
 
 @pytest.mark.parametrize("name", ["gat", "gat, wide output", "gatv2"])
@@ -68,6 +115,11 @@ def test_no_layer_of_attention_holds_a_number_an_edge(monkeypatch):
     graph = random_graph(9, 30)
     for name in ("gat", "gat, wide output", "gatv2", "edge-varying gat", "self tap"):
         LAYERS[name]()(torch.randn(9, LAYERS[name]().in_channels), graph)
+    monkeypatch.setattr("edgenet.phi.softmax.SoftmaxPhi.edge_term", never)  # (E, H, C) lifted features
+    for name in ("gat", "gat, wide output", "gat, low rank", "edge-varying gat"):
+        layer = EDGE_LAYERS[name]()
+        layer(torch.randn(9, layer.in_channels), graph, edge_attr=torch.randn(30, 4), edge_weight=torch.rand(30))
+    nets.gatv2(5, 3, heads=2)(torch.randn(9, 5), graph, edge_weight=torch.rand(30))
     with pytest.raises(AssertionError, match="were built"):
         LAYERS["gcat"]()(torch.randn(9, 5), graph)  # weights that are used again are kept
 

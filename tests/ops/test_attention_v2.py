@@ -24,12 +24,14 @@ def inputs(graph, heads=2, channels=3, dtype=torch.float64):
 
 def definition(graph, *tensors):
     """A loop over nodes and heads."""
-    x = tensors[0]
+    x, target, att, *factor = tensors
     rows = []
     for i in range(graph.num_nodes):
-        j = graph.source[graph.target == i]
-        score = (torch.nn.functional.leaky_relu(x[j] + tensors[1][i], 0.2) * tensors[2]).sum(-1)
-        rows.append((score.softmax(0).unsqueeze(-1) * x[j]).sum(0))
+        into = graph.target == i
+        j = graph.source[into]
+        score = (torch.nn.functional.leaky_relu(x[j] + target[i], 0.2) * att).sum(-1)
+        times = factor[0][into].unsqueeze(-1) if factor else 1
+        rows.append((score.softmax(0).unsqueeze(-1) * times * x[j]).sum(0))
     if not rows:  # empty, and still a function of all
         return x * sum(t.sum() for t in tensors)
     return torch.stack(rows)
@@ -50,6 +52,32 @@ def test_forward_and_gradients_are_the_loop_over_nodes(backend, graph, heads, ch
 @backends
 def test_it_goes_from_sources_to_targets_of_a_bipartite_graph(backend):
     check(backend, BIPARTITE, inputs(BIPARTITE))
+
+
+@graphs
+@backends
+@pytest.mark.parametrize("heads, channels", [(3, 7), (1, 1), (8, 8)])
+def test_edges_multiply_weights(backend, graph, heads, channels):
+    factor = torch.randn(graph.num_edges, heads).double()
+    with ops.use(backend):
+        oracles.assert_same_function(
+            lambda *t: ops.attention_v2(graph, *t[:3], edge_weight=t[3]),
+            lambda *t: definition(graph, *t),
+            [*inputs(graph, heads, channels), factor],
+        )
+
+
+@backends
+@pytest.mark.parametrize("dropout", [0.4, 1.0])
+def test_factors_of_edges_meet_the_mask_of_the_definition(backend, dropout):
+    graph = GRAPHS["directed"]
+    tensors = [*inputs(graph), torch.randn(graph.num_edges, 2).double()]
+    with ops.use(backend):
+        oracles.assert_same_function(
+            lambda *t: ATTENTION_V2.op.registered(*arguments(graph, t[:3], dropout), None, t[3])[0],
+            lambda *t: composed(graph, *t[:3], 0.2, dropout, 77, None, t[3]),
+            tensors,
+        )
 
 
 @backends

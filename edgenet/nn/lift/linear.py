@@ -8,12 +8,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from edgenet import ops
 from edgenet.nn.lift.base import Lift
 from edgenet.phi.base import LayerSpec
 from edgenet.structured import SparseSignal, StructuredLinear
-from edgenet.structured.linear import is_plain_linear, take_
-from edgenet.structured.read import read, read_plain
+from edgenet.structured.linear import inner, is_plain_linear, take_
+from edgenet.structured.read import read
 
 
 class LinearLift(Lift):
@@ -71,15 +70,8 @@ class LinearLift(Lift):
         return x.shape[-1] * self.heads < self.linear.weight.shape[0]
 
     def inner(self, x: Tensor | SparseSignal, vectors: Tensor) -> Tensor | None:
-        matrix, (_, heads, channels) = self.linear.weight, vectors.shape
-        if isinstance(x, SparseSignal) or x.shape[-1] > heads * channels or matrix.is_lazy:
-            return None
-        weight = read_plain(matrix)[0].unflatten(0, (heads, channels))
-        folded = torch.einsum("vhc,hcf->vhf", vectors, weight).flatten(0, 1)
-        bias = self.linear.bias
-        if bias is not None:
-            bias = (vectors * bias.unflatten(0, (heads, channels))).sum(-1).flatten()
-        return ops.linear(x, folded, bias)
+        wider = isinstance(x, SparseSignal) or x.shape[-1] > vectors[0].numel()
+        return None if wider or self.linear.weight.is_lazy else inner(self.linear, x, vectors)
 
     def each_head(self, x: Tensor) -> Tensor:
         weight = read(self.linear.weight).unflatten(0, (self.heads, -1))

@@ -25,12 +25,12 @@ from edgenet.graph import Graph
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 #: objects that a processor can run, best first, by what torch says of it
 OBJECTS = {"AVX512": ("_v4", "_v3", "_base"), "AVX2": ("_v3", "_base")}
-_ABI = 5  # of the C functions, as native/order.cpp has it
+_ABI = 6  # of the C functions, as native/order.cpp has it
 _WIDE_FROM = 2**31  # nodes or edges from which indices are int64
 
 _P, _I, _L, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_uint64
-_ATTENTION = (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 6, _D, _D, _U, _L, _L, _I])
-_ATTENTION_BACKWARD = (None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L, *[_P] * 11, _D, _D, _U, _L, _L, _I])
+_ATTENTION = (None, [_P, _I, _I, _P, _P, _P, _L, _L, *[_P] * 8, _D, _D, _U, _L, _L, _I])
+_ATTENTION_BACKWARD = (None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L, *[_P] * 15, _D, _D, _U, _L, _L, _I])
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgenet_walk": (None, [_P, _I, _I, _P, _P, _P, _L, _L, _P, _P, _P, _P, _P, _L, _L, _I]),
     "edgenet_segment_softmax": (None, [_P, _I, _I, _P, _P, _L, _P, _P, _P, _L]),

@@ -150,6 +150,33 @@ static void drop(const Dropout& dropout, const Order<I>& order, int64_t base, in
   }
 }
 
+// numbers[k, h] *= factor[id of k, h], for a block's edges
+template <class A, class S, class I>
+static void times_edges(const S* factor, const Order<I>& order, int64_t base, int64_t edges, int64_t heads, A* numbers) {
+  for_heads(heads, [&](auto group, int64_t h) {
+    constexpr int G = group;
+    for (int64_t k = 0; k < edges; k++) {
+      A* number = numbers + k * heads + h;
+      store<A, G>(number, load<A, G>(number) * load<A, G>(factor + order.id(base + k) * heads + h));
+    }
+  });
+}
+
+// What a block's edges have for their factors: grad[id of k, h] = weight[k, h] inner[k, h], and inner *= factor
+template <class A, class S, class I>
+static void of_factors(const S* factor, const Order<I>& order, int64_t base, int64_t edges, int64_t heads,
+                       const A* weight, A* inner, S* grad) {
+  for_heads(heads, [&](auto group, int64_t h) {
+    constexpr int G = group;
+    for (int64_t k = 0; k < edges; k++) {
+      const int64_t id = order.id(base + k) * heads + h;
+      const vec<A, G> own = load<A, G>(inner + k * heads + h);
+      if (grad) store<A, G>(grad + id, load<A, G>(weight + k * heads + h) * own);
+      store<A, G>(inner + k * heads + h, own * load<A, G>(factor + id));
+    }
+  });
+}
+
 // out[i, h] = sum over the edges k of row i of number[at[k], h]: what the other order wrote, summed in this one
 template <class A, class S, class I>
 static void sum_rows(parallel_for pool, const Order<I>& order, const I* at, int64_t heads, const A* number, S* out) {

@@ -22,11 +22,13 @@ def attention(
     x: Tensor,
     negative_slope: float = 0.2,
     dropout: float = 0.0,
+    score_edge: Tensor | None = None,
+    edge_weight: Tensor | None = None,
 ) -> Tensor:
     """One hop weighted by attention (Velickovic et al. 2018), without a message an edge in memory.
 
-    y[i, h] = sum over edges e = (j -> i) of alpha[e, h] * x[j, h],
-    alpha = softmax over the in-edges of i of leaky_relu(score_source[j, h] + score_target[i, h])
+    y[i, h] = sum over edges e = (j -> i) of alpha[e, h] * edge_weight[e, h] * x[j, h],
+    alpha = softmax over the in-edges of i of leaky_relu(score_source[j, h] + score_target[i, h] + score_edge[e, h])
 
     The kernels keep two (N, H) tensors for backward, which makes one of (E, H); other backends make (E, H, C) messages.
 
@@ -38,6 +40,8 @@ def attention(
         negative_slope: of the leaky_relu.
         dropout: probability in [0, 1] of dropping a weight after the softmax; the rest grow by 1 / (1 - dropout). The
             mask is a hash of edge, head and a seed from torch's generator, so that every backend draws the same.
+        score_edge: (E, H) scores of the edges; None for zeros.
+        edge_weight: (E, H) factors of the weights after softmax and dropout; None for ones.
 
     Returns:
         (N, H, C). A node with no incoming edge gets zeros. A score of -inf has weight 0; NaN spreads over its segment.
@@ -62,9 +66,23 @@ def attention(
         raise ShapeError(
             f"attention wants ({graph.num_nodes}, {heads}) scores of the targets, got {tuple(score_target.shape)}."
         )
-    inputs = backend.alike("attention", graph, score_source, score_target, x, integers=torch.get_default_dtype())
-    seed = mask.draw(dropout) if dropout else 0
-    return ATTENTION(graph, inputs, negative_slope, float(dropout), seed, shared=x.shape[1] != heads)
+    check_edges("attention", graph, heads, score_edge=score_edge, edge_weight=edge_weight)
+    *edges, score_source, score_target, x = backend.alike(
+        "attention", graph, score_edge, edge_weight, score_source, score_target, x, integers=torch.get_default_dtype()
+    )
+    seed, inputs, shared = mask.draw(dropout) if dropout else 0, (score_source, score_target, x), x.shape[1] != heads
+    return ATTENTION(graph, inputs, negative_slope, float(dropout), seed, shared, tuple(edges))
+
+
+def check_edges(op: str, graph: Graph, heads: int, **brought: Tensor | None) -> None:
+    """Refuse what edges bring in another shape than (E, H).
+
+    Raises:
+        ShapeError: naming it.
+    """
+    for name, tensor in brought.items():
+        if tensor is not None and tensor.shape != (graph.num_edges, heads):
+            raise ShapeError(f"{op} wants {name} ({graph.num_edges}, {heads}), got {tuple(tensor.shape)}.")
 
 
 def edge_scores(graph: Graph, score_source: Tensor, score_target: Tensor | None) -> Tensor:
@@ -80,11 +98,13 @@ def edge_scores(graph: Graph, score_source: Tensor, score_target: Tensor | None)
 
 def composed(
     graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, slope: float, dropout: float,
-    seed: Tensor | int | None,
+    seed: Tensor | int | None, score_edge: Tensor | None = None, edge_weight: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The same from smaller ops, differentiable any number of times."""
-    alpha = segment_softmax(F.leaky_relu(edge_scores(graph, score_source, score_target), slope), graph)
-    return spmm(graph, mask.applied(alpha, dropout, seed), x)
+    score = edge_scores(graph, score_source, score_target)
+    score = score if score_edge is None else score + score_edge
+    alpha = mask.applied(segment_softmax(F.leaky_relu(score, slope), graph), dropout, seed)
+    return spmm(graph, alpha if edge_weight is None else alpha * edge_weight, x)
 
 
 ATTENTION = FusedAttention("attention", reference, composed, signal=2, heads=(1, 1, 1))

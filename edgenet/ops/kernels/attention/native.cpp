@@ -8,8 +8,8 @@ namespace {
 
 template <class S, class I>
 void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* source, const S* target, const S* x,
-             S* out, acc_t<S>* top, acc_t<S>* total, double slope_, const Dropout& dropout, int64_t heads,
-             int64_t channels, bool shared) {
+             const S* added, const S* factor, S* out, acc_t<S>* top, acc_t<S>* total, double slope_,
+             const Dropout& dropout, int64_t heads, int64_t channels, bool shared) {
   using A = acc_t<S>;
   const A slope = (A)slope_;
   const int64_t lanes = heads * channels;
@@ -30,12 +30,14 @@ void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* s
           for (int64_t k = order.ptr[i]; k < (int64_t)order.ptr[i + 1]; k++) {
             if (k + 64 < all) __builtin_prefetch(source + (int64_t)order.other[k + 64] * heads + h, 0, 2);
             V v = load<A, G>(source + (int64_t)order.other[k] * heads + h) + there;
+            if (added) v += load<A, G>(added + order.id(k) * heads + h);
             store<A, G>(score + (k - base) * heads + h, v > V{} ? v : v * slope);
           }
         }
       });
       softmax_block<A, I>(order, first, last, heads, score, top + first * heads, total + first * heads);
       if (!dropout.off) drop<A, I>(dropout, order, base, edges, heads, score, kept.get(edges * heads));
+      if (factor) times_edges(factor, order, base, edges, heads, score);
       walk.alpha = score, walk.base = base;
       walk_rows<S, I, 1, SUM, true>(walk, plan, first, last);
     });
@@ -45,9 +47,9 @@ void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* s
 // One pass over the source order, which gathers the gradient once, and a short one that sums the scores' by target.
 template <class S, class I>
 void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_source, const I* at, const S* source,
-              const S* target, const S* x, const S* y, const acc_t<S>* top, const acc_t<S>* total, const S* grad,
-              S* grad_source, S* grad_target, S* grad_x, double slope_, const Dropout& dropout, int64_t heads,
-              int64_t channels, bool shared) {
+              const S* target, const S* x, const S* added, const S* factor, const S* y, const acc_t<S>* top,
+              const acc_t<S>* total, const S* grad, S* grad_source, S* grad_target, S* grad_x, S* grad_added,
+              S* grad_factor, double slope_, const Dropout& dropout, int64_t heads, int64_t channels, bool shared) {
   using A = acc_t<S>;
   const A slope = (A)slope_;
   const int64_t lanes = heads * channels, edges_all = by_target.ptr[by_target.rows];
@@ -85,6 +87,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
             const A* r = record.get() + (int64_t)order.other[k] * 4 * heads + h;
             const int64_t place = (k - base) * heads + h;
             V v = load<A, G>(r) + mine;
+            if (added) v += load<A, G>(added + order.id(k) * heads + h);
             store<A, G>(bend + place, v > V{} ? V{} + A(1) : V{} + slope);
             // rounded before anything is subtracted, as forward's was: a fused multiply-subtract would not cancel
             const V grown = v > V{} ? v : v * slope;
@@ -95,16 +98,18 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
         }
       });
       if (few) exp_all(p, n);
-      A *factor = nullptr, *alpha = p;
-      if (!dropout.off) {
-        factor = factors.get(n), alpha = dropped.get(n);
+      A *kept = nullptr, *alpha = p;
+      if (!dropout.off || factor) {
+        alpha = dropped.get(n);
         memcpy(alpha, p, n * sizeof(A));
-        drop<A, I>(dropout, order, base, edges, heads, alpha, factor);
       }
+      if (!dropout.off) drop<A, I>(dropout, order, base, edges, heads, alpha, kept = factors.get(n));
+      if (factor) times_edges(factor, order, base, edges, heads, alpha);
       walk.alpha = alpha, walk.inner = inner, walk.base = base;
       walk_rows<S, I, 1, SUM | DOT, true>(walk, plan, first, last);
-      if (factor)
-        for (int64_t t = 0; t < n; t++) inner[t] *= factor[t];
+      if (kept)
+        for (int64_t t = 0; t < n; t++) inner[t] *= kept[t];
+      if (factor) of_factors(factor, order, base, edges, heads, p, inner, grad_factor);
       for_heads(heads, [&](auto group, int64_t h) {
         constexpr int G = group;
         using V = vec<A, G>;
@@ -115,6 +120,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
             V d = unless_all<A, G>(load<A, G>(p + place)) * (load<A, G>(inner + place) - load<A, G>(delta + place));
             d *= load<A, G>(bend + place);
             sum += d;
+            if (grad_added) store<A, G>(grad_added + order.id(k) * heads + h, d);
             if (grad_target) store<A, G>(score_grad.get() + k * heads + h, d);
           }
           store<A, G>(grad_source + j * heads + h, sum);
@@ -127,16 +133,18 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
 
 }  // namespace
 
-// shared: all heads have the same x.
+// added, factor: (E, H) what edges add to their scores, and multiply their weights by; each may be null. shared: all
+// heads have the same x.
 extern "C" void edgenet_attention(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                                   const void* edge, int64_t rows, int64_t nodes, const void* source, const void* target,
-                                  const void* x, void* out, void* top, void* total, double slope, double dropout,
-                                  uint64_t seed, int64_t heads, int64_t channels, int shared) {
+                                  const void* x, const void* added, const void* factor, void* out, void* top,
+                                  void* total, double slope, double dropout, uint64_t seed, int64_t heads,
+                                  int64_t channels, int shared) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                    \
   forward<S, I>(pool, {(const I*)ptr, (const I*)other, (const I*)edge, rows}, nodes, (const S*)source,       \
-                (const S*)target, (const S*)x, (S*)out, (acc_t<S>*)top, (acc_t<S>*)total, slope, drop, heads, \
-                channels, shared)
+                (const S*)target, (const S*)x, (const S*)added, (const S*)factor, (S*)out, (acc_t<S>*)top,    \
+                (acc_t<S>*)total, slope, drop, heads, channels, shared)
   EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }
@@ -145,16 +153,18 @@ extern "C" void edgenet_attention(parallel_for pool, int dtype, int wide, const 
 extern "C" void edgenet_attention_backward(
     parallel_for pool, int dtype, int wide, const void* target_ptr, const void* target_other, int64_t target_rows,
     const void* source_ptr, const void* source_other, const void* source_edge, int64_t source_rows, const void* at,
-    const void* source, const void* target, const void* x, const void* y, const void* top, const void* total,
-    const void* grad, void* grad_source, void* grad_target, void* grad_x, double slope, double dropout, uint64_t seed,
-    int64_t heads, int64_t channels, int shared) {
+    const void* source, const void* target, const void* x, const void* added, const void* factor, const void* y,
+    const void* top, const void* total, const void* grad, void* grad_source, void* grad_target, void* grad_x,
+    void* grad_added, void* grad_factor, double slope, double dropout, uint64_t seed, int64_t heads, int64_t channels,
+    int shared) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                       \
   backward<S, I>(pool, {(const I*)target_ptr, (const I*)target_other, nullptr, target_rows},                    \
                  {(const I*)source_ptr, (const I*)source_other, (const I*)source_edge, source_rows},            \
-                 (const I*)at, (const S*)source, (const S*)target, (const S*)x, (const S*)y,                    \
-                 (const acc_t<S>*)top, (const acc_t<S>*)total, (const S*)grad, (S*)grad_source,                 \
-                 (S*)grad_target, (S*)grad_x, slope, drop, heads, channels, shared)
+                 (const I*)at, (const S*)source, (const S*)target, (const S*)x, (const S*)added,                \
+                 (const S*)factor, (const S*)y, (const acc_t<S>*)top, (const acc_t<S>*)total, (const S*)grad,   \
+                 (S*)grad_source, (S*)grad_target, (S*)grad_x, (S*)grad_added, (S*)grad_factor, slope, drop,    \
+                 heads, channels, shared)
   EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

@@ -12,17 +12,18 @@ SHARES_SIGNAL = True
 
 
 def forward(
-    graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, slope: float, dropout: float, seed: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, slope: float, dropout: float, seed: int,
+    edges: attention.Edges,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
     inputs, heads = (score_source, score_target, x), score_source.shape[1]
-    return attention.forward("edgenet_attention", graph, inputs, x, heads, slope, dropout, seed)
+    return attention.forward("edgenet_attention", graph, inputs, x, heads, slope, dropout, seed, edges)
 
 
 def backward(
     graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, y: Tensor, top: Tensor, total: Tensor,
-    grad: Tensor, slope: float, dropout: float, seed: int,
-) -> tuple[Tensor, Tensor | None, Tensor]:  # fmt: skip
-    """Gradients in the scores and the signal."""
+    grad: Tensor, slope: float, dropout: float, seed: int, edges: attention.Edges,
+) -> list[Tensor | None]:  # fmt: skip
+    """Gradients in the scores, the signal, and what edges bring."""
     inputs, kept = (score_source, score_target, x), (y, top, total)
-    return attention.backward("edgenet_attention_backward", graph, inputs, x, *kept, grad, slope, dropout, seed)
+    return attention.backward("edgenet_attention_backward", graph, inputs, x, *kept, grad, slope, dropout, seed, edges)

@@ -22,7 +22,7 @@ Walk<S, I> walk_of(const Order<I>& order, int64_t nodes, const S* gathered, cons
 
 template <class S, class I>
 void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* x, const S* target, const acc_t<S>* att,
-             S* out, acc_t<S>* top, acc_t<S>* total, double slope, const Dropout& dropout, int64_t heads,
+             const S* factor, S* out, acc_t<S>* top, acc_t<S>* total, double slope, const Dropout& dropout, int64_t heads,
              int64_t channels) {
   using A = acc_t<S>;
   const int64_t lanes = heads * channels;
@@ -37,6 +37,7 @@ void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* x
       walk_rows<S, I, 0, SCORE, true>(walk, scored, first, last);
       softmax_block<A, I>(order, first, last, heads, score, top + first * heads, total + first * heads);
       if (!dropout.off) drop<A, I>(dropout, order, base, edges, heads, score, kept.get(edges * heads));
+      if (factor) times_edges(factor, order, base, edges, heads, score);
       walk_rows<S, I, 1, SUM, true>(walk, plan, first, last);
     });
   });
@@ -46,9 +47,9 @@ void forward(parallel_for pool, const Order<I>& order, int64_t nodes, const S* x
 // belongs to the targets.
 template <class S, class I>
 void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_source, const I* at, const S* x,
-              const S* target, const acc_t<S>* att, const S* y, const acc_t<S>* top, const acc_t<S>* total,
-              const S* grad, S* grad_x, S* grad_target, acc_t<S>* grad_att, double slope, const Dropout& dropout,
-              int64_t heads, int64_t channels) {
+              const S* target, const acc_t<S>* att, const S* factor, const S* y, const acc_t<S>* top,
+              const acc_t<S>* total, const S* grad, S* grad_x, S* grad_target, acc_t<S>* grad_att, S* grad_factor,
+              double slope, const Dropout& dropout, int64_t heads, int64_t channels) {
   using A = acc_t<S>;
   const int64_t lanes = heads * channels, edges_all = by_target.ptr[by_target.rows];
   // what an edge reads of its target, side by side: its largest score, log of the sum, <y, grad>
@@ -88,16 +89,18 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
         }
       });
       if (few) exp_all(p, n);
-      A *factor = nullptr, *alpha = p;
-      if (!dropout.off) {
-        factor = factors.get(n), alpha = dropped.get(n);
+      A *kept = nullptr, *alpha = p;
+      if (!dropout.off || factor) {
+        alpha = dropped.get(n);
         memcpy(alpha, p, n * sizeof(A));
-        drop<A, I>(dropout, order, base, edges, heads, alpha, factor);
       }
+      if (!dropout.off) drop<A, I>(dropout, order, base, edges, heads, alpha, kept = factors.get(n));
+      if (factor) times_edges(factor, order, base, edges, heads, alpha);
       walk.alpha = alpha, walk.inner = inner;
       walk_rows<S, I, 1, SUM | DOT, true>(walk, plan, first, last);
-      if (factor)
-        for (int64_t t = 0; t < n; t++) inner[t] *= factor[t];
+      if (kept)
+        for (int64_t t = 0; t < n; t++) inner[t] *= kept[t];
+      if (factor) of_factors(factor, order, base, edges, heads, p, inner, grad_factor);
       A* d = score_grad.get() + base * heads;
       for (int64_t t = 0; t < n; t++) d[t] = (p[t] == A(1) ? A(0) : p[t]) * (inner[t] - delta[t]);  // see unless_all
       bends.alpha = d;
@@ -128,13 +131,14 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
 // whether all heads have the same x, which is never so here.
 extern "C" void edgenet_attention_v2(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                                      const void* edge, int64_t rows, int64_t nodes, const void* x, const void* target,
-                                     const void* att, void* out, void* top, void* total, double slope,
-                                     double dropout, uint64_t seed, int64_t heads, int64_t channels, int) {
+                                     const void* att, const void*, const void* factor, void* out, void* top,
+                                     void* total, double slope, double dropout, uint64_t seed, int64_t heads,
+                                     int64_t channels, int) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                    \
   forward<S, I>(pool, {(const I*)ptr, (const I*)other, (const I*)edge, rows}, nodes, (const S*)x,            \
-                (const S*)target, (const acc_t<S>*)att, (S*)out, (acc_t<S>*)top, (acc_t<S>*)total, slope,    \
-                drop, heads, channels)
+                (const S*)target, (const acc_t<S>*)att, (const S*)factor, (S*)out, (acc_t<S>*)top,           \
+                (acc_t<S>*)total, slope, drop, heads, channels)
   EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }
@@ -143,16 +147,16 @@ extern "C" void edgenet_attention_v2(parallel_for pool, int dtype, int wide, con
 extern "C" void edgenet_attention_v2_backward(
     parallel_for pool, int dtype, int wide, const void* target_ptr, const void* target_other, int64_t target_rows,
     const void* source_ptr, const void* source_other, const void* source_edge, int64_t source_rows, const void* at,
-    const void* x, const void* target, const void* att, const void* y, const void* top, const void* total,
-    const void* grad, void* grad_x, void* grad_target, void* grad_att, double slope, double dropout, uint64_t seed,
-    int64_t heads, int64_t channels, int) {
+    const void* x, const void* target, const void* att, const void*, const void* factor, const void* y,
+    const void* top, const void* total, const void* grad, void* grad_x, void* grad_target, void* grad_att, void*,
+    void* grad_factor, double slope, double dropout, uint64_t seed, int64_t heads, int64_t channels, int) {
   const Dropout drop(dropout, seed);
 #define EDGENET_RUN(S, I)                                                                                    \
   backward<S, I>(pool, {(const I*)target_ptr, (const I*)target_other, nullptr, target_rows},                 \
                  {(const I*)source_ptr, (const I*)source_other, (const I*)source_edge, source_rows},         \
-                 (const I*)at, (const S*)x, (const S*)target, (const acc_t<S>*)att, (const S*)y,             \
-                 (const acc_t<S>*)top, (const acc_t<S>*)total, (const S*)grad, (S*)grad_x, (S*)grad_target,  \
-                 (acc_t<S>*)grad_att, slope, drop, heads, channels)
+                 (const I*)at, (const S*)x, (const S*)target, (const acc_t<S>*)att, (const S*)factor,        \
+                 (const S*)y, (const acc_t<S>*)top, (const acc_t<S>*)total, (const S*)grad, (S*)grad_x,      \
+                 (S*)grad_target, (acc_t<S>*)grad_att, (S*)grad_factor, slope, drop, heads, channels)
   EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

@@ -10,18 +10,21 @@ from edgenet.ops.native import attention
 
 
 def forward(
-    graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: int,
+    edges: attention.Edges,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
     inputs, heads = (x, target, att.to(native.wide(x.dtype))), x.shape[1]
-    return attention.forward("edgenet_attention_v2", graph, inputs, x, heads, slope, dropout, seed)
+    return attention.forward("edgenet_attention_v2", graph, inputs, x, heads, slope, dropout, seed, edges)
 
 
 def backward(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, y: Tensor, top: Tensor, total: Tensor, grad: Tensor,
-    slope: float, dropout: float, seed: int,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients in ``x``, ``target`` and ``att``."""
+    slope: float, dropout: float, seed: int, edges: attention.Edges,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Gradients in ``x``, ``target``, ``att`` and what edges bring."""
     inputs, kept = (x, target, att.to(native.wide(x.dtype))), (y, top, total)
-    found = attention.backward("edgenet_attention_v2_backward", graph, inputs, x, *kept, grad, slope, dropout, seed)
-    return *found[:2], found[2].to(att.dtype)
+    found = attention.backward(
+        "edgenet_attention_v2_backward", graph, inputs, x, *kept, grad, slope, dropout, seed, edges
+    )
+    return *found[:2], found[2].to(att.dtype), *found[3:]

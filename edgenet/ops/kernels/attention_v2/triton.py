@@ -18,22 +18,25 @@ PROGRAMS = 4096
 
 
 def forward(
-    graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: int
-) -> tuple[Tensor, Tensor, Tensor]:
+    graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: int,
+    edges: tuple[None, Tensor | None],
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
-    return triton_attention.forward(graph, x, Scores(None, target, att), slope, dropout, seed)
+    return triton_attention.forward(graph, x, Scores(None, target, att, *edges), slope, dropout, seed)
 
 
 def backward(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, y: Tensor, top: Tensor, total: Tensor, grad: Tensor,
-    slope: float, dropout: float, seed: int,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients in ``x``, ``target`` and ``att``."""
+    slope: float, dropout: float, seed: int, edges: tuple[None, Tensor | None],
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Gradients in ``x``, ``target``, ``att`` and what edges bring."""
     if 0 in x.shape[1:]:
-        return torch.zeros_like(x), torch.zeros_like(target), torch.zeros_like(att)
+        return tuple(None if t is None else torch.zeros_like(t) for t in (x, target, att, *edges))
     x, target, att = x.contiguous(), target.contiguous(), att.contiguous()
-    scores = Scores(None, target, att)
-    grad_x, _, grad_score = triton_attention.backward(graph, x, scores, y, top, total, grad, slope, dropout, seed)
+    scores = Scores(None, target, att, *edges)
+    grad_x, _, grad_score, grad_factor = triton_attention.backward(
+        graph, x, scores, y, top, total, grad, slope, dropout, seed
+    )
     heads, channels = x.shape[1:]
     rows, grad_target = rows_by_target(graph), torch.empty_like(target)
     constants, head_blocks = tile(heads, channels, x.dtype, tensors=2)
@@ -49,7 +52,7 @@ def backward(
         **constants,
     )
     merge_sums(rows, partial, grad_target)
-    return grad_x, grad_target, grad_att.sum(0).to(att.dtype)
+    return grad_x, grad_target, grad_att.sum(0).to(att.dtype), None, grad_factor
 
 
 @jit(do_not_specialize=["count"])
