@@ -113,18 +113,41 @@ def _attention_op(dropout: float, seed: int, targets: bool = True) -> Op:
 
 
 def _attention_v2_op(dropout: float, seed: int) -> Op:
-    def definition(graph, x, target, att):
+    def definition(graph, x, target, att, factor):
         hidden = torch.nn.functional.leaky_relu(x[graph.source] + target[graph.target], 0.2)
-        alpha = softmax(graph, (hidden * att).sum(-1))
+        alpha = softmax(graph, (hidden * att).sum(-1)) * factor
         return weighted_sum(graph, alpha * factors(graph, x.shape[1], dropout, seed), x)
 
     def kernels(graph, tensors, grad):
-        y, *kept = attention_v2.forward(graph, *tensors, 0.2, dropout, seed)
-        return y, attention_v2.backward(graph, *tensors, y, *kept, grad, 0.2, dropout, seed)
+        inputs, edges = tensors[:3], (None, tensors[3])
+        y, *kept = attention_v2.forward(graph, *inputs, 0.2, dropout, seed, edges)
+        *grads, none, of_factor = attention_v2.backward(graph, *inputs, y, *kept, grad, 0.2, dropout, seed, edges)
+        assert none is None
+        return y, (*grads, of_factor)
 
     def shapes(graph, heads, channels):
         signal = (graph.num_sources, heads, channels), (graph.num_nodes, heads, channels)
-        return *signal, (heads, channels)
+        return *signal, (heads, channels), (graph.num_edges, heads)
+
+    return Op(shapes, definition, kernels)
+
+
+def _attention_of_edges(dropout: float, seed: int) -> Op:
+    """What edges add to scores, and what they multiply weights by."""
+
+    def definition(graph, score_source, score_target, x, added, factor):
+        score = score_source[graph.source] + score_target[graph.target] + added
+        alpha = softmax(graph, torch.nn.functional.leaky_relu(score, 0.2)) * factor
+        return weighted_sum(graph, alpha * factors(graph, x.shape[1], dropout, seed), x)
+
+    def kernels(graph, tensors, grad):
+        inputs, edges = tensors[:3], tuple(tensors[3:])
+        y, *kept = attention.forward(graph, *inputs, 0.2, dropout, seed, edges)
+        return y, attention.backward(graph, *inputs, y, *kept, grad, 0.2, dropout, seed, edges)
+
+    def shapes(graph, heads, channels):
+        ends = (graph.num_sources, heads), (graph.num_nodes, heads), (graph.num_sources, heads, channels)
+        return *ends, *[(graph.num_edges, heads)] * 2
 
     return Op(shapes, definition, kernels)
 
@@ -139,6 +162,7 @@ OPS = {
     "segment_softmax": Op(lambda g, h, c: ((g.num_edges, h),), softmax, _softmax_kernels),
     "attention": _attention_op(0.0, 0),
     "attention with dropout": _attention_op(0.4, 3_000_000_001),
+    "attention of edges": _attention_of_edges(0.4, 5),
     "attention_v2": _attention_v2_op(0.0, 0),
     "attention_v2 with dropout": _attention_v2_op(0.4, 1),
 }
@@ -352,7 +376,7 @@ def test_attention_to_minus_infinity_is_nothing_and_so_are_its_gradients(length,
     oracles.assert_near(y.cpu(), weighted_sum(LONG, softmax(LONG, score), x))
     assert (y[0, 1] == 0).all() and top[0, 1] == total[0, 1] == 0
     grads = attention.backward(graph, *inputs, y, top, total, torch.ones_like(y), 0.2, 0.0, 0)
-    assert all(grad.isfinite().all() for grad in grads)
+    assert all(grad.isfinite().all() for grad in grads[:3])
     assert grads[0][3, 0] == 0 and grads[1][0, 1] == 0 and (grads[2][3, 0] == 0).all()
 
 

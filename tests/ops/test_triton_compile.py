@@ -46,6 +46,8 @@ ROWS_READ = {  # kernel -> whether it reads rows of signals
     "segment_softmax._center": False,
     "attention._forward": True,
     "attention._backward": True,
+    "attention_of_edges._forward": True,
+    "attention_of_edges._backward": True,
     "attention_v2._forward": True,
     "attention_v2._backward": True,
     "attention_v2._backward_by_target": True,
@@ -73,6 +75,8 @@ def call_everything(heads: int, channels: int, dtype: torch.dtype) -> None:
     kept = x, *[score.to(triton_launch.wide(dtype))] * 2
     attention.forward(graph, score, score, x, 0.2, 0.5, 3)
     attention.backward(graph, score, score, x, *kept, x, 0.2, 0.5, 3)
+    attention.forward(graph, score, score, x, 0.2, 0.5, 3, (weight, weight))
+    attention.backward(graph, score, score, x, *kept, x, 0.2, 0.5, 3, (weight, weight))
     attention_v2.forward(graph, x, x, x[0], 0.2, 0.5, 3)
     attention_v2.backward(graph, x, x, x[0], *kept, x, 0.2, 0.5, 3)
     dropout.forward(x, 0.5, 3)
@@ -128,6 +132,7 @@ def compile_all(heads: int, channels: int, dtype: torch.dtype) -> dict[str, dict
         module = kernel.fn.__module__.removesuffix(".triton").rpartition(".")[2]
         if module == "triton_attention":  # one kernel for two ops
             module = "attention_v2" if constants["DYNAMIC"] else "attention"
+            module += "_of_edges" * constants["FACTOR"]
         name = f"{module}.{kernel.fn.__name__}"
         if name == "spmm._forward" and name in found:  # a sum of rows inside another op
             return

@@ -13,7 +13,7 @@ SHARES_SIGNAL = True
 
 def forward(
     graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, slope: float, dropout: float, seed: int,
-    edges: attention.Edges,
+    edges: attention.Edges = (None, None),
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
     inputs, heads = (score_source, score_target, x), score_source.shape[1]
@@ -22,7 +22,7 @@ def forward(
 
 def backward(
     graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, y: Tensor, top: Tensor, total: Tensor,
-    grad: Tensor, slope: float, dropout: float, seed: int, edges: attention.Edges,
+    grad: Tensor, slope: float, dropout: float, seed: int, edges: attention.Edges = (None, None),
 ) -> list[Tensor | None]:  # fmt: skip
     """Gradients in the scores, the signal, and what edges bring."""
     inputs, kept = (score_source, score_target, x), (y, top, total)

@@ -17,7 +17,7 @@ SHARES_SIGNAL = False
 
 def forward(
     graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, slope: float, dropout: float, seed: int,
-    edges: tuple[Tensor | None, Tensor | None],
+    edges: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
     return triton_attention.forward(graph, x, Scores(score_source, score_target, None, *edges), slope, dropout, seed)
@@ -25,7 +25,7 @@ def forward(
 
 def backward(
     graph: Graph, score_source: Tensor, score_target: Tensor | None, x: Tensor, y: Tensor, top: Tensor, total: Tensor,
-    grad: Tensor, slope: float, dropout: float, seed: int, edges: tuple[Tensor | None, Tensor | None],
+    grad: Tensor, slope: float, dropout: float, seed: int, edges: tuple[Tensor | None, Tensor | None] = (None, None),
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients in the scores, the signal, and what edges bring; of the targets' scores they are sums over in-edges."""
     if 0 in x.shape[1:]:

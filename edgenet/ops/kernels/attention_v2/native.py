@@ -11,7 +11,7 @@ from edgenet.ops.native import attention
 
 def forward(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: int,
-    edges: attention.Edges,
+    edges: attention.Edges = (None, None),
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
     inputs, heads = (x, target, att.to(native.wide(x.dtype))), x.shape[1]
@@ -20,7 +20,7 @@ def forward(
 
 def backward(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, y: Tensor, top: Tensor, total: Tensor, grad: Tensor,
-    slope: float, dropout: float, seed: int, edges: attention.Edges,
+    slope: float, dropout: float, seed: int, edges: attention.Edges = (None, None),
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients in ``x``, ``target``, ``att`` and what edges bring."""
     inputs, kept = (x, target, att.to(native.wide(x.dtype))), (y, top, total)

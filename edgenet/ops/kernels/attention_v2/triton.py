@@ -19,7 +19,7 @@ PROGRAMS = 4096
 
 def forward(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: int,
-    edges: tuple[None, Tensor | None],
+    edges: tuple[None, Tensor | None] = (None, None),
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
     return triton_attention.forward(graph, x, Scores(None, target, att, *edges), slope, dropout, seed)
@@ -27,7 +27,7 @@ def forward(
 
 def backward(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, y: Tensor, top: Tensor, total: Tensor, grad: Tensor,
-    slope: float, dropout: float, seed: int, edges: tuple[None, Tensor | None],
+    slope: float, dropout: float, seed: int, edges: tuple[None, Tensor | None] = (None, None),
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients in ``x``, ``target``, ``att`` and what edges bring."""
     if 0 in x.shape[1:]:
