@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
+from edgenet.ops.pinned import Pinned
 from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients, transformed
 
 Inputs = tuple[Tensor, Tensor | None, Tensor]
@@ -30,12 +32,15 @@ class FusedAttention:
         composed: the same from smaller ops, differentiable any number of times and seen through by transforms.
         signal: which of the three tensors is the signal of the senders.
         heads: which axis of each tensor is H.
+        shapes: (N, sources, H, C) -> the shapes of the three.
     """
 
     def __init__(
-        self, name: str, reference: ModuleType, composed: Callable[..., Tensor], signal: int, heads: tuple[int, ...]
+        self, name: str, reference: ModuleType, composed: Callable[..., Tensor], signal: int, heads: tuple[int, ...],
+        shapes: Callable[[int, int, int, int], tuple[tuple[int, ...], ...]],
     ) -> None:  # fmt: skip
         self.name, self.reference, self.composed, self.signal, self.heads = name, reference, composed, signal, heads
+        self.shapes = shapes
         backend.register(name, reference=reference.forward)
         self.gradient, self.op = self._registered_gradient(), self._registered()
 
@@ -68,6 +73,22 @@ class FusedAttention:
         return scores, receivers, x.expand(-1, scores.shape[1], -1)
 
     # ------------------------------------------------------------ registered, on the ends of the edges
+    def _check(
+        self, source: Tensor, target: Tensor, num_nodes: int, *inputs: Tensor | None
+    ) -> tuple[int, int, int]:  # fmt: skip
+        """The shape of the result.
+
+        Raises:
+            EdgeIndexError, ShapeError: if the ends are none, or the shapes of the inputs do not fit each other.
+        """
+        backend.check_ends(self.name, source, target)
+        x = inputs[self.signal]
+        wanted = self.shapes(num_nodes, *x.shape) if x is not None and x.dim() == 3 else ()
+        got = [None if t is None else tuple(t.shape) for t in inputs]
+        if not wanted or any(t is not None and t != w for t, w in zip(got, wanted, strict=True)):
+            raise ShapeError(f"{self.name} wants tensors {wanted or '(N, H, C)'} for {num_nodes} nodes, got {got}.")
+        return num_nodes, x.shape[1], x.shape[2]
+
     def _registered(self) -> Op:
         name, signal = self.name, self.signal
 
@@ -75,6 +96,7 @@ class FusedAttention:
             source: Tensor, target: Tensor, a: Tensor, b: Tensor | None, c: Tensor, num_nodes: int, slope: float,
             dropout: float, seed: Tensor,
         ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+            self._check(source, target, num_nodes, a, b, c)
             kernels = self.kernels((a, b, c))
             if kernels is None:
                 form = backend.asked_for(name) or self.reference.forward
@@ -108,7 +130,13 @@ class FusedAttention:
             source: Tensor, target: Tensor, a: Tensor, b: Tensor | None, c: Tensor, y: Tensor, top: Tensor,
             total: Tensor, grad: Tensor, slope: float, dropout: float, seed: Tensor,
         ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-            kernels = self.kernels((a, b, c))
+            shape = self._check(source, target, len(y), a, b, c)
+            if not y.shape == grad.shape == shape or not top.shape == total.shape == shape[:2]:
+                raise ShapeError(
+                    f"the backward pass of {name} wants what forward gave, {tuple(shape)} and {tuple(shape[:2])}, got "
+                    f"{tuple(y.shape)}, {tuple(top.shape)}, {tuple(total.shape)} and a gradient {tuple(grad.shape)}."
+                )
+            kernels = self.kernels((a, b, c, y, top, total, grad))
             if kernels is None:
                 found = self.reference.backward(
                     source, target, a, b, c, y, top, total, grad, slope, dropout, seed
@@ -162,6 +190,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx, op, kernels, graph, a, b, c, slope, dropout, seed):
         y, top, total = kernels.forward(graph, a, b, c, slope, dropout, seed)
         ctx.op, ctx.graph, ctx.rest = op, graph, (slope, dropout, seed)
+        ctx.pinned = Pinned.of(graph, a, b, c, y, top, total)
         ctx.save_for_backward(a, b, c, y, top, total, graph.edge_index)
         return y
 
@@ -169,7 +198,8 @@ class _Fused(torch.autograd.Function):
     @of_batched_gradients
     def backward(ctx, grad):
         *inputs, y, top, total, _ = ctx.saved_tensors
-        kernels = ctx.op.kernels(inputs) if backend.eager() and not torch.is_grad_enabled() else None
+        ctx.pinned.check(ctx.op.name, ctx.graph, *inputs, y, top, total)
+        kernels = ctx.op.kernels((*inputs, grad)) if backend.eager() and not torch.is_grad_enabled() else None
         if kernels is not None:
             found = kernels.backward(ctx.graph, *inputs, y, top, total, grad, *ctx.rest)
         else:

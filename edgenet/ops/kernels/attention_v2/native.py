@@ -13,8 +13,8 @@ def forward(
     graph: Graph, x: Tensor, target: Tensor, att: Tensor, slope: float, dropout: float, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
-    inputs, heads = (x, target, att.to(native.wide(x.dtype))), x.shape[1]
-    return attention.forward("edgenet_attention_v2", graph, inputs, x, heads, slope, dropout, seed)
+    inputs, sizes, heads = (x, target, att.to(native.wide(x.dtype))), _sizes(graph, x, *x.shape[1:]), x.shape[1]
+    return attention.forward("edgenet_attention_v2", graph, inputs, sizes, x, heads, slope, dropout, seed)
 
 
 def backward(
@@ -22,6 +22,14 @@ def backward(
     slope: float, dropout: float, seed: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients in ``x``, ``target`` and ``att``."""
-    inputs, kept = (x, target, att.to(native.wide(x.dtype))), (y, top, total)
-    found = attention.backward("edgenet_attention_v2_backward", graph, inputs, x, *kept, grad, slope, dropout, seed)
+    inputs, sizes = (x, target, att.to(native.wide(x.dtype))), _sizes(graph, x, *grad.shape[1:])
+    kept, name = (y, top, total), "edgenet_attention_v2_backward"
+    found = attention.backward(name, graph, inputs, sizes, x, *kept, grad, slope, dropout, seed)
     return *found[:2], found[2].to(att.dtype)
+
+
+def _sizes(graph: Graph, x: Tensor, heads: int, channels: int) -> attention.Sizes:
+    lanes = heads * channels
+    return [
+        (graph.num_sources * lanes, x.dtype), (graph.num_nodes * lanes, x.dtype), (lanes, native.wide(x.dtype))
+    ]  # fmt: skip
