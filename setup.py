@@ -32,7 +32,7 @@ SOURCES = [
     "edgenet/ops/kernels/unified_linear/native.cpp",
     "edgenet/ops/kernels/gates/native.cpp",
 ]
-HEADERS = [f"edgenet/ops/native/{name}.h" for name in ("rows", "walk", "softmax", "lines", "intrinsics")]
+HEADERS = [f"edgenet/ops/native/{name}.h" for name in ("rows", "walk", "softmax", "lines", "intrinsics", "status")]
 HEADERS += ["edgenet/ops/kernels/xnor/forms.h", "edgenet/ops/kernels/codes_linear/unpack.h"]
 # no -ffast-math: NaN must spread, and an object linked with it makes the whole process flush denormals
 FLAGS = ["-std=c++17", "-O2", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]

@@ -41,6 +41,10 @@ class Seen:
             return False
         return self._mark == (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor._version)
 
+    def unmoved(self, tensor: Tensor) -> bool:
+        """Whether the tensor stands where it stood, and torch has counted no change; others may have written there."""
+        return self._mark == _mark(tensor)
+
     def still(self, tensor: Tensor, closely: bool = False) -> bool:
         """Whether the tensor holds the numbers that it held.
 

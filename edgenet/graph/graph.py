@@ -17,12 +17,14 @@ from edgenet.errors import EdgeIndexError, ShapeError
 from edgenet.graph.checks import check_range, check_sparse_size, checked_integers, checked_shape
 from edgenet.graph.elsewhere import to_networkx, to_scipy
 from edgenet.graph.given import indices_of, parts_of, remembered, traced
+from edgenet.graph.keeping import kept_once, orders
 from edgenet.seen import Seen
 
 T = TypeVar("T")
 
 #: beginnings of the keys (kind, row) under which a graph keeps its edges sorted by source (row 0) or target (row 1)
 _ORDERS = ("sorted", "native")
+_NOTHING: Any = object()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,12 @@ class Graph:
         """(N,) number of edges that enter each node."""
         return self.rowptr.diff()
 
+    @property
+    def snapshot(self) -> Tensor:
+        """(2, E) the edges as they were checked: a copy of those that others may write into at any time."""
+        of = None if traced() else self._memo.get("of")
+        return self.edge_index if of is None or of.edges.value is None else of.edges.value
+
     # ---------------------------------------------------------------- sort orders
     @property
     def by_target(self) -> Tensor:
@@ -127,7 +135,7 @@ class Graph:
 
     def _sorted(self, row: int, count: int) -> tuple[Tensor, Tensor]:
         def sort() -> tuple[Tensor, Tensor]:
-            ends, order = torch.sort(self.edge_index[row], stable=True)
+            ends, order = torch.sort(self.snapshot[row], stable=True)
             boundaries = torch.arange(count + 1, device=ends.device)
             return torch.searchsorted(ends, boundaries), order
 
@@ -141,9 +149,9 @@ class Graph:
             node_id = None if self.is_bipartite else self.node_id
             ends = self.edge_index.flip(0)
             turned = Graph(ends, self.num_sources, self.num_nodes, node_id, self.edge_id, _own=True)
-            orders = {(kind, 1 - row): order for (kind, row), order in self._memo.get("orders", {}).items()}
-            if orders:
-                turned._orders().update(orders)
+            known = dict(self._memo.get("orders", {}))  # another thread may add to it
+            if known:
+                orders(turned._memo).update({(kind, 1 - row): order for (kind, row), order in known.items()})
             return turned
 
         return self.memo("transpose", build)
@@ -198,7 +206,7 @@ class Graph:
             return self
         memo = {}
         if "of" in self._memo and not traced():
-            memo = {"of": self._memo["of"], "orders": self._orders()}
+            memo = {"of": self._memo["of"], "orders": orders(self._memo)}
         return replace(self, node_id=node_id, edge_id=edge_id, _memo=memo)
 
     def to(self, device: torch.device | str) -> Graph:
@@ -213,32 +221,49 @@ class Graph:
         ``edgenet.kept(False)`` has everything computed anew.
         """
         if not shortcuts.keeping:
+            if not (traced() or self.edge_index.is_meta):
+                self._refresh(closely=True)
             return compute()
-        sorts = isinstance(key, tuple) and key[0] in _ORDERS
-        known = self._memo.get("orders", {}) if sorts else self._memo
+        memo, sorts = self._memo, isinstance(key, tuple) and key[0] in _ORDERS
+        known = memo.get("orders", {}) if sorts else memo
+        found = known.get(key, _NOTHING)
         # torch.jit.trace would write down as a constant what was computed for these edges before
-        if key in known and (torch.compiler.is_compiling() or not torch._C._is_tracing()):
-            of, no_ids = self._memo.get("of"), self.node_id is None and self.edge_id is None
+        if found is not _NOTHING and (torch.compiler.is_compiling() or not torch._C._is_tracing()):
+            of, no_ids = memo.get("of"), self.node_id is None and self.edge_id is None
             if torch.compiler.is_compiling() or (
                 of is not None and of.edges.at_a_glance(self.edge_index) and (no_ids or self._knows_ids())
             ):
-                return known[key]
+                return found
         if traced() or self.edge_index.is_meta:  # such values die with the trace
             return compute()
         self._refresh()
         if not sorts:
             self._refresh_ids()
-        known = self._orders() if sorts else self._memo
-        if key not in known:
+        memo = self._memo  # of the edges as they are now: another thread may put a new one in its place
+        known = orders(memo) if sorts else memo
+        found = known.get(key, _NOTHING)
+        if found is _NOTHING:
             with torch.inference_mode(False):  # tensors made in that mode could not be used in training later
-                known[key] = compute()
-            if at_most is not None:
-                _drop_oldest(known, key[0], at_most)
-        return known[key]
+                found = kept_once(known, key, compute(), at_most)
+        return found
 
-    def _orders(self) -> dict[Any, Any]:
-        """The edges in sorted order, by (kind, row); one dict for all graphs of the same edges that differ in ids."""
-        return self._memo.setdefault("orders", {})
+    def pin(self) -> Any:
+        """The edges as they are known now: forward passes keep it, and backward passes hand it to ``unpin``."""
+        return self._memo.get("of")
+
+    def unpin(self, pinned: Any) -> None:
+        """Make sure that the edges are those of a forward pass, whose weights and signals come in their order.
+
+        Raises:
+            EdgeIndexError: if they were changed or replaced meanwhile.
+        """
+        if pinned is None or pinned.edges.still(self.edge_index):
+            return
+        if pinned.edges.value is not None or not pinned.edges.unmoved(self.edge_index):
+            raise EdgeIndexError(
+                f"between forward and backward the edges were changed behind torch's back (through a shared array, or "
+                f".data); there are {self.num_edges} now. Make a new Graph of changed edges."
+            )
 
     def _has_no_numbers(self) -> bool:
         """Whether the edges are stand-ins, or what is computed of them would be: then nothing can be read."""
@@ -255,20 +280,23 @@ class Graph:
         if torch._C._functorch.is_functorch_wrapped_tensor(edges):
             return  # made inside a transform: nothing of it is kept, and the ops check what is behind it
         if of is None or of.counts != (self.num_nodes, self.num_sources) or not of.edges.still(edges, closely):
-            check_range(edges, self.num_nodes, self.num_sources)
-            if self._memo:  # another graph may share it
-                object.__setattr__(self, "_memo", {})
-            self._memo["of"] = _Of(Seen(edges, self._own), (self.num_nodes, self.num_sources))
+            seen = Seen(edges, self._own)
+            # the copy, where there is one: what others write into may be right while it is looked at, and wrong then
+            check_range(edges if seen.value is None else seen.value, self.num_nodes, self.num_sources)
+            of = _Of(seen, (self.num_nodes, self.num_sources))
+            object.__setattr__(self, "_memo", {"of": of})  # a new one: other graphs, and threads, may have the old
 
     def _refresh_ids(self, closely: bool = False) -> None:
         """Forget all but the sort orders, if the ids were changed."""
-        ids = self.node_id, self.edge_id
-        seen = self._memo.get("ids")
+        memo, ids = self._memo, (self.node_id, self.edge_id)
+        seen = memo.get("ids")
         if seen is not None and all(s is None or s.still(t, closely) for s, t in zip(seen, ids, strict=True)):
             return
-        if seen is not None:
-            object.__setattr__(self, "_memo", {"of": self._memo["of"], "orders": self._orders()})
-        self._memo["ids"] = tuple(None if t is None else Seen(t) for t in ids)
+        now = tuple(None if t is None else Seen(t) for t in ids)
+        if seen is None:
+            memo["ids"] = now
+        else:
+            object.__setattr__(self, "_memo", {"of": memo["of"], "orders": orders(memo), "ids": now})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Graph, (self.edge_index, self.num_nodes, self.num_sources, self.node_id, self.edge_id)
@@ -412,13 +440,6 @@ def _looped(edge_index: Tensor, loop: Tensor, loops: int) -> tuple[Tensor, Tenso
     every = torch.cat([edge_index, loop.expand(2, -1)], dim=1)
     stays = torch.cat([edge_index[0] != edge_index[1], loop >= 0]).nonzero().squeeze(1)
     return every[:, stays], stays.narrow(0, 0, stays.shape[0] - loops)
-
-
-def _drop_oldest(known: dict[Any, Any], kind: Any, at_most: int) -> None:
-    """Keep so many of the keys (kind, ...), the latest."""
-    alike = [key for key in known if isinstance(key, tuple) and key[0] == kind]
-    for oldest in alike[:-at_most]:
-        del known[oldest]
 
 
 class _Of(NamedTuple):

@@ -15,10 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, is_fake
 
-from edgenet.errors import BackendError
+from edgenet.errors import BackendError, EdgeIndexError
 from edgenet.graph import Graph
 from edgenet.ops import native
+from edgenet.ops.native.gate import readable
 
 #: Fastest first. ``reference`` is the definition in plain torch and runs everywhere.
 ORDER = ("native", "triton", "scatter", "reference")
@@ -29,7 +31,6 @@ _DTYPES = {
     "triton": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
 }
 _DEVICE = {"native": "cpu", "triton": "cuda"}
-_NOBODY = torch._C._disabled_torch_dispatch_impl
 
 #: op name -> backend name -> function
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {}
@@ -89,15 +90,6 @@ def eager() -> bool:
     )
 
 
-def readable(*tensors: Tensor | None) -> bool:
-    """Whether the numbers of all of them stand in memory as torch tells, so that kernels may follow pointers: none is
-    sparse, the negative of what is stored, or of a class that answers for torch's operations itself."""
-    for t in tensors:
-        if t is not None and (type(t).__torch_dispatch__ is not _NOBODY or t.layout != torch.strided or t.is_neg()):
-            return False
-    return True
-
-
 def alike(op: str, graph: Graph | None, *tensors: Any, integers: torch.dtype | None = None) -> Any:
     """The tensors in one dtype: that of the floating or complex ones, so that small integers cannot overflow when they
     are summed. None is left out, and stays None.
@@ -109,12 +101,18 @@ def alike(op: str, graph: Graph | None, *tensors: Any, integers: torch.dtype | N
         integers: the dtype where all are of integers or bools; by default int64.
 
     Raises:
-        BackendError: unless all are where the graph's edges are: kernels follow raw pointers.
+        BackendError: unless all are where the graph's edges are: kernels follow raw pointers. Also if one is fake, and
+            the edges are not.
     """
     device, dtype, one = None if graph is None else graph.edge_index.device, tensors[-1].dtype, True
     for tensor in tensors:
         if tensor is None:
             continue
+        if graph is not None and type(tensor) is FakeTensor and not _among_its_like(graph):
+            raise BackendError(
+                f"{op} got edges with numbers and a FakeTensor, which stands for some: call it within that tensor's "
+                f"FakeTensorMode, and make the graph there."
+            )
         if device is not None and tensor.device != device:
             raise BackendError(
                 f"{op} got edges on {device} and a tensor {tuple(tensor.shape)} on {tensor.device}; move one of them "
@@ -122,6 +120,11 @@ def alike(op: str, graph: Graph | None, *tensors: Any, integers: torch.dtype | N
             )
         one = one and tensor.dtype == dtype
     return tensors if one and dtype.is_floating_point else _promoted(tensors, integers or torch.int64)
+
+
+def _among_its_like(graph: Graph) -> bool:
+    """Whether a fake tensor may meet the edges."""
+    return is_fake(graph.edge_index) or torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
 
 
 def _promoted(tensors: tuple[Tensor | None, ...], integers: torch.dtype) -> list[Tensor | None]:
@@ -171,8 +174,24 @@ def _tell_of_missing_native() -> None:
         warnings.warn(f"edgenet runs on its portable path: {_REMEDY['native']}", stacklevel=2)
 
 
+def check_ends(op: str, source: Tensor, target: Tensor) -> None:
+    """
+    Raises:
+        EdgeIndexError: unless these are the two ends of edges.
+    """
+    if source.dim() != 1 or source.shape != target.shape or not source.dtype == target.dtype == torch.int64:
+        raise EdgeIndexError(
+            f"{op} wants the two ends of edges, (E,) int64 each, got {tuple(source.shape)} of {source.dtype} and "
+            f"{tuple(target.shape)} of {target.dtype}."
+        )
+
+
 def checked_graph(source: Tensor, target: Tensor, num_nodes: int, num_sources: int) -> Graph:
-    """The graph that the kernels get inside a registered op. Ends that a trace brings here were not checked yet."""
+    """The graph that the kernels get inside a registered op. Ends that a trace brings here were not checked yet.
+
+    Raises:
+        EdgeIndexError: if they name nodes that there are not.
+    """
     return Graph(torch.stack([source, target]), num_nodes, num_sources)
 
 

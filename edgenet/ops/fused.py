@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
+from edgenet.ops.pinned import Pinned
 from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients, transformed
 
 Inputs = tuple[Tensor, Tensor | None, Tensor]
@@ -32,12 +34,16 @@ class FusedAttention:
         composed: the same from smaller ops, differentiable any number of times and seen through by transforms.
         signal: which of the three tensors is the signal of the senders.
         heads: which axis of each tensor is H.
+        shapes: (N, sources, H, C) -> the shapes of the three.
+        adds: whether edges may add to scores.
     """
 
     def __init__(
-        self, name: str, reference: ModuleType, composed: Callable[..., Tensor], signal: int, heads: tuple[int, ...]
+        self, name: str, reference: ModuleType, composed: Callable[..., Tensor], signal: int, heads: tuple[int, ...],
+        shapes: Callable[[int, int, int, int], tuple[tuple[int, ...], ...]], adds: bool = True,
     ) -> None:  # fmt: skip
         self.name, self.reference, self.composed, self.signal, self.heads = name, reference, composed, signal, heads
+        self.shapes, self.adds = shapes, adds
         backend.register(name, reference=reference.forward)
         self.gradient, self.op = self._registered_gradient(), self._registered()
 
@@ -70,6 +76,25 @@ class FusedAttention:
         return scores, receivers, x.expand(-1, scores.shape[1], -1)
 
     # ------------------------------------------------------------ registered, on the ends of the edges
+    def _check(
+        self, source: Tensor, target: Tensor, num_nodes: int, inputs: Inputs, edges: Edges
+    ) -> tuple[int, int, int]:  # fmt: skip
+        """The shape of the result.
+
+        Raises:
+            EdgeIndexError, ShapeError: if the ends are none, or the shapes of the inputs do not fit each other.
+        """
+        backend.check_ends(self.name, source, target)
+        x = inputs[self.signal]
+        wanted = self.shapes(num_nodes, *x.shape) if x is not None and x.dim() == 3 else ()
+        wanted = (*wanted, *[(len(source), x.shape[1])] * 2) if wanted else ()
+        if edges[0] is not None and not self.adds:
+            raise ShapeError(f"edges add nothing to the scores of {self.name}; got {tuple(edges[0].shape)}.")
+        got = [None if t is None else tuple(t.shape) for t in (*inputs, *edges)]
+        if not wanted or any(t is not None and t != w for t, w in zip(got, wanted, strict=True)):
+            raise ShapeError(f"{self.name} wants tensors {wanted or '(N, H, C)'} for {num_nodes} nodes, got {got}.")
+        return num_nodes, x.shape[1], x.shape[2]
+
     def _registered(self) -> Op:
         name, signal = self.name, self.signal
 
@@ -77,6 +102,7 @@ class FusedAttention:
             source: Tensor, target: Tensor, a: Tensor, b: Tensor | None, c: Tensor, num_nodes: int, slope: float,
             dropout: float, seed: Tensor, added: Tensor | None = None, factor: Tensor | None = None,
         ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+            self._check(source, target, num_nodes, (a, b, c), (added, factor))
             kernels, edges = self.kernels((a, b, c, added, factor)), (added, factor)
             if kernels is None:
                 form = backend.asked_for(name) or self.reference.forward
@@ -113,7 +139,14 @@ class FusedAttention:
             total: Tensor, grad: Tensor, slope: float, dropout: float, seed: Tensor, added: Tensor | None = None,
             factor: Tensor | None = None,
         ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-            kernels, edges = self.kernels((a, b, c, added, factor)), (added, factor)
+            edges = added, factor
+            shape = self._check(source, target, len(y), (a, b, c), edges)
+            if not y.shape == grad.shape == shape or not top.shape == total.shape == shape[:2]:
+                raise ShapeError(
+                    f"the backward pass of {name} wants what forward gave, {tuple(shape)} and {tuple(shape[:2])}, got "
+                    f"{tuple(y.shape)}, {tuple(top.shape)}, {tuple(total.shape)} and a gradient {tuple(grad.shape)}."
+                )
+            kernels = self.kernels((a, b, c, *edges, y, top, total, grad))
             if kernels is None:
                 found = self.reference.backward(
                     source, target, a, b, c, y, top, total, grad, slope, dropout, seed, *edges
@@ -174,6 +207,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx, op, kernels, graph, a, b, c, added, factor, slope, dropout, seed):
         y, top, total = kernels.forward(graph, a, b, c, slope, dropout, seed, (added, factor))
         ctx.op, ctx.graph, ctx.rest = op, graph, (slope, dropout, seed)
+        ctx.pinned = Pinned.of(graph, a, b, c, added, factor, y, top, total)
         ctx.save_for_backward(a, b, c, added, factor, y, top, total, graph.edge_index)
         return y
 
@@ -181,7 +215,8 @@ class _Fused(torch.autograd.Function):
     @of_batched_gradients
     def backward(ctx, grad):
         *inputs, y, top, total, _ = ctx.saved_tensors
-        kernels = ctx.op.kernels(inputs) if backend.eager() and not torch.is_grad_enabled() else None
+        ctx.pinned.check(ctx.op.name, ctx.graph, *inputs, y, top, total)
+        kernels = ctx.op.kernels((*inputs, grad)) if backend.eager() and not torch.is_grad_enabled() else None
         if kernels is not None:
             found = kernels.backward(ctx.graph, *inputs[:3], y, top, total, grad, *ctx.rest, inputs[3:])
         else:

@@ -7,15 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
+from edgenet.ops.pinned import Pinned
 from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients
 
 
 # ---------------------------------------------------------------- registered, on the ends of the edges
 @torch.library.custom_op("edgenet::spmm", mutates_args=())
 def _spmm(source: Tensor, target: Tensor, weight: Tensor | None, x: Tensor, num_nodes: int) -> Tensor:
-    kernels = backend.kernels("spmm", x)
+    backend.check_ends("spmm", source, target)
+    _check_spmm(len(source), weight, x)
+    kernels = backend.kernels("spmm", x, weight)
     if kernels is not None:
         return kernels.forward(backend.checked_graph(source, target, num_nodes, x.shape[0]), weight, x)
     return backend.choose("spmm")(source, target, weight, x, num_nodes)
@@ -28,7 +32,10 @@ def _(source: Tensor, target: Tensor, weight: Tensor | None, x: Tensor, num_node
 
 @torch.library.custom_op("edgenet::sddmm", mutates_args=())
 def _sddmm(source: Tensor, target: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    kernels = backend.kernels("sddmm", a)
+    backend.check_ends("sddmm", source, target)
+    if a.dim() != 3 or a.shape[1:] != b.shape[1:]:
+        raise ShapeError(f"sddmm wants two signals (N, H, C) alike in H and C, got {tuple(a.shape)}, {tuple(b.shape)}.")
+    kernels = backend.kernels("sddmm", a, b)
     if kernels is not None:
         return kernels.forward(backend.checked_graph(source, target, a.shape[0], b.shape[0]), a, b)
     return backend.choose("sddmm")(source, target, a, b)
@@ -37,6 +44,14 @@ def _sddmm(source: Tensor, target: Tensor, a: Tensor, b: Tensor) -> Tensor:
 @_sddmm.register_fake
 def _(source: Tensor, target: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty((source.shape[0], a.shape[1]))
+
+
+def _check_spmm(edges: int, weight: Tensor | None, x: Tensor) -> None:
+    if x.dim() != 3 or (weight is not None and weight.shape != (edges, x.shape[1])):
+        raise ShapeError(
+            f"spmm wants signals (N, H, C) and weights (E, H) of {edges} edges, got {tuple(x.shape)} and "
+            f"{None if weight is None else tuple(weight.shape)}."
+        )
 
 
 def _keep_spmm(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -111,15 +126,17 @@ class _Spmm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, kernels, graph, weight, x):
-        ctx.graph = graph
+        y = kernels.forward(graph, weight, x)
+        ctx.graph, ctx.pinned = graph, Pinned.of(graph, weight, x)
         ctx.save_for_backward(weight, x, graph.edge_index)  # edges changed in place meanwhile raise
-        return kernels.forward(graph, weight, x)
+        return y
 
     @staticmethod
     @of_batched_gradients
     def backward(ctx, grad):
         weight, x, _ = ctx.saved_tensors
         graph, (_, _, needs_weight, needs_x) = ctx.graph, ctx.needs_input_grad
+        ctx.pinned.check("spmm", graph, weight, x)
         kernels = None
         if backend.eager() and not torch.is_grad_enabled():
             kernels = backend.kernels("spmm", x, weight, grad)
@@ -135,14 +152,16 @@ class _Sddmm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, kernels, graph, a, b):
-        ctx.graph = graph
+        y = kernels.forward(graph, a, b)
+        ctx.graph, ctx.pinned = graph, Pinned.of(graph, a, b)
         ctx.save_for_backward(a, b, graph.edge_index)  # edges changed in place meanwhile raise
-        return kernels.forward(graph, a, b)
+        return y
 
     @staticmethod
     @of_batched_gradients
     def backward(ctx, grad):
         a, b, _ = ctx.saved_tensors
+        ctx.pinned.check("sddmm", ctx.graph, a, b)
         grad_a = spmm(ctx.graph, grad, b) if ctx.needs_input_grad[2] else None
         grad_b = spmm(ctx.graph.transpose(), grad, a) if ctx.needs_input_grad[3] else None
         return None, None, grad_a, grad_b

@@ -129,8 +129,14 @@ class Csr(StructuredMatrix):
         return torch.sparse_csr_tensor(pointers, columns, values, self.shape, check_invariants=False)
 
     def _narrow_places(self) -> tuple[Tensor, Tensor]:
-        """Pointers and columns as MKL takes them."""
-        return self.pointers.int(), self.columns.int()
+        """Pointers and columns as MKL takes them, which follows them unasked.
+
+        Raises:
+            ShapeError: if what ``pointers`` or ``places`` handed out was overwritten with what is none.
+        """
+        pointers, columns = self.pointers, self.columns
+        _check(columns, pointers, len(self.values), self.shape[1])
+        return pointers.int(), columns.int()
 
     def _graph(self) -> Graph:
         return Graph(torch.stack([self.columns, self._row()]), *self.shape)

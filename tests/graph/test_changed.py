@@ -11,7 +11,7 @@ import edgenet
 from edgenet import ops
 from edgenet.graph import Graph
 from edgenet.nn import specializations as nets
-from edgenet.ops import native
+from edgenet.ops.native import orders
 from edgenet.phi import EdgeVarying
 
 N = 20
@@ -66,7 +66,7 @@ def sorts(monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(native, "_order", count(native._order))
+    monkeypatch.setattr(orders, "_order", count(orders._order))
     monkeypatch.setattr(torch, "sort", count(torch.sort))
     return calls
 

@@ -16,6 +16,7 @@ from edgenet import ops
 from edgenet.errors import EdgeIndexError
 from edgenet.graph import Graph
 from edgenet.ops import backend, native
+from edgenet.ops.native import orders
 from edgenet.testing import GRAPHS, random_graph
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiled kernels here")
@@ -119,11 +120,11 @@ def test_awkward_graphs_and_rows_longer_than_a_block_are_the_reference(graph):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_indices_of_64_bits_give_the_numbers_of_those_of_32(monkeypatch, dtype):
-    monkeypatch.setattr(native, "_WIDE_FROM", 0)
+    monkeypatch.setattr(orders, "_WIDE_FROM", 0)
     graph = random_graph(23, 150)
     for heads, channels in ((8, 8), (2, 300), (5, 1)):
         check(graph, heads, channels, dtype, dropout=0.4)
-    assert native.by_target(graph).ptr.dtype == torch.int64
+    assert orders.by_target(graph).ptr.dtype == torch.int64
 
 
 @settings(max_examples=60)
@@ -165,11 +166,11 @@ def test_rows_are_spread_over_torchs_own_threads():
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 @pytest.mark.parametrize("wide_from", [0, 2**31])
 def test_the_sort_orders_are_the_stable_ones(monkeypatch, graph, wide_from):
-    monkeypatch.setattr(native, "_WIDE_FROM", wide_from)
+    monkeypatch.setattr(orders, "_WIDE_FROM", wide_from)
     graph = Graph(graph.edge_index, graph.num_nodes)
     for order, ends, ptr in (
-        (native.by_target(graph), graph.edge_index, graph.rowptr),
-        (native.by_source(graph), graph.edge_index.flip(0), graph.colptr),
+        (orders.by_target(graph), graph.edge_index, graph.rowptr),
+        (orders.by_source(graph), graph.edge_index.flip(0), graph.colptr),
     ):
         edge = torch.argsort(ends[1], stable=True)
         assert torch.equal(order.ptr.long(), ptr)
@@ -177,13 +178,13 @@ def test_the_sort_orders_are_the_stable_ones(monkeypatch, graph, wide_from):
         assert torch.equal(torch.arange(graph.num_edges) if order.edge is None else order.edge.long(), edge)
     place = torch.empty(graph.num_edges, dtype=torch.long)
     place[torch.argsort(graph.source, stable=True)] = torch.arange(graph.num_edges)
-    assert torch.equal(native.places(graph).long(), place[torch.argsort(graph.target, stable=True)])
+    assert torch.equal(orders.places(graph).long(), place[torch.argsort(graph.target, stable=True)])
 
 
 def test_edges_are_sorted_once_and_not_again_for_the_transpose():
     graph = random_graph(9, 30)
-    order = native.by_target(graph)
-    assert native.by_target(graph) is order and native.by_source(graph.transpose()) is order
+    order = orders.by_target(graph)
+    assert orders.by_target(graph) is order and orders.by_source(graph.transpose()) is order
 
 
 def test_indices_out_of_range_are_refused_before_a_kernel_runs():

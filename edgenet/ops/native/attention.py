@@ -8,48 +8,59 @@ from torch import Tensor
 
 from edgenet.graph import Graph
 from edgenet.ops import native
+from edgenet.ops.native import gate, orders
 
 Inputs = tuple[Tensor, Tensor | None, Tensor]
 Edges = tuple[Tensor | None, Tensor | None]
+#: how many numbers each of the inputs has, and of which dtype
+Sizes = list[tuple[int, torch.dtype]]
 
 
 def forward(
-    function: str, graph: Graph, inputs: Inputs, x: Tensor, heads: int, slope: float, dropout: float, seed: int,
-    edges: Edges,
+    function: str, graph: Graph, inputs: Inputs, sizes: Sizes, x: Tensor, heads: int, slope: float, dropout: float,
+    seed: int, edges: Edges,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and top and total (N, H); ``x`` is the one of the inputs that is the signal."""
-    order = native.by_target(graph)
-    tensors = [None if t is None else t.contiguous() for t in (*inputs, *edges)]
-    out = x.new_empty((graph.num_nodes, heads, x.shape[2]))
-    top = x.new_empty((graph.num_nodes, heads), dtype=torch.promote_types(x.dtype, torch.float32))
-    total = torch.empty_like(top)
+    order, sums = orders.by_target(graph), native.wide(x.dtype)
+    rows, channels = order.rows, x.shape[2]
+    out = x.new_empty((rows, heads, channels))
+    top, total = (x.new_empty((rows, heads), dtype=sums) for _ in range(2))
     if out.numel() == 0 or x.numel() == 0:
         return out.zero_(), top.zero_(), total.zero_()
-    getattr(native.library(), function)(
-        native.pool(), native.DTYPES[x.dtype], order.wide, *order.pointers, order.rows, order.nodes,
-        *map(native.pointer, tensors), out.data_ptr(), top.data_ptr(), total.data_ptr(), slope, dropout, seed,
-        *out.shape[1:], int(x.shape[1] < heads),
+    sizes = [*sizes, *[(order.edges * heads, x.dtype)] * 2]
+    gate.call(
+        function, native.pool(), native.DTYPES[x.dtype], order.wide, *order.pointers, rows, order.nodes,
+        *_memory((*inputs, *edges), sizes), (out, rows * heads * channels, x.dtype), (top, rows * heads, sums),
+        (total, rows * heads, sums), slope, dropout, seed, heads, channels, int(x.shape[1] < heads),
     )  # fmt: skip
     return out, top, total
 
 
 def backward(
-    function: str, graph: Graph, inputs: Inputs, x: Tensor, y: Tensor, top: Tensor, total: Tensor, grad: Tensor,
-    slope: float, dropout: float, seed: int, edges: Edges,
+    function: str, graph: Graph, inputs: Inputs, sizes: Sizes, x: Tensor, y: Tensor, top: Tensor, total: Tensor,
+    grad: Tensor, slope: float, dropout: float, seed: int, edges: Edges,
 ) -> list[Tensor | None]:  # fmt: skip
     """Gradients in the three inputs and in what edges bring, in one pass over the source order, which computes the
     weights anew."""
-    to, by = native.by_target(graph), native.by_source(graph)
-    inputs = [None if t is None else t.contiguous() for t in (*inputs, *edges)]
-    y, top, total, grad = y.contiguous(), top.contiguous(), total.contiguous(), grad.contiguous()
-    found = [None if t is None else torch.empty_like(t) for t in inputs]
+    to, by, sums = orders.by_target(graph), orders.by_source(graph), native.wide(x.dtype)
+    heads, channels = grad.shape[1:]
+    inputs, sizes = (*inputs, *edges), [*sizes, *[(by.edges * heads, x.dtype)] * 2]
+    # the kernel fills them; sizes, not the inputs, say how many numbers it writes
+    found = [None if t is None else torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs]
     if grad.numel() == 0 or x.numel() == 0:
         return [None if t is None else t.zero_() for t in found]
-    at = native.places(graph)
-    getattr(native.library(), function)(
-        native.pool(), native.DTYPES[x.dtype], by.wide, to.ptr.data_ptr(), to.other.data_ptr(), to.rows, *by.pointers,
-        by.rows, at.data_ptr(), *map(native.pointer, inputs), y.data_ptr(), top.data_ptr(), total.data_ptr(),
-        grad.data_ptr(), *map(native.pointer, found), slope, dropout, seed, *y.shape[1:],
-        int(x.shape[1] < y.shape[1]),
+    whole, each = (to.rows * heads * channels, x.dtype), (to.rows * heads, sums)
+    gate.call(
+        function, native.pool(), native.DTYPES[x.dtype], by.wide, *to.pointers[:2], to.rows, *by.pointers, by.rows,
+        (orders.places(graph), by.edges, by.index), *_memory(inputs, sizes), (gate.plain(y), *whole),
+        (gate.plain(top), *each), (gate.plain(total), *each), (gate.plain(grad), *whole),
+        *((t, *size) for t, size in zip(found, sizes, strict=True)), slope, dropout, seed, heads, channels,
+        int(x.shape[1] < heads),
     )  # fmt: skip
     return found
+
+
+def _memory(
+    inputs: tuple[Tensor | None, ...], sizes: Sizes
+) -> list[tuple[Tensor | None, int, torch.dtype]]:  # fmt: skip
+    return [(None if t is None else gate.plain(t), *size) for t, size in zip(inputs, sizes, strict=True)]

@@ -7,6 +7,7 @@ namespace edgenet {
 template <class F> struct Lines {
   F* body;
   int64_t rows;
+  Outcome outcome{};
 };
 
 // body(first row, end row) for all rows, in at most CHUNKS pieces, on the threads of `pool` if there is enough work
@@ -15,10 +16,11 @@ template <class F> static void for_lines(parallel_for pool, int64_t work, int64_
   loop_body run = [](int64_t first, int64_t end, void* context) {
     auto* lines = (Lines<F>*)context;
     const int64_t low = lines->rows * first / CHUNKS, high = lines->rows * end / CHUNKS;
-    if (low < high) (*lines->body)(low, high);
+    if (low < high) lines->outcome.run([&] { (*lines->body)(low, high); });
   };
-  if (pool && work >= SERIAL_WORK) pool(0, CHUNKS, 1, run, &lines);
-  else body(0, rows);
+  if (!pool || work < SERIAL_WORK) return body(0, rows);
+  const int started = pool(0, CHUNKS, 1, run, &lines);
+  lines.outcome.check(started);
 }
 
 constexpr int64_t TILE = 64;                // rows of a matrix that stay in the second cache while signals come by

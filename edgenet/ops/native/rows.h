@@ -10,6 +10,8 @@
 #include <memory>
 #include <type_traits>
 #include <vector>
+
+#include "status.h"
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -255,6 +257,7 @@ template <class I, class F> struct Loop {
   F* body;
   const I* ptr;
   int64_t rows;
+  Outcome outcome{};
 };
 
 // body(chunk, first row, end row) for all rows, in CHUNKS chunks, on the threads of `pool` if there is enough work
@@ -263,14 +266,18 @@ static void for_rows(parallel_for pool, int64_t work, const I* ptr, int64_t rows
   Loop<I, F> loop{&body, ptr, rows};
   loop_body run = [](int64_t first, int64_t end, void* context) {
     auto* loop = (Loop<I, F>*)context;
-    for (int64_t q = first; q < end; q++) {
-      int64_t low = boundary(loop->ptr, loop->rows, q, CHUNKS), high = boundary(loop->ptr, loop->rows, q + 1, CHUNKS);
-      if (low < high) (*loop->body)(q, low, high);
-    }
+    loop->outcome.run([&] {
+      for (int64_t q = first; q < end; q++) {
+        int64_t low = boundary(loop->ptr, loop->rows, q, CHUNKS), high = boundary(loop->ptr, loop->rows, q + 1, CHUNKS);
+        if (low < high) (*loop->body)(q, low, high);
+      }
+    });
   };
+  int started = 0;
   if (work < SERIAL_WORK) body(0, 0, rows);
-  else if (pool) pool(0, CHUNKS, 1, run, &loop);
+  else if (pool) started = pool(0, CHUNKS, 1, run, &loop);
   else run(0, CHUNKS, &loop);
+  loop.outcome.check(started);
 }
 
 // ---------------------------------------------------------------- memory
@@ -331,11 +338,14 @@ template <int CACHE, int BYTES> static inline void prefetch(const void* p) {
 
 }  // namespace edgenet
 
-// RUN(S, I) for the storage type `dtype` (0 float32, 1 float64, 2 bfloat16) and int64 (`wide`) or int32 indices
-#define EDGENET_DISPATCH(RUN)                       \
-  if (dtype == 0 && wide) RUN(float, int64_t);      \
-  else if (dtype == 0) RUN(float, int32_t);         \
-  else if (dtype == 1 && wide) RUN(double, int64_t); \
-  else if (dtype == 1) RUN(double, int32_t);        \
-  else if (wide) RUN(edgenet::bfloat16, int64_t);   \
-  else RUN(edgenet::bfloat16, int32_t)
+// the status of RUN(S, I) for the storage type `dtype` (0 float32, 1 float64, 2 bfloat16) and int64 (`wide`) or int32 indices
+#define EDGENET_DISPATCH(RUN)                                     \
+  edgenet::status_of([&] {                                        \
+    if (dtype == 0 && wide) RUN(float, int64_t);                  \
+    else if (dtype == 0) RUN(float, int32_t);                     \
+    else if (dtype == 1 && wide) RUN(double, int64_t);            \
+    else if (dtype == 1) RUN(double, int32_t);                    \
+    else if (dtype == 2 && wide) RUN(edgenet::bfloat16, int64_t); \
+    else if (dtype == 2) RUN(edgenet::bfloat16, int32_t);         \
+    else throw std::invalid_argument("dtype");                    \
+  })

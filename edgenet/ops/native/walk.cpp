@@ -59,11 +59,11 @@ void run(parallel_for pool, const void* ptr, const void* other, const void* edge
 
 // dtype: 0 float32, 1 float64, 2 bfloat16; wide: indices are int64. `out` null: no sums; `dot` null: no inner products.
 // shared: 1: all heads have the same x; 2: the same own signal, and `out` adds them up.
-extern "C" void edgenet_walk(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
+extern "C" int edgenet_walk(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                              const void* edge, int64_t rows, int64_t nodes, const void* weight, const void* x,
                              const void* own, void* out, void* dot, int64_t heads, int64_t channels, int shared) {
 #define EDGENET_RUN(S, I) \
   run<S, I>(pool, ptr, other, edge, rows, nodes, weight, x, own, out, dot, heads, channels, shared)
-  EDGENET_DISPATCH(EDGENET_RUN);
+  return EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

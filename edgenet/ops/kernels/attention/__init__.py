@@ -107,4 +107,8 @@ def composed(
     return spmm(graph, alpha if edge_weight is None else alpha * edge_weight, x)
 
 
-ATTENTION = FusedAttention("attention", reference, composed, signal=2, heads=(1, 1, 1))
+def _shapes(nodes: int, sources: int, heads: int, channels: int) -> tuple[tuple[int, ...], ...]:
+    return (sources, heads), (nodes, heads), (sources, heads, channels)
+
+
+ATTENTION = FusedAttention("attention", reference, composed, signal=2, heads=(1, 1, 1), shapes=_shapes)

@@ -135,7 +135,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
 
 // added, factor: (E, H) what edges add to their scores, and multiply their weights by; each may be null. shared: all
 // heads have the same x.
-extern "C" void edgenet_attention(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
+extern "C" int edgenet_attention(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                                   const void* edge, int64_t rows, int64_t nodes, const void* source, const void* target,
                                   const void* x, const void* added, const void* factor, void* out, void* top,
                                   void* total, double slope, double dropout, uint64_t seed, int64_t heads,
@@ -145,12 +145,12 @@ extern "C" void edgenet_attention(parallel_for pool, int dtype, int wide, const 
   forward<S, I>(pool, {(const I*)ptr, (const I*)other, (const I*)edge, rows}, nodes, (const S*)source,       \
                 (const S*)target, (const S*)x, (const S*)added, (const S*)factor, (S*)out, (acc_t<S>*)top,    \
                 (acc_t<S>*)total, slope, drop, heads, channels, shared)
-  EDGENET_DISPATCH(EDGENET_RUN);
+  return EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }
 
 // `at`: for every edge in target order, its place in source order. GATv2's functions take the same arguments.
-extern "C" void edgenet_attention_backward(
+extern "C" int edgenet_attention_backward(
     parallel_for pool, int dtype, int wide, const void* target_ptr, const void* target_other, int64_t target_rows,
     const void* source_ptr, const void* source_other, const void* source_edge, int64_t source_rows, const void* at,
     const void* source, const void* target, const void* x, const void* added, const void* factor, const void* y,
@@ -165,6 +165,6 @@ extern "C" void edgenet_attention_backward(
                  (const S*)factor, (const S*)y, (const acc_t<S>*)top, (const acc_t<S>*)total, (const S*)grad,   \
                  (S*)grad_source, (S*)grad_target, (S*)grad_x, (S*)grad_added, (S*)grad_factor, slope, drop,    \
                  heads, channels, shared)
-  EDGENET_DISPATCH(EDGENET_RUN);
+  return EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

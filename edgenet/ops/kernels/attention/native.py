@@ -16,8 +16,9 @@ def forward(
     edges: attention.Edges = (None, None),
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
-    inputs, heads = (score_source, score_target, x), score_source.shape[1]
-    return attention.forward("edgenet_attention", graph, inputs, x, heads, slope, dropout, seed, edges)
+    heads = score_source.shape[1]
+    inputs, sizes = (score_source, score_target, x), _sizes(graph, x, heads)
+    return attention.forward("edgenet_attention", graph, inputs, sizes, x, heads, slope, dropout, seed, edges)
 
 
 def backward(
@@ -25,5 +26,15 @@ def backward(
     grad: Tensor, slope: float, dropout: float, seed: int, edges: attention.Edges = (None, None),
 ) -> list[Tensor | None]:  # fmt: skip
     """Gradients in the scores, the signal, and what edges bring."""
-    inputs, kept = (score_source, score_target, x), (y, top, total)
-    return attention.backward("edgenet_attention_backward", graph, inputs, x, *kept, grad, slope, dropout, seed, edges)
+    inputs, sizes, kept = (score_source, score_target, x), _sizes(graph, x, grad.shape[1]), (y, top, total)
+    return attention.backward(
+        "edgenet_attention_backward", graph, inputs, sizes, x, *kept, grad, slope, dropout, seed, edges
+    )
+
+
+def _sizes(graph: Graph, x: Tensor, heads: int) -> attention.Sizes:
+    alike = heads if x.shape[1] == heads else 1
+    sources = graph.num_sources
+    return [
+        (sources * heads, x.dtype), (graph.num_nodes * heads, x.dtype), (sources * alike * x.shape[2], x.dtype)
+    ]  # fmt: skip

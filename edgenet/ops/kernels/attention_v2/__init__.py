@@ -68,4 +68,8 @@ def composed(
     return spmm(graph, alpha if edge_weight is None else alpha * edge_weight, x)
 
 
-ATTENTION_V2 = FusedAttention("attention_v2", reference, composed, signal=0, heads=(1, 1, 0))
+def _shapes(nodes: int, sources: int, heads: int, channels: int) -> tuple[tuple[int, ...], ...]:
+    return (sources, heads, channels), (nodes, heads, channels), (heads, channels)
+
+
+ATTENTION_V2 = FusedAttention("attention_v2", reference, composed, signal=0, heads=(1, 1, 0), shapes=_shapes, adds=False)

@@ -129,7 +129,7 @@ void backward(parallel_for pool, const Order<I>& by_target, const Order<I>& by_s
 
 // att and grad_att have the accumulation type: float32 for bfloat16 signals. The last argument says what GAT's says:
 // whether all heads have the same x, which is never so here.
-extern "C" void edgenet_attention_v2(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
+extern "C" int edgenet_attention_v2(parallel_for pool, int dtype, int wide, const void* ptr, const void* other,
                                      const void* edge, int64_t rows, int64_t nodes, const void* x, const void* target,
                                      const void* att, const void*, const void* factor, void* out, void* top,
                                      void* total, double slope, double dropout, uint64_t seed, int64_t heads,
@@ -139,12 +139,12 @@ extern "C" void edgenet_attention_v2(parallel_for pool, int dtype, int wide, con
   forward<S, I>(pool, {(const I*)ptr, (const I*)other, (const I*)edge, rows}, nodes, (const S*)x,            \
                 (const S*)target, (const acc_t<S>*)att, (const S*)factor, (S*)out, (acc_t<S>*)top,           \
                 (acc_t<S>*)total, slope, drop, heads, channels)
-  EDGENET_DISPATCH(EDGENET_RUN);
+  return EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }
 
 // `at`: for every edge in target order, its place in source order.
-extern "C" void edgenet_attention_v2_backward(
+extern "C" int edgenet_attention_v2_backward(
     parallel_for pool, int dtype, int wide, const void* target_ptr, const void* target_other, int64_t target_rows,
     const void* source_ptr, const void* source_other, const void* source_edge, int64_t source_rows, const void* at,
     const void* x, const void* target, const void* att, const void*, const void* factor, const void* y,
@@ -157,6 +157,6 @@ extern "C" void edgenet_attention_v2_backward(
                  (const I*)at, (const S*)x, (const S*)target, (const acc_t<S>*)att, (const S*)factor,        \
                  (const S*)y, (const acc_t<S>*)top, (const acc_t<S>*)total, (const S*)grad, (S*)grad_x,      \
                  (S*)grad_target, (acc_t<S>*)grad_att, (S*)grad_factor, slope, drop, heads, channels)
-  EDGENET_DISPATCH(EDGENET_RUN);
+  return EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

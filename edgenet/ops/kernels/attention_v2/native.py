@@ -14,8 +14,8 @@ def forward(
     edges: attention.Edges = (None, None),
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The output (N, H, C), and of the scores (N, H) the largest and the sum of exp(score - largest)."""
-    inputs, heads = (x, target, att.to(native.wide(x.dtype))), x.shape[1]
-    return attention.forward("edgenet_attention_v2", graph, inputs, x, heads, slope, dropout, seed, edges)
+    inputs, sizes, heads = (x, target, att.to(native.wide(x.dtype))), _sizes(graph, x, *x.shape[1:]), x.shape[1]
+    return attention.forward("edgenet_attention_v2", graph, inputs, sizes, x, heads, slope, dropout, seed, edges)
 
 
 def backward(
@@ -23,8 +23,14 @@ def backward(
     slope: float, dropout: float, seed: int, edges: attention.Edges = (None, None),
 ) -> tuple[Tensor | None, ...]:  # fmt: skip
     """Gradients in ``x``, ``target``, ``att`` and what edges bring."""
-    inputs, kept = (x, target, att.to(native.wide(x.dtype))), (y, top, total)
-    found = attention.backward(
-        "edgenet_attention_v2_backward", graph, inputs, x, *kept, grad, slope, dropout, seed, edges
-    )
+    inputs, sizes = (x, target, att.to(native.wide(x.dtype))), _sizes(graph, x, *grad.shape[1:])
+    kept, name = (y, top, total), "edgenet_attention_v2_backward"
+    found = attention.backward(name, graph, inputs, sizes, x, *kept, grad, slope, dropout, seed, edges)
     return *found[:2], found[2].to(att.dtype), *found[3:]
+
+
+def _sizes(graph: Graph, x: Tensor, heads: int, channels: int) -> attention.Sizes:
+    lanes = heads * channels
+    return [
+        (graph.num_sources * lanes, x.dtype), (graph.num_nodes * lanes, x.dtype), (lanes, native.wide(x.dtype))
+    ]  # fmt: skip

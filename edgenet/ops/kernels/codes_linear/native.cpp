@@ -124,20 +124,20 @@ template <int BITS, class Value> void run(parallel_for pool, Job job) {
 
 // codes: (rows * columns) of `bits`, one after the other; steps: level is the code of zero and the step, else 64
 // levels, of codes of up to 6 bits. scale: one, or one a row. x (batch, columns), out (batch, rows).
-extern "C" void edgenet_codes_linear(parallel_for pool, const uint8_t* codes, int64_t bytes, int bits, int steps,
+extern "C" int edgenet_codes_linear(parallel_for pool, const uint8_t* codes, int64_t bytes, int bits, int steps,
                                      const float* level, const float* scale, int by_row, const float* x, int64_t batch,
                                      int64_t rows, int64_t columns, float* out) {
   const Job job{codes, bytes, level, scale, by_row != 0, columns, x, 0, false, out, rows, batch};
-  if (steps) {
-    if (bits == 6) run<6, Steps<6>>(pool, job);
-    if (bits == 7) run<7, Steps<7>>(pool, job);
-    if (bits == 8) run<8, Steps<8>>(pool, job);
-    return;
-  }
-  if (bits == 1) run<1, Table<1>>(pool, job);
-  if (bits == 2) run<2, Table<2>>(pool, job);
-  if (bits == 3) run<3, Table<3>>(pool, job);
-  if (bits == 4) run<4, Table<4>>(pool, job);
-  if (bits == 5) run<5, Table<5>>(pool, job);
-  if (bits == 6) run<6, Table<6>>(pool, job);
+  return status_of([&] {
+    if (steps && bits == 6) run<6, Steps<6>>(pool, job);
+    else if (steps && bits == 7) run<7, Steps<7>>(pool, job);
+    else if (steps && bits == 8) run<8, Steps<8>>(pool, job);
+    else if (!steps && bits == 1) run<1, Table<1>>(pool, job);
+    else if (!steps && bits == 2) run<2, Table<2>>(pool, job);
+    else if (!steps && bits == 3) run<3, Table<3>>(pool, job);
+    else if (!steps && bits == 4) run<4, Table<4>>(pool, job);
+    else if (!steps && bits == 5) run<5, Table<5>>(pool, job);
+    else if (!steps && bits == 6) run<6, Table<6>>(pool, job);
+    else throw std::invalid_argument("bits");
+  });
 }

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from edgenet.ops import native
+from edgenet.ops.native import gate
 
 _BY_TABLE = 6  # bits up to which a table of levels fits into registers
 _NEAR = 2e-7  # of the largest level: float32's own error
@@ -25,11 +26,12 @@ def forward(x: Tensor, codes: Tensor, bits: int, levels: Tensor, scale: Tensor, 
     which is one rounding away.
     """
     steps, numbers = _numbers(bits, tuple(levels.tolist()))
-    x, codes, scale = x.contiguous(), codes.contiguous(), scale.contiguous()
-    out = x.new_empty(x.shape[0], rows)
-    native.library().edgenet_codes_linear(
-        native.pool(), codes.data_ptr(), codes.numel(), bits, int(steps), numbers.data_ptr(), scale.data_ptr(),
-        int(scale.numel() > 1), x.data_ptr(), x.shape[0], rows, x.shape[1], out.data_ptr(),
+    (batch, columns), by_row, dtype = x.shape, scale.numel() > 1, torch.float32
+    out, size = x.new_empty(batch, rows), -(-rows * columns * bits // 8)
+    gate.call(
+        "edgenet_codes_linear", native.pool(), (gate.plain(codes), size, torch.uint8), size, bits, int(steps),
+        (numbers, 2 if steps else 64, dtype), (gate.plain(scale), rows if by_row else 1, dtype), int(by_row),
+        (gate.plain(x), batch * columns, dtype), batch, rows, columns, (out, batch * rows, dtype),
     )  # fmt: skip
     return out
 

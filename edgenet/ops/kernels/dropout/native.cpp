@@ -34,10 +34,13 @@ template <class S> void run(parallel_for pool, const S* x, S* y, int64_t n, cons
 }  // namespace
 
 // y = x * factors, n numbers each; y may be x. dtype: 0 float32, 1 float64, 2 bfloat16
-extern "C" void edgenet_dropout(parallel_for pool, int dtype, const void* x, void* y, int64_t n, double p,
+extern "C" int edgenet_dropout(parallel_for pool, int dtype, const void* x, void* y, int64_t n, double p,
                                 uint64_t seed) {
   const Dropout dropout(p, seed);
-  if (dtype == 0) run(pool, (const float*)x, (float*)y, n, dropout);
-  else if (dtype == 1) run(pool, (const double*)x, (double*)y, n, dropout);
-  else run(pool, (const bfloat16*)x, (bfloat16*)y, n, dropout);
+  return status_of([&] {
+    if (dtype == 0) run(pool, (const float*)x, (float*)y, n, dropout);
+    else if (dtype == 1) run(pool, (const double*)x, (double*)y, n, dropout);
+    else if (dtype == 2) run(pool, (const bfloat16*)x, (bfloat16*)y, n, dropout);
+    else throw std::invalid_argument("dtype");
+  });
 }

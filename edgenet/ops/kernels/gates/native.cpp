@@ -30,14 +30,16 @@ inline V get(const float* p, int64_t count) {
 }
 inline void put(float* p, V v, int64_t count) { memcpy(p, &v, count >= VL ? sizeof v : count * sizeof(float)); }
 
-// body(row, first number, how many are left) for every vector of a (batch, width) array
-template <class F> void for_vectors(parallel_for pool, int64_t batch, int64_t width, F body) {
-  for_lines(pool, batch * width * 16, batch, [&](int64_t low, int64_t high) {
-    for (int64_t row = low; row < high; row++) {
-      int64_t k = 0;
-      for (; k + VL <= width; k += VL) body(row, k, (int64_t)VL);
-      if (k < width) body(row, k, width - k);
-    }
+// body(row, first number, how many are left) for every vector of a (batch, width) array; the status of that
+template <class F> int for_vectors(parallel_for pool, int64_t batch, int64_t width, F body) {
+  return status_of([&] {
+    for_lines(pool, batch * width * 16, batch, [&](int64_t low, int64_t high) {
+      for (int64_t row = low; row < high; row++) {
+        int64_t k = 0;
+        for (; k + VL <= width; k += VL) body(row, k, (int64_t)VL);
+        if (k < width) body(row, k, width - k);
+      }
+    });
   });
 }
 
@@ -45,9 +47,9 @@ template <class F> void for_vectors(parallel_for pool, int64_t batch, int64_t wi
 
 // z (batch, 4 width): sums of the gates i, f, g, o, then what their functions make of them. cell, made, tangents, out
 // (batch, width); peepholes (3, width) or null.
-extern "C" void edgenet_lstm_gates(parallel_for pool, float* z, const float* cell, float* made, float* tangents,
+extern "C" int edgenet_lstm_gates(parallel_for pool, float* z, const float* cell, float* made, float* tangents,
                                    float* out, const float* peepholes, int64_t batch, int64_t width) {
-  for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
+  return for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
     float* gates = z + row * 4 * width + k;
     const int64_t at = row * width + k;
     V before = get(cell + at, count), i = get(gates, count), f = get(gates + width, count);
@@ -72,10 +74,10 @@ extern "C" void edgenet_lstm_gates(parallel_for pool, float* z, const float* cel
 }
 
 // Gradients in the sums of the gates, into d_z, and in the cell before, in the place of that in the cell.
-extern "C" void edgenet_lstm_gates_backward(parallel_for pool, const float* d_out, const float* z,
+extern "C" int edgenet_lstm_gates_backward(parallel_for pool, const float* d_out, const float* z,
                                             const float* tangents, const float* before, float* d_cell, float* d_z,
                                             const float* peepholes, int64_t batch, int64_t width) {
-  for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
+  return for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
     const float* gates = z + row * 4 * width + k;
     float* d_gates = d_z + row * 4 * width + k;
     const int64_t at = row * width + k;
@@ -94,9 +96,9 @@ extern "C" void edgenet_lstm_gates_backward(parallel_for pool, const float* d_ou
 }
 
 // inputs (batch, 3 width), mapped (batch, 3 width): b, whose first two thirds become r and z. made: n.
-extern "C" void edgenet_gru_gates(parallel_for pool, const float* inputs, float* mapped, float* made,
+extern "C" int edgenet_gru_gates(parallel_for pool, const float* inputs, float* mapped, float* made,
                                   const float* hidden, float* out, int64_t batch, int64_t width) {
-  for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
+  return for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
     const float* a = inputs + row * 3 * width + k;
     float* b = mapped + row * 3 * width + k;
     const int64_t at = row * width + k;
@@ -110,10 +112,10 @@ extern "C" void edgenet_gru_gates(parallel_for pool, const float* inputs, float*
 }
 
 // Gradients in inputs and mapped state; straight: the part of that in the state before that passes no matrix.
-extern "C" void edgenet_gru_gates_backward(parallel_for pool, const float* d_out, const float* mapped,
+extern "C" int edgenet_gru_gates_backward(parallel_for pool, const float* d_out, const float* mapped,
                                            const float* made, const float* before, float* d_inputs, float* d_mapped,
                                            float* straight, int64_t batch, int64_t width) {
-  for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
+  return for_vectors(pool, batch, width, [&](int64_t row, int64_t k, int64_t count) {
     const float* b = mapped + row * 3 * width + k;
     float *d_a = d_inputs + row * 3 * width + k, *d_b = d_mapped + row * 3 * width + k;
     const int64_t at = row * width + k;

@@ -11,6 +11,7 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.ops import backend
 from edgenet.ops.kernels.segment_softmax import reference, scatter
+from edgenet.ops.pinned import Pinned
 from edgenet.ops.transforms import Op, joined, looped, of_batched_gradients
 
 backend.register("segment_softmax", reference=reference.segment_softmax, scatter=scatter.segment_softmax)
@@ -61,7 +62,7 @@ class _SegmentSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx, kernels, graph, score):
         p = kernels.forward(graph, score)
-        ctx.graph = graph
+        ctx.graph, ctx.pinned = graph, Pinned.of(graph, p)
         ctx.save_for_backward(p, graph.edge_index)  # edges changed in place meanwhile raise
         return p
 
@@ -69,7 +70,8 @@ class _SegmentSoftmax(torch.autograd.Function):
     @of_batched_gradients
     def backward(ctx, grad):
         p, _ = ctx.saved_tensors
-        kernels = backend.kernels("segment_softmax", p) if backend.eager() and not torch.is_grad_enabled() else None
+        ctx.pinned.check("segment_softmax", ctx.graph, p)
+        kernels = backend.kernels("segment_softmax", p, grad) if backend.eager() and not torch.is_grad_enabled() else None
         if kernels is not None:
             return None, None, kernels.backward(ctx.graph, p, grad)
         return None, None, _gradient(p, grad, ctx.graph.target, ctx.graph.num_nodes)
@@ -77,6 +79,11 @@ class _SegmentSoftmax(torch.autograd.Function):
 
 @torch.library.custom_op("edgenet::segment_softmax", mutates_args=())
 def _segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
+    if score.dim() != 2 or index.shape != score.shape[:1] or index.dtype != torch.int64:
+        raise ShapeError(
+            f"segment_softmax wants scores (E, H) and one segment a row, int64, got {tuple(score.shape)} and "
+            f"{tuple(index.shape)} of {index.dtype}."
+        )
     # contiguous in, contiguous out, as the fake below says
     kernels = backend.kernels("segment_softmax", score)
     if kernels is not None:

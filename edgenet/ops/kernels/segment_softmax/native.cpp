@@ -48,9 +48,9 @@ void run(parallel_for pool, const void* ptr, const void* edge, int64_t rows, con
 }  // namespace
 
 // Forward where `grad` is null; else `score` holds the forward's result.
-extern "C" void edgenet_segment_softmax(parallel_for pool, int dtype, int wide, const void* ptr, const void* edge,
+extern "C" int edgenet_segment_softmax(parallel_for pool, int dtype, int wide, const void* ptr, const void* edge,
                                         int64_t rows, const void* score, const void* grad, void* out, int64_t heads) {
 #define EDGENET_RUN(S, I) run<S, I>(pool, ptr, edge, rows, score, grad, out, heads)
-  EDGENET_DISPATCH(EDGENET_RUN);
+  return EDGENET_DISPATCH(EDGENET_RUN);
 #undef EDGENET_RUN
 }

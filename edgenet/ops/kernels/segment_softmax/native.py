@@ -7,6 +7,7 @@ from torch import Tensor
 
 from edgenet.graph import Graph
 from edgenet.ops import native
+from edgenet.ops.native import gate, orders
 
 
 def forward(graph: Graph, score: Tensor) -> Tensor:
@@ -20,12 +21,13 @@ def backward(graph: Graph, p: Tensor, grad: Tensor) -> Tensor:
 
 
 def _run(graph: Graph, score: Tensor, grad: Tensor | None) -> Tensor:
-    order, score = native.by_target(graph), score.contiguous()
-    grad = None if grad is None else grad.contiguous()
-    out = torch.empty_like(score)
+    order, heads, dtype = orders.by_target(graph), score.shape[1], score.dtype
+    out, size = torch.empty_like(score, memory_format=torch.contiguous_format), order.edges * heads
     if out.numel():
-        native.library().edgenet_segment_softmax(
-            native.pool(), native.DTYPES[score.dtype], order.wide, order.ptr.data_ptr(), native.pointer(order.edge),
-            order.rows, score.data_ptr(), native.pointer(grad), out.data_ptr(), score.shape[1],
+        ptr, _, edge = order.pointers
+        gate.call(
+            "edgenet_segment_softmax", native.pool(), native.DTYPES[dtype], order.wide, ptr, edge, order.rows,
+            (gate.plain(score), size, dtype), (None if grad is None else gate.plain(grad), size, dtype),
+            (out, size, dtype), heads,
         )  # fmt: skip
     return out

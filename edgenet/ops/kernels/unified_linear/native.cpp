@@ -94,10 +94,12 @@ template <bool NARROW> void run(parallel_for pool, const Job& job) {
 
 // Blocks of (1, width) columns, a multiple of 16; the last of a row may reach over its end. magnitude (rows, blocks),
 // sign (rows, blocks, width) bits, the lowest first, 1 for plus; x (batch, columns), out (batch, rows).
-extern "C" void edgenet_unified_linear(parallel_for pool, const float* magnitude, const uint8_t* sign, int64_t width,
+extern "C" int edgenet_unified_linear(parallel_for pool, const float* magnitude, const uint8_t* sign, int64_t width,
                                        const float* x, int64_t batch, int64_t rows, int64_t columns, float* out) {
-  const Padded signals(x, batch, columns, width);
-  const Job job{magnitude, sign, width, signals.x, signals.padded, out, batch, rows};
-  if (width == 16) run<true>(pool, job);
-  else run<false>(pool, job);
+  return status_of([&] {
+    const Padded signals(x, batch, columns, width);
+    const Job job{magnitude, sign, width, signals.x, signals.padded, out, batch, rows};
+    if (width == 16) run<true>(pool, job);
+    else run<false>(pool, job);
+  });
 }

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from edgenet.ops import native
+from edgenet.ops.native import gate
 
 
 def suits(x: Tensor, magnitudes: Tensor, block: tuple[int, int]) -> bool:
@@ -15,10 +16,11 @@ def suits(x: Tensor, magnitudes: Tensor, block: tuple[int, int]) -> bool:
 
 def forward(x: Tensor, magnitudes: Tensor, signs: Tensor, block: tuple[int, int], shape: tuple[int, int]) -> Tensor:
     """See ``edgenet.ops.unified_linear``; (batch, n) x."""
-    x, magnitudes, signs = x.contiguous(), magnitudes.contiguous(), signs.contiguous()
-    out = x.new_empty(x.shape[0], shape[0])
-    native.library().edgenet_unified_linear(
-        native.pool(), magnitudes.data_ptr(), signs.data_ptr(), block[1], x.data_ptr(), x.shape[0], *shape,
-        out.data_ptr(),
+    (rows, columns), batch, dtype = shape, len(x), torch.float32
+    out, blocks = x.new_empty(batch, rows), rows * -(-columns // block[1])
+    gate.call(
+        "edgenet_unified_linear", native.pool(), (gate.plain(magnitudes), blocks, dtype),
+        (gate.plain(signs), blocks * block[1] // 8, torch.uint8), block[1], (gate.plain(x), batch * columns, dtype),
+        batch, rows, columns, (out, batch * rows, dtype),
     )  # fmt: skip
     return out

@@ -29,18 +29,23 @@ static inline int chosen(int form) { return form && form < best() ? form : best(
 template <class F> struct Pieces {
   F* body;
   int64_t size, step;
+  Outcome outcome{};
 };
 // body(first, end) over 0..size in pieces of `step`, on the threads of `pool` if there is enough work
 template <class F> static void for_pieces(parallel_for pool, int64_t work, int64_t size, int64_t step, F body) {
   Pieces<F> pieces{&body, size, step};
   loop_body run = [](int64_t first, int64_t end, void* context) {
     auto* pieces = (Pieces<F>*)context;
-    for (int64_t q = first; q < end; q++)
-      (*pieces->body)(q * pieces->step, std::min(pieces->size, (q + 1) * pieces->step));
+    pieces->outcome.run([&] {
+      for (int64_t q = first; q < end; q++)
+        (*pieces->body)(q * pieces->step, std::min(pieces->size, (q + 1) * pieces->step));
+    });
   };
   const int64_t count = (size + step - 1) / step;
-  if (pool && work >= SERIAL_WORK) pool(0, count, 1, run, &pieces);
+  int started = 0;
+  if (pool && work >= SERIAL_WORK) started = pool(0, count, 1, run, &pieces);
   else run(0, count, &pieces);
+  pieces.outcome.check(started);
 }
 
 }  // namespace edgenet

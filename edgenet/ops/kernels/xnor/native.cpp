@@ -282,17 +282,17 @@ void product(parallel_for pool, int form, const Product& p) {
 extern "C" int edgenet_xnor_form() { return best(); }
 
 // out (m, n) = k - 2 popcount(a ^ w) of a (m, words) and w (n, words)
-extern "C" void edgenet_xnor(parallel_for pool, int form, const uint64_t* a, const uint64_t* w, int32_t* out, int64_t m,
+extern "C" int edgenet_xnor(parallel_for pool, int form, const uint64_t* a, const uint64_t* w, int32_t* out, int64_t m,
                              int64_t n, int64_t words, int64_t k) {
-  product(pool, chosen(form), Product{a, w, out, m, n, words, (int32_t)k});
+  return status_of([&] { product(pool, chosen(form), Product{a, w, out, m, n, words, (int32_t)k}); });
 }
 
 // The unoptimised product of float32 that binary networks are compared with (Courbariaux et al. 2016): three loops, one
 // number at a time, whatever the object is built for
 #if defined(__clang__)
-extern "C" void edgenet_naive_product(const float* a, const float* w, float* out, int64_t m, int64_t n, int64_t k) {
+extern "C" int edgenet_naive_product(const float* a, const float* w, float* out, int64_t m, int64_t n, int64_t k) {
 #else
-extern "C" __attribute__((optimize("no-tree-vectorize,no-tree-slp-vectorize"))) void edgenet_naive_product(
+extern "C" __attribute__((optimize("no-tree-vectorize,no-tree-slp-vectorize"))) int edgenet_naive_product(
     const float* a, const float* w, float* out, int64_t m, int64_t n, int64_t k) {
 #endif
   for (int64_t i = 0; i < m; i++)
@@ -304,4 +304,5 @@ extern "C" __attribute__((optimize("no-tree-vectorize,no-tree-slp-vectorize"))) 
       for (int64_t l = 0; l < k; l++) sum += a[i * k + l] * w[j * k + l];
       out[i * n + j] = sum;
     }
+  return DONE;
 }

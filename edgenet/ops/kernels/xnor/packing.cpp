@@ -108,17 +108,20 @@ EDGENET_AVX512 void above_row_avx512(const int32_t* dots, const int32_t* least, 
 // out (rows, ceil(k / 64)): bit i of a row is x[i] >= 0; returns 1 if a number is NaN. `dtype` as of the other kernels.
 extern "C" int edgenet_pack_signs(parallel_for pool, int form, int dtype, const void* x, uint64_t* out, int64_t rows,
                                   int64_t k) {
-  if (dtype == 0) return pack(pool, chosen(form), (const float*)x, out, rows, k);
-  if (dtype == 1) return pack(pool, chosen(form), (const double*)x, out, rows, k);
-  return pack(pool, chosen(form), (const edgenet::bfloat16*)x, out, rows, k);
+  return status_of([&]() -> int {
+    if (dtype == 0) return pack(pool, chosen(form), (const float*)x, out, rows, k);
+    if (dtype == 1) return pack(pool, chosen(form), (const double*)x, out, rows, k);
+    if (dtype == 2) return pack(pool, chosen(form), (const edgenet::bfloat16*)x, out, rows, k);
+    throw std::invalid_argument("dtype");
+  });
 }
 
 // out (rows, ceil(n / 64)): bit i of a row is (dots[i] >= least[i]) ^ bit i of flip
-extern "C" void edgenet_pack_above(parallel_for pool, int form, const int32_t* dots, const int32_t* least,
+extern "C" int edgenet_pack_above(parallel_for pool, int form, const int32_t* dots, const int32_t* least,
                                    const uint64_t* flip, uint64_t* out, int64_t rows, int64_t n) {
   const int64_t words = (n + 63) / 64, step = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, n));
   const int kind = chosen(form);
-  for_pieces(pool, rows * n, rows, step, [&](int64_t first, int64_t end) {
+  auto piece = [&](int64_t first, int64_t end) {
     for (int64_t i = first; i < end; i++) {
 #if EDGENET_X86
       if (kind == AVX512) {
@@ -128,5 +131,6 @@ extern "C" void edgenet_pack_above(parallel_for pool, int form, const int32_t* d
 #endif
       above_row(dots + i * n, least, flip, out + i * words, n);
     }
-  });
+  };
+  return status_of([&] { for_pieces(pool, rows * n, rows, step, piece); });
 }
