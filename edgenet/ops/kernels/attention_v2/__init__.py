@@ -72,4 +72,6 @@ def _shapes(nodes: int, sources: int, heads: int, channels: int) -> tuple[tuple[
     return (sources, heads, channels), (nodes, heads, channels), (heads, channels)
 
 
-ATTENTION_V2 = FusedAttention("attention_v2", reference, composed, signal=0, heads=(1, 1, 0), shapes=_shapes, adds=False)
+ATTENTION_V2 = FusedAttention(
+    "attention_v2", reference, composed, signal=0, heads=(1, 1, 0), shapes=_shapes, adds=False
+)
