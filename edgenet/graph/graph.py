@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import is_fake
 
 from edgenet import shortcuts
 from edgenet.errors import EdgeIndexError, ShapeError
-from edgenet.graph.checks import check_range, check_sparse_size, checked_integers, checked_shape
+from edgenet.graph.checks import check_edge_id, check_range, check_sparse_size, checked_integers, checked_shape
 from edgenet.graph.elsewhere import to_networkx, to_scipy
 from edgenet.graph.given import indices_of, parts_of, remembered, traced
 from edgenet.graph.keeping import kept_once, orders
@@ -292,6 +292,7 @@ class Graph:
         seen = memo.get("ids")
         if seen is not None and all(s is None or s.still(t, closely) for s, t in zip(seen, ids, strict=True)):
             return
+        check_edge_id(self.edge_id)
         now = tuple(None if t is None else Seen(t) for t in ids)
         if seen is None:
             memo["ids"] = now

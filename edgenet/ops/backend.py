@@ -179,10 +179,9 @@ def check_ends(op: str, source: Tensor, target: Tensor) -> None:
     Raises:
         EdgeIndexError: unless these are the two ends of edges.
     """
-    if source.dim() != 1 or source.shape != target.shape or not source.dtype == target.dtype == torch.int64:
+    if source.dim() != 1 or source.shape != target.shape:
         raise EdgeIndexError(
-            f"{op} wants the two ends of edges, (E,) int64 each, got {tuple(source.shape)} of {source.dtype} and "
-            f"{tuple(target.shape)} of {target.dtype}."
+            f"{op} wants the two ends of edges, (E,) each, got {tuple(source.shape)} and {tuple(target.shape)}."
         )
 
 

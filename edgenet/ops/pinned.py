@@ -1,4 +1,4 @@
-"""What a forward pass saw, which the backward pass must find again: compiled code reads so many numbers as there were."""
+"""What a forward pass saw, and the backward pass must find again: compiled code reads as many numbers as there were."""
 
 from __future__ import annotations
 

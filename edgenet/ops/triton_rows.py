@@ -12,6 +12,7 @@ from edgenet.ops.triton_launch import cdiv, check_device, jit, launch, next_powe
 
 #: A row of more edges is split: each piece writes a partial result, and a second kernel merges them in fixed order.
 EDGES_PER_PIECE = 512
+_WIDE_FROM = 2**31 - 2**16  # nodes, edges or pieces from which indices are int64
 
 
 class Rows(NamedTuple):
@@ -43,7 +44,7 @@ def rows_by_target(graph: Graph) -> Rows:
     check_device(graph.edge_index.device)
     length = EDGES_PER_PIECE
     key = "triton rows", "target", length
-    return graph.memo(key, lambda: _rows(graph.rowptr, graph.by_target, graph.source, length))
+    return graph.memo(key, lambda: _rows(graph.rowptr, graph.by_target, graph.source, graph.num_sources, length))
 
 
 def rows_by_source(graph: Graph) -> Rows:
@@ -51,10 +52,11 @@ def rows_by_source(graph: Graph) -> Rows:
     check_device(graph.edge_index.device)
     length = EDGES_PER_PIECE
     key = "triton rows", "source", length
-    return graph.memo(key, lambda: _rows(graph.colptr, graph.by_source, graph.target, length))
+    return graph.memo(key, lambda: _rows(graph.colptr, graph.by_source, graph.target, graph.num_nodes, length))
 
 
-def _rows(pointer: Tensor, order: Tensor, other_end: Tensor, length: int) -> Rows:
+def _rows(pointer: Tensor, order: Tensor, other_end: Tensor, nodes: int, length: int) -> Rows:
+    """Of edges to ``nodes`` at the other end."""
     first, last = pointer[:-1], pointer[1:]
     count = ((last - first + length - 1) // length).clamp_min(1)  # an empty row has a piece too, which writes zeros
     whole, split = (count == 1).nonzero().squeeze(1), (count > 1).nonzero().squeeze(1)
@@ -69,7 +71,7 @@ def _rows(pointer: Tensor, order: Tensor, other_end: Tensor, length: int) -> Row
         ]
     )
     # half the bytes of int64; room is left for a step of the loop beyond the last edge
-    narrow = torch.int32 if max(len(order), len(first), len(pieces)) < 2**31 - 2**16 else torch.int64
+    narrow = torch.int32 if max(len(order), len(first), nodes, len(pieces)) < _WIDE_FROM else torch.int64
     return Rows(
         pieces.to(narrow),
         other_end[order].to(narrow),

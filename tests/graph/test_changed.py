@@ -237,3 +237,47 @@ def test_what_is_traced_holds_no_orders_of_edges_that_were_walked_before(layer):
     traced = torch.jit.trace(conv, (x, first), check_trace=False)
     with torch.no_grad():
         torch.testing.assert_close(traced(x, other), conv(x, other))
+
+
+@pytest.mark.parametrize("how", [by_numpy, by_data, in_place], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("wrong, error", [(10**12, "e_id holds 1000000000000"), (-7, "-7")])
+def test_ids_of_edges_are_checked_beside_those_of_nodes_and_again_when_changed(how, wrong, error):
+    whole = Graph(torch.from_numpy(np.unique(edges(0), axis=1)), N)
+    layer, x = edgenet.EdgeNetConv(4, 3, phi="edge_varying", add_self_loops=False).bind(whole), torch.randn(N, 4)
+    ids = np.arange(whole.num_edges)
+    piece = Graph(whole.edge_index.clone(), N, node_id=torch.arange(N), edge_id=torch.from_numpy(ids.copy()))
+    layer(x, piece)
+    ids[3] = wrong
+    how(piece.edge_id, ids)
+    with pytest.raises(ValueError, match=error):
+        layer(x, piece)
+
+
+def test_ids_made_in_inference_mode_are_never_those_of_before():
+    whole = Graph(torch.from_numpy(np.unique(edges(0), axis=1)), N)
+    phi = EdgeVarying(1, 2, self_loops=False)
+    phi.bind(whole)
+    with torch.no_grad():
+        phi.edge_table.weight.normal_()
+    signal = torch.zeros(N, 2, 1)
+    table = phi(None, signal, whole)[0]
+    with torch.inference_mode():
+        ids = torch.arange(7)
+        piece = Graph(whole.edge_index[:, :7].clone(), N, edge_id=ids)
+        for shift in (0, 5, 2):
+            torch.arange(shift, shift + 7, out=ids)
+            assert torch.equal(phi(None, signal, piece)[0], table[shift : shift + 7])
+
+
+def test_what_is_sorted_are_the_edges_that_were_checked(monkeypatch):
+    ends, sort = edges(0), torch.sort
+    shared = torch.from_numpy(ends)
+    graph = Graph(shared, N)
+
+    def written_meanwhile(*args, **named):
+        ends[:] = 2**40
+        return sort(*args, **named)
+
+    wanted = Graph(torch.from_numpy(ends.copy()), N).by_target
+    monkeypatch.setattr(torch, "sort", written_meanwhile)
+    assert torch.equal(graph.by_target, wanted)

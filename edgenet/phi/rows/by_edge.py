@@ -136,6 +136,8 @@ class ByEdge(OfGraph):
             edge_id = self.checked_edge_id(graph, len(self._positions()), self.self_loops)
             row = self._row_at(self._positions()[edge_id.clamp_min(0)].long())
             return torch.where(edge_id < 0, -1, row)  # an added loop, which the diagonal weighs
+        if graph.edge_id is not None and self.position is not None and not self.unseen:
+            self.checked_edge_id(graph, len(self._positions()), added_loops=True)  # n_id finds them, and both must fit
         ids = graph.node_id if self.unseen else self.global_id(graph)
         target, source = (graph.target, graph.source) if ids is None else (ids[graph.target], ids[graph.source])
         place, known = self._places(target, source)

@@ -71,7 +71,8 @@ class _SegmentSoftmax(torch.autograd.Function):
     def backward(ctx, grad):
         p, _ = ctx.saved_tensors
         ctx.pinned.check("segment_softmax", ctx.graph, p)
-        kernels = backend.kernels("segment_softmax", p, grad) if backend.eager() and not torch.is_grad_enabled() else None
+        plain = backend.eager() and not torch.is_grad_enabled()
+        kernels = backend.kernels("segment_softmax", p, grad) if plain else None
         if kernels is not None:
             return None, None, kernels.backward(ctx.graph, p, grad)
         return None, None, _gradient(p, grad, ctx.graph.target, ctx.graph.num_nodes)
@@ -79,10 +80,10 @@ class _SegmentSoftmax(torch.autograd.Function):
 
 @torch.library.custom_op("edgenet::segment_softmax", mutates_args=())
 def _segment_softmax(score: Tensor, index: Tensor, num_segments: int) -> Tensor:
-    if score.dim() != 2 or index.shape != score.shape[:1] or index.dtype != torch.int64:
+    if score.dim() != 2 or index.shape != score.shape[:1]:
         raise ShapeError(
-            f"segment_softmax wants scores (E, H) and one segment a row, int64, got {tuple(score.shape)} and "
-            f"{tuple(index.shape)} of {index.dtype}."
+            f"segment_softmax wants scores (E, H) and one segment a row, got {tuple(score.shape)} and "
+            f"{tuple(index.shape)}."
         )
     # contiguous in, contiguous out, as the fake below says
     kernels = backend.kernels("segment_softmax", score)

@@ -1,0 +1,110 @@
+"""What the gate before compiled code costs: calls with its checks, beside calls that hand addresses on unlooked at.
+
+``python -m edgenet.bench.speed.gate [--data-root DIR]``: seconds of processor time, one thread, the two in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgenet.bench.harness.graphs import sample
+from edgenet.bench.harness.timing import Implementation, timed
+from edgenet.graph import Graph
+from edgenet.nn import specializations as nets
+from edgenet.ops.native import gate
+from edgenet.ops.pinned import Pinned
+
+ROUNDS = 60
+CHECKED, UNCHECKED = "checked", "unchecked"
+
+
+def _address(function: str, tensor: Tensor | None, count: int, dtype: torch.dtype) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """The gate and what is pinned for backward left out: for measuring alone."""
+    before = gate.address, gate.plain, Pinned.of, Pinned.check
+    gate.address, gate.plain = _address, Tensor.contiguous
+    Pinned.of, Pinned.check = (staticmethod(lambda *_: _EMPTY)), lambda *_: None  # type: ignore[method-assign]  # see above
+    try:
+        yield
+    finally:
+        gate.address, gate.plain = before[:2]
+        Pinned.of, Pinned.check = before[2:]  # type: ignore[method-assign]  # put back
+
+
+_EMPTY = Pinned(None, ())
+
+
+class Network(nn.Module):
+    """GAT's network for Cora (Velickovic et al. 2018): 8 heads of 8 channels, then the classes."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.first, self.second = nets.gat(features, 8, heads=8), nets.gat(64, classes)
+
+    def forward(self, x: Tensor, graph: Graph) -> Tensor:
+        return self.second(F.elu(self.first(x, graph)), graph)
+
+
+def calls(data_root: Path | None) -> dict[str, Callable[[], object]]:
+    """What is timed, by name."""
+    ten, x = Graph(torch.randint(0, 10, (2, 30)), 10), torch.randn(10, 16)
+    layer = nets.gat(16, 8, heads=4)
+
+    def forward() -> None:
+        with torch.no_grad():
+            layer(x, ten)
+
+    cora = sample("cora", data_root)
+    graph = Graph(cora.edge_index, cora.num_nodes)
+    features, label = torch.rand(cora.num_nodes, 1433), torch.randint(0, 7, (cora.num_nodes,))
+    network = Network(1433, 7)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(network(features, graph), label).backward()
+        optimizer.step()
+
+    return {
+        "a GAT layer on 10 nodes, forward": forward,
+        "a GAT layer on 10 nodes, forward and backward": lambda: layer(x, ten).sum().backward(),
+        "a step of GAT's network on Cora": step,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="what the gate before compiled code costs")
+    parser.add_argument("--data-root", type=Path, help="folder to look for data in first")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    every = calls(parser.parse_args().data_root)
+
+    def past(call: Callable[[], object]) -> None:
+        with unchecked():
+            call()
+
+    ways = {CHECKED: lambda call: call, UNCHECKED: lambda call: partial(past, call)}
+    timings = [Implementation(way, {n: wrap(c) for n, c in every.items()}, dict) for way, wrap in ways.items()]
+    rows = timed(timings, ROUNDS)
+    print(f"{'':47} {'checked':>11} {'unchecked':>11}   of the median")
+    for name in every:
+        seconds: list[dict[str, Any]] = [row["times"][name] for row in rows]
+        with_gate, without = (row["median"] for row in seconds)
+        print(f"{name:47} {with_gate * 1e6:8.1f} us {without * 1e6:8.1f} us   {with_gate / without - 1:+.1%}")
+
+
+if __name__ == "__main__":
+    main()
