@@ -230,19 +230,18 @@ def _claim(rows: Rows) -> str:
             parts.append(
                 f"{ratio} times smaller on disk, at most {points} points below the teacher: {', '.join(said)}."
             )
-    pairs = [
-        (f"{name} at {words}", ours, rival)
-        for name in dict.fromkeys(row["problem"] for row in rows)
-        for ours, rival, words in _pairs([row for row in rows if row["problem"] == name])
-        if len(ours) > 1 and len(rival) > 1  # of one teacher there is no interval
-    ]
-    ahead = ("test", "agreement_test")
-    behind = [words for words, *both in pairs if not any(_paired(*both, key).is_above for key in ahead)]
-    if pairs:
+    ahead = []
+    for name in dict.fromkeys(row["problem"] for row in rows):
+        # of one teacher there is no interval
+        pairs = [pair for pair in _pairs([row for row in rows if row["problem"] == name]) if len(pair[0]) > 1]
+        keys = ("test", "agreement_test")
+        sizes = [words for *both, words in pairs if any(_paired(*both, key).is_above for key in keys)]
+        if pairs:
+            ahead.append(f"{name} at {', '.join(sizes) or 'no size'}")
+    if ahead:
         parts.append(
-            f"On {' and '.join(dict.fromkeys(words.split()[0] for words, *_ in pairs))} a small GAT of as few bits, "
-            f"distilled likewise, is behind in accuracy or agreement by a paired interval"
-            f"{' at every size' if not behind else ', but not for ' + ', '.join(behind)}."
+            f"Ahead of a small GAT of as few bits, distilled likewise, in accuracy or agreement by a paired interval: "
+            f"{'; '.join(ahead)}."
         )
     return " ".join(parts) or "Nothing is claimed: there are no rows yet."
 
