@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgenet.errors import EdgeIndexError
+from edgenet.errors import EdgeIndexError, SupportError
 
 
 def checked_shape(edge_index: Any) -> Tensor:
@@ -45,13 +45,13 @@ def check_range(edge_index: Tensor, num_nodes: int, num_sources: int) -> None:
 def check_edge_id(edge_id: Tensor | None) -> None:
     """
     Raises:
-        EdgeIndexError: if an id is below -1, which stands for an added loop.
+        SupportError: if an id is below -1, which stands for an added loop.
     """
     if edge_id is None or edge_id.is_meta or not edge_id.numel() or torch._C._len_torch_dispatch_stack():
         return
     low = int(edge_id.min())
     if low < -1:
-        raise EdgeIndexError(f"edge_id holds {low}: numbers of edges are 0 or more, or -1 for an added self-loop.")
+        raise SupportError(f"e_id holds {low}: numbers of edges are 0 or more, or -1 for an added self-loop.")
 
 
 def check_sparse_size(shape: tuple[int, ...], num_nodes: int, num_sources: int) -> None:
