@@ -192,7 +192,8 @@ class Additive(Phi):
             raise ShapeError(f"this phi was made with edge_dim={self.edge_dim}, and {came}.")
         if edge_attr is not None:
             values = edge_attr.unsqueeze(-1) if edge_attr.dim() == 1 else edge_attr
-            if values.dim() != 2 or values.shape[0] != graph.num_edges or self.edge_dim not in (-1, values.shape[1]):
+            strange = self.edge_dim != -1 and self.edge_dim != values.shape[1]  # `in` is untrue of a size of a trace
+            if values.dim() != 2 or values.shape[0] != graph.num_edges or strange:
                 raise ShapeError(
                     f"edge_attr wants one row for each of {graph.num_edges} edges, of edge_dim={self.edge_dim} "
                     f"features, got {tuple(edge_attr.shape)}."

@@ -50,6 +50,7 @@ REFUSED = {
     "hybrid, heads": {"GraphMaskExplainer": "Sizes of tensors must match"},
     "arma": {"GraphMaskExplainer": "Sizes of tensors must match"},
     "NodeClassifier gat": {"GraphMaskExplainer": "Sizes of tensors must match"},
+    "NodeClassifier edge_varying": {"GraphMaskExplainer": "Sizes of tensors must match"},
 }
 
 
