@@ -36,7 +36,7 @@ class EdgeClassifier(Stack):
         ConfigError: if the layer or one of its options is unknown, of the wrong kind, or a number is out of range.
 
     Example:
-        >>> model = edgenet.models.EdgeClassifier(3, 2, layer="gat")
+        >>> model = edgenet.EdgeClassifier(3, 2, layer="gat")
         >>> pairs = torch.tensor([[0, 1, 3], [2, 3, 0]])
         >>> model(x, edges, pairs).shape
         torch.Size([3, 2])
