@@ -93,7 +93,7 @@ class PygDoor(MessagePassing):
 
     def _propagated(self, graph: Graph, weight: Tensor, x: Any) -> Tensor:
         if "explain_message" in self.__dict__ and graph.num_sources != graph.num_nodes:
-            x = (x, x.new_zeros(graph.num_nodes, *x.shape[1:]))  # such explainers read both ends; this one has no signal
+            x = (x, x.new_zeros(graph.num_nodes, *x.shape[1:]))  # it reads both ends of an edge
         if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
             return self.propagate(
                 graph.edge_index.flip(0), x=x, alpha=weight, size=(graph.num_nodes, graph.num_sources)
