@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.models.stack import Stack, check_ranges, linear, reset_
+from edgenet.models.stack import SHARED, Stack, check_ranges, linear, reset_
 from edgenet.nn.options import checked
 
 
@@ -61,17 +61,7 @@ class EdgeClassifier(Stack):
         ordered: bool = True,
         **layer_options: Any,
     ) -> None:
-        shared: dict[str, Any] = {
-            "layer": layer,
-            "hidden_channels": hidden_channels,
-            "num_layers": num_layers,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "heads": heads,
-            "skip": skip,
-            "activation": activation,
-            "activation_hops": activation_hops,
-        }
+        shared: dict[str, Any] = {name: value for name, value in locals().items() if name in SHARED}
         super().__init__(in_channels, **shared, last=None, options=layer_options)
         check_ranges(out_channels=out_channels)
         if edge_features < 0:
