@@ -14,5 +14,5 @@ def test_what_is_made_takes_its_place_and_leaves_the_rest():
 
 @pytest.mark.parametrize("text", ["before", "<!-- jobs --> only", "<!-- /jobs --><!-- jobs -->"])
 def test_a_page_without_a_place_is_refused(text):
-    with pytest.raises(ConfigError, match="page.md has no place for the table"):
+    with pytest.raises(ConfigError, match="has no place for the table"):
         with_marked(text, "jobs", "| new |", "page.md")
