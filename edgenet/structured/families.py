@@ -35,7 +35,7 @@ def family(name: str) -> type[StructuredMatrix]:
     return STRUCTURES[name]
 
 
-def structure(name: str, /, **options: Any) -> Structure:
+def structure(name: str, **options: Any) -> Structure:
     """``structure("kronecker", factor=(8, 8))``: the projection onto a family, by name.
 
     With ``bits``, or with a ``quantiser``, onto that family in rounded numbers.
