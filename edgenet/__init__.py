@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from edgenet.convert import freeze_attention, to_edgenet
     from edgenet.graph import Graph
     from edgenet.malloc import tune_malloc
-    from edgenet.models import GraphClassifier, NodeClassifier
+    from edgenet.models import EdgeClassifier, GraphClassifier, NodeClassifier
     from edgenet.nn import EdgeNetConv
     from edgenet.pretrained import from_pretrained, save_pretrained
     from edgenet.registry import register
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from edgenet.train import fit
 
 __all__ = [
+    "EdgeClassifier",
     "EdgeNetConv",
     "Graph",
     "GraphClassifier",
@@ -74,6 +75,7 @@ __all__ = [
 ]
 
 _FROM = {
+    "EdgeClassifier": "edgenet.models",
     "EdgeNetConv": "edgenet.nn",
     "Graph": "edgenet.graph",
     "GraphClassifier": "edgenet.models",

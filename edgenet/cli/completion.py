@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from edgenet.cli.command import Command
 
@@ -25,20 +26,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the script."""
-    words = dict(_words(options.parser))
-    print(_fish(words) if options.shell == "fish" else _bash(words, options.shell))
+    found = dict(_words(options.parser))
+    print(_fish(found) if options.shell == "fish" else _bash(found, options.shell))
     return 0
 
 
-def _words(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[str, dict[str, str]]]:
-    """For every command, by its names with spaces between: what may come next, with its help."""
+class _Next(NamedTuple):
+    """What may come next after a command, with its help; and after an option of it, where that is known."""
+
+    words: dict[str, str]
+    values: dict[str, list[str]]
+
+
+def _words(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[str, _Next]]:
+    """For every command, by its names with spaces between: what may come next."""
     from edgenet.data.facts import FACTS
 
     found: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for action in parser._actions:
         for option in action.option_strings:
             if option.startswith("--"):
                 found[option] = action.help or ""
+            if option == "--data" or action.choices:
+                values[option] = list(map(str, action.choices or FACTS))
         if isinstance(action, argparse._SubParsersAction):
             helps = {one.dest: one.help or "" for one in action._choices_actions}
             for name, sub in action.choices.items():
@@ -48,15 +59,17 @@ def _words(parser: argparse.ArgumentParser, path: str = "") -> Iterator[tuple[st
             found |= {str(choice): "" for choice in action.choices}
     if path in _NAMES_DATA:
         found |= {name: facts.title for name, facts in FACTS.items()}
-    yield path, found
+    yield path, _Next(found, values)
 
 
-def _bash(words: dict[str, dict[str, str]], shell: str) -> str:
+def _bash(found: dict[str, _Next], shell: str) -> str:
     """Also for zsh, which reads it by ``bashcompinit``."""
-    deeper = sorted(path for path in words if path)
-    steps = "\n".join(f'            {shlex.quote(path)}) path="$next" ;;' for path in deeper)
-    cases = "\n".join(
-        f"        {shlex.quote(path)}) words={shlex.quote(' '.join(found))} ;;" for path, found in sorted(words.items())
+    steps = "\n".join(f'            {shlex.quote(path)}) path="$next" ;;' for path in sorted(found) if path)
+    told = {path: known.words for path, known in sorted(found.items())}
+    after = {f"{path} {option}": v for path, known in sorted(found.items()) for option, v in known.values.items()}
+    cases, more = (
+        "\n".join(f"        {shlex.quote(at)}) words={shlex.quote(' '.join(those))} ;;" for at, those in one.items())
+        for one in (told, after)
     )
     begin = "autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else ""
     return f"""{begin}_edgenet() {{
@@ -70,25 +83,29 @@ def _bash(words: dict[str, dict[str, str]], shell: str) -> str:
     case "$path" in
 {cases}
     esac
+    case "$path ${{COMP_WORDS[COMP_CWORD - 1]}}" in
+{more}
+    esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
 complete -o default -F _edgenet edgenet"""
 
 
-def _fish(words: dict[str, dict[str, str]]) -> str:
+def _fish(found: dict[str, _Next]) -> str:
     lines = []
-    for path, found in sorted(words.items()):
+    for path, known in sorted(found.items()):
         names = path.split()
-        deeper = sorted({other.split()[len(names)] for other in words if other.startswith(f"{path} ".lstrip())
+        deeper = sorted({other.split()[len(names)] for other in found if other.startswith(f"{path} ".lstrip())
                          and len(other.split()) > len(names)})  # fmt: skip
         parts = [f"__fish_seen_subcommand_from {name}" for name in names]
         if deeper:
             parts.append(f"not __fish_seen_subcommand_from {' '.join(deeper)}")
         when = "; and ".join(parts) or "true"
-        for word, text in found.items():
+        for word, text in known.words.items():
             what = f"-l {word[2:]}" if word.startswith("--") else f"-a {shlex.quote(word)}"
+            values = f" -r -a {shlex.quote(' '.join(known.values[word]))}" if word in known.values else ""
             described = f" -d {shlex.quote(text.splitlines()[0].replace('%%', '%'))}" if text else ""
-            lines.append(f"complete -c edgenet -n {shlex.quote(when)} {what}{described}")
+            lines.append(f"complete -c edgenet -n {shlex.quote(when)} {what}{values}{described}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, add_output, new_folder, read_model, runs_on
+from edgenet.cli.own_data import add_own_data, own_data, read_own_data
 from edgenet.cli.printing import emit, model_facts, picture_of
 from edgenet.cli.values import add_seed, number, whole
 from edgenet.errors import ConfigError
@@ -41,7 +42,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--bits", type=whole(1), nargs="+", help="of codes to try, or of a weight where the name of --form is silent")
     add("--family", action="append", help="choose from this family alone, or these (default: all)")
-    add("--data", metavar="DATASET", help="train and judge by it, and print its test score, which decides nothing")
     add(
         "--fine-tune",
         type=whole(0),
@@ -49,19 +49,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="train the compressed model on --data, to say what the given one says (default: 600; 0: not at all)",
     )
     add("--lr", type=number(0), help="learning rate of fine-tuning")
+    add_own_data(parser, "train and judge by them, and print their test score, which decides nothing")
     add_seed(parser)
     add_output(parser, "the compressed model, its report and picture")
 
 
 def run(options: argparse.Namespace) -> int:
     """Compress a model to a size, as far as a drop allows, by a plan, or to a form of few bits; and save it."""
-    from edgenet.data import load
     from edgenet.train import Task, compress
 
     out = new_folder(options)
     _check(options)
     model = read_model(options.model)
-    task = Task.of(load(options.data, root=options.data_root)) if options.data else None
+    task = Task.of(read_own_data(options)) if options.data else None
     if task is not None:
         with runs_on(model, task.name):
             task.evaluate(model, ("val",))
@@ -100,9 +100,10 @@ def _check(options: argparse.Namespace) -> None:
             f"one alone; got {' and '.join([*told, *wanted]) or 'none'}."
         )
     needs = {"--max-drop": options.max_drop, "--tolerance": options.tolerance, "--fine-tune": options.fine_tune}
+    needs |= {f"--{name}": given for name, given in own_data(options).items()}
     for name, given in needs.items():
         if given is not None and not options.data:
-            raise ConfigError(f"{name} needs --data, the data set to judge by.")
+            raise ConfigError(f"{name} needs --data, what to judge by.")
     if options.lr is not None and (not options.data or options.fine_tune == 0):
         raise ConfigError("--lr is for --fine-tune, the epochs to train the compressed model on --data.")
     if (options.plan or options.form) and options.family:

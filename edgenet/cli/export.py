@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenet.cli.command import Command
-from edgenet.cli.models import MODEL, check_folder, inputs, read_model
+from edgenet.cli.models import MODEL, check_folder, read_model
+from edgenet.cli.own_data import add_own_data, own_data, read_own_data
 from edgenet.cli.printing import emit
 from edgenet.cli.values import add_data_root, new_path, whole
 from edgenet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch_geometric.data import Data
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("--to", choices=("onnx", "pt2"), help="kind of file; default: what --out ends in, else onnx")
     parser.add_argument("--out", type=new_path, metavar="FILE", help="default: the model's name, in this folder")
-    parser.add_argument("--data", metavar="DATASET", help="trace with this data set's first graph; default: made up")
     parser.add_argument("--steps", type=whole(1), metavar="T", help="length of sequences, for recurrent models")
     parser.add_argument("--overwrite", action="store_true", help="replace the file")
+    add_own_data(parser, "trace with their first graph; default: one that is made up")
     add_data_root(parser)
 
 
@@ -41,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
             f"it in Python: edgenet.export.export(model, {out.name!r})."
         )
     if options.data:
-        from edgenet.data import load
-
-        example = inputs(model, load(options.data, root=options.data_root).train[0])
+        example = _example(model, options)
+    elif own_data(options):
+        raise ConfigError(f"--{next(iter(own_data(options)))} needs --data.")
     found = export(model, out, example, to=kind, steps=options.steps)
     shapes = {name: ", ".join(map(str, shape)) for name, shape in found.inputs.items()}
     size = found.path.stat().st_size
@@ -51,6 +58,16 @@ def run(options: argparse.Namespace) -> int:
     lines = [f"input:   {name} ({shape})" for name, shape in shapes.items()]
     emit(options, facts, f"file:    {found.path}, {size:,} bytes", *lines)
     return 0
+
+
+def _example(model: nn.Module, options: argparse.Namespace) -> Data:
+    """The first graph of the data, in the numbers of the model; two where it tells graphs apart."""
+    from torch_geometric.data import Batch
+
+    dataset = read_own_data(options)
+    data = Batch.from_data_list(dataset.train[:2]) if dataset.task == "graph" else copy.copy(dataset.train[0])
+    like = next((p for p in model.parameters() if p.is_floating_point()), data.x)
+    return data.apply(lambda values: values.to(like if values.is_floating_point() else like.device))
 
 
 COMMAND = Command("write a model into one file that runs without edgenet", arguments, run, json=True)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from edgenet.cli.named import data_of, is_code
+
+if TYPE_CHECKING:
+    from edgenet.data import Dataset
 
 #: argument -> its help; all but the first two are options of ``edgenet.data.load_file``
 _TEXTS = {
@@ -17,9 +22,9 @@ _TEXTS = {
 }
 
 
-def add_own_data(parser: argparse.ArgumentParser) -> None:
-    """``--data`` and what belongs to it."""
-    group = parser.add_argument_group("data of your own")
+def add_own_data(parser: argparse.ArgumentParser, use: str | None = None) -> None:
+    """``--data`` and what belongs to it; ``use`` says what for, where that is not plain."""
+    group = parser.add_argument_group("data of your own", use)
     text = "a file (.csv, .tsv, .npz, .pt, .graphml), a folder of tables, a data set by name, or module:function"
     group.add_argument("--data", metavar="FILE", help=text)
     for name, text in _TEXTS.items():
@@ -38,3 +43,16 @@ def own_data(options: argparse.Namespace) -> dict[str, Any]:
     """The options of the data that were given."""
     given = {name: getattr(options, f"own_{name}") for name in (*_TEXTS, "undirected", "ignore")}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def read_own_data(options: argparse.Namespace) -> Dataset:
+    """The data of ``--data``, with their options.
+
+    Raises:
+        ConfigError, DatasetNotFoundError, DataError: as ``edgenet.data.load``, and ``named.data_of``.
+    """
+    from edgenet.data import load
+
+    if is_code(options.data):
+        return data_of(options.data, own_data(options))
+    return load(options.data, root=options.data_root, **own_data(options))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -15,8 +14,8 @@ from torch import Tensor
 from edgenet.compress.finding import matching
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
-from edgenet.structured import Structure, StructuredMatrix, family, structure
-from edgenet.structured.families import written_out
+from edgenet.structured import Structure, StructuredMatrix
+from edgenet.structured.families import of_spec
 from edgenet.text import toml_tables
 
 #: What goes into a slot: ``{"structure": name, **options}``, the name alone where it needs no options, what makes a
@@ -188,26 +187,9 @@ def resolve(spec: Spec, where: str) -> Structure | None:
         raise PlanError(
             f"{where}: a structure is {{'structure': name, **options}}, a function or 'keep', got {spec!r}."
         )
-    options = dict(spec)
-    if "structure" not in options:
-        raise PlanError(f"{where}: {options} names no structure; write {{'structure': name, **options}}.")
+    if "structure" not in spec:
+        raise PlanError(f"{where}: {dict(spec)} names no structure; write {{'structure': name, **options}}.")
     try:
-        options = written_out(options)
-        name = options.pop("structure")
-        base = options.get("base")
-        if isinstance(base, Mapping) and "structure" in base:
-            resolve(base, where)
-        make = family(name).from_dense
+        return of_spec(spec)
     except PlanError as error:
-        raise error if str(error).startswith(where) else PlanError(f"{where}: {error}") from error
-    known = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD][1:]
-    names = [p.name for p in known]
-    free = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make).parameters.values())
-    unknown = [key for key in options if key not in names and not free]
-    missing = [p.name for p in known if p.default is p.empty and p.name not in options]
-    has = f"{name} has the options {', '.join(names)}" if names else f"{name} has no options"
-    if unknown:
-        raise PlanError(f"{where}: {name} has no option {unknown[0]!r}; {has}.")
-    if missing:
-        raise PlanError(f"{where}: {name} needs the option {missing[0]!r}; {has}.")
-    return structure(name, **options)
+        raise PlanError(f"{where}: {error}") from error

@@ -40,6 +40,8 @@ def named_example(model: nn.Module, example: Any, steps: int | None = None) -> d
         given = dict(example)
     elif hasattr(example, "edge_index") and not isinstance(example, Graph):
         given = {name: example[name] for name in _OF_DATA if name in known and example.get(name) is not None}
+        if not getattr(model, "needs_edge_attr", True):  # layers of edgenet refuse what they were not made for
+            given.pop("edge_attr", None)
     elif isinstance(example, tuple | list):
         given = dict(zip(known, example, strict=False))
         if len(example) > len(known):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from edgenet.errors import BackendError, ConversionError
@@ -16,7 +17,8 @@ from edgenet.export.example import sides
 from edgenet.export.onnx_ops import OPSET, translations
 from edgenet.export.program import Traced, quietly
 
-_NEAR = {torch.float32: 1e-5, torch.float64: 1e-9}  # of the largest number of an output
+#: of the largest number of an output
+_NEAR = dict.fromkeys((torch.float32, torch.complex64), 1e-5) | dict.fromkeys((torch.float64, torch.complex128), 1e-9)
 
 
 def write_pt2(traced: Traced, path: Path) -> None:
@@ -69,14 +71,25 @@ def _check(traced: Traced, found: Any) -> None:
     with torch.no_grad():
         wanted = traced.call(traced.program.module())
     for one, other in zip(tree_leaves(wanted), tree_leaves(found), strict=True):
-        near = _NEAR.get(one.dtype, 1e-2)
-        gap = (one.double() - other.double()).abs().max().item() if one.numel() else 0.0
-        size = max(1.0, one.abs().double().max().item() if one.numel() else 0.0)
-        if one.shape != other.shape or not gap <= near * size:
-            raise ConversionError(
-                f"the file gives something else than the model: off by {gap:.1e} where the largest number is "
-                f"{size:.1e}. Nothing was written."
-            )
+        told = _otherwise(one, other)
+        if told:
+            raise ConversionError(f"the file gives something else than the model: {told}. Nothing was written.")
+
+
+def _otherwise(wanted: Tensor, found: Tensor) -> str:
+    """In what two outputs differ; nothing if they are alike, whole numbers to the last."""
+    if wanted.shape != found.shape:
+        return f"{tuple(found.shape)} numbers instead of {tuple(wanted.shape)}"
+    if not (wanted.is_floating_point() or wanted.is_complex()):
+        strange = int((wanted != found).sum())
+        return f"{strange} whole numbers are others" if strange else ""
+    if not wanted.numel():
+        return ""
+    wide = torch.complex128 if wanted.is_complex() else torch.float64
+    gap = (wanted.to(wide) - found.to(wide)).abs().max().item()
+    size = max(1.0, wanted.to(wide).abs().max().item())
+    near = _NEAR.get(wanted.dtype, 1e-2)
+    return "" if gap <= near * size else f"off by {gap:.1e} where the largest number is {size:.1e}"
 
 
 def _need(*packages: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from edgenet.errors import ConversionError
 
 OPSET = 20  # of the files: maxima in ScatterND came with 18, int8 weights by row with 19
-_INT64, _UINT64 = 7, 13  # ONNX's numbers of types; 1, 10 and 16 are those of float32, float16 and bfloat16
+_INT64, _UINT64, _FLOATS = 7, 13, (1, 10, 11, 16)  # ONNX's numbers of types: float32, float16, float64, bfloat16
 _TINY = float(torch.finfo(torch.float32).tiny)
 
 
@@ -108,7 +108,8 @@ def translations() -> dict[Any, Callable[..., Any]]:
         bits = op.BitShift(unsigned(x), n, direction="RIGHT")
         ones = op.BitwiseNot(op.BitShift(unsigned(op.Constant(value_int=-1)), n, direction="RIGHT"))
         below = op.Less(op.Cast(x, to=_INT64), op.Constant(value_int=0))  # keeps its sign
-        return op.CastLike(op.Where(below, op.BitwiseOr(bits, ones), bits), x)
+        signed = [op.Cast(one, to=_INT64) for one in (op.BitwiseOr(bits, ones), bits)]  # of others it has no Where
+        return op.CastLike(op.Where(below, *signed), x)
 
     def masked(x: Any, mask: Any) -> Any:
         return op.BitwiseAnd(x, op.CastLike(number(mask), x))
@@ -120,6 +121,16 @@ def translations() -> dict[Any, Callable[..., Any]]:
         values, places = op.TopK(wide, size, axis=dim, largest=int(descending), sorted=1)
         return op.CastLike(values, x), places
 
+    def sum_of_all(x: Any, dtype: int = -1) -> Any:
+        # ReduceSum of onnxruntime adds whole numbers as floats, CumSum does not
+        if x.dtype in _FLOATS:
+            y = op.ReduceSum(x, keepdims=0)
+        else:
+            flat = op.Cast(op.Reshape(x, op.Constant(value_ints=[-1])), to=_INT64)
+            sums = op.CumSum(op.Concat(op.Constant(value_ints=[0]), flat, axis=0), op.Constant(value_int=0))
+            y = op.Gather(sums, op.Constant(value_int=-1), axis=0)
+        return y if dtype == -1 else op.Cast(y, to=dtype)
+
     ops, aten = torch.ops.edgenet, torch.ops.aten
     shifts = {
         **dict.fromkeys((aten.__lshift__.Scalar, aten.__lshift__.Tensor, aten.bitwise_left_shift.Tensor,
@@ -130,6 +141,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
     }  # fmt: skip
     return shifts | {
         aten.sort.stable: sorted_stably,
+        aten.sum.default: sum_of_all,
         ops.spmm.default: spmm,
         ops.sddmm.default: sddmm,
         ops.segment_softmax.default: segment_softmax,

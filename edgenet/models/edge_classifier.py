@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.models.stack import Stack, check_ranges, linear, reset_
+from edgenet.models.stack import SHARED, Stack, check_ranges, linear, reset_
 from edgenet.nn.options import checked
 
 
@@ -36,7 +36,7 @@ class EdgeClassifier(Stack):
         ConfigError: if the layer or one of its options is unknown, of the wrong kind, or a number is out of range.
 
     Example:
-        >>> model = edgenet.models.EdgeClassifier(3, 2, layer="gat")
+        >>> model = edgenet.EdgeClassifier(3, 2, layer="gat")
         >>> pairs = torch.tensor([[0, 1, 3], [2, 3, 0]])
         >>> model(x, edges, pairs).shape
         torch.Size([3, 2])
@@ -61,17 +61,7 @@ class EdgeClassifier(Stack):
         ordered: bool = True,
         **layer_options: Any,
     ) -> None:
-        shared: dict[str, Any] = {
-            "layer": layer,
-            "hidden_channels": hidden_channels,
-            "num_layers": num_layers,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "heads": heads,
-            "skip": skip,
-            "activation": activation,
-            "activation_hops": activation_hops,
-        }
+        shared: dict[str, Any] = {name: value for name, value in locals().items() if name in SHARED}
         super().__init__(in_channels, **shared, last=None, options=layer_options)
         check_ranges(out_channels=out_channels)
         if edge_features < 0:

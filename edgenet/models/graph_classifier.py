@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.models.foreign_readout import is_named, make_readout
-from edgenet.models.stack import Stack, check_ranges, linear, reset_
+from edgenet.models.stack import SHARED, Stack, check_ranges, linear, reset_
 from edgenet.nn.batches import folded
 from edgenet.nn.options import checked
 
@@ -68,17 +68,7 @@ class GraphClassifier(Stack):
         activation_hops: int = 1,
         **layer_options: Any,
     ) -> None:
-        shared: dict[str, Any] = {
-            "layer": layer,
-            "hidden_channels": hidden_channels,
-            "num_layers": num_layers,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "heads": heads,
-            "skip": skip,
-            "activation": activation,
-            "activation_hops": activation_hops,
-        }
+        shared: dict[str, Any] = {name: value for name, value in locals().items() if name in SHARED}
         super().__init__(in_channels, **shared, last=None, options=layer_options)
         check_ranges(out_channels=out_channels, num_nodes=num_nodes)
         if target_node is not None and target_node < 0:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from edgenet.errors import ConfigError, ShapeError
-from edgenet.models.stack import Stack, linear, reset_
+from edgenet.models.stack import SHARED, Stack, linear, reset_
 from edgenet.nn.options import checked
 
 
@@ -55,17 +55,7 @@ class NodeChoice(Stack):
         activation_hops: int = 1,
         **layer_options: Any,
     ) -> None:
-        shared: dict[str, Any] = {
-            "layer": layer,
-            "hidden_channels": hidden_channels,
-            "num_layers": num_layers,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "heads": heads,
-            "skip": skip,
-            "activation": activation,
-            "activation_hops": activation_hops,
-        }
+        shared: dict[str, Any] = {name: value for name, value in locals().items() if name in SHARED}
         super().__init__(in_channels, **shared, last=None, options=layer_options)
         if out_channels < 2:
             raise ConfigError(f"out_channels is the number of nodes to choose from, 2 or more, got {out_channels}.")

@@ -8,9 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from edgenet.errors import ConfigError
-from edgenet.models.stack import Stack
+from edgenet.models.stack import SHARED, Stack
 from edgenet.nn.options import checked
 from edgenet.structured import SparseSignal
+
+_OWN = ("before", "input_dropout", "node_dropout")  # handed on to the stack, too
 
 
 class NodeClassifier(Stack):
@@ -75,20 +77,7 @@ class NodeClassifier(Stack):
         node_dropout: float = 0.0,
         **layer_options: Any,
     ) -> None:
-        shared: dict[str, Any] = {
-            "layer": layer,
-            "hidden_channels": hidden_channels,
-            "num_layers": num_layers,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "heads": heads,
-            "skip": skip,
-            "activation": activation,
-            "activation_hops": activation_hops,
-            "before": before,
-            "input_dropout": input_dropout,
-            "node_dropout": node_dropout,
-        }
+        shared: dict[str, Any] = {name: value for name, value in locals().items() if name in (*SHARED, *_OWN)}
         if before < 0 or after < 0 or (after and out_heads is not None):
             raise ConfigError(
                 f"before and after count maps, 0 or more, and out_heads are of a last layer that no map follows; got "

@@ -21,6 +21,12 @@ from edgenet.nn.dropout import Dropout
 from edgenet.nn.taps.base import walker
 from edgenet.structured import SparseSignal, StructuredLinear, drop_rows
 
+#: arguments that every model hands on to ``Stack`` as it got them
+SHARED = (
+    "layer", "hidden_channels", "num_layers", "dropout", "attention_dropout", "heads", "skip", "activation",
+    "activation_hops",
+)  # fmt: skip
+
 
 class Stack(nn.Module, Pretrained, ABC):
     """The layers of a model, with what stands around each: dropout, a skip connection, an activation.

@@ -91,8 +91,11 @@ class PygDoor(MessagePassing):
             return None
         return next((width for width in widths if (channels if channels > 1 else heads) % width == 0), None)
 
-    def _propagated(self, graph: Graph, weight: Tensor, x: Tensor) -> Tensor:
+    def _propagated(self, graph: Graph, weight: Tensor, x: Any) -> Tensor:
+        if "explain_message" in self.__dict__ and graph.num_sources != graph.num_nodes:
+            x = (x, x.new_zeros(graph.num_nodes, *x.shape[1:]))  # it reads both ends of an edge
         if self.flow == "target_to_source":  # the graph was turned round for us, and propagate turns it again
+            x = x[::-1] if isinstance(x, tuple) else x
             return self.propagate(
                 graph.edge_index.flip(0), x=x, alpha=weight, size=(graph.num_nodes, graph.num_sources)
             )

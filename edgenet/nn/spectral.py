@@ -172,6 +172,11 @@ class SpectralConv(nn.Module):
         """Refuse another graph, or other edge weights, than the transform was computed for."""
         if not len(self.key) and graph.num_edges:  # a transform that was set by hand says nothing of its graph
             return
+        if torch.compiler.is_exporting():  # a file gives NaN instead, see forward
+            return
+        if torch.compiler.is_compiling():
+            torch._assert_async(self._is_same(graph, edge_weight), "another graph than this spectral filter's")
+            return
         if torch._C._len_torch_dispatch_stack():  # stand-ins have no numbers to compare
             return
 
@@ -261,7 +266,7 @@ class SpectralConv(nn.Module):
         return y if self.bias is None else y + self.bias
 
     def _is_same(self, graph: Graph, edge_weight: Tensor | None) -> Tensor:
-        """() whether this is the graph of the transform, for exported programs, which raise nothing: they give NaN.
+        """() whether this is the graph of the transform, for traces: exported programs raise nothing, and give NaN.
 
         Raises:
             SupportError: if it has another number of edges.

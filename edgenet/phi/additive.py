@@ -15,6 +15,7 @@ from edgenet import gso, ops
 from edgenet.errors import PlanError, ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.base import LayerSpec, Pair, Phi, source_and_target
+from edgenet.phi.edge_features import checked_features
 from edgenet.phi.explaining import Contributions, drawn, feature_names
 from edgenet.phi.spline_functions import SplineFunctions
 from edgenet.structured import SparseSignal
@@ -191,13 +192,7 @@ class Additive(Phi):
             came = "none came" if edge_attr is None else f"edge_attr {tuple(edge_attr.shape)} came"
             raise ShapeError(f"this phi was made with edge_dim={self.edge_dim}, and {came}.")
         if edge_attr is not None:
-            values = edge_attr.unsqueeze(-1) if edge_attr.dim() == 1 else edge_attr
-            if values.dim() != 2 or values.shape[0] != graph.num_edges or self.edge_dim not in (-1, values.shape[1]):
-                raise ShapeError(
-                    f"edge_attr wants one row for each of {graph.num_edges} edges, of edge_dim={self.edge_dim} "
-                    f"features, got {tuple(edge_attr.shape)}."
-                )
-            found["edge"] = values
+            found["edge"] = checked_features(edge_attr, graph, self.edge_dim)
         for part, side in zip(("source", "target"), source_and_target(x), strict=True):
             if part in self.functions:
                 if side is None:

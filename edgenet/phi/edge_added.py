@@ -12,6 +12,7 @@ from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.graph.typed import from_edges
 from edgenet.phi.base import LayerSpec, Pair, Phi, Spmm, source_and_target
+from edgenet.phi.edge_features import checked_features
 from edgenet.phi.shift import one_column
 from edgenet.structured import StructuredLinear
 
@@ -80,7 +81,8 @@ class EdgeAdded(Phi):
         """(E, H, C) what is added to the signals."""
         if edge_attr is None:
             raise ShapeError("hops that add edge features were asked for, and no edge_attr came.")
-        edge_attr = edge_attr.unsqueeze(-1) if edge_attr.dim() == 1 else edge_attr
+        width = -1 if self.lift_edge is None else getattr(self.lift_edge.weight, "shape", (-1, -1))[1]
+        edge_attr = checked_features(edge_attr, graph, width)
         added = edge_attr if self.lift_edge is None else self.lift_edge(edge_attr)
         if self.lift_edge is None and self.heads > 1:
             added = added.repeat(1, self.heads)

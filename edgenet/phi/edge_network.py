@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from edgenet import gso, ops
-from edgenet.errors import PlanError, ShapeError
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
-from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm
-from edgenet.phi.channels import ChannelTable, as_structure, hop_by_factors
-from edgenet.phi.edge_matrix import check_no_heads
-from edgenet.phi.edge_typed import check_factors
+from edgenet.phi.base import Pair, Spmm
+from edgenet.phi.channels import hop_by_factors
+from edgenet.phi.matrices_from_features import MatricesFromFeatures
 from edgenet.phi.shift import one_column
 from edgenet.structured import SparseSignal, StructuredLinear
 from edgenet.structured.base import glorot
 
 
-class EdgeNetwork(Phi):
+class EdgeNetwork(MatricesFromFeatures):
     """A matrix on every edge, made of its features (Gilmer et al. 2017, sec. 5.1; Simonovsky, Komodakis 2017).
 
     z^(k)[i] = sum over e = (j -> i) of w[e] Theta^(k)[e] z^(k-1)[j],   Theta^(k)[e] = C_0 + sum over r of a[e, r] C_r
@@ -50,11 +49,6 @@ class EdgeNetwork(Phi):
         torch.Size([4, 8])
     """
 
-    needs_edge_attr = True
-    reads_sparse = True
-    mixes_channels = True
-    taps_itself = False
-
     def __init__(
         self,
         order: int = 1,
@@ -67,39 +61,18 @@ class EdgeNetwork(Phi):
         normalize: str | None = None,
         structure: str | dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(order, in_channels, out_channels, normalize, structure)
         if min(order, in_channels, out_channels, rank) < 1:
             raise ShapeError(
                 f"matrices that a network makes want order, in_channels, out_channels and rank of 1 at least, known "
                 f"beforehand; got {(order, in_channels, out_channels, rank)}."
             )
-        if normalize not in ("rw", None):
-            raise ShapeError(f"normalize is 'rw', the mean over in-edges, or None, got {normalize!r}.")
-        self.order, self.heads, self.in_channels, self.out_channels = order, 1, in_channels, out_channels
         self.rank, self.edge_dim, self.constant = rank, edge_dim, constant
-        self.normalize, self.structure = normalize, as_structure(structure)
         if network is None:
             network = nn.Sequential(StructuredLinear.dense(edge_dim, order * rank, bias=True), nn.ReLU())
         self.network = network
-        widths = [in_channels, *[out_channels] * (order - 1)]
-        self.maps = nn.ModuleList(
-            ChannelTable(rank + constant, width, out_channels, self.structure) for width in widths
-        )
+        self.maps = self.channel_maps(rank + constant)
         self._draw()
-
-    @classmethod
-    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
-        check_no_heads(spec)
-        return cls(spec.order, spec.in_channels, spec.out_channels, **options)
-
-    def check_layer(self, spec: LayerSpec, lift: Any) -> None:
-        check_factors(self, spec, lift)
-
-    def default_lift(self, spec: LayerSpec) -> Choice:
-        return "identity", {}
-
-    def default_taps(self, spec: LayerSpec) -> Choice:
-        return "sum", {"merge": "concat"}
 
     def reset_parameters(self) -> None:
         for part in self.network.modules():
@@ -157,9 +130,6 @@ class EdgeNetwork(Phi):
         if not isinstance(z, SparseSignal):
             z = z.squeeze(1).unflatten(1, (-1, maps.in_channels))  # (N, B, F_in)
         return hop_by_factors(maps, z, lambda signal: spmm(graph, weight, signal)).flatten(1).unsqueeze(1)
-
-    def keep_inputs_(self, channels: Tensor) -> None:
-        raise PlanError("the first hop of matrices on edges leads from the input channels; none can be taken.")
 
     def extra_repr(self) -> str:
         return f"order={self.order}, {self.in_channels} -> {self.out_channels}, rank={self.rank}"

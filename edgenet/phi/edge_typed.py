@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgenet import ops
-from edgenet.errors import PlanError, ShapeError
+from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.graph.typed import apart
-from edgenet.phi.base import Choice, LayerSpec, Pair, Phi, Spmm
-from edgenet.phi.channels import ChannelTable, as_structure, hop_by_factors
-from edgenet.phi.edge_matrix import check_no_heads
+from edgenet.phi.base import Pair, Spmm
+from edgenet.phi.channels import hop_by_factors
+from edgenet.phi.matrices_from_features import MatricesFromFeatures
 from edgenet.phi.rows import ByType
 from edgenet.phi.shift import one_column
 from edgenet.structured import Dense, SparseSignal, StructuredMatrix
@@ -21,7 +21,7 @@ from edgenet.structured.base import glorot
 from edgenet.structured.read import read_rows
 
 
-class EdgeTyped(Phi):
+class EdgeTyped(MatricesFromFeatures):
     """A matrix for every type of edges (Schlichtkrull et al. 2018, eq. 2-3: R-GCN).
 
     z^(k)[i] = sum over e = (j -> i) of w[e] W_t(e)^(k) z^(k-1)[j],   w[e] = 1 / in-edges of i that have the type of e
@@ -49,11 +49,6 @@ class EdgeTyped(Phi):
         torch.Size([4, 8])
     """
 
-    needs_edge_attr = True
-    reads_sparse = True
-    mixes_channels = True
-    taps_itself = False
-
     def __init__(
         self,
         order: int = 1,
@@ -64,39 +59,19 @@ class EdgeTyped(Phi):
         normalize: str | None = "rw",
         structure: str | dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(order, in_channels, out_channels, normalize, structure)
         sizes = (order, in_channels, out_channels, num_types, 1 if bases is None else bases)
         if min(sizes) < 1:
             raise ShapeError(
                 f"a matrix for every type wants order, in_channels, out_channels, num_types and bases of 1 at least, "
                 f"known beforehand; got {sizes}."
             )
-        if normalize not in ("rw", None):
-            raise ShapeError(f"normalize is 'rw', the mean over the in-edges of a type, or None, got {normalize!r}.")
-        self.order, self.heads, self.in_channels, self.out_channels = order, 1, in_channels, out_channels
-        self.num_types, self.bases, self.normalize = num_types, bases, normalize
-        self.structure = as_structure(structure)
+        self.num_types, self.bases = num_types, bases
         self.shares_hops = bases is None
         self.where = ByType(num_types)
-        widths = [in_channels, *[out_channels] * (order - 1)]
-        rank = num_types if bases is None else bases
-        self.maps = nn.ModuleList(ChannelTable(rank, width, out_channels, self.structure) for width in widths)
+        self.maps = self.channel_maps(num_types if bases is None else bases)
         self.coefficients: StructuredMatrix | None = None if bases is None else Dense.lazy(num_types, order * bases)
         self.reset_parameters()
-
-    @classmethod
-    def for_layer(cls, spec: LayerSpec, **options: Any) -> Self:
-        check_no_heads(spec)
-        return cls(spec.order, spec.in_channels, spec.out_channels, **options)
-
-    def check_layer(self, spec: LayerSpec, lift: Any) -> None:
-        check_factors(self, spec, lift)
-
-    def default_lift(self, spec: LayerSpec) -> Choice:
-        return "identity", {}
-
-    def default_taps(self, spec: LayerSpec) -> Choice:
-        return "sum", {"merge": "concat"}
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -170,24 +145,6 @@ class EdgeTyped(Phi):
         y = spmm(apart(graph, kind, self.num_types, "source"), weight, by_type.unsqueeze(1))
         return y.squeeze(1).unflatten(1, (batch, -1))
 
-    def keep_inputs_(self, channels: Tensor) -> None:
-        raise PlanError("the first hop of matrices on edges leads from the input channels; none can be taken.")
-
     def extra_repr(self) -> str:
         widths = f"{self.in_channels} -> {self.out_channels}"
         return f"order={self.order}, {widths}, types={self.num_types}, bases={self.bases}"
-
-
-def check_factors(phi: Any, spec: LayerSpec, lift: Any) -> None:
-    """Refuse a layer of other widths, or with a lift or a self tap, where matrices on edges lead to the output.
-
-    Raises:
-        ShapeError: with what does not fit.
-    """
-    fits = (spec.in_channels, spec.out_channels) == (phi.in_channels, phi.out_channels)
-    if not fits or lift not in (None, "identity") or spec.self_tap:
-        raise ShapeError(
-            f"these matrices on edges lead from {phi.in_channels} to {phi.out_channels} channels without a lift or a "
-            f"self tap (residual=True adds a map of the node itself); got {spec.in_channels} to {spec.out_channels}, "
-            f"lift={lift}, self_tap={spec.self_tap}."
-        )

@@ -9,6 +9,7 @@ from edgenet import ops
 from edgenet.errors import ShapeError
 from edgenet.graph import Graph
 from edgenet.phi.base import Phi
+from edgenet.phi.edge_features import checked_features
 from edgenet.structured import StructuredLinear, StructuredMatrix
 from edgenet.structured.linear import take_
 
@@ -72,16 +73,8 @@ class SoftmaxPhi(Phi):
                     f"set edge_dim={edge_attr.shape[-1] if edge_attr.dim() > 1 else 1}."
                 )
             return None
-        if edge_attr.dim() == 1:
-            edge_attr = edge_attr.unsqueeze(-1)
-        edges = graph.num_edges
         width = getattr(lift.weight, "shape", (-1, -1))[1]  # an adapter need not tell
-        if edge_attr.dim() != 2 or edge_attr.shape[0] != edges or (width != -1 and edge_attr.shape[1] != width):
-            raise ShapeError(
-                f"edge_attr wants one row for each of {edges} edges, of edge_dim={width} features, got "
-                f"{tuple(edge_attr.shape)}."
-            )
-        return edge_attr
+        return checked_features(edge_attr, graph, width)
 
     def keep_rows_(self, heads: Tensor, *parts: StructuredLinear | StructuredMatrix | None) -> None:
         """Keep the rows of these heads in lifts (H C, F), and in vectors (H, C)."""

@@ -38,15 +38,47 @@ def family(name: str) -> type[StructuredMatrix]:
 def structure(name: str, **options: Any) -> Structure:
     """``structure("kronecker", factor=(8, 8))``: the projection onto a family, by name.
 
+    With ``bits``, or with a ``quantiser``, onto that family in rounded numbers.
+
     Raises:
-        PlanError: if there is no such family.
+        PlanError: if there is no such family or quantiser, or an option is unknown or missing; the text lists them.
 
     Example:
         >>> make = edgenet.structured.structure("kronecker", factor=(4, 4))
         >>> make(torch.randn(16, 16)).num_parameters()
         32
     """
-    return partial(family(name).from_dense, **options)
+    return of_spec({**options, "structure": name})
+
+
+def of_spec(spec: Mapping[str, Any]) -> Structure:
+    """``structure`` of a name and options in one table; so are the options of what stands inside of it.
+
+    Raises:
+        PlanError: as ``structure``.
+    """
+    options = written_out(spec)
+    name, base = options.pop("structure"), options.get("base")
+    for inner in base if isinstance(base, list | tuple) else [base]:
+        if isinstance(inner, Mapping) and "structure" in inner:
+            of_spec(inner)
+    make = family(name).from_dense
+    _check_options(name, make, options)
+    return partial(make, **options)
+
+
+def _check_options(name: str, make: Structure, options: Mapping[str, Any]) -> None:
+    """Refuse an option that a family has not, and the lack of one that it needs."""
+    parameters = list(inspect.signature(make).parameters.values())[1:]  # the first is the weight
+    known = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    names = [p.name for p in known]
+    has = f"{name} has the options {', '.join(names)}" if names else f"{name} has no options"
+    unknown = [key for key in options if key not in names] if known == parameters else []
+    missing = [p.name for p in known if p.default is p.empty and p.name not in options]
+    if unknown:
+        raise PlanError(f"{name} has no option {unknown[0]!r}; {has}.{did_you_mean(unknown[0], names)}")
+    if missing:
+        raise PlanError(f"{name} needs the option {missing[0]!r}; {has}.")
 
 
 def named(base: Mapping[str, Any], what: str) -> tuple[str, dict[str, Any]]:

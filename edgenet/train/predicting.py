@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ def predict(model: nn.Module, data: Any, *, batch_size: int = 100, name: str = "
         name: in messages.
 
     Raises:
-        ShapeError: if the model gives no row for each.
+        ShapeError: if the model gives no row for each, or ``data`` is neither.
         ConfigError: if its ``forward`` wants what the data have not.
 
     Example:
@@ -36,9 +36,7 @@ def predict(model: nn.Module, data: Any, *, batch_size: int = 100, name: str = "
         torch.Size([34, 4])
     """
     single = isinstance(data, Data)
-    graphs = [_asked(one) for one in ([data] if single else data)]
-    if not graphs:
-        raise ShapeError(f"{name}: there is no graph to predict of.")
+    graphs = [_asked(one) for one in _graphs(data, name)]
     task = Task(graphs[0] if single else graphs, batch_size=batch_size, name=name, loss="mse", metric="loss")
     task.prepare(device_of(model), dtype_of(model))
     model.eval()
@@ -50,8 +48,34 @@ def predict(model: nn.Module, data: Any, *, batch_size: int = 100, name: str = "
     scores = torch.cat(parts)
     rows = _rows(graphs, single)
     if len(scores) != rows:
-        raise ShapeError(f"{name}: the model gives {tuple(scores.shape)}, and there are {rows} rows to predict.")
+        raise ShapeError(
+            f"{name}: the model gives {tuple(scores.shape)}, and there are {rows} rows to predict, "
+            f"{_rows_are(graphs, single)}."
+        )
     return scores
+
+
+def _graphs(data: Any, name: str) -> list[Data]:
+    """The graphs to predict of.
+
+    Raises:
+        ShapeError: if there is none, or one is no ``Data``.
+    """
+    graphs = [data] if isinstance(data, Data) or not isinstance(data, Iterable) else list(data)
+    strange = [type(one).__name__ for one in graphs if not isinstance(one, Data)]
+    if strange or not graphs:
+        got = strange[0] if strange else "none"
+        raise ShapeError(f"{name}: a Data of PyG is wanted, or a list of them, a row each; got {got}.")
+    return graphs
+
+
+def _rows_are(graphs: Sequence[Data], single: bool) -> str:
+    """What the rows are of, and what to hand in for others."""
+    if not single:
+        return "one for every graph of the list; for one for every node, hand in a graph itself: predict(model, data)"
+    if "edge_label_index" in graphs[0]:
+        return "one for every pair of edge_label_index"
+    return "one for every node; for one for every graph, hand in a list: predict(model, [data])"
 
 
 def _asked(data: Data) -> Data:

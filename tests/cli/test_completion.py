@@ -38,10 +38,18 @@ def test_commands_arguments_and_names_are_completed(completed):
     assert completed("edgenet", "completion", "f") == ["fish"]
 
 
+def test_values_of_options_are_completed(completed):
+    assert completed("edgenet", "export", "model", "--to", "") == ["onnx", "pt2"]
+    assert completed("edgenet", "train", "--kind", "mul") == ["multilabel"]
+    assert completed("edgenet", "export", "model", "--data", "kar") == ["karate"]
+    assert completed("edgenet", "train", "--kind", "class", "--und") == ["--undirected"]
+
+
 def test_every_shell_has_a_script(run, refused):
     assert "bashcompinit" in run("completion", "zsh")[1]
     fish = run("completion", "fish")[1].splitlines()
     assert any(
         line.startswith("complete -c edgenet -n '__fish_seen_subcommand_from train' -l undirected") for line in fish
     )
+    assert any(" -l kind -r -a 'class multilabel value' -d " in line for line in fish)
     assert "invalid choice: 'tcsh'" in refused("completion", "tcsh")

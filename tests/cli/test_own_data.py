@@ -269,3 +269,16 @@ def test_predictions_of_what_does_not_fit_are_refused(run, refused, tables, code
     assert "is called without arguments" in refused("predict", run_, f"{code}:Net")
     Path(run_, "data.json").write_text("{")
     assert "data.json: damaged" in refused("predict", run_, *data)
+
+
+def test_compress_and_export_take_the_data_that_a_model_was_trained_on(run, refused, tables):
+    trained(run, *tables, "--ignore", "worth", "--model", "gat", "--out", "run", "--set", "model.options.edge_dim=1")
+    own = [*tables, "--ignore", "worth"]
+    code, out, err = run("compress", "run", *own, "--form", "int8", "--fine-tune", 0, "--out", "small")
+    assert code == 0, err
+    assert "val accuracy on edges: " in out
+    code, out, err = run("export", "run", *own, "--to", "pt2", "--json")
+    assert code == 0, err
+    assert json.loads(out)["inputs"] == {"x": ["nodes", 1], "edge_index": [2, "edges"], "edge_attr": ["edges", 1]}
+    for command in (["compress", "run", "--times", 2, "--out", "other"], ["export", "run"]):
+        assert "--target needs --data" in refused(*command, "--target", "label")

@@ -110,6 +110,26 @@ def test_scores_of_minus_infinity_weigh_nothing(tmp_path):
 
 
 @pytest.mark.slow
+def test_whole_numbers_are_right_to_the_last_digit_or_nothing_is_written(tmp_path):
+    """onnxruntime adds them as floats, unless it is told otherwise; sums over an axis it is not."""
+
+    class Total(nn.Module):
+        def __init__(self, *axis: int) -> None:
+            super().__init__()
+            self.axis = axis
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sum(*self.axis)
+
+    x = torch.randint(2**62, (9, 4))
+    path = export(Total(), tmp_path / "total.onnx", (x,)).path
+    for rows in (x, x[:1], x[:0]):
+        assert torch.equal(in_onnxruntime(path)(rows), rows.sum())
+    with pytest.raises(ConversionError, match="whole numbers are others"):
+        export(Total(0), tmp_path / "axis.onnx", (x,))
+
+
+@pytest.mark.slow
 def test_graphs_of_a_batch_come_apart(tmp_path):
     model = GraphClassifier(4, 2, layer="gcn", hidden_channels=5).eval()
     run = in_onnxruntime(export(model, tmp_path / "graphs.onnx").path)

@@ -78,3 +78,16 @@ def test_structures_that_are_none_or_stand_beside_a_form_are_refused():
         specializations.edge_varying(2, 3, structure={"rank": 2})
     with pytest.raises(ShapeError, match=r"form='cp' says what its tables are made of.*compress_"):
         specializations.edge_varying(2, 3, form="cp", structure="binary")
+
+
+@pytest.mark.parametrize("bank", BANKS)
+def test_edges_found_by_number_may_weigh_what_those_found_by_their_ends_do(bank):
+    edges = torch.unique(GRAPH.edge_index, dim=1).flip(0)  # in the order of the rows: by target, then by source
+    edges = edges[:, edges[0] != edges[1]]
+    by_number, by_ends = (
+        specializations.edge_varying(3, 4, order=2, bank=bank, share=share, **BANKS[bank]).bind(edges, 24)
+        for share in ("edge_id", "edge")
+    )
+    by_number.load_state_dict({k: v for k, v in by_ends.state_dict().items() if ".where." not in k}, strict=False)
+    x = torch.randn(24, 3)
+    torch.testing.assert_close(by_number(x, edges), by_ends(x, edges), rtol=1e-10, atol=1e-10)

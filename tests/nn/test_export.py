@@ -21,9 +21,10 @@ def marked(names):
 
 
 def belongs_to_graph(layer) -> bool:
-    finders = (getattr(part, "where", None) for part in layer.modules())
-    nodes = any(type(part).__name__ in ("NodeVarying", "SpectralConv") for part in layer.modules())
-    return nodes or any(getattr(finder, "belongs_to_graph", False) for finder in finders)
+    of_nodes = ("NodeVarying", "SpectralConv")
+    return any(
+        type(part).__name__ in of_nodes or getattr(part, "belongs_to_graph", False) for part in layer.modules()
+    )
 
 
 def resized(x: Tensor, more: dict, nodes: int, edges: int, bound: bool) -> tuple[Tensor, dict]:

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from edgenet.errors import RankError
+from edgenet.errors import PlanError, RankError
 from edgenet.structured import (
     STRUCTURES,
     BlockCirculant,
@@ -102,5 +102,5 @@ def test_what_has_no_places_and_what_is_no_partial_is_as_it_was():
     assert of_kernel(make, 9) is make
     low = of_kernel(partial(LowRank.from_dense, rank=2), 9)
     assert low.keywords == {"rank": 2}
-    with pytest.raises(TypeError, match="places"):
-        of_kernel(structure("low_rank", rank=2, places=9), 9)(torch.randn(6, 36))
+    with pytest.raises(PlanError, match="places"):
+        of_kernel(structure("low_rank", rank=2, places=9), 9)

@@ -35,6 +35,28 @@ def test_it_is_refused(name, options):
         structure(name, **options)(torch.randn(4, 4))
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("kronecker", {"bits": 8, "factr": [2, 2]}, "kronecker has no option 'factr'; .* Did you mean 'factor'"),
+        ("low_rank", {"ranks": 2}, "low_rank has no option 'ranks'; low_rank has the options rank"),
+        ("low_rank", {}, "low_rank needs the option 'rank'"),
+        ("dense", {"structure": "kronecker", "rank": 2}, "dense has no option 'rank'; dense has no options"),
+        ("doped", {"base": {"structure": "low_rank", "rnk": 2}}, "low_rank has no option 'rnk'"),
+        ("stacked", {"parts": 2, "base": [{"structure": "dense"}, {"structure": "csr"}]}, "csr needs the option"),
+        ("binary", {"bits": 2}, "binary has no option 'bits'"),
+    ],
+)
+def test_options_are_checked_before_there_is_a_weight(name, options, told):
+    with pytest.raises(PlanError, match=told):
+        structure(name, **options)
+
+
+def test_bits_are_those_of_the_numbers_of_a_family():
+    matrix = structure("kronecker", factor=(2, 2), bits=8)(torch.randn(4, 4))
+    assert matrix.config()["bits"] == 8 and matrix.base.config()["factors"] == [[2, 2], [2, 2]]
+
+
 @pytest.mark.parametrize("base", [8, "low_rank", ["low_rank"], {"rank": 2}, {"structure": "lowrank"}])
 def test_a_base_that_is_none_is_refused(base):
     with pytest.raises(PlanError):

@@ -78,3 +78,18 @@ def test_predictions_are_scores_of_all_rows_answers_unread():
     assert predict(nodes, graphs[1]).shape == (5, 2) and not nodes.training and "y" not in graphs[1]
     with pytest.raises(ShapeError, match="there are 5 rows to predict"):
         predict(edgenet.GraphClassifier(4, 2, layer="gcn"), graphs[1])
+
+
+@pytest.mark.parametrize(
+    ("of_one", "told"),
+    [
+        (lambda graph: [graph], "there are 1 rows to predict, one for every graph of the list; for one for every node"),
+        (lambda graph: [graph.x], "a Data of PyG is wanted, or a list of them, a row each; got Tensor"),
+        (lambda graph: [], "got none"),
+        (lambda graph: None, "got NoneType"),
+    ],
+)
+def test_what_is_predicted_of_is_a_graph_or_a_list_of_graphs(of_one, told):
+    graph = Data(x=torch.randn(5, 4), edge_index=torch.zeros(2, 0).long())
+    with pytest.raises(ShapeError, match=told):
+        predict(edgenet.NodeClassifier(4, 2, layer="gcn"), of_one(graph))

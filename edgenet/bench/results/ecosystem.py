@@ -15,6 +15,7 @@ from torch import nn
 from torch_geometric.data import Data
 from torch_geometric.nn import GATConv
 
+from edgenet.bench.pages.marked import with_marked
 from edgenet.compress import adapt_, merge_deltas_
 from edgenet.errors import ConfigError, ContractError
 from edgenet.nn import specializations as nets
@@ -24,7 +25,7 @@ from edgenet.testing.layer.case import EDGES, NODES, LayerCase
 from edgenet.text import markdown_table
 from edgenet.train import OptunaPruning, fit
 
-BEGIN, END = "<!-- jobs -->", "<!-- /jobs -->"
+MARK = "jobs"
 PAGE = Path("docs/ecosystem.md")
 IMPOSSIBLE = 3
 HEADER = ("job", "with PyG's layers", "friction", "with edgenet's", "friction", "run with")
@@ -187,23 +188,10 @@ def _version(tool: str) -> str:
     return f"{tool} {version(tool)}"
 
 
-def with_table(text: str, made: str) -> str:
-    """A page with the table between its marks.
-
-    Raises:
-        ConfigError: if the marks are not there.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"{PAGE} has no place for the table: write {BEGIN} and {END}, each on a line.")
-    return f"{before}{begin}\n{made}\n{end}{after}"
-
-
 def main() -> None:
     """Run every row and write the table."""
     made = markdown_table(HEADER, map(checked, ROWS), right=(2, 4))
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
+    PAGE.write_text(with_marked(PAGE.read_text(encoding="utf-8"), MARK, made, str(PAGE)), encoding="utf-8")
 
 
 if __name__ == "__main__":

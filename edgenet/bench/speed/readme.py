@@ -11,13 +11,14 @@ from typing import Any
 
 from edgenet.bench.harness.timing import BOTH
 from edgenet.bench.pages import FOLDER
+from edgenet.bench.pages.marked import with_marked
 from edgenet.bench.pages.record import Record
 from edgenet.bench.speed import epoch, fastest, layers
 from edgenet.bench.speed.networks import NETWORKS
 from edgenet.errors import ConfigError
 from edgenet.text import markdown_table
 
-BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
+MARK = "speed"
 README = Path("README.md")
 PAGES = ("performance_layers", "performance_epoch")
 MALLOC = "tuned"
@@ -66,23 +67,10 @@ def records_of(name: str) -> list[Any]:
     return [] if record.content is None else record.rows["records"]
 
 
-def with_table(text: str, made: str) -> str:
-    """A text with the table between its marks.
-
-    Raises:
-        ConfigError: if the marks are not there.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"the README has no place for the table: write {BEGIN} and {END}, each on a line.")
-    return f"{before}{begin}\n{made}\n{end}{after}"
-
-
 def main() -> None:
     """Write the table."""
     made = table(*map(records_of, PAGES))
-    README.write_text(with_table(README.read_text(encoding="utf-8"), made), encoding="utf-8")
+    README.write_text(with_marked(README.read_text(encoding="utf-8"), MARK, made, str(README)), encoding="utf-8")
 
 
 if __name__ == "__main__":

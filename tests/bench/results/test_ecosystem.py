@@ -23,7 +23,7 @@ def test_every_job_has_a_row():
 
 def test_the_page_has_the_rows():
     text = (ROOT / ecosystem.PAGE).read_text(encoding="utf-8")
-    table = text.partition(ecosystem.BEGIN)[2].partition(ecosystem.END)[0].strip().splitlines()
+    table = text.partition("<!-- jobs -->")[2].partition("<!-- /jobs -->")[0].strip().splitlines()
     found = [tuple(cell.strip() for cell in line.strip("|").split("|"))[:-1] for line in table[2:]]
     assert found == [row.cells() for row in ecosystem.ROWS], "python -m edgenet.bench.results.ecosystem writes it"
 
@@ -39,8 +39,3 @@ def test_a_row_is_run_on_both_sides():
 def test_a_row_that_does_not_go_as_it_says_is_refused(change, says):
     with pytest.raises(ConfigError, match=says):
         ecosystem.checked(replace(row("checkpointing"), **change))
-
-
-def test_a_page_without_a_place_for_the_table_is_refused():
-    with pytest.raises(ConfigError, match="has no place for the table"):
-        ecosystem.with_table("nothing", "table")

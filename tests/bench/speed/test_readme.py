@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgenet.bench.harness.timing import BOTH
+from edgenet.bench.pages.marked import with_marked
 from edgenet.bench.speed import layers, readme
 from edgenet.errors import ConfigError
 
@@ -43,14 +44,6 @@ def test_the_table_has_the_fastest_peer_first_and_only_equal_inputs_beside_each_
     ]
 
 
-def test_the_table_takes_its_place_and_leaves_the_rest():
-    text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
-    assert readme.with_table(text, "| new |") == f"before\n{readme.BEGIN}\n| new |\n{readme.END}\nafter\n"
-    for lacking in ("before", f"{readme.BEGIN} only", f"{readme.END}{readme.BEGIN}"):
-        with pytest.raises(ConfigError, match="no place for the table"):
-            readme.with_table(lacking, "| new |")
-
-
 def test_a_page_that_was_not_measured_has_no_line_and_nothing_at_all_raises():
     assert len(readme.table([], steps("tuned")).splitlines()) == 4
     with pytest.raises(ConfigError, match="measure first"):
@@ -60,5 +53,5 @@ def test_a_page_that_was_not_measured_has_no_line_and_nothing_at_all_raises():
 def test_the_readme_has_the_table_that_the_rows_make(monkeypatch):
     monkeypatch.chdir(ROOT)
     text = Path("README.md").read_text(encoding="utf-8")
-    made = readme.with_table(text, readme.table(*map(readme.records_of, readme.PAGES)))
+    made = with_marked(text, readme.MARK, readme.table(*map(readme.records_of, readme.PAGES)), "README")
     assert made == text, "the README is behind its rows: python -m edgenet.bench.speed.readme"
