@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from edgenet.cli.command import Command
+from edgenet.cli.printing import say
 
 _HOW = {
     "bash": "edgenet completion bash > ~/.local/share/bash-completion/completions/edgenet",
@@ -26,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the script."""
     words = dict(_words(options.parser))
-    print(_fish(words) if options.shell == "fish" else _bash(words, options.shell))
+    say(_fish(words) if options.shell == "fish" else _bash(words, options.shell))
     return 0
 
 

@@ -20,8 +20,9 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from edgenet import checkpoint
 from edgenet.errors import CheckpointError, ConfigError
+from edgenet.printable import printable
+from edgenet.writing import appended, write_atomically, write_text
 
 Record = dict[str, Any]
 
@@ -90,8 +91,8 @@ class JsonLines:
             )
         text = "".join(map(_line, self.records)).encode()
         if (self.path.read_bytes() if self.path.exists() else b"") != text:
-            checkpoint.write_atomically(self.path, lambda file: file.write(text))
-        self._file = self.path.open("a", encoding="utf-8")
+            write_atomically(self.path, lambda file: file.write(text))
+        self._file = appended(self.path)
 
     def __call__(self, record: Record) -> None:
         if self._file is None and self.path is not None:
@@ -135,12 +136,13 @@ class Csv:
             reader = csv.DictReader(io.StringIO(self.path.read_text(encoding="utf-8")))
             rows = [row for row in reader if (row.get("epoch") or "").isdigit() and int(row["epoch"]) <= epoch]
             self._names = list(reader.fieldnames or [])
-        self._file = self.path.open("w", encoding="utf-8", newline="")
+        kept = io.StringIO(newline="")
         if rows:
-            writer = csv.DictWriter(self._file, self._names)
+            writer = csv.DictWriter(kept, self._names)
             writer.writeheader()
             writer.writerows(rows)
-            self._file.flush()
+        write_text(self.path, kept.getvalue())
+        self._file = appended(self.path)
 
     def __call__(self, record: Record) -> None:
         if self._file is None:
@@ -207,8 +209,8 @@ class Bar:
     def start(self, epoch: int) -> None:
         pace = 0.1 if sys.stderr.isatty() else 5.0  # seconds: a log file needs no film
         self._bar = tqdm(
-            total=self.epochs, initial=epoch, desc=self.name, unit="epoch", disable=not self.show, mininterval=pace,
-            dynamic_ncols=True, file=sys.stderr,
+            total=self.epochs, initial=epoch, desc=printable(self.name, lines=False), unit="epoch",
+            disable=not self.show, mininterval=pace, dynamic_ncols=True, file=sys.stderr,
         )  # fmt: skip
 
     def during(self, number: int, loss: float) -> None:

@@ -23,6 +23,7 @@ from edgenet.testing.ecosystem import JOBS, versions
 from edgenet.testing.layer.case import EDGES, NODES, LayerCase
 from edgenet.text import markdown_table
 from edgenet.train import OptunaPruning, fit
+from edgenet.writing import write_text
 
 BEGIN, END = "<!-- jobs -->", "<!-- /jobs -->"
 PAGE = Path("docs/ecosystem.md")
@@ -203,7 +204,7 @@ def with_table(text: str, made: str) -> str:
 def main() -> None:
     """Run every row and write the table."""
     made = markdown_table(HEADER, map(checked, ROWS), right=(2, 4))
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
+    write_text(PAGE, with_table(PAGE.read_text(encoding="utf-8"), made))
 
 
 if __name__ == "__main__":

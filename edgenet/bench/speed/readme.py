@@ -16,6 +16,7 @@ from edgenet.bench.speed import epoch, fastest, layers
 from edgenet.bench.speed.networks import NETWORKS
 from edgenet.errors import ConfigError
 from edgenet.text import markdown_table
+from edgenet.writing import write_text
 
 BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 README = Path("README.md")
@@ -82,7 +83,7 @@ def with_table(text: str, made: str) -> str:
 def main() -> None:
     """Write the table."""
     made = table(*map(records_of, PAGES))
-    README.write_text(with_table(README.read_text(encoding="utf-8"), made), encoding="utf-8")
+    write_text(README, with_table(README.read_text(encoding="utf-8"), made))
 
 
 if __name__ == "__main__":
