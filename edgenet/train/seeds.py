@@ -129,10 +129,8 @@ def _in_folder(
     """
     if folder.path.is_symlink():
         raise ConfigError(f"{folder.path}: is a symbolic link, which is not followed. Put the folder itself there.")
-    if folder.done:
-        return folder.read(make_model, settings)
     with folder.held():
-        return train_it(folder)
+        return folder.read(make_model, settings) if folder.done else train_it(folder)
 
 
 def _train_seed(
@@ -160,6 +158,8 @@ def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> I
     made(folder)
     with held(folder):
         _check(folder, settings, resume, overwrite)  # once more: of what was written before the lock was here
+        for file in folder.glob(".*.tmp"):  # what a kill in the middle of a write leaves
+            file.unlink()
         if overwrite:
             _clear(folder)
         write_text(folder / CONFIG, settings.to_toml())
@@ -192,8 +192,6 @@ def _clear(folder: Path) -> None:
     """Remove what a run writes, and nothing else."""
     for own in folder.glob("seed-*"):
         SeedFolder(own).clear()
-    for file in folder.glob(".*.tmp"):
-        file.unlink()
     for name in ("summary.json", *_PICTURES):
         (folder / name).unlink(missing_ok=True)
 
