@@ -19,11 +19,11 @@ class Predictor:
     """A model that is loaded once and called from any number of threads, with the results that one thread would get.
 
     Modules keep things from call to call: merged matrices, orders of edges, what a library or a user adds. So every
-    thread calls a copy of its own, whose parameters and buffers are the same memory; a copy is made at the first call of
-    a thread, and goes with it. What is handed in is shared as it is: nobody may write into it during a call.
+    thread calls a copy of its own, whose parameters and buffers are the same memory. It is made at the thread's first
+    call, and goes with the thread. What is handed in is shared as it is: nobody may write into it during a call.
 
-    A process that is forked after torch has computed on several threads may hang in its first operation, with any model:
-    the threads are not there in the fork. Start workers by ``spawn``, or load in each of them after the fork.
+    A process that is forked after torch has computed on several threads may hang in its first operation, with any
+    model: the threads are not there in the fork. Start workers by ``spawn``, or let none compute before the fork.
 
     Args:
         model: a folder or a repository, as of ``from_pretrained``; or a module, which is copied.

@@ -11,18 +11,17 @@ import csv
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.printable import printable
-from edgenet.writing import appended, write_atomically, write_text
+from edgenet.writing import Appended, write_atomically, write_text
 
 Record = dict[str, Any]
 
@@ -77,7 +76,7 @@ class JsonLines:
     def __init__(self, path: str | Path | None, whole: bool = False) -> None:
         self.path, self.whole = None if path is None else Path(path), whole
         self.records: list[Record] = []
-        self._file: IO[str] | None = None
+        self._file: Appended | None = None
 
     def start(self, epoch: int) -> None:
         self.records = []
@@ -92,7 +91,7 @@ class JsonLines:
         text = "".join(map(_line, self.records)).encode()
         if (self.path.read_bytes() if self.path.exists() else b"") != text:
             write_atomically(self.path, lambda file: file.write(text))
-        self._file = appended(self.path)
+        self._file = Appended(self.path)
 
     def __call__(self, record: Record) -> None:
         if self._file is None and self.path is not None:
@@ -100,11 +99,10 @@ class JsonLines:
         self.records.append(record)
         if self._file is not None:
             self._file.write(_line(record))
-            self._file.flush()
 
     def sync(self) -> None:
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            self._file.sync()
 
     def close(self) -> None:
         if self._file is not None:
@@ -128,7 +126,7 @@ class Csv:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._names: list[str] = []
-        self._file: IO[str] | None = None
+        self._file: Appended | None = None
 
     def start(self, epoch: int) -> None:
         rows: list[dict[str, str]] = []
@@ -142,7 +140,7 @@ class Csv:
             writer.writeheader()
             writer.writerows(rows)
         write_text(self.path, kept.getvalue())
-        self._file = appended(self.path)
+        self._file = Appended(self.path)
 
     def __call__(self, record: Record) -> None:
         if self._file is None:
@@ -153,7 +151,6 @@ class Csv:
             self._names = list(record)
             writer.writeheader()
         writer.writerow(record)
-        self._file.flush()
 
     def close(self) -> None:
         if self._file is not None:

@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from edgenet.errors import WriteError
 
@@ -62,15 +62,39 @@ def write_text(path: str | Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def appended(path: str | Path) -> IO[str]:
-    """A text file to append to, line by line; for records, of which a kill may leave the last one in part.
+class Appended:
+    """A text file that is appended to, for records; what is written is with the system at once. A kill, or a full disk,
+    may leave the last line in part.
+
+    Args:
+        path: of the file, which is made where there is none. No symbolic link is followed.
 
     Raises:
-        WriteError: if it cannot be opened, or is a symbolic link.
+        WriteError: here and in every method, where the system cannot write.
     """
-    with _told(Path(path)):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _BINARY
-        return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8", newline="")
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with _told(self.path):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _BINARY
+            self._handle = os.open(path, flags, 0o666)
+
+    def write(self, text: str) -> None:
+        """Append a text."""
+        data = memoryview(text.encode())
+        with _told(self.path):
+            while data:
+                data = data[os.write(self._handle, data) :]
+
+    def sync(self) -> None:
+        """Return when all of it is on disk."""
+        with _told(self.path):
+            os.fsync(self._handle)
+
+    def close(self) -> None:
+        """The end of it."""
+        with _told(self.path):
+            os.close(self._handle)
 
 
 class _Noting:

@@ -56,9 +56,7 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         _open.discard(handle)
-        with contextlib.suppress(OSError):
-            path.unlink()  # before it is let go: whoever waits for this file finds that it has gone, and takes another
-        _let_go(handle)
+        _release(path, handle)
 
 
 def _taken(path: Path) -> int | None:
@@ -72,9 +70,13 @@ def _taken(path: Path) -> int | None:
         if free is None:
             free = not _alive(_parsed(os.read(handle, _MOST)))
         if free and _stands(path, handle):
-            os.ftruncate(handle, 0)
-            os.lseek(handle, 0, os.SEEK_SET)
-            os.write(handle, json.dumps(_self()).encode())
+            try:
+                os.ftruncate(handle, 0)
+                os.lseek(handle, 0, os.SEEK_SET)
+                os.write(handle, json.dumps(_self()).encode())
+            except OSError as error:
+                _release(path, handle)
+                raise WriteError.of(path, error) from error
             return handle
         os.close(handle)
         if not free:
@@ -97,7 +99,9 @@ def _locked(handle: int) -> bool | None:
     return True
 
 
-def _let_go(handle: int) -> None:
+def _release(path: Path, handle: int) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()  # before it is let go: whoever waits for this file finds that it has gone, and takes another
     with contextlib.suppress(OSError):
         if fcntl is not None:
             fcntl.flock(handle, fcntl.LOCK_UN)

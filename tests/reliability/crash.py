@@ -1,8 +1,8 @@
 """Kill -9, at random moments: ``python tests/reliability/crash.py 50``, or ``make crash N=50``.
 
-A run of two seeds is killed, resumed, killed again, until it comes to its end; it must then be, bit by bit, the run that
-nobody killed. After every kill each file in its folder must be whole. Likewise a model is saved over another and over
-again, and what is found after a kill must be a model that was saved, and none from before the last that was found.
+A run of two seeds is killed, resumed, killed again, until it comes to its end. It must then be, bit by bit, the run
+that nobody killed. After every kill each file in its folder must be whole. Likewise a model is saved over another, over
+and over; what is found after a kill must be a model that was saved, and none from before the last that was found.
 """
 
 import json
