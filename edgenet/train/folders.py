@@ -83,8 +83,14 @@ class SeedFolder:
             yield
 
     def make(self) -> None:
-        """The folder, without what a kill in the middle of a write leaves."""
+        """The folder, without what a kill in the middle of a write leaves.
+
+        Raises:
+            ConfigError: if the model would go through a symbolic link: now, and not after hours.
+        """
         made(self.path)
+        if self.model.is_symlink():
+            raise ConfigError(f"{self.model}: is a symbolic link, which is not followed. Remove it.")
         for file in (*self.path.glob(".*.tmp"), *self.model.glob(".*.tmp")):
             file.unlink()
 

@@ -38,13 +38,21 @@ def run(folder: Path) -> None:
 
 
 def state_of(folder: Path) -> dict[str, object]:
-    """Everything that a run leaves, but for seconds: bytes of the models, numbers of the records and results."""
+    """Everything that a run leaves, but for seconds: bits of the models, numbers of the records and results.
+
+    The tensors of a model that was saved over another have another name.
+    """
     found: dict[str, object] = {}
     for path in sorted(file for file in folder.rglob("*") if file.is_file()):
         name = str(path.relative_to(folder))
         if path.suffix == ".jsonl":
             found[name] = [_without_seconds(record) for record in train.read_metrics(path)]
-        elif path.suffix == ".json" and path.name != "config.json":
+        elif path.name == "config.json":
+            model = edgenet.from_pretrained(path.parent)
+            found[name] = {key: (t.dtype, t.shape, t.numpy().tobytes()) for key, t in model.state_dict().items()}
+        elif path.suffix == ".safetensors":
+            found[str(path.with_name("tensors").relative_to(folder))] = path.stat().st_size
+        elif path.suffix == ".json":
             found[name] = _without_seconds(json.loads(path.read_text()))
         else:
             found[name] = path.read_bytes()
@@ -57,15 +65,15 @@ def _without_seconds(value: object) -> object:
     return [_without_seconds(item) for item in value] if isinstance(value, list) else value
 
 
-def check_whole(folder: Path) -> None:
+def check_whole(folder: Path, epochs: int = EPOCHS) -> None:
     """Every file that has its name is whole: it is read as those who need it read it."""
     for file in folder.rglob("checkpoint.pt"):
         assert checkpoint.load(file)["epoch"] >= 1
     for file in folder.rglob("metrics.jsonl"):
-        epochs = [record["epoch"] for record in train.read_metrics(file)]
-        assert epochs == list(range(1, len(epochs) + 1)), (file, epochs)
+        found = [record["epoch"] for record in train.read_metrics(file)]
+        assert found == list(range(1, len(found) + 1)), (file, found)
     for file in folder.rglob("result.json"):
-        assert train.read_result(file.parent).epochs == EPOCHS
+        assert train.read_result(file.parent).epochs == epochs
         edgenet.from_pretrained(file.parent / "model")
 
 

@@ -49,14 +49,11 @@ WAYS: dict[str, dict[str, bool]] = {
 }
 
 
-def slope(way: str, number: int) -> tuple[float, float, float]:
-    """Bytes a step over the second half, MiB that the second half added in all, and seconds.
-
-    The first tenth is not looked at: what is made once is made there.
-    """
+def slope(walk: Iterator[None], number: int) -> tuple[float, float, float]:
+    """Bytes a step over the second half of so many, MiB that this half added in all, and seconds."""
     at, seen, start = [], [], time.perf_counter()
     every = max(1, number // LOOKS)
-    for step, _ in zip(range(number), steps(**WAYS[way]), strict=False):
+    for step, _ in zip(range(number), walk, strict=False):
         if step >= number // 2 and step % every == 0:
             at.append(float(step))
             seen.append(float(resident()))
@@ -71,7 +68,7 @@ def main(number: int, ways: list[str]) -> None:
     rows = []
     for way in ways:
         with memory_limit(8 * GIB):
-            rate, added, seconds = slope(way, number)
+            rate, added, seconds = slope(steps(**WAYS[way]), number)
         rows.append([way, f"{number:,}", f"{rate:.1f}", f"{added:.2f}", f"{seconds:.0f}"])
         print(f"{way}: {rate:.1f} bytes a step", file=sys.stderr, flush=True)
     print(markdown_table(["way", "steps", "bytes a step", "MiB added in the second half", "seconds"], rows))

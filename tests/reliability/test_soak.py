@@ -36,10 +36,22 @@ def test_no_step_leaves_tensors_or_graphs_behind(way, alive):
     assert alive() == before
 
 
+def test_a_leak_shows_in_the_slope():
+    kept = []
+
+    def leaking():
+        while True:
+            kept.append(torch.ones(1 << 17))  # a MiB each, in float64
+            yield
+
+    rate, added, _ = slope(leaking(), 60)
+    assert rate == pytest.approx(1 << 20, rel=0.05) and added == pytest.approx(29, abs=2)  # pages, and what else moves
+
+
 @pytest.mark.slow
 @pytest.mark.float32
 @pytest.mark.parametrize("way", WAYS)
 def test_memory_does_not_grow_with_steps(way):
     with memory_limit(8 * GIB):
-        rate, _, _ = slope(way, 2000)
+        rate, _, _ = slope(steps(**WAYS[way]), 2000)
     assert rate < 500  # bytes a step: the allocator's own unrest over 1,000 steps; the edges of one graph are 3,840
