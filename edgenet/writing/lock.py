@@ -23,7 +23,10 @@ try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]  # a module elsewhere
+try:
     import msvcrt
+except ImportError:  # everywhere else
+    msvcrt = None  # type: ignore[assignment]  # a module on Windows
 
 NAME = ".lock"
 _MOST = 4096  # bytes of a holder's own words that are read
@@ -85,17 +88,20 @@ def _taken(path: Path) -> int | None:
 
 def _locked(handle: int) -> bool | None:
     """Whether the file is locked now by this handle; None where the file system has no locks."""
-    try:
-        if fcntl is not None:
+    if fcntl is not None:
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            os.lseek(handle, _FAR, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            os.lseek(handle, 0, os.SEEK_SET)
-    except (BlockingIOError, PermissionError):
-        return False
+        except OSError as error:
+            return False if isinstance(error, BlockingIOError) else None
+        return True
+    if msvcrt is None:
+        return None
+    try:
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        os.lseek(handle, 0, os.SEEK_SET)
     except OSError:
-        return None if fcntl is not None else False
+        return False
     return True
 
 
