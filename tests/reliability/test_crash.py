@@ -12,8 +12,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork")
 
 
 def test_a_run_that_is_killed_and_resumed_ends_with_the_bits_of_one_that_is_not(tmp_path):
-    runs, kills = killed_runs(3, tmp_path)
-    assert kills == 3 and runs >= 1
+    runs, kills = killed_runs(2, tmp_path)
+    assert kills == 2 and runs >= 1
 
 
 def test_a_model_that_is_saved_over_another_is_the_old_one_or_the_new_one(tmp_path):
