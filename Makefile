@@ -31,7 +31,7 @@ KERNELS := setup.py $(wildcard edgenet/ops/native/*.cpp edgenet/ops/native/*.h e
 INPUTS  := pyproject.toml constraints.txt $(KERNELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types docs stories sanitize clean
+.PHONY: help demo test slow lint types docs stories sanitize crash soak clean
 .DELETE_ON_ERROR:
 
 help:   ## show this list
@@ -78,6 +78,17 @@ sanitize: $(VENV)/.installed-test build/sanitize/.built   ## run the tests of th
 	    LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)"; \
 	$(BIN)/python -c "from edgenet.ops import native; assert native.library(), 'the sanitized kernels do not load'" && \
 	$(BIN)/python -m pytest -p no:faulthandler tests/ops --ignore-glob='*/test_triton*.py' $(PYTEST_ARGS)
+
+# Both say what they did, and fail where something was lost. 50 kills take a minute of processor time, 10000 steps
+# four ways several minutes.
+N     ?= 50
+STEPS ?= 10000
+
+crash: $(VENV)/.installed-test   ## kill runs and savers at random moments, N times each (N=50)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/reliability/crash.py $(N)
+
+soak: $(VENV)/.installed-test   ## take STEPS steps in one process, and say how memory grows (STEPS=10000)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/reliability/soak.py $(STEPS)
 
 build/sanitize/.built: $(KERNELS) | $(VENV)/.installed-test
 	rm -rf build/sanitize

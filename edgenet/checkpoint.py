@@ -7,10 +7,8 @@ nested state; where the state had a tensor, it names one.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import random
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 
 from edgenet._version import __version__
 from edgenet.errors import CheckpointError
+from edgenet.writing import write_atomically
 
 FORMAT = 1
 
@@ -37,6 +36,7 @@ def save(path: str | Path, state: Any) -> None:
 
     Raises:
         CheckpointError: if the state holds anything else; the text says where.
+        WriteError: if the system cannot write it. The old file stands.
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
@@ -127,34 +127,6 @@ def set_random_state(state: dict[str, Any], generators: dict[str, torch.Generato
     random.setstate((version, tuple(numbers.tolist()), gauss))
     for name, generator in (generators or {}).items():
         generator.set_state(state["generators"][name])
-
-
-def write_atomically(path: str | Path, write: Any) -> None:
-    """Call ``write(file)`` on a binary file that takes the place of ``path`` only when it is whole and on disk."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner may read
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # the new name must be on disk too
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _check_archive(path: Path) -> None:

@@ -11,6 +11,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from edgenet.errors import ConfigError
+from edgenet.printable import printable
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -118,7 +119,7 @@ def plain_table(
         rule: the row before which there is another line of dashes.
         full_rule: whether the dashes run through, or stop between columns.
     """
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[printable(cell, lines=False) for cell in row] for row in (header, *rows)]
     columns = list(zip(*cells, strict=True))
     widths = [max(map(len, column)) for column in columns]
     if right is None:
@@ -155,5 +156,5 @@ def markdown_table(
 
 
 def _markdown_line(row: Sequence[object]) -> str:
-    cells = (re.sub(r"\s*\n\s*", " ", str(cell)).replace("|", "\\|") for cell in row)
+    cells = (re.sub(r"\s*\n\s*", " ", printable(cell)).replace("|", "\\|") for cell in row)
     return f"| {' | '.join(cells)} |"

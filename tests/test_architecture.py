@@ -26,10 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 LOW = "errors shortcuts text graph gso ops structured phi"  # what every layer is made of
 MAY_IMPORT = {
     "_version": "",
-    "errors": "",
+    "printable": "",
+    "errors": "printable",
     "shortcuts": "",
     "plainly": "",
-    "text": "errors",
+    "text": "errors printable",
+    "writing": "errors",
     "malloc": "",
     "seen": "",
     "graph": "errors shortcuts seen",
@@ -43,28 +45,29 @@ MAY_IMPORT = {
     "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
-    "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint _version",
-    "export": f"{LOW} nn models",
+    "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint writing _version",
+    "export": f"{LOW} nn models writing",
     "clstm": f"{LOW} nn compress",
-    "fixed": f"{LOW} nn clstm",
+    "fixed": f"{LOW} nn clstm writing",
     "estimators": "errors text",
-    "data": "errors text plainly",
+    "data": "errors text plainly writing",
     "tables": "errors",
     "config": "errors text tables",
     "presets": "config",
-    "checkpoint": "errors _version",
+    "checkpoint": "errors writing _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
-    "plots": f"{LOW} nn models compress",  # draws its reports
-    "train": f"{LOW} nn models compress convert pretrained data config checkpoint plainly",
+    "plots": f"{LOW} nn models compress writing",  # draws its reports
+    "train": f"{LOW} nn models compress convert pretrained data config checkpoint plainly printable "
+    "writing",
     "bench": f"{LOW} nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
-    "train estimators testing _version",
+    "train estimators testing writing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
     "cli": "errors text hub plainly nn compress convert export pretrained data config presets checkpoint plots train "
     "bench demo "
-    "doctor _version",
+    "doctor printable writing _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
@@ -72,6 +75,8 @@ ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
 THIRD_PARTY = {
     "_version": "",
     "errors": "",
+    "printable": "",
+    "writing": "",
     "malloc": "torch",
     "estimators": "numpy scipy sklearn matplotlib",  # the contract of scikit-learn; pictures, inside plot()
     "data": "torch_geometric torch numpy scipy networkx sklearn tqdm",

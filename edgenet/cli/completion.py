@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from edgenet.cli.command import Command
+from edgenet.cli.printing import say
 
 _HOW = {
     "bash": "edgenet completion bash > ~/.local/share/bash-completion/completions/edgenet",
@@ -27,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the script."""
     found = dict(_words(options.parser))
-    print(_fish(found) if options.shell == "fish" else _bash(found, options.shell))
+    say(_fish(found) if options.shell == "fish" else _bash(found, options.shell))
     return 0
 
 

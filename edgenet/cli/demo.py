@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import check_folder
-from edgenet.cli.printing import emit, score
+from edgenet.cli.printing import emit, say, score
 from edgenet.cli.values import add_data_root, add_seed, new_path, number, whole
 from edgenet.errors import ConfigError
 from edgenet.text import plain_table
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     begun = (f"{dataset.name}: {first.num_nodes:,} nodes, {first.edge_index.shape[1]:,} edges, "
              f"{dataset.num_features} features, {dataset.num_outputs} classes")  # fmt: skip
     if not options.json:
-        print(begun, flush=True)
+        say(begun)
     found = run_demo(dataset, folder, options.ratio, options.seed, options.epochs)
     dense, (theirs, ours) = found.edgenet.total, found.forward
     compared = (f"a PyG GAT of {dense.parameters:,} parameters, as an EdgeNet: scores differ by "

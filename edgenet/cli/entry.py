@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from edgenet import errors
 from edgenet._version import __version__
 from edgenet.cli.commands import COMMANDS
 from edgenet.cli.failures import told
+from edgenet.cli.printing import note, say
 from edgenet.cli.values import add_common
+from edgenet.printable import printable
+
+TERMINATED = 128 + signal.SIGTERM  # the status of a process that it has ended, as shells have it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 2 for what the user can mend, 1 for what was not foreseen, 130
-    when interrupted."""
+    when interrupted, 143 after SIGTERM."""
     arguments = argparse.Namespace(debug=False, json=False)
+    with _plain_warnings():
+        return _run(argv, arguments)
+
+
+def _run(argv: Sequence[str] | None, arguments: argparse.Namespace) -> int:
     warnings.filterwarnings("ignore", "Sparse CS[RC] tensor support is in beta")  # a reader can do nothing about it
     try:
         arguments.parser = parser()
@@ -29,20 +40,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `edgenet data list | head`
         sys.stderr.close()
         return 0
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
+        if code not in (130, TERMINATED):  # --help
+            raise
         if arguments.debug:
-            traceback.print_exc()
-        print(f"\nedgenet: interrupted. {_how_to_resume(arguments)}", file=sys.stderr)
-        return 130
+            say(traceback.format_exc(), file=sys.stderr)
+        say(f"\nedgenet: interrupted. {_how_to_resume(arguments)}", file=sys.stderr)
+        return code
     except Exception as error:
         if arguments.debug:
-            traceback.print_exc()
+            say(traceback.format_exc(), file=sys.stderr)
         line, code = told(error)
         if arguments.json:
-            print(json.dumps({"error": type(error).__name__, "message": line, "code": code}), file=sys.stderr)
+            say(json.dumps({"error": type(error).__name__, "message": line, "code": code}), file=sys.stderr)
         else:
-            print(f"edgenet: {line}", file=sys.stderr)
+            note(line)
         return code
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """What warnings say may come from files too."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda *told, **more: printable(usual(*told, **more))
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 class Parser(argparse.ArgumentParser):

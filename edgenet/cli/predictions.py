@@ -84,12 +84,12 @@ class Predictions:
         """Into a file, by its ending. In ``.npz`` the columns are arrays of their names; none is of objects.
 
         Raises:
-            OSError: if it cannot be written.
+            WriteError: if it cannot be written.
         """
         import numpy as np
 
-        from edgenet import checkpoint
         from edgenet.data.files import write_npz
+        from edgenet.writing import write_text
 
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".npz":
@@ -100,4 +100,4 @@ class Predictions:
             if path.suffix.lower() == ".csv"
             else json.dumps(self.facts(), indent=1, ensure_ascii=False) + "\n"
         )
-        checkpoint.write_atomically(path, lambda file: file.write(text.encode()))
+        write_text(path, text)

@@ -8,9 +8,10 @@ import math
 import sys
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from edgenet.errors import ConfigError
+from edgenet.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,17 +21,22 @@ if TYPE_CHECKING:
     from edgenet.compress import Report
 
 
+def say(*lines: object, file: IO[str] | None = None) -> None:
+    """Print lines. Everything that commands say comes here: what a terminal would obey in it is shown and not sent."""
+    print(printable("\n".join(map(str, lines))), file=file, flush=file is None)
+
+
 def emit(options: argparse.Namespace, facts: dict[str, Any], *lines: str) -> None:
     """Print what came of a command: the lines, or with ``--json`` the facts as one object, which has no NaN."""
     if options.json:
-        print(json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False, default=str))
+        say(json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False, default=str))
     else:
-        print("\n".join(lines))
+        say(*lines)
 
 
 def note(text: str) -> None:
     """Say on stderr what a user should know, so that stdout holds results alone."""
-    print(f"edgenet: {text}", file=sys.stderr)
+    say(f"edgenet: {text}", file=sys.stderr)
 
 
 def _finite(value: Any) -> Any:

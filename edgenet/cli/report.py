@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, read_model
-from edgenet.cli.printing import note
+from edgenet.cli.printing import note, say
 from edgenet.cli.values import new_path
 from edgenet.errors import ConfigError
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         rows = Report.from_json(path.read_text(encoding="utf-8")).rows
         errors = {row.name.split(" = ")[0]: row.error for row in rows if row.error is not None}
     found = report(read_model(options.model), errors)
-    print(found.to_json() if options.json else found.to_markdown() if options.markdown else found)
+    say(found.to_json() if options.json else found.to_markdown() if options.markdown else found)
     if options.picture:
         from edgenet import plots
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import numpy as np
 
 from edgenet.errors import DataError
 from edgenet.plainly import words
+from edgenet.writing import replaced
 
 _MAX_RATIO = 1032  # deflate makes nothing smaller than this
 
@@ -102,16 +102,11 @@ def check_npy(file: IO[bytes], size: int, name: str) -> None:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes plain arrays (no objects) to ``path``, whole or not at all: into a temporary file beside it, then renamed.
+    """Writes plain arrays (no objects) to ``path``, whole or not at all.
 
     Raises:
         OSError: if the folder cannot be made or written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replaced(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)

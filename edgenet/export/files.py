@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from edgenet.export.decomposed import decompositions
 from edgenet.export.example import sides
 from edgenet.export.onnx_ops import OPSET, translations
 from edgenet.export.program import Traced, quietly
+from edgenet.writing import replaced
 
 #: of the largest number of an output
 _NEAR = dict.fromkeys((torch.float32, torch.complex64), 1e-5) | dict.fromkeys((torch.float64, torch.complex128), 1e-9)
@@ -28,7 +27,8 @@ def write_pt2(traced: Traced, path: Path) -> None:
     if left:
         raise ConversionError(f"{', '.join(left)} has no form in plain torch, and the file would need edgenet.")
     _check(traced, traced.call(program.module()))
-    with _replaced(path) as temporary, quietly():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as temporary, quietly():
         torch.export.save(program, temporary)
 
 
@@ -50,7 +50,8 @@ def write_onnx(traced: Traced, path: Path) -> None:
     except Exception as error:  # whatever the exporter raises for an operation that it has no form for
         raise ConversionError(f"ONNX has no form of this model: {_last_line(error)}") from error
     assert written is not None
-    with _replaced(path) as temporary:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as temporary:
         written.save(temporary)
         try:
             session = onnxruntime.InferenceSession(temporary)
@@ -102,26 +103,6 @@ def _need(*packages: str) -> None:
             __import__(package)
         except ImportError as error:
             raise BackendError(f"ONNX files need {package}: pip install 'edgenet[onnx]' ({error}).") from error
-
-
-class _replaced:
-    """A name beside a file, which is put in its place when all went well."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> str:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, self.temporary = tempfile.mkstemp(suffix=self.path.suffix, dir=self.path.parent)
-        os.close(handle)
-        return self.temporary
-
-    def __exit__(self, kind: Any, *_: object) -> None:
-        if kind is None:
-            os.chmod(self.temporary, 0o644)
-            os.replace(self.temporary, self.path)
-        else:
-            os.unlink(self.temporary)
 
 
 def _last_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import BackendError, ConfigError, ShapeError
+from edgenet.writing import replaced, write_text
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC")
 _SIZES = 6
@@ -39,10 +40,11 @@ def compile_(source: str, folder: str | Path, name: str = "lstm", flags: Sequenc
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written, library = folder / f"{name}.cpp", folder / f"{name}.so"
-    written.write_text(source, encoding="utf-8")
-    done = subprocess.run([compiler, *flags, str(written), "-o", str(library)], capture_output=True, text=True)
-    if done.returncode:
-        raise BackendError(f"g++ does not take {written}: {done.stderr.strip()[:1000]}")
+    write_text(written, source)
+    with replaced(library) as temporary:
+        done = subprocess.run([compiler, *flags, str(written), "-o", str(temporary)], capture_output=True, text=True)
+        if done.returncode:
+            raise BackendError(f"g++ does not take {written}: {done.stderr.strip()[:1000]}")
     return Compiled(library, name)
 
 

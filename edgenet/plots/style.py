@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edgenet.errors import ConfigError
+from edgenet.writing import write_atomically
 
 INK, FAINT, PAPER = "#22252b", "#d7dae0", "#ffffff"
 LINES = ("#3566c8", "#d9602b", "#2c9568", "#8d4fb5", "#b58900", "#c23b62")
@@ -52,11 +52,9 @@ def figure_of(**options: Any) -> Iterator[Any]:
         yield Figure(layout="constrained", **options)
 
 
-def saved(figure: Any, path: str | Path) -> Path:
+def saved(figure: Any, path: str | Path, dpi: int = 160) -> Path:
     """The figure as a PNG, whole or not at all; folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".picture-") as folder:
-        figure.savefig(Path(folder) / "picture.png", dpi=160, metadata={"Software": None})
-        (Path(folder) / "picture.png").replace(path)
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None}))
     return path

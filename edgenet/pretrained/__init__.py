@@ -4,6 +4,15 @@ from edgenet.pretrained.fitting import tensors_of
 from edgenet.pretrained.graphs import fingerprint
 from edgenet.pretrained.in_transformers import teach_transformers
 from edgenet.pretrained.loading import from_pretrained
+from edgenet.pretrained.predictor import Predictor
 from edgenet.pretrained.saving import push_to_hub, save_pretrained
 
-__all__ = ["fingerprint", "from_pretrained", "push_to_hub", "save_pretrained", "teach_transformers", "tensors_of"]
+__all__ = [
+    "Predictor",
+    "fingerprint",
+    "from_pretrained",
+    "push_to_hub",
+    "save_pretrained",
+    "teach_transformers",
+    "tensors_of",
+]

@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 
 from edgenet._version import __version__
-from edgenet.checkpoint import write_atomically
 from edgenet.errors import CheckpointError
-from edgenet.pretrained.holding import held
 from edgenet.pretrained.short_tree import lengthened, shortened
+from edgenet.writing import held, write_atomically
 
 FORMAT = 2
 TENSORS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -54,7 +53,7 @@ def write(folder: Path, tensors: Mapping[str, Tensor], config: dict[str, Any], c
         plain[name] = tensor.to("cpu", copy=True).contiguous()
     data = safetensors.torch.save(plain, {"format": "pt"})
     digest = hashlib.sha256(data).hexdigest()
-    with held(folder):
+    with held(folder, wait=True):
         taken = (folder / TENSORS).exists() and (folder / CONFIG).exists()
         file = f"model-{digest[:16]}.safetensors" if taken else TENSORS
         told = {"format": FORMAT, "edgenet": __version__, "library_name": "edgenet", **config, "complex": sorted(views)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,9 @@ from edgenet.pretrained import folder as files
 from edgenet.pretrained import graphs
 from edgenet.pretrained.building import Builder, share_pools
 from edgenet.pretrained.fitting import built, check_fit, tensors_of
+
+#: the default dtype and torch's random numbers, which are the process's, are changed and put back while a model is made
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def from_pretrained(
@@ -62,7 +66,8 @@ def from_pretrained(
     text = files.read_text(folder)
     while True:
         try:
-            return _read(folder, text, made, edges, num_nodes, stand_ins)
+            with _ONE_AT_A_TIME:
+                return _read(folder, text, made, edges, num_nodes, stand_ins)
         except CheckpointError:
             before, text = text, files.read_text(folder)
             if text == before:

@@ -23,6 +23,7 @@ from edgenet.train.numbers import device_of, dtype_of
 from edgenet.train.task import Task
 from edgenet.train.tuning import fine_tune
 from edgenet.train.withheld import examples_of, outputs_of
+from edgenet.writing import write_text
 
 _BATCHES = 20  # by which batch norms are recalibrated
 
@@ -173,7 +174,7 @@ def compress(
     made = reported(small, _errors(result), reported(given))
     if folder is not None:
         save_pretrained(small, folder)
-        (folder / "report.json").write_text(made.to_json() + "\n", encoding="utf-8")
+        write_text(folder / "report.json", made.to_json() + "\n")
     return Compressed(small, made, "\n".join(notes), satisfied, before, after, result, folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -95,12 +96,20 @@ def fit(
         seed_everything(seed)
     sinks = check_sinks(log, folder)
     training = Fitting(model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed, **own)
-    place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)
-    if place is not None and place.done:
-        place.check_seed(seed)
-        return place.read(model, settings)
-    made = sinks_of(sinks, None if place is None else place.path)
-    return train(training, place, made, f"{type(model).__name__} on {task.name}", progress)
+    name = f"{type(model).__name__} on {task.name}"
+    if folder is None:
+        return train(training, None, sinks_of(sinks, None), name, progress)
+    place = SeedFolder(Path(folder))
+    place.check(resume, overwrite)
+    # what is done is read without a lock: its folder may be one that nobody can write in
+    with contextlib.nullcontext() if place.done and not overwrite else place.held():
+        place.check(resume, overwrite)  # once more: of what was written before the lock was here
+        if overwrite:
+            place.clear()
+        if place.done:
+            place.check_seed(seed)
+            return place.read(model, settings)
+        return train(training, place, sinks_of(sinks, place.path), name, progress)
 
 
 def own_makers(changes: dict[str, Any], optimizer: Any, scheduler: Any) -> dict[str, Any]:

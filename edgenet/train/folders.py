@@ -6,6 +6,7 @@
     checkpoint.pt   the state after some epoch; gone when the training is done
     model/          the best model, as ``save_pretrained`` writes it
     result.json     its numbers, written last: the training is done
+    .lock           while a training is at work here: which
 """
 
 from __future__ import annotations
@@ -13,19 +14,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import nn
-
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 from edgenet import checkpoint
 from edgenet.config import Settings
@@ -38,9 +32,10 @@ from edgenet.train.log import read_metrics
 from edgenet.train.metrics import Metric
 from edgenet.train.result import FitResult, SeedResult
 from edgenet.train.sinks import BOARD, CSV, LINES
+from edgenet.writing import held, write_text
+from edgenet.writing.lock import NAME as LOCK
 
 FORMAT = 1
-PATIENCE = 8.0  # seconds; workers look every 5 whether their process is still there
 METRICS, STATE, MODEL, RESULT = "metrics.jsonl", "checkpoint.pt", "model", "result.json"
 # what may change between a training and its continuation without changing a number
 _FREE = ("out", "training.seeds", "training.checkpoint_epochs", "training.checkpoint_seconds")
@@ -57,64 +52,45 @@ class SeedFolder:
     def done(self) -> bool:
         return self.result.exists()
 
-    def opened(self, resume: bool, overwrite: bool) -> SeedFolder:
-        """This, if the folder is free, or what is in it may be gone on with or replaced.
+    def check(self, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that is not free, and whose training may neither be gone on with nor be replaced.
 
         Raises:
-            ConfigError: else, with the remedy.
+            ConfigError: with the remedy.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"{self.path}: is a file; the folder of a training is wanted.")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
             if not any(known.exists() for known in (self.metrics, self.state, self.model, self.result)):
                 raise ConfigError(f"{self.path}: holds files, and no training. Choose another folder.")
-            if overwrite:
-                self.clear()
-            elif not resume:
+            if not resume and not overwrite:
                 raise ConfigError(
                     f"{self.path}: holds a training already. Continue it with resume=True, replace it with "
                     f"overwrite=True, or choose another folder."
                 )
-        return self
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """While this lasts, no other training writes here. A process that is killed lets go, and its loaders' workers
-        do some seconds later.
+        """While this lasts, no other training writes here. A process that ends lets go, however it ends.
 
         Raises:
-            ConfigError: if another training is at work in the folder.
+            ConfigError: if the folder cannot be made, or is a symbolic link.
+            FolderInUseError: if another training is at work in it.
+            WriteError: if nothing can be written in it.
         """
         made(self.path)
-        if fcntl is None:
+        with held(self.path):
             yield
-            return
-        handle, give_up = os.open(self.path, os.O_RDONLY), time.monotonic() + PATIENCE
-        try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    if time.monotonic() > give_up:
-                        raise ConfigError(
-                            f"{self.path}: another training is at work in it. Wait for it, or choose another folder."
-                        ) from error
-                    time.sleep(0.1)
-                except OSError:  # a file system that knows no locks
-                    break
-                else:
-                    break
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):  # closing alone would leave it to workers that still live
-                    fcntl.flock(handle, fcntl.LOCK_UN)
-        finally:
-            os.close(handle)
 
     def make(self) -> None:
-        """The folder, without what a kill in the middle of a write leaves."""
+        """The folder, without what a kill in the middle of a write leaves.
+
+        Raises:
+            ConfigError: if the model would go through a symbolic link: now, and not after hours.
+        """
         made(self.path)
+        if self.model.is_symlink():
+            raise ConfigError(f"{self.model}: is a symbolic link, which is not followed. Remove it.")
         for file in (*self.path.glob(".*.tmp"), *self.model.glob(".*.tmp")):
             file.unlink()
 
@@ -157,7 +133,7 @@ class SeedFolder:
         judged = {"metric": metric.name, "higher_is_better": metric.higher}
         content = {"format": FORMAT, **judged, "result": asdict(result), "config": config}
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        checkpoint.write_atomically(self.result, lambda file: file.write(text.encode()))
+        write_text(self.result, text)
         self.state.unlink(missing_ok=True)
 
     def read(self, model: nn.Module | Callable[[], nn.Module], settings: Settings) -> FitResult:

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from edgenet import checkpoint
 from edgenet.config import RunConfig
 from edgenet.data import Dataset, load
 from edgenet.data.own.learned import FILE as DATA_FILE
@@ -21,6 +20,7 @@ from edgenet.train.numbers import default_dtype, device_of, dtype_of, fixed_orde
 from edgenet.train.result import RunResult
 from edgenet.train.seeds import run_seeds
 from edgenet.train.task import Task
+from edgenet.writing import write_text
 
 _KEYS = ("layer", "hidden_channels", "num_layers", "dropout", "activation")
 #: the model of a kind of data, where [model] names none, and the length of a symbol's vector, where it gives none
@@ -102,8 +102,7 @@ def _keep(dataset: Dataset, folder: Path) -> None:
     if learned is None:
         file.unlink(missing_ok=True)
     else:
-        text = json.dumps(learned, indent=1, ensure_ascii=False) + "\n"
-        checkpoint.write_atomically(file, lambda out: out.write(text.encode()))
+        write_text(file, json.dumps(learned, indent=1, ensure_ascii=False) + "\n")
 
 
 def model_of(

@@ -11,17 +11,17 @@ import csv
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
-from edgenet import checkpoint
 from edgenet.errors import CheckpointError, ConfigError
+from edgenet.printable import printable
+from edgenet.writing import Appended, write_atomically, write_text
 
 Record = dict[str, Any]
 
@@ -76,7 +76,7 @@ class JsonLines:
     def __init__(self, path: str | Path | None, whole: bool = False) -> None:
         self.path, self.whole = None if path is None else Path(path), whole
         self.records: list[Record] = []
-        self._file: IO[str] | None = None
+        self._file: Appended | None = None
 
     def start(self, epoch: int) -> None:
         self.records = []
@@ -90,8 +90,8 @@ class JsonLines:
             )
         text = "".join(map(_line, self.records)).encode()
         if (self.path.read_bytes() if self.path.exists() else b"") != text:
-            checkpoint.write_atomically(self.path, lambda file: file.write(text))
-        self._file = self.path.open("a", encoding="utf-8")
+            write_atomically(self.path, lambda file: file.write(text))
+        self._file = Appended(self.path)
 
     def __call__(self, record: Record) -> None:
         if self._file is None and self.path is not None:
@@ -99,11 +99,10 @@ class JsonLines:
         self.records.append(record)
         if self._file is not None:
             self._file.write(_line(record))
-            self._file.flush()
 
     def sync(self) -> None:
         if self._file is not None:
-            os.fsync(self._file.fileno())
+            self._file.sync()
 
     def close(self) -> None:
         if self._file is not None:
@@ -127,7 +126,7 @@ class Csv:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._names: list[str] = []
-        self._file: IO[str] | None = None
+        self._file: Appended | None = None
 
     def start(self, epoch: int) -> None:
         rows: list[dict[str, str]] = []
@@ -135,12 +134,13 @@ class Csv:
             reader = csv.DictReader(io.StringIO(self.path.read_text(encoding="utf-8")))
             rows = [row for row in reader if (row.get("epoch") or "").isdigit() and int(row["epoch"]) <= epoch]
             self._names = list(reader.fieldnames or [])
-        self._file = self.path.open("w", encoding="utf-8", newline="")
+        kept = io.StringIO(newline="")
         if rows:
-            writer = csv.DictWriter(self._file, self._names)
+            writer = csv.DictWriter(kept, self._names)
             writer.writeheader()
             writer.writerows(rows)
-            self._file.flush()
+        write_text(self.path, kept.getvalue())
+        self._file = Appended(self.path)
 
     def __call__(self, record: Record) -> None:
         if self._file is None:
@@ -151,7 +151,6 @@ class Csv:
             self._names = list(record)
             writer.writeheader()
         writer.writerow(record)
-        self._file.flush()
 
     def close(self) -> None:
         if self._file is not None:
@@ -207,8 +206,8 @@ class Bar:
     def start(self, epoch: int) -> None:
         pace = 0.1 if sys.stderr.isatty() else 5.0  # seconds: a log file needs no film
         self._bar = tqdm(
-            total=self.epochs, initial=epoch, desc=self.name, unit="epoch", disable=not self.show, mininterval=pace,
-            dynamic_ncols=True, file=sys.stderr,
+            total=self.epochs, initial=epoch, desc=printable(self.name, lines=False), unit="epoch",
+            disable=not self.show, mininterval=pace, dynamic_ncols=True, file=sys.stderr,
         )  # fmt: skip
 
     def during(self, number: int, loss: float) -> None:

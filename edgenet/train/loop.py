@@ -24,6 +24,7 @@ from edgenet.train.numbers import default_dtype, fixed_order, lowered, without_d
 from edgenet.train.optimizers import check_held
 from edgenet.train.result import FitResult
 from edgenet.train.resuming import resume, state_of
+from edgenet.train.signals import Interruptible, Terminated
 from edgenet.train.task import Task
 from edgenet.train.training import Fitting
 
@@ -40,16 +41,16 @@ def train(
     """Train from the start, or from the checkpoint in the folder; keep the best epoch.
 
     Args:
+        folder: held by the caller.
         log: sinks for the record of every epoch.
         name: on the progress bar.
         progress: whether there is one.
     """
     table, model, task = training.settings.training, training.model, training.task
     cuda = training.device.type == "cuda"
-    held = contextlib.nullcontext() if folder is None else folder.held()
     # gradients whatever surrounds the call
     with contextlib.ExitStack() as stack:
-        for context in (held, torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), without_denormals()):
+        for context in (torch.inference_mode(False), torch.enable_grad(), fixed_order(cuda), without_denormals()):
             stack.enter_context(context)
         stack.enter_context(default_dtype(training.dtype))
         model.to(training.device, training.dtype if table.dtype else None)
@@ -87,6 +88,9 @@ def _epochs(training: Fitting, folder: SeedFolder | None, sinks: Sinks, bar: Bar
     table = training.settings.training
     saved_epoch, saved_at = training.epoch, time.monotonic()
     before, start = training.seconds, time.perf_counter()
+    stack = contextlib.ExitStack()
+    # without a folder nothing could be saved
+    signals = None if folder is None else stack.enter_context(Interruptible())
     try:
         sinks.start(training.epoch)
         while training.epoch < table.epochs and not training.best.ends(table, training.epoch):
@@ -99,15 +103,21 @@ def _epochs(training: Fitting, folder: SeedFolder | None, sinks: Sinks, bar: Bar
             sinks(training.record)
             due = table.checkpoint_epochs and training.epoch - saved_epoch >= table.checkpoint_epochs
             late = table.checkpoint_seconds and time.monotonic() - saved_at >= table.checkpoint_seconds
-            if folder is not None and (due or late):
+            asked = signals is not None and signals.asked
+            if folder is not None and (due or late or asked):
                 sinks.sync()  # a checkpoint must never know of an epoch that the metrics lack
                 checkpoint.save(folder.state, state_of(training))
                 saved_epoch, saved_at = training.epoch, time.monotonic()
-    except KeyboardInterrupt as interrupt:
+            if signals is not None:
+                signals.epoch_done()
+                if asked:  # one that came since is obeyed at the end of the next epoch
+                    signals.stop()
+    except (KeyboardInterrupt, Terminated) as interrupt:
         if folder is not None and folder.state.exists():
             interrupt.add_note(f"{folder.state} holds epoch {saved_epoch}; resume=True goes on from there.")
         raise
     finally:
+        stack.close()
         sinks.close()
 
 

@@ -9,14 +9,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from edgenet import checkpoint
 from edgenet.compress.callbacks import listed
 from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
@@ -30,7 +31,10 @@ from edgenet.train.rules import rules_of
 from edgenet.train.sinks import check_sinks, sinks_of
 from edgenet.train.task import Task
 from edgenet.train.training import Fitting
+from edgenet.writing import held, write_text
+from edgenet.writing.lock import NAME as LOCK
 
+CONFIG = "config.toml"
 _PICTURES = ("learning_curve.png", "edge_weights.png")
 
 
@@ -89,26 +93,49 @@ def run_seeds(
     task = task.with_loss(settings.training.loss)
     sinks = check_sinks(log, folder)
     rules_of(settings)  # what cannot be made must not leave a folder behind
-    place = None if folder is None else opened(Path(folder), settings, resume, overwrite)
-    results, models, histories, metric = [], {}, {}, ""
-    for seed in settings.training.seeds:
-        inner = None if place is None else SeedFolder(place / f"seed-{seed}")
-        if inner is not None and inner.done:
-            found = inner.read(make_model, settings)
-        else:
-            found = _train_seed(make_model, task, settings, callbacks, seed, inner, own, name, progress, sinks)
-        results.append(found.numbers(seed))
-        models[seed], histories[seed], metric = found.model.eval(), found.history, found.metric
-    outcome = RunResult(settings, metric, results, models, histories, place)
-    if place is not None:
-        text = json.dumps(outcome.summary(), indent=2, allow_nan=False) + "\n"
-        checkpoint.write_atomically(place / "summary.json", lambda file: file.write(text.encode()))
+    train_all = partial(_train_seeds, make_model, task, settings, callbacks, own, name, progress, sinks)
+    if folder is None:
+        return train_all(None)
+    with opened(Path(folder), settings, resume, overwrite) as place:
+        outcome = train_all(place)
+        write_text(place / "summary.json", json.dumps(outcome.summary(), indent=2, allow_nan=False) + "\n")
     return outcome
 
 
+def _train_seeds(
+    make_model: Callable[[], nn.Module], task: Task, settings: Settings, callbacks: Sequence[Any],
+    own: Mapping[str, Any], name: str, progress: bool, sinks: Sequence[Any], place: Path | None,
+) -> RunResult:  # fmt: skip
+    """Every seed, trained or read."""
+    results, models, histories, metric = [], {}, {}, ""
+    train_one = partial(_train_seed, make_model, task, settings, callbacks, own, name, progress, sinks)
+    for seed in settings.training.seeds:
+        if place is None:
+            found = train_one(seed, None)
+        else:
+            found = _in_folder(SeedFolder(place / f"seed-{seed}"), make_model, settings, partial(train_one, seed))
+        results.append(found.numbers(seed))
+        models[seed], histories[seed], metric = found.model.eval(), found.history, found.metric
+    return RunResult(settings, metric, results, models, histories, place)
+
+
+def _in_folder(
+    folder: SeedFolder, make_model: Callable[[], nn.Module], settings: Settings, train_it: Callable[..., FitResult]
+) -> FitResult:
+    """What was done in a seed's folder, or is done now.
+
+    Raises:
+        ConfigError: if the folder is a symbolic link, which is not followed: a run has its seeds inside.
+    """
+    if folder.path.is_symlink():
+        raise ConfigError(f"{folder.path}: is a symbolic link, which is not followed. Put the folder itself there.")
+    with folder.held():
+        return folder.read(make_model, settings) if folder.done else train_it(folder)
+
+
 def _train_seed(
-    make_model: Callable[[], nn.Module], task: Task, settings: Settings, callbacks: Sequence[Any], seed: int,
-    folder: SeedFolder | None, own: Mapping[str, Any], name: str, progress: bool, log: Sequence[Any],
+    make_model: Callable[[], nn.Module], task: Task, settings: Settings, callbacks: Sequence[Any],
+    own: Mapping[str, Any], name: str, progress: bool, log: Sequence[Any], seed: int, folder: SeedFolder | None,
 ) -> FitResult:  # fmt: skip
     seed_everything(seed)
     rules = [*callbacks, *rules_of(settings)]
@@ -118,43 +145,53 @@ def _train_seed(
 
 
 # ---------------------------------------------------------------- the folder of a run
-def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> Path:
-    """The run's folder, made or found, with its configuration in it.
+@contextlib.contextmanager
+def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> Iterator[Path]:
+    """The run's folder, made or found, with its configuration in it. Nobody else writes there while this lasts.
 
     Raises:
         ConfigError: if the folder holds something else, or a run and neither ``resume`` nor ``overwrite`` is given.
+        FolderInUseError: if another process is at work in it.
         CheckpointError: if the run in it has another configuration.
     """
-    known = folder / "config.toml"
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; out is the folder of a run.")
-    if folder.is_dir() and any(folder.iterdir()):
-        if not known.is_file() and any(not item.name.startswith(".config.toml.") for item in folder.iterdir()):
-            raise ConfigError(f"{folder}: holds files, and no config.toml: it is no run. Choose another --out.")
-        try:
-            stored = type(settings).from_toml(known) if known.is_file() else None
-        except ConfigError as error:
-            raise ConfigError(f"{folder}: its config.toml is of no run. Choose another --out. ({error})") from error
+    _check(folder, settings, resume, overwrite)
+    made(folder)
+    with held(folder):
+        _check(folder, settings, resume, overwrite)  # once more: of what was written before the lock was here
+        for file in folder.glob(".*.tmp"):  # what a kill in the middle of a write leaves
+            file.unlink()
         if overwrite:
             _clear(folder)
-        elif not resume:
-            raise ConfigError(
-                f"{folder}: holds a run already. Continue it with --resume, replace it with --overwrite, or choose "
-                f"another --out."
-            )
-        elif stored is not None:
-            same_config(decisive(stored), settings, known)
-    made(folder)
-    checkpoint.write_atomically(known, lambda file: file.write(settings.to_toml().encode()))
-    return folder
+        write_text(folder / CONFIG, settings.to_toml())
+        yield folder
+
+
+def _check(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> None:
+    known = folder / CONFIG
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; out is the folder of a run.")
+    names = [file.name for file in folder.iterdir() if file.name != LOCK] if folder.is_dir() else []
+    if not names:
+        return
+    if not known.is_file() and any(not name.startswith(f".{CONFIG}.") for name in names):
+        raise ConfigError(f"{folder}: holds files, and no {CONFIG}: it is no run. Choose another --out.")
+    try:
+        stored = type(settings).from_toml(known) if known.is_file() else None
+    except ConfigError as error:
+        raise ConfigError(f"{folder}: its {CONFIG} is of no run. Choose another --out. ({error})") from error
+    if not resume and not overwrite:
+        raise ConfigError(
+            f"{folder}: holds a run already. Continue it with --resume, replace it with --overwrite, or choose "
+            f"another --out."
+        )
+    if not overwrite and stored is not None:
+        same_config(decisive(stored), settings, known)
 
 
 def _clear(folder: Path) -> None:
     """Remove what a run writes, and nothing else."""
     for own in folder.glob("seed-*"):
         SeedFolder(own).clear()
-    for file in folder.glob(".*.tmp"):
-        file.unlink()
     for name in ("summary.json", *_PICTURES):
         (folder / name).unlink(missing_ok=True)
 

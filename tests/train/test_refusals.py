@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.nn import GCNConv
 
 from edgenet import checkpoint, fit
-from edgenet.errors import CheckpointError, ConfigError, ShapeError
-from edgenet.train import DivergenceError, folders, run_seeds
+from edgenet.errors import CheckpointError, ConfigError, FolderInUseError, ShapeError
+from edgenet.train import DivergenceError, run_seeds
 
 from train.small_data import nodes  # isort: skip
 
@@ -305,15 +305,14 @@ def test_what_one_seed_has_done_is_not_handed_out_for_another(tmp_path):
         fit(nn.Linear(3, 2), rows(), folder=tmp_path / "run", resume=True, **{**QUICK, "seed": 1})
 
 
-def test_two_trainings_do_not_write_in_one_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "PATIENCE", 0.2)
+def test_two_trainings_do_not_write_in_one_folder(tmp_path):
     options = {**QUICK, "folder": tmp_path / "run", "resume": True}
 
     class Again:
         def before_epoch(self, training):
             fit(nn.Linear(3, 2), rows(), **options)
 
-    with pytest.raises(ConfigError, match="run: another training is at work in it"):
+    with pytest.raises(FolderInUseError, match="run: this process is at work in it already"):
         fit(nn.Linear(3, 2), rows(), callbacks=[Again()], **options)
     assert fit(nn.Linear(3, 2), rows(), **options).epochs == 2  # whoever fails lets go
 

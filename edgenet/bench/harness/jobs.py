@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from edgenet.bench.harness import report
 from edgenet.config import RunConfig
+from edgenet.writing import write_text
 
 Job = tuple[RunConfig, Path | None]  # a run, and the folder where its data are looked for first
 
@@ -50,7 +51,7 @@ def trained(job: Job) -> dict[str, Any]:
     if not all(done):
         now = report.settings()
         measured = None if any(done) and measured != now else now
-        file.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(measured, indent=2) + "\n")
     return {**result.summary(), "info": dataset.info, "measured": measured}
 
 

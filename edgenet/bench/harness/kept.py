@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgenet.checkpoint import write_atomically
+from edgenet.writing import write_text
 
 
 def kept(file: Path, job: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -19,6 +19,5 @@ def kept(file: Path, job: Mapping[str, Any], compute: Callable[[], dict[str, Any
             return stored["result"]
     file.parent.mkdir(parents=True, exist_ok=True)
     result = compute()
-    text = json.dumps({"job": job, "result": result}, indent=2) + "\n"
-    write_atomically(file, lambda out: out.write(text.encode()))
+    write_text(file, json.dumps({"job": job, "result": result}, indent=2) + "\n")
     return result

@@ -15,6 +15,7 @@ from edgenet.bench.pages.record import Record, rows_file
 from edgenet.bench.pages.tables import tables
 from edgenet.bench.pages.text import block, title_of, with_block, without_stale
 from edgenet.errors import ConfigError
+from edgenet.writing import write_text
 
 _PACKAGES = ("torch", "torch_geometric", "dgl", "torch_scatter", "tensorly-torch", "pygam", "skglm", "scikit-learn")
 _COMMAND = re.compile(r"^```\n(?P<command>[^\n]*\bedgenet [^\n]*)\n```\n+", re.MULTILINE)
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         said = arranged(said, options.claim)
         record = Record(title_of(said), facts, tables(said), None, code_at(facts["commit"], options.module or []))
     record.write(into)
-    into.write_text(with_block(said, block(record, into.stem)), encoding="utf-8")
+    write_text(into, with_block(said, block(record, into.stem)))
     print(f"written: {into}, {rows_file(into)}")
     return 0
 

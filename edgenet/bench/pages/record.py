@@ -11,6 +11,7 @@ from typing import Any
 
 from edgenet.bench.pages.content import Content
 from edgenet.errors import ConfigError
+from edgenet.writing import write_text
 
 FOLDER = "rows"
 #: what the rows of a page are whose runs nobody kept: the cells of its tables
@@ -54,11 +55,9 @@ class Record:
 
     def write(self, page: Path) -> Path:
         """Write the file of rows; returns where."""
-        from edgenet.checkpoint import write_atomically  # which imports torch
-
         file = rows_file(page)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, lambda out: out.write(_text(vars(self)).encode()))
+        write_text(file, _text(vars(self)))
         return file
 
     @classmethod

@@ -9,6 +9,7 @@ from edgenet.bench.pages import FOLDER, index, text
 from edgenet.bench.pages.check import pages, some_pages
 from edgenet.bench.pages.record import Record, rows_file
 from edgenet.errors import ConfigError
+from edgenet.writing import write_text
 
 
 def render(page: Path) -> bool:
@@ -27,7 +28,7 @@ def render(page: Path) -> bool:
         new = text.page_text(record, page.stem)
         if said.startswith(text.STALE):
             new = said.partition("\n")[0] + "\n\n" + new
-    page.write_text(new, encoding="utf-8")
+    write_text(page, new)
     return new != said
 
 
@@ -38,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
         if render(page):
             print(f"written: {page}")
     for folder in sorted({page.parent for page in chosen}):
-        (folder / index.NAME).write_text(index.text(pages(folder)), encoding="utf-8")
+        write_text(folder / index.NAME, index.text(pages(folder)))
     return 0

@@ -10,6 +10,7 @@ from edgenet.bench.pages.check import pages, some_pages
 from edgenet.bench.pages.record import Record
 from edgenet.bench.pages.text import with_stale, without_stale
 from edgenet.errors import ConfigError
+from edgenet.writing import write_text
 
 _NAMED = 3  # files that a page names
 
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{page}: nobody recorded which code made it.")
         if options.write:
             said = page.read_text(encoding="utf-8")
-            page.write_text(with_stale(said, sentence(record, files)) if files else without_stale(said), "utf-8")
+            write_text(page, with_stale(said, sentence(record, files)) if files else without_stale(said))
     if options.write:
         _index(options.folder)
     print(f"{count} of {len(every)} pages are stale.")
@@ -58,4 +59,4 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _index(folder: Path) -> None:
-    (folder / index.NAME).write_text(index.text(pages(folder)), encoding="utf-8")
+    write_text(folder / index.NAME, index.text(pages(folder)))

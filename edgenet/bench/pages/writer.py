@@ -10,6 +10,7 @@ from edgenet.bench.pages import provenance, syntax
 from edgenet.bench.pages.content import Content
 from edgenet.bench.pages.record import Record, as_read, name_of
 from edgenet.bench.pages.text import page_text
+from edgenet.writing import write_text
 
 
 def publish(
@@ -50,4 +51,4 @@ def publish(
     made_by = syntax.counted(syntax.reached(syntax.imported(), code))
     record = Record(title, as_read(said), as_read(rows), name, syntax.hashes(made_by, code))
     record.write(out)
-    out.write_text(page_text(record, out.stem), encoding="utf-8")
+    write_text(out, page_text(record, out.stem))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from edgenet.bench.results.additive_run import Job, problem, restored
 from edgenet.phi.additive import Contributions
+from edgenet.plots.style import saved
 from edgenet.text import markdown_table
 
 
@@ -20,7 +21,7 @@ def functions_shown(job: Job, out: Path, which: str) -> list[str]:
     graph, names = problem(job["dataset"], job["data_root"])[2], job["features"]
     picture = out.with_name("additive.png")
     wrapped = [textwrap.fill(name, 32) for name in names]
-    network.phi.plot(wrapped).savefig(picture, dpi=75, metadata={"Software": None})
+    saved(network.phi.plot(wrapped), picture, dpi=75)
     parts = network.phi.explain(None, graph, attr, names)
     share = shares(parts, graph.target)
     kept = [d for d in share.argsort(descending=True).tolist() if parts.values[0, :, 0, d].any()]

@@ -21,6 +21,7 @@ from edgenet.nn import EdgeNetConv
 from edgenet.phi import Additive
 from edgenet.structured import SparseSignal, sparse_features
 from edgenet.train import Task, fit
+from edgenet.writing import write_atomically
 
 Job = dict[str, Any]
 HIDDEN, EPOCHS, DF, NOISE = 64, 300, 3, 10
@@ -94,7 +95,7 @@ def trained(job: Job) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         result, state = train(job)
-        torch.save(state, Path(job["file"]).with_suffix(".pt"))
+        write_atomically(Path(job["file"]).with_suffix(".pt"), lambda file: torch.save(state, file))
         return result
 
     settings = [HIDDEN, DF, NOISE, RATE, FUNCTION_RATE, DECAY, DROPOUT, EDGE_DROPOUT]

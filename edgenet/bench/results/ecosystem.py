@@ -24,6 +24,7 @@ from edgenet.testing.ecosystem import JOBS, versions
 from edgenet.testing.layer.case import EDGES, NODES, LayerCase
 from edgenet.text import markdown_table
 from edgenet.train import OptunaPruning, fit
+from edgenet.writing import write_text
 
 MARK = "jobs"
 PAGE = Path("docs/ecosystem.md")
@@ -191,7 +192,7 @@ def _version(tool: str) -> str:
 def main() -> None:
     """Run every row and write the table."""
     made = markdown_table(HEADER, map(checked, ROWS), right=(2, 4))
-    PAGE.write_text(with_marked(PAGE.read_text(encoding="utf-8"), MARK, made, str(PAGE)), encoding="utf-8")
+    write_text(PAGE, with_marked(PAGE.read_text(encoding="utf-8"), MARK, made, str(PAGE)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from edgenet.bench.results.traffic import Traffic, traffic
 from edgenet.estimators import ConformalInterval, QuantilePath, conformal_margin, coverage_range
 from edgenet.estimators.conformal import calibration_rank
 from edgenet.nn import specializations
+from edgenet.plots.style import saved
 from edgenet.selection import tap_features
 from edgenet.text import markdown_table
 
@@ -201,7 +202,6 @@ def draw_picture(one: Outcome, page: Path) -> Path:
     from matplotlib.figure import Figure
 
     picture = page.parent / "intervals.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
     order = np.argsort(one.centre, kind="stable")
     (low, high), y = one.ends[QUANTILES, CALIBRATED][order].T, one.y[order]
     held, place = covered(one.ends[QUANTILES, CALIBRATED], one.y)[order], np.arange(len(order))
@@ -215,5 +215,4 @@ def draw_picture(one: Outcome, page: Path) -> Path:
     axis.set_ylabel(f"mph, {5 * AHEAD} minutes later")
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper left", frameon=False, fontsize=8, ncols=4)
-    figure.savefig(picture, dpi=100, metadata={"Software": None})
-    return picture
+    return saved(figure, picture, dpi=100)

@@ -15,6 +15,7 @@ from edgenet.bench.harness.timing import Implementation, timed
 from edgenet.bench.results.estimates import timing_note, write_estimate
 from edgenet.bench.results.quantile_program import dual, loss, primal, radius, solve
 from edgenet.estimators import QuantilePath
+from edgenet.plots.style import saved
 from edgenet.text import markdown_table
 
 #: (n, p, columns in a group) and the seconds of the prototype's path, quoted from its notes
@@ -136,10 +137,7 @@ def draw_picture(page: Path) -> Path:
     """The path of one draw, beside the page."""
     x, y, groups = draw(*PICTURE, 0)
     picture = page.parent / "quantile_path.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure = QuantilePath(TAU, groups).fit(x, y).plot()
-    figure.savefig(picture, dpi=100, metadata={"Software": None})
-    return picture
+    return saved(QuantilePath(TAU, groups).fit(x, y).plot(), picture, dpi=100)
 
 
 def _row(size: tuple[int, int, int], some: list[dict[str, Any]]) -> tuple[str, ...]:

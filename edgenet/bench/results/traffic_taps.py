@@ -13,6 +13,7 @@ from torch import Tensor
 from edgenet.bench.results.traffic import DAY, Traffic
 from edgenet.estimators import QuantilePath
 from edgenet.nn import EdgeNetConv, specializations
+from edgenet.plots.style import saved
 from edgenet.selection import RemovalPlan, edge_blocks, fill_, remove_, tap_features
 
 READINGS, AHEAD, ORDER = 4, 2, 6  # 20 minutes of speeds, 10 minutes ahead
@@ -52,8 +53,7 @@ def by_taps(forecast: Forecast, picture: Path) -> Iterator[tuple[int, RemovalPla
     features = tap_features(layer, forecast.training[0], week.edge_index, week.edge_weight).scaled()
     groups = features.groups(("hop", "head"))
     path = QuantilePath(0.5, groups=groups).fit(features.values, forecast.training[1])
-    figure = path.plot()
-    figure.savefig(picture, dpi=80)
+    saved(path.plot(), picture, dpi=80)
     order = path.entry_order()
     for count in range(1, len(order) + 1):
         plan = features.plan(np.isin(groups, order[:count]))

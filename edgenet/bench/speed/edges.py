@@ -15,6 +15,7 @@ from edgenet.bench.harness.worker import Job
 from edgenet.bench.speed.layer_problem import LayerProblem
 from edgenet.bench.speed.reference import LayerShape
 from edgenet.graph import Graph
+from edgenet.plots.style import saved
 from edgenet.text import markdown_table
 
 LAYER = LayerShape("gat", 64, 8, 8)
@@ -116,4 +117,4 @@ def draw(lines: dict[str, list[tuple[int, float]]], path: Path) -> None:
     axes.set(xlabel="edges", ylabel="forward + backward, ms", title=f"GAT form, {LAYER}")
     axes.grid(True, which="both", linewidth=0.3)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    saved(figure, path, dpi=150)

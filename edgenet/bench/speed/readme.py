@@ -17,6 +17,7 @@ from edgenet.bench.speed import epoch, fastest, layers
 from edgenet.bench.speed.networks import NETWORKS
 from edgenet.errors import ConfigError
 from edgenet.text import markdown_table
+from edgenet.writing import write_text
 
 MARK = "speed"
 README = Path("README.md")
@@ -70,7 +71,7 @@ def records_of(name: str) -> list[Any]:
 def main() -> None:
     """Write the table."""
     made = table(*map(records_of, PAGES))
-    README.write_text(with_marked(README.read_text(encoding="utf-8"), MARK, made, str(README)), encoding="utf-8")
+    write_text(README, with_marked(README.read_text(encoding="utf-8"), MARK, made, str(README)))
 
 
 if __name__ == "__main__":
