@@ -25,7 +25,7 @@ from edgenet.graph import Graph
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 #: objects that a processor can run, best first, by what torch says of it
 OBJECTS = {"AVX512": ("_v4", "_v3", "_base"), "AVX2": ("_v3", "_base")}
-_ABI = 5  # of the C functions, as native/order.cpp has it
+_ABI = 6  # of the C functions, as native/order.cpp has it
 _WIDE_FROM = 2**31  # nodes or edges from which indices are int64
 
 _P, _I, _L, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_uint64
@@ -41,6 +41,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "edgenet_dropout": (None, [_P, _I, _P, _P, _L, _D, _U]),
     "edgenet_codes_linear": (None, [_P, _P, _L, _I, _I, _P, _P, _I, _P, _L, _L, _L, _P]),
     "edgenet_unified_linear": (None, [_P, _P, _P, _L, _P, _L, _L, _L, _P]),
+    "edgenet_sample_neighbors": (_I, [_P, _L, _P, _P, _P, _P, _I, _U, _P]),
+    "edgenet_number_nodes": (_L, [_P, _L, _I, _I, _L, _L, _P, _L, _P, _P]),
     "edgenet_sort": (_I, [_I, _L, _L, _L, _P, _P, _P, _P, _P]),
     "edgenet_lstm_gates": (None, [*[_P] * 7, _L, _L]),
     "edgenet_lstm_gates_backward": (None, [*[_P] * 8, _L, _L]),
