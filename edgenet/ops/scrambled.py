@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def scrambled(a: Tensor, b: Tensor | int) -> Tensor:
+def scrambled(a: Tensor, b: Tensor) -> Tensor:
     """A number of 64 bits for every pair of int64: multiply-xorshift with the constants of splitmix64."""
     # int64 wraps; the masks keep the shifts logical
     h = a * -7046029254386353131 + b * -4658895280553007687
