@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "compress": "errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
     "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
+    "sampling": "errors graph ops",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint _version",
     "export": f"{LOW} nn models",
@@ -55,8 +56,8 @@ MAY_IMPORT = {
     "checkpoint": "errors _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
-    "train": f"{LOW} nn models compress convert pretrained data config checkpoint plainly",
-    "bench": f"{LOW} nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
+    "train": f"{LOW} sampling nn models compress convert pretrained data config checkpoint plainly",
+    "bench": f"{LOW} sampling nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
     "train estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",

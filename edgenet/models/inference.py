@@ -19,7 +19,7 @@ _VALUES = ("edge_weight", "edge_attr", "n_id", "e_id")
 @torch.no_grad()
 def layer_by_layer(model: Any, loader: Any) -> Tensor:
     """See ``Stack.inference``; ``model`` is such a stack."""
-    check_reach(loader, max(reach_of(conv) for conv in model.convs))
+    check_reach(loader, max(activation_hops(model.activation), *(walks_of(conv)[1] for conv in model.convs)))
     modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
@@ -97,20 +97,37 @@ def _nodes(loader: Any) -> int:
     return int(loader.input_data.node.max()) + 1 if count is None else int(count)
 
 
-def reach_of(conv: nn.Module) -> int:
-    """Hops to the farthest edge that a node's output depends on. Layers of others tell no reach: it is taken for K, or
-    1, and one more where they normalise by degrees.
+def walks_of(conv: nn.Module) -> tuple[int, int]:
+    """Hops that a layer takes, and those to the farthest edge that a node's output depends on. Layers of others tell
+    neither: they are taken to walk K hops, or 1, and to look one farther where they normalise by degrees.
 
     Raises:
         ConfigError: if the layer wants the whole graph.
     """
-    reach = getattr(conv, "reach", None)
-    if reach is not None:
-        return int(reach)
+    own: Any = conv
+    if getattr(own, "reach", None) is not None:
+        return own.order, own.reach
     if not is_foreign(conv):
         raise ConfigError(f"a {type(conv).__name__} is of one whole graph, and takes no pieces of it.")
-    hops = getattr(conv, "K", 1)
-    return (hops if isinstance(hops, int) else 1) + int(bool(getattr(conv, "normalize", False)))
+    hops = getattr(own, "K", 1)
+    hops = hops if isinstance(hops, int) else 1
+    return hops, hops + int(bool(getattr(own, "normalize", False)))
+
+
+def activation_hops(activation: Any) -> int:
+    """How many hops an activation looks at."""
+    first = activation[0] if isinstance(activation, nn.ModuleList) and len(activation) else activation
+    return first.hops if getattr(first, "takes_graph", False) else 0
+
+
+def reach_of(model: Any) -> int:
+    """See ``Stack.reach``."""
+    behind, reach, local = 0, 0, activation_hops(model.activation)
+    for depth, conv in reversed(list(enumerate(model.convs))):
+        hops, own = walks_of(conv)
+        behind += local if depth < model.num_layers - 1 else 0
+        reach, behind = max(reach, behind + own), behind + hops
+    return reach
 
 
 def check_reach(loader: Any, reach: int) -> None:

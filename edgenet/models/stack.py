@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from edgenet.errors import ConfigError
 from edgenet.hub import Pretrained
 from edgenet.models.foreign_layer import as_tensors, is_foreign, taken_by
-from edgenet.models.inference import layer_by_layer
+from edgenet.models.inference import layer_by_layer, reach_of, walks_of
 from edgenet.models.layers import LOCAL_ACTIVATIONS, layer_options, make_layer, out_width
 from edgenet.models.layers import activation as named_activation
 from edgenet.nn.batches import folded
@@ -133,6 +133,24 @@ class Stack(nn.Module, Pretrained, ABC):
     def needs_edge_attr(self) -> bool:
         """Whether a layer was made for edge features, or, of layers of others, takes some."""
         return any(_needs_edge_attr(conv) for conv in self.convs)
+
+    @property
+    def reach(self) -> int:
+        """How many hops away edges may be that a node's output depends on: in a piece with all of them it is exact.
+
+        Raises:
+            ConfigError: if a layer wants the whole graph.
+        """
+        return reach_of(self)
+
+    @property
+    def hops(self) -> int:
+        """How many hops the layers take, one after the other.
+
+        Raises:
+            ConfigError: if a layer wants the whole graph.
+        """
+        return sum(walks_of(conv)[0] for conv in self.convs)
 
     def bind(self, edges: Any, num_nodes: int | None = None) -> Self:
         """Give tables of edge weights and node taps their graph; see ``EdgeNetConv.bind``."""

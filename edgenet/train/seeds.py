@@ -86,7 +86,7 @@ def run_seeds(
     if seeds is not None:
         changes["seeds"] = list(seeds)
     settings = settings_of(settings, changes)
-    task = task.with_loss(settings.training.loss)
+    task = task.with_loss(settings.training.loss).in_batches(settings.training)
     sinks = check_sinks(log, folder)
     rules_of(settings)  # what cannot be made must not leave a folder behind
     place = None if folder is None else opened(Path(folder), settings, resume, overwrite)
