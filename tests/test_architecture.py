@@ -57,8 +57,8 @@ MAY_IMPORT = {
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
     "train": f"{LOW} sampling nn models compress convert pretrained data config checkpoint plainly",
-    "bench": f"{LOW} sampling nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
-    "train estimators testing _version",
+    "bench": f"{LOW} sampling nn models compress clstm fixed selection convert pretrained data config presets "
+    "checkpoint plots train estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",

@@ -160,7 +160,7 @@ class EdgeNetConv(PygDoor, Pretrained):
 
     @property
     def reach(self) -> int:
-        """How many hops away edges may be that a node's output depends on: a sampled piece with all of them is exact."""
+        """How many hops away edges may be that a node's output depends on: in a piece with all of them it is exact."""
         return self.order + int(self.phi.reads_degrees)
 
     @property

@@ -74,7 +74,11 @@ class Columns:
 
     @classmethod
     def stored(cls, ptr: Tensor, source: Tensor, edge: Tensor | None, source_time: Tensor | None = None) -> Columns:
-        """Of a ``GraphStore``'s compressed columns, which must be sorted by ``source_time``, of nodes, in each column."""
+        """Of a ``GraphStore``'s compressed columns, which must be sorted by ``source_time`` of nodes in each column.
+
+        Raises:
+            ConfigError: if they are not.
+        """
         time = None if source_time is None else source_time[source.long()]
         if time is not None and len(time):
             falls = time.diff() < 0

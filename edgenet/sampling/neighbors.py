@@ -34,8 +34,8 @@ class NeighborSampler(BaseSampler):
     """Draws the neighbours of seeds, of these the neighbours, and so on; for PyG's ``NodeLoader`` and ``LinkLoader``.
 
     Neighbours are those whose edges enter a node: messages of the piece flow to the seeds. What is drawn depends on
-    ``seed`` and on the seeds' numbers alone, on no thread, worker or other batch. Compiled kernels draw, and where there
-    are none, plain torch draws the same.
+    ``seed`` and on the seeds' numbers alone, on no thread, worker or other batch. Compiled kernels draw, and where
+    there are none, plain torch draws the same.
 
     Args:
         data: a PyG ``Data`` or ``HeteroData``, or a pair of PyG's ``FeatureStore`` and ``GraphStore``.

@@ -109,13 +109,13 @@ def _columns(
 def _of_stores(features: Any, graph: Any, time_attr: str | None) -> StoredGraph:
     kinds = [attr.edge_type for attr in graph.get_all_edge_attrs()]
     is_hetero = kinds != [None]
-    attrs = {(attr.group_name, attr.attr_name): attr for attr in features.get_all_tensor_attrs()}
     times: dict[Any, Tensor] = {}
-    for (group, name), attr in attrs.items():
-        if name == time_attr and time_attr is not None:
-            if isinstance(group, tuple):
+    for attr in features.get_all_tensor_attrs() if time_attr is not None else []:
+        if attr.attr_name == time_attr:
+            if isinstance(attr.group_name, tuple):
                 raise ConfigError("of a FeatureStore, times of nodes are read, not of edges.")
-            times[group or ALONE] = features.get_tensor(group_name=group, attr_name=name, index=None).cpu()
+            found = features.get_tensor(group_name=attr.group_name, attr_name=time_attr, index=None)
+            times[attr.group_name or ALONE] = found.cpu()
     if time_attr is not None:
         _there(time_attr, bool(times), "time_attr")
     source, ptr, edge = graph.csc()

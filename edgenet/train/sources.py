@@ -46,7 +46,7 @@ class Source(ABC):
     def generators(self) -> dict[str, torch.Generator]:
         return {}
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module) -> None:  # noqa: B027  most have nothing to check
         """
         Raises:
             ConfigError: if the batches are too small for a model.

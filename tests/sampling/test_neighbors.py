@@ -119,7 +119,8 @@ def test_weights_of_zero_are_never_drawn_and_large_ones_nearly_always():
         likely = torch.zeros(60).index_fill_(0, data.edge_index[1, weight == 1], 1).bool()
         assert torch.equal(batch.weight == 1, likely[batch.n_id[batch.edge_index[1]]])
     with pytest.raises(ShapeError, match="finite numbers of 0 or more, got -1"):
-        NeighborSampler(Data(edge_index=data.edge_index, num_nodes=60, w=torch.full((300,), -1.0)), [1], weight_attr="w")
+        data.weight = torch.full((300,), -1.0)
+        NeighborSampler(data, [1], weight_attr="weight")
 
 
 # ---------------------------------------------------------------- several types
