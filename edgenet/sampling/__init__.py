@@ -2,5 +2,8 @@
 
 from edgenet.sampling.loaders import LinkNeighborLoader, NeighborLoader
 from edgenet.sampling.neighbors import NeighborSampler
+from edgenet.sampling.partition import partition
+from edgenet.sampling.saint import SaintLoader
+from edgenet.sampling.subgraphs import ClusterLoader
 
-__all__ = ["LinkNeighborLoader", "NeighborLoader", "NeighborSampler"]
+__all__ = ["ClusterLoader", "LinkNeighborLoader", "NeighborLoader", "NeighborSampler", "SaintLoader", "partition"]

@@ -9,7 +9,6 @@ import torch
 import torch_geometric.loader as pyg
 import torch_geometric.sampler
 import torch_geometric.typing
-from torch_geometric.sampler import BaseSampler
 
 from edgenet.errors import BackendError, ConfigError
 from edgenet.ops import native
@@ -19,19 +18,19 @@ BACKENDS = ("edgenet", "pyg_lib")
 _OPTIONS = ("replace", "subgraph_type", "disjoint", "time_attr", "temporal_strategy", "weight_attr")
 
 
-class _Reseeded:
+class Reseeded:
     """A loader whose sampler draws anew in every epoch, from a seed that the loader's generator gives."""
 
-    _sampler: BaseSampler
+    _sampler: Any
     generator: torch.Generator | None
 
     def __iter__(self) -> Iterator[Any]:
-        if isinstance(self._sampler, NeighborSampler):
+        if hasattr(self._sampler, "seed"):  # pyg-lib's has none
             self._sampler.seed = int(torch.empty((), dtype=torch.long).random_(generator=self.generator))
         return super().__iter__()  # type: ignore[misc]  # the loader that this is mixed into
 
 
-class NeighborLoader(_Reseeded, pyg.NeighborLoader):
+class NeighborLoader(Reseeded, pyg.NeighborLoader):
     """Batches of seed nodes and their sampled neighbours. Needs neither pyg-lib nor torch-sparse.
 
     A batch is a ``Data`` with ``n_id``, ``e_id`` (columns of the whole ``edge_index``), ``batch_size`` seeds that come
@@ -63,7 +62,7 @@ class NeighborLoader(_Reseeded, pyg.NeighborLoader):
         super().__init__(data, num_neighbors, input_nodes, neighbor_sampler=self._sampler, **options)
 
 
-class LinkNeighborLoader(_Reseeded, pyg.LinkNeighborLoader):
+class LinkNeighborLoader(Reseeded, pyg.LinkNeighborLoader):
     """The same around the ends of edges, with negative samples; see PyG's ``LinkNeighborLoader``.
 
     Args:

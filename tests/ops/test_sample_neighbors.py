@@ -109,7 +109,7 @@ def test_nodes_are_numbered_in_the_order_of_their_first_appearance(form, space):
 
 
 def test_nodes_that_are_not_there_are_refused(form):
-    with pytest.raises(EdgeIndexError, match="node 6 .* 0 to 5"):
+    with pytest.raises(EdgeIndexError, match=r"node 6 .* 0 to 5"):
         Numbering(torch.tensor([0, 6]), 6)
     with pytest.raises(EdgeIndexError, match="node -1"):
         Numbering(torch.tensor([0]), 6).add(torch.tensor([-1]))

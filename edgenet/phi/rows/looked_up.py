@@ -36,10 +36,10 @@ class LookedUp(NamedTuple):
             return cls(row, False, allows_unseen)
         without = row < 0
         unseen = allows_unseen and bool((row == UNKNOWN).any())
-        if len(row) == table_rows and not unseen:
-            if bool((without | (row == torch.arange(len(row), device=row.device))).all()):
-                none = without.nonzero().squeeze(1)
-                return cls(None, not len(none), False, none if len(none) else None)
+        own = torch.arange(table_rows, device=row.device)
+        if not unseen and len(row) == table_rows and bool((without | (row == own)).all()):
+            none = without.nonzero().squeeze(1)
+            return cls(None, not len(none), False, none if len(none) else None)
         return cls(shared(narrow(row, table_rows)), not bool(without.any()), unseen)
 
     def weights(self, table: StructuredMatrix) -> Tensor:
