@@ -31,8 +31,11 @@ def _at_least(low: int, default: Any = MISSING) -> Any:
 
 def _decays(value: Any) -> bool:
     """Whether a value says which parameters decay, and how much."""
-    if isinstance(value, str):
-        return value in ("all", "first")
+    return value in ("all", "first") if isinstance(value, str) else _by_pattern(value)
+
+
+def _by_pattern(value: Mapping[Any, Any]) -> bool:
+    """Whether a table has a number, 0 or more, for each of its patterns, and one pattern at least."""
     if not all(isinstance(pattern, str) for pattern in value):
         return False
     numbers = [item for item in value.values() if isinstance(item, int | float) and not isinstance(item, bool)]
@@ -90,6 +93,7 @@ class OptimizerTable:
         decay_on: "all"; "first", the first layer alone, as Kipf and Welling 2017 have it; or a table {pattern: decay}
             of parts with a decay of their own, by regular expressions that begin the names of parameters. The first
             pattern that fits counts, what fits none has ``weight_decay``.
+        rate_on: {pattern: times}: parts that learn so many times as fast as at ``lr``, found in the same way.
         momentum: of "sgd".
 
     Example:
@@ -105,6 +109,13 @@ class OptimizerTable:
         metadata={
             "wanted": "all, first, or a table {pattern: a decay of 0 or more}, of patterns that are texts",
             "test": lambda value: _decays(value),
+        },
+    )
+    rate_on: dict[str, float] = field(
+        default_factory=dict,
+        metadata={
+            "wanted": "a table {pattern: a positive number}, of patterns that are texts",
+            "test": lambda value: not value or (_by_pattern(value) and all(value.values())),
         },
     )
     momentum: float = _wanted("in [0, 1)", lambda value: 0 <= value < 1, 0.0)

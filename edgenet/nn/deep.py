@@ -9,7 +9,7 @@ from edgenet.nn import lift as lifts
 from edgenet.nn import taps as tapping
 from edgenet.nn.conv import EdgeNetConv
 from edgenet.nn.options import checked
-from edgenet.phi import ShiftOperator
+from edgenet.phi import EdgeVarying, ShiftOperator
 from edgenet.structured import StructuredLinear
 
 
@@ -92,13 +92,17 @@ def gcnii(
 
 
 @checked
-def grand(in_channels: int, out_channels: int, order: int = 8, lift: bool = True, bias: bool = True) -> EdgeNetConv:
+def grand(
+    in_channels: int, out_channels: int, order: int = 8, lift: bool = True, bias: bool = True, learned: bool = False
+) -> EdgeNetConv:
     """The mean of the hops (Feng et al. 2020, GRAND): y = 1 / (K + 1) sum over k of S^k x W + b.
 
     S is the normalised adjacency with loops. ``models.NodeClassifier`` drops nodes before it.
 
     Args:
-        lift: whether there is a W, and a b if ``bias``. Without, x walks as it is, and nothing is learned.
+        lift: whether there is a W, and a b if ``bias``. Without, x walks as it is.
+        learned: whether every edge and loop has a weight of its own at every hop, which starts as that of S
+            (``EdgeVarying``): an edge-varying network that begins as GRAND.
 
     Example:
         >>> edgenet.nn.specializations.grand(3, 8, order=8)(x, edges).shape
@@ -107,7 +111,8 @@ def grand(in_channels: int, out_channels: int, order: int = 8, lift: bool = True
     if not lift and in_channels != out_channels:
         raise ShapeError(f"without a lift the {in_channels} channels stay, and out_channels are {out_channels}.")
     part = lifts.LinearLift(StructuredLinear.dense(in_channels, out_channels)) if lift else lifts.Identity()
+    phi = EdgeVarying(order, self_loops=False, start="shift") if learned else ShiftOperator(order, normalize="sym")
     return EdgeNetConv(
-        in_channels, out_channels, phi=ShiftOperator(order, normalize="sym"), lift=part, taps=tapping.Mean(),
+        in_channels, out_channels, phi=phi, lift=part, taps=tapping.Mean(),
         self_tap=True, add_self_loops=True, bias=bias and lift,
     )  # fmt: skip

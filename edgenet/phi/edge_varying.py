@@ -24,6 +24,7 @@ from edgenet.structured.linear import take_
 from edgenet.structured.unbound import is_unbound, refuse_making, unbound
 
 REMEMBERED = 32  # tables a graph keeps the rows of
+_STARTS = ("random", "shift")
 
 
 class EdgeVarying(Phi):
@@ -58,6 +59,10 @@ class EdgeVarying(Phi):
             {"structure": name, **options}; otherwise they are dense. An optimizer that was made before would miss them,
             so ``bind`` comes first.
         by_community: number the rows of the tables by communities of the graph, see ``ByEdge``.
+        start: how the tables begin, and ``reset_parameters`` draws them. "random": every hop and head is a random
+            multiple of the graph's normalised adjacency, between 0.5 and 1.5 in size and of either sign. "shift": all
+            are the normalised adjacency itself, and Phi^(0) is 1: a walk of a fixed shift operator that moves away edge
+            by edge.
         unseen: "shared": with share="edge", an edge that the table has no row for weighs the mean of all rows, hop by
             hop and head by head, and so does the diagonal of a node that is not in the bound graph. Nodes are told by
             their numbers, or by ``n_id``. None: such edges are refused.
@@ -90,9 +95,12 @@ class EdgeVarying(Phi):
         structure: str | dict[str, Any] | None = None,
         by_community: bool = False,
         unseen: str | None = None,
+        start: str = "random",
     ) -> None:
         super().__init__()
-        self.unseen = unseen
+        if start not in _STARTS:
+            raise ShapeError(f"tables start {' or '.join(map(repr, _STARTS))}, got start={start!r}.")
+        self.unseen, self.start = unseen, start
         self.order, self.heads, self.share, self.structure = order, heads, share, as_structure(structure)
         self.reads_edge_attr = self.needs_edge_attr = share == "type"
         self.has_diagonal, self.has_initial, self.times_edge_weight = self_loops, initial, times_edge_weight
@@ -141,8 +149,7 @@ class EdgeVarying(Phi):
 
     # ---------------------------------------------------------------- making
     def bind(self, graph: Graph, heads: int | None = None) -> None:
-        """Make the tables for this graph. The weights of every hop and head start as a random multiple of its
-        normalised adjacency, between 0.5 and 1.5 in size and of either sign.
+        """Make the tables for this graph; ``start`` says what their numbers are.
 
         Raises:
             SupportError: if the tables belong to another graph already, or this one is a sampled piece.
@@ -191,7 +198,8 @@ class EdgeVarying(Phi):
         return made(self.structure, (rows, hops * self.heads), lazy.weight)
 
     def reset_parameters(self) -> None:
-        """Draw the tables anew; for a table keyed by edges, around its graph's normalised adjacency."""
+        """Draw the tables anew; for a table keyed by edges, around its graph's normalised adjacency, in which repeated
+        edges count once by then."""
         self._draw(self.bound_graph())
 
     @torch.no_grad()
@@ -200,10 +208,12 @@ class EdgeVarying(Phi):
             return
         edges, nodes = self.where.edge_rows, self.where.node_rows
         like = next(self.edge_table.parameters(), torch.empty(0))
-        # one random factor a hop and head: an EdgeNet starts as a graph convolution and moves away edge by edge.
-        # Of both signs: walks of positive weights alone are low-pass, and training seldom turns a whole table round
-        factor = torch.empty(self.order * self.heads, dtype=like.dtype, device=like.device).uniform_(-1, 1)
-        factor += torch.copysign(factor.new_tensor(0.5), factor)
+        # one factor a hop and head: an EdgeNet starts as a graph convolution and moves away edge by edge
+        factor = like.new_ones(self.order * self.heads)
+        if self.start == "random":
+            # of both signs: walks of positive weights alone are low-pass, and training seldom turns a whole table round
+            factor.uniform_(-1, 1)
+            factor += torch.copysign(factor.new_tensor(0.5), factor)
         start = like.new_ones(edges)
         if self.where.one_an_edge and graph is not None:
             row = self.where.of_edges(graph, None)
@@ -214,7 +224,9 @@ class EdgeVarying(Phi):
         if "edge_table" in tables:
             self.edge_table.reset_parameters(start[:, None] * factor)
         if self.node_table is not None and "node_table" in tables:
-            first = like.new_empty(self.heads * self.has_initial).uniform_(-1, 1) * math.sqrt(3)
+            first = like.new_ones(self.heads * self.has_initial)
+            if self.start == "random":
+                first = first.uniform_(-1, 1) * math.sqrt(3)
             rest = like.new_zeros(self.order * self.heads * self.has_diagonal)
             self.node_table.reset_parameters(torch.cat([first, rest]).repeat(nodes, 1))
 

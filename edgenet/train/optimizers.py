@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler
 
 from edgenet.config import OptimizerTable, SchedulerTable
 from edgenet.errors import ConfigError
-from edgenet.train.decay import decayed
+from edgenet.train.groups import grouped
 from edgenet.train.shift_ada_max import ShiftAdaMax
 
 Optimizer = torch.optim.Optimizer
@@ -43,7 +43,7 @@ def optimizer_of(
 
     Raises:
         ConfigError: if an optimizer was handed in instead of a function, it wants to be called with a closure, the
-            model has no parameters, or lacks a part that ``decay_on`` names.
+            model has no parameters, or lacks a part that ``decay_on`` or ``rate_on`` names.
     """
     parameters = list(model.parameters())
     if not parameters:
@@ -60,7 +60,8 @@ def optimizer_of(
             raise ConfigError(f"{type(made).__name__}.step wants a closure, which fit does not give. Try adam.")
         return made
     momentum = {"momentum": table.momentum} if table.name == "sgd" else {}
-    groups: list[Any] = parameters if table.decay_on == "all" else decayed(model, table)
+    plain = table.decay_on == "all" and not table.rate_on
+    groups: list[Any] = parameters if plain else grouped(model, table)
     # one kernel for all numbers instead of a dozen for each tensor: as long as a layer, where tensors are small
     fused = not scaled and all(p.device.type == "cpu" and p.is_floating_point() for p in parameters)
     extra = {**momentum, **({"fused": fused or None} if table.name in _FUSED else {})}

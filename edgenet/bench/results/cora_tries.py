@@ -39,6 +39,18 @@ _AGREE = {
     "model.options.node_dropout": 0.5, "training.epochs": 5000, "training.patience": 200, "training.stop_by": "either",
     "training.ties": True, "training.keep_by": "loss",
 }  # fmt: skip
+
+
+def _slow(rate: float) -> dict[str, Any]:
+    return {"optimizer.rate_on": {r"convs\.0\.phi": rate}}
+
+
+def _edges(rate: float) -> dict[str, Any]:
+    """GRAND whose walk has a table of edge weights, which starts at the adjacency; decay would pull it to 0."""
+    learned = {"model.options.learned": True, "optimizer.decay_on": {r"convs\.0\.phi": 0.0}}
+    return {**_LIFTED, **learned, **_slow(rate)}
+
+
 TRIES: dict[str, Try] = {
     "grand_lifted": Try("grand", "GRAND that drops words before the walk, and walks 32 channels", _LIFTED),
     "grand_lifted_64": Try("grand", "as grand_lifted, 64 channels", {**_LIFTED, "model.hidden_channels": 64}),
@@ -52,6 +64,10 @@ TRIES: dict[str, Try] = {
     "attention_drop": Try(
         "grand_attention", "as attention, its weights dropped by 0.5", {"model.options.attention_dropout": 0.5}, True
     ),
+    "attention_slow": Try("grand_attention", "as attention, which learns at 0.01 of the rate", _slow(0.01), True),
+    "edges": Try("grand", "as grand_lifted, a weight for every edge and hop at 0.001 of the rate", _edges(0.001), True),
+    "edges_3": Try("grand", "as edges, at 0.003 of the rate", _edges(0.003), True),
+    "edges_64": Try("grand", "as edges, 64 channels", {**_edges(0.001), "model.hidden_channels": 64}, True),
     "gat_agree": Try("gat", "GAT with dropped nodes and passes that agree", _AGREE, True),
     "dagnn_agree": Try("dagnn", "DAGNN with dropped nodes and passes that agree", _AGREE),
     "dagnn_attention": Try(
@@ -59,9 +75,6 @@ TRIES: dict[str, Try] = {
         {**_AGREE, "model.layer": "gcat", "model.options.taps": "adaptive"}, True,
     ),
     "appnp_agree": Try("appnp", "APPNP with dropped nodes and passes that agree", _AGREE),
-    "gcnii_agree": Try(
-        "gcnii", "GCNII of 16 layers with dropped nodes and passes that agree", {**_AGREE, "model.num_layers": 16}
-    ),
 }  # fmt: skip
 
 
