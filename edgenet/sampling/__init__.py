@@ -2,7 +2,7 @@
 
 from edgenet.sampling.loaders import LinkNeighborLoader, NeighborLoader
 from edgenet.sampling.neighbors import NeighborSampler
-from edgenet.sampling.partition import partition
+from edgenet.sampling.partitioning import partition
 from edgenet.sampling.saint import SaintLoader
 from edgenet.sampling.subgraphs import ClusterLoader
 

@@ -14,7 +14,7 @@ from torch_geometric.loader.utils import filter_data
 from edgenet.errors import ConfigError
 from edgenet.graph import Graph
 from edgenet.sampling.growing import Piece
-from edgenet.sampling.partition import partition
+from edgenet.sampling.partitioning import partition
 from edgenet.sampling.stored_graph import ALONE, EDGES, StoredGraph
 
 
