@@ -13,7 +13,8 @@ _ROUNDS = 20  # of moving nodes to the part of most of their neighbours
 
 
 def partition(graph: Graph, parts: int, seed: int = 0) -> Tensor:
-    """(N,) the part of every node, 0 to ``parts`` - 1, none larger than 1.05 N / ``parts``, or N / ``parts`` rounded up.
+    """(N,) the part of every node, 0 to ``parts`` - 1; none is larger than 1.05 N / ``parts``, or N / ``parts`` rounded
+    up.
 
     Parts grow from random nodes by the neighbours that have most edges into them; then nodes move to the part of most
     of their neighbours while there is room (label propagation under sizes: Ugander, Backstrom 2013). Edges count in

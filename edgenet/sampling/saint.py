@@ -27,8 +27,8 @@ class SaintSampler:
 
     Args:
         kind: "node": nodes v by the squared norm of their column of D^(-1) A, sum over edges v -> u of 1 / deg(u)^2;
-            "edge": both ends of edges, drawn by 1 / deg(u) + 1 / deg(v); "walk": random walks from random nodes, against
-            the edges. All with replacement; degrees are of in-edges.
+            "edge": both ends of edges, drawn by 1 / deg(u) + 1 / deg(v); "walk": random walks from random nodes,
+            against the edges. All with replacement; degrees are of in-edges.
         size: nodes, edges or walks that are drawn.
         walk_length: hops of a walk.
     """
@@ -82,9 +82,10 @@ class SaintSampler:
 class SaintLoader(Reseeded, DataLoader):
     """Batches that are random subgraphs (Zeng et al. 2020: GraphSAINT), with ``n_id`` and ``e_id``.
 
-    Of ``coverage`` x N drawn nodes the chances of nodes and edges are counted. ``node_norm``, 1 / (N times the chance of
-    the node): its sum with the losses of a batch is the mean loss of all nodes, on average. ``edge_norm``, the chance of
-    the target over that of the edge: what a node sums up with it is what it sums up in the whole graph, on average.
+    The chances of nodes and edges are counted among ``coverage`` x N nodes that are drawn beforehand. ``node_norm`` is
+    1 / (N times the chance of the node): its sum with the losses of a batch is the mean loss of all nodes, on average.
+    ``edge_norm`` is the chance of the target over that of the edge: what a node sums up with it is what it sums up in
+    the whole graph, on average.
 
     Args:
         data: a PyG ``Data``.

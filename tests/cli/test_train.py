@@ -178,7 +178,7 @@ def test_a_model_of_ones_own_is_trained_by_its_name(run, tmp_path, monkeypatch):
 
 def test_batches_of_drawn_neighbours_are_asked_for_by_options(run, tmp_path):
     drawn = ["--batch", "neighbors", "--fan-out", "4,-1", "--batch-size", 10]
-    code, out, _ = run("train", "karate", "--model", "gcn", *drawn, "--epochs", 2, "--no-pictures")
+    code, _, _ = run("train", "karate", "--model", "gcn", *drawn, "--epochs", 2, "--no-pictures")
     table = RunConfig.from_toml(tmp_path / "runs" / "karate-gcn" / "config.toml").training
     assert code == 0 and (table.batch, table.fan_out, table.batch_size) == ("neighbors", [4, -1], 10)
     code, _, err = run("train", "karate", "--model", "gcn", "--fan-out", "4,0")
