@@ -199,6 +199,7 @@ TRAINS = "edgenet/train/loop.py"
 STEPS = {
     "edgenet/bench/results/ecosystem.py": "a sweep and a step as one writes them without fit",
     "edgenet/bench/speed/epoch.py": "times one step, of every library's layers by the same lines",
+    "edgenet/bench/results/scale_sampling.py": "times one step, beside what draws its batch",
     "edgenet/bench/speed/reference.py": "adds gradients up, that others are compared with",
     "edgenet/bench/speed/same_parameters.py": "gives models of two libraries the same parameters",
     "edgenet/compress/refit.py": "a solver: LBFGS fits matrices to matrices, without data, epochs or a model",
