@@ -96,10 +96,10 @@ class Piece:
     def grow(self, hop: int, counts: Mapping[EdgeType, list[int]], replace: bool, last: bool, key: int) -> None:
         """Draw the neighbours of the nodes that came last."""
         fresh = {}
-        for kind, nodes in self.nodes.items():
+        for end_kind, nodes in self.nodes.items():
             node, batch = nodes.all()
-            begin, self._grown[kind] = self._grown[kind], len(node)
-            fresh[kind] = begin, node[begin:], None if batch is None else batch[begin:]
+            before, self._grown[end_kind] = self._grown[end_kind], len(node)
+            fresh[end_kind] = before, node[before:], None if batch is None else batch[before:]
             nodes.sampled.append(0)
         for place, (kind, columns) in enumerate(self.graph.columns.items()):
             first, node, batch = fresh[kind[2]]
@@ -135,8 +135,9 @@ class Piece:
                 row, col, edge = row[stays], col[stays], edge[stays]
             self.edges[kind] = _Edges()
             self.edges[kind].add(row, col, edge)
-        for kind, (node, batch) in kept.items():  # what was only looked up is out again
-            self.nodes[kind].node, self.nodes[kind].batch = [node], None if batch is None else [batch]
+        for end_kind, (node, batch) in kept.items():  # what was only looked up is out again
+            nodes = self.nodes[end_kind]
+            nodes.node, nodes.batch = [node], None if batch is None else [batch]
 
     def output(self) -> dict[str, Any]:
         """What PyG's ``HeteroSamplerOutput`` takes, by type."""

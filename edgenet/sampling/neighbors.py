@@ -27,7 +27,6 @@ from edgenet.sampling.stored_graph import ALONE, EDGES, StoredGraph
 
 _SUBGRAPHS = ("directional", "bidirectional", "induced")
 _STRATEGIES = ("uniform", "last")
-Output = SamplerOutput | HeteroSamplerOutput
 
 
 class NeighborSampler(BaseSampler):
@@ -122,11 +121,13 @@ class NeighborSampler(BaseSampler):
         """None: ``edge`` of a piece counts in the order of ``edge_index``."""
         return None
 
-    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> Output:
+    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> SamplerOutput | HeteroSamplerOutput:
         """The piece around nodes."""
         return node_sample(inputs, partial(self._sample, key=self._key(inputs.node)))
 
-    def sample_from_edges(self, inputs: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None) -> Output:
+    def sample_from_edges(
+        self, inputs: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
+    ) -> SamplerOutput | HeteroSamplerOutput:
         """The piece around the ends of edges, and of others that are drawn."""
         key = self._key(inputs.row, inputs.col)
         graph = self.graph
@@ -144,7 +145,9 @@ class NeighborSampler(BaseSampler):
         numbers = torch.cat([s.long().cpu() for s in seeds])
         return int(scrambled(self._seed, scrambled(numbers, torch.arange(len(numbers))).sum()))
 
-    def _sample(self, seed: Any, seed_time: Any = None, *, key: int, **kwargs: Any) -> Output:
+    def _sample(
+        self, seed: Any, seed_time: Any = None, *, key: int, **kwargs: Any
+    ) -> SamplerOutput | HeteroSamplerOutput:
         """A piece, as PyG's functions around it want it."""
         graph = self.graph
         seeds: Mapping[str, Tensor] = seed if isinstance(seed, Mapping) else {ALONE: seed}

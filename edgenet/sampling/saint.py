@@ -79,7 +79,7 @@ class SaintSampler:
         return torch.cat(seen).unique()
 
 
-class SaintLoader(Reseeded, DataLoader):
+class SaintLoader(Reseeded, DataLoader):  # type: ignore[misc]  # both have an __iter__, of other types
     """Batches that are random subgraphs (Zeng et al. 2020: GraphSAINT), with ``n_id`` and ``e_id``.
 
     The chances of nodes and edges are counted among ``coverage`` x N nodes that are drawn beforehand. ``node_norm`` is
@@ -119,7 +119,10 @@ class SaintLoader(Reseeded, DataLoader):
             raise ConfigError(f"steps >= 1 and coverage >= 0 are wanted, got {steps}, {coverage}.")
         self.data, self.subgraph = data, Subgraphs(data)
         self.sampler_of_nodes = self._sampler = SaintSampler(data, kind, size, walk_length)
-        self.node_norm, self.edge_norm = self._norms(coverage) if coverage else (None, None)
+        self.node_norm: Tensor | None = None
+        self.edge_norm: Tensor | None = None
+        if coverage:
+            self.node_norm, self.edge_norm = self._norms(coverage)
         super().__init__(range(steps), batch_size=1, collate_fn=self._batch, **options)  # type: ignore[arg-type]  # a range is a dataset
 
     def _norms(self, coverage: int) -> tuple[Tensor, Tensor]:

@@ -34,7 +34,8 @@ CASES: dict[str, tuple[list[int], dict[str, Any]]] = {
 LIMITS = (
     "Both graphs are made (power laws of the sizes of published graphs): numbers of nodes say nothing of their "
     "neighbourhoods, so every look-up misses the caches. Processor time of one thread; what more threads give was not "
-    "measured on this shared machine. Neither pyg-lib nor torch-sparse is on the package index, so none is beside it.",
+    "measured on this shared machine. No other sampler is beside it: pyg-lib cannot be installed by pip alone, and "
+    "torch-sparse was not compiled.",
 )
 Found = dict[str, list[dict[str, Any]]]
 

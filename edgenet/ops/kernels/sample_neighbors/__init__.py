@@ -6,6 +6,8 @@ every backend, on any number of threads and in any process. There is nothing to 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -86,5 +88,6 @@ class Numbering:
         return found
 
 
-def _form():  # type: ignore[no-untyped-def]  # one of two modules of the same functions
+def _form() -> Any:
+    """One of two modules of the same functions."""
     return backend.kernels("sample_neighbors", _LIKE) or reference
