@@ -31,6 +31,7 @@ SOURCES = [
     "edgenet/ops/kernels/codes_linear/native.cpp",
     "edgenet/ops/kernels/unified_linear/native.cpp",
     "edgenet/ops/kernels/gates/native.cpp",
+    "edgenet/ops/kernels/sample_neighbors/native.cpp",
 ]
 HEADERS = [f"edgenet/ops/native/{name}.h" for name in ("rows", "walk", "softmax", "lines", "intrinsics", "status")]
 HEADERS += ["edgenet/ops/kernels/xnor/forms.h", "edgenet/ops/kernels/codes_linear/unpack.h"]

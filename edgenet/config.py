@@ -174,7 +174,10 @@ class TrainingTable:
 
     Attributes:
         epochs: at most so many passes over the training set.
-        batch_size: graphs, or signals, of one step; a data set of one graph with masks is one batch whatever it says.
+        batch: what a step on nodes of one graph reads: "whole", the graph; "neighbors", ``batch_size`` nodes with
+            neighbours that are drawn anew. Scores are of the whole graph.
+        fan_out: for "neighbors", how many at each hop that the model walks; -1: all. Left out: 10 at each.
+        batch_size: graphs, signals, or nodes of "neighbors", of one step; a whole graph is one batch whatever it says.
         patience: epochs without improvement after which to stop; 0 never stops early.
         stop_by: what improvement is. "metric": a better validation metric, or an equal one with a lower validation
             loss. "loss": a lower validation loss. "either": patience starts anew when the metric or the loss is the
@@ -200,6 +203,14 @@ class TrainingTable:
     """
 
     epochs: int = _at_least(1, 200)
+    batch: str = _choice("whole", "neighbors", default="whole")
+    fan_out: list[int] = field(
+        default_factory=list,
+        metadata={
+            "wanted": "whole numbers, one a hop, of 1 or more, or -1 for all neighbours",
+            "test": lambda value: all(count == -1 or count > 0 for count in value),
+        },
+    )
     batch_size: int = _at_least(1, 100)
     patience: int = _at_least(0, 0)
     stop_by: str = _choice("metric", "loss", "either", "window", default="metric")
@@ -224,6 +235,8 @@ class TrainingTable:
     checkpoint_seconds: float = _wanted("a number, 0 or more", lambda value: 0 <= value < math.inf, 10.0)
 
     def __post_init__(self) -> None:
+        if self.fan_out and self.batch != "neighbors":
+            raise ConfigError(f"training.fan_out = {self.fan_out} is for training.batch = 'neighbors'.")
         if self.stop_by == "window" and (not self.patience or self.ties):
             raise ConfigError(
                 "training.stop_by = 'window' looks back over training.patience epochs, which is 1 or more, and knows "

@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "compress": "errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
     "convert": f"{LOW} nn models compress",
     "models": f"{LOW} nn hub",
+    "sampling": "errors graph ops",
     "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
     "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint writing _version",
     "export": f"{LOW} nn models writing",
@@ -57,10 +58,10 @@ MAY_IMPORT = {
     "checkpoint": "errors writing _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress writing",  # draws its reports
-    "train": f"{LOW} nn models compress convert pretrained data config checkpoint plainly printable "
+    "train": f"{LOW} sampling nn models compress convert pretrained data config checkpoint plainly printable "
     "writing",
-    "bench": f"{LOW} nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
-    "train estimators testing writing _version",
+    "bench": f"{LOW} sampling nn models compress clstm fixed selection convert pretrained data config presets "
+    "checkpoint plots train estimators testing writing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
@@ -203,6 +204,7 @@ TRAINS = "edgenet/train/loop.py"
 STEPS = {
     "edgenet/bench/results/ecosystem.py": "a sweep and a step as one writes them without fit",
     "edgenet/bench/speed/epoch.py": "times one step, of every library's layers by the same lines",
+    "edgenet/bench/results/scale_sampling.py": "times one step, beside what draws its batch",
     "edgenet/bench/speed/reference.py": "adds gradients up, that others are compared with",
     "edgenet/bench/speed/same_parameters.py": "gives models of two libraries the same parameters",
     "edgenet/compress/refit.py": "a solver: LBFGS fits matrices to matrices, without data, epochs or a model",

@@ -11,7 +11,7 @@ from edgenet.cli.models import inputs, runs_on
 from edgenet.cli.named import check_said, data_of, is_code, models_of
 from edgenet.cli.own_data import add_own_data, own_data
 from edgenet.cli.printing import emit, note, score, spread
-from edgenet.cli.values import add_data_root, new_path, seeds, whole
+from edgenet.cli.values import add_data_root, fan_out, new_path, seeds, whole
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.text import plain_table
 
@@ -33,6 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_own_data(parser)
     add("--seeds", type=seeds, help="how many (3: seeds 0, 1, 2), or which (0,4,7)")
     add("--epochs", type=whole(1), help="at most so many")
+    text = "what a step reads: whole, the graph, or neighbors, some nodes and neighbours that are drawn anew"
+    add("--batch", choices=("whole", "neighbors"), help=text)
+    text = "with --batch neighbors: how many neighbours at each hop, say 10,5; -1: all (default: 10 at each)"
+    add("--fan-out", type=fan_out, metavar="N,N", help=text)
+    add("--batch-size", type=whole(1), help="graphs, signals or nodes of one step")
     add("--out", type=new_path, help="folder of the run (default: runs/DATASET-LAYER)")
     found = parser.add_mutually_exclusive_group()
     found.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
@@ -90,6 +95,9 @@ def _config(options: argparse.Namespace) -> tuple[RunConfig, Path]:
         *((f"dataset.options.{name}", value) for name, value in own_data(options).items()),
         ("training.epochs", options.epochs),
         ("training.seeds", options.seeds),
+        ("training.batch", options.batch),
+        ("training.fan_out", options.fan_out),
+        ("training.batch_size", options.batch_size),
         ("out", options.out),
     ):
         if value is not None:

@@ -60,6 +60,17 @@ def seeds(text: str) -> list[int]:
     return numbers
 
 
+def fan_out(text: str) -> list[int]:
+    """``"10,5"``: neighbours at each hop; -1: all."""
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or not all(count == -1 or count > 0 for count in counts):
+        raise argparse.ArgumentTypeError(f"how many neighbours at each hop, such as 10,5, is wanted, got {text!r}")
+    return counts
+
+
 def new_path(text: str) -> str:
     """A file or folder to write."""
     if not text.strip():

@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from edgenet.errors import ConfigError
 from edgenet.hub import Pretrained
 from edgenet.models.foreign_layer import as_tensors, is_foreign, taken_by
+from edgenet.models.inference import layer_by_layer, reach_of, walks_of
 from edgenet.models.layers import LOCAL_ACTIVATIONS, layer_options, make_layer, out_width
 from edgenet.models.layers import activation as named_activation
 from edgenet.nn.batches import folded
@@ -139,6 +140,24 @@ class Stack(nn.Module, Pretrained, ABC):
         """Whether a layer was made for edge features, or, of layers of others, takes some."""
         return any(_needs_edge_attr(conv) for conv in self.convs)
 
+    @property
+    def reach(self) -> int:
+        """How many hops away edges may be that a node's output depends on: in a piece with all of them it is exact.
+
+        Raises:
+            ConfigError: if a layer wants the whole graph.
+        """
+        return reach_of(self)
+
+    @property
+    def hops(self) -> int:
+        """How many hops the layers take, one after the other.
+
+        Raises:
+            ConfigError: if a layer wants the whole graph.
+        """
+        return sum(walks_of(conv)[0] for conv in self.convs)
+
     def bind(self, edges: Any, num_nodes: int | None = None) -> Self:
         """Give tables of edge weights and node taps their graph; see ``EdgeNetConv.bind``."""
         for conv in self.convs:
@@ -194,19 +213,37 @@ class Stack(nn.Module, Pretrained, ABC):
             conv, last = self.convs[depth], depth == self.num_layers - 1
             learns = next(conv.parameters(), None) is not None
             x = dropped(x, next(drops)) if learns else x
-            if is_foreign(conv):
-                x, edges, more, named = as_tensors(conv, x, edge_index, values, given)
-                y = conv(x, edges, *more, **named)
-            else:
-                initial = {"initial": first} if len(self.before) and takes_initial(conv) else {}
-                y = conv(x, edge_index, *values, **given, **initial)
-            if len(self.skips):
-                y = y + self._skipped(depth, x)
+            y = self.layered(depth, x, first, edge_index, *values, **given)
             x = self.activated(depth, y, edge_index) if learns and not (last and not len(self.after)) else y
         for number, linear_map in enumerate(self.after, 1):
             x = linear_map(dropped(x, next(drops)))
             x = x if number == len(self.after) else self.activation(x)
         return x if lead is None else x.unflatten(0, lead)
+
+    def layered(self, depth: int, x: Any, first: Any, edge_index: Any, *values: Tensor, **given: Tensor) -> Tensor:
+        """The signal after one layer, and its skip connection, before the activation; ``first`` is that of the maps
+        before the layers."""
+        conv, signal = self.convs[depth], x
+        if is_foreign(conv):
+            signal, edges, values, given = as_tensors(conv, x, edge_index, values, given)
+            y = conv(signal, edges, *values, **given)
+        else:
+            initial = {"initial": first} if len(self.before) and takes_initial(conv) else {}
+            y = conv(x, edge_index, *values, **given, **initial)
+        return y + self._skipped(depth, signal) if len(self.skips) else y
+
+    def inference(self, loader: Any) -> Tensor:
+        """The signal of all nodes after the last layer, as ``walked`` gives it in evaluation mode, layer by layer: no
+        piece is larger than the reach of one layer.
+
+        Args:
+            loader: batches of all nodes and all their neighbours, ``NeighborLoader(data, [-1] * hops)`` of
+                ``edgenet.sampling``; ``hops`` at least the ``reach`` of every layer.
+
+        Raises:
+            ConfigError: if it has fewer hops, or leaves neighbours or nodes out; or if a layer wants the whole graph.
+        """
+        return layer_by_layer(self, loader)
 
     def activated(self, depth: int, y: Tensor, edge_index: Any) -> Tensor:
         """The activation after a layer. Local ones look at the neighbours of each node."""

@@ -159,6 +159,11 @@ class EdgeNetConv(PygDoor, Pretrained):
         return self.out_channels * (self.heads if side_by_side else 1)
 
     @property
+    def reach(self) -> int:
+        """How many hops away edges may be that a node's output depends on: in a piece with all of them it is exact."""
+        return self.order + int(self.phi.reads_degrees)
+
+    @property
     def needs_edge_attr(self) -> bool:
         """Whether it was made for edge features."""
         return self.phi.needs_edge_attr

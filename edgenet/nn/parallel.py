@@ -36,6 +36,16 @@ class Parallel(nn.Module):
         return self.convs[0].out_width
 
     @property
+    def order(self) -> int:
+        """K of the layer that walks farthest."""
+        return max(conv.order for conv in self.convs)
+
+    @property
+    def reach(self) -> int:
+        """How many hops away edges may be that a node's output depends on."""
+        return max(conv.reach for conv in self.convs)
+
+    @property
     def needs_edge_attr(self) -> bool:
         """Whether a layer was made for edge features."""
         return any(conv.needs_edge_attr for conv in self.convs)

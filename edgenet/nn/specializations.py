@@ -296,7 +296,7 @@ def edge_varying(
     if heads != 1 and bank != "heads":
         raise ShapeError(f"several heads are for bank='heads'; got heads={heads} with bank={bank!r}.")
     sharing = {"share": share, "nodes": nodes, "num_types": num_types, "buckets": buckets, "structure": structure}
-    sharing |= {"normalize": None if share in ("edge", "edge_id") else "rw", "unseen": unseen}
+    sharing |= {"normalize": None if share.startswith("edge") else "rw", "unseen": unseen}
     sharing["self_loops"] = not isinstance(in_channels, tuple)
     self_tap = nodes is None
     if bank == "siso":

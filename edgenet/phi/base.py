@@ -121,6 +121,11 @@ class Phi(nn.Module, ABC):
         return not (self.follows_signal or self.mixes_channels)
 
     @property
+    def reads_degrees(self) -> bool:
+        """Whether an edge's weight depends on the degree of its sender, and so on edges that are one hop farther."""
+        return getattr(self, "normalize", None) == "sym"
+
+    @property
     def numbers_an_edge(self) -> int:
         """How many numbers of its own every edge of the bound graph has; 0 if there is no table of such."""
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -16,12 +16,11 @@ from edgenet.graph import Graph
 from edgenet.phi.base import LayerSpec, Pair, Phi, source_and_target
 from edgenet.phi.channels import as_structure, made
 from edgenet.phi.rows import ByEdge
-from edgenet.phi.rows.base import UNKNOWN
 from edgenet.phi.rows.finder import finder
+from edgenet.phi.rows.looked_up import LookedUp
 from edgenet.shortcuts import untouched
 from edgenet.structured import StructuredMatrix
 from edgenet.structured.linear import take_
-from edgenet.structured.read import read, read_rows
 from edgenet.structured.unbound import is_unbound, refuse_making, unbound
 
 REMEMBERED = 32  # tables a graph keeps the rows of
@@ -257,10 +256,10 @@ class EdgeVarying(Phi):
     ) -> Tensor:
         self._meet(graph, source_and_target(z)[0].shape[-2])
         if self.share == "type":
-            row = self.edge_rows(graph, edge_attr)
+            row = self.looked_up(graph, edge_attr)
         else:
-            row = self._remembered(graph, "edge rows", lambda: self.edge_rows(graph, None))
-        weight = _weights(self.edge_table, *row).unflatten(1, (self.order, self.heads)).movedim(1, 0)
+            row = self._remembered(graph, "edge rows", lambda: self.looked_up(graph, None))
+        weight = row.weights(self.edge_table).unflatten(1, (self.order, self.heads)).movedim(1, 0)
         if self.normalize is not None:
             weight = weight * self._shift(graph, weight.dtype).unsqueeze(-1)
         if self.times_edge_weight and edge_weight is not None:
@@ -294,18 +293,21 @@ class EdgeVarying(Phi):
 
         return graph.memo(("shared", self.normalize, self.has_diagonal, dtype), normalised)
 
-    def _remembered(self, graph: Graph, what: str, compute: Callable[[], Rows]) -> Rows:
+    def _remembered(self, graph: Graph, what: str, compute: Callable[[], LookedUp]) -> LookedUp:
         """Rows that were looked up before on this graph; the graph forgets those of the oldest tables."""
         if self.where.is_stacked():
             return compute()
         return graph.memo((what, self._token), compute, at_most=REMEMBERED)
 
-    def edge_rows(self, graph: Graph, edge_attr: Tensor | None) -> Rows:
-        """(E,) rows of the edges, -1 for loops that the diagonal weighs, and whether all have one."""
+    def edge_rows(self, graph: Graph, edge_attr: Tensor | None) -> Tensor:
+        """(E,) rows of the edges, -1 for loops that the diagonal weighs."""
         row = self.where.of_edges(graph, edge_attr)
-        if self.has_diagonal:  # the loops of the edge list are the diagonal's
-            row = torch.where(graph.source == graph.target, -1, row)
-        return Rows(row, *_complete(row, self.unseen is not None))
+        # the loops of the edge list are the diagonal's
+        return torch.where(graph.source == graph.target, -1, row) if self.has_diagonal else row
+
+    def looked_up(self, graph: Graph, edge_attr: Tensor | None) -> LookedUp:
+        """The same, as they are kept."""
+        return LookedUp.of(self.edge_rows(graph, edge_attr), self.table_rows, self.unseen is not None)
 
     def initial(self, graph: Graph) -> Tensor | None:
         return self._on_nodes(graph)[0] if self.has_initial else None
@@ -314,12 +316,11 @@ class EdgeVarying(Phi):
         return self._on_nodes(graph)[int(self.has_initial) :] if self.has_diagonal else None
 
     def _on_nodes(self, graph: Graph) -> Tensor:
-        def rows() -> Rows:
-            row = self.where.of_nodes(graph)
-            return Rows(row, *_complete(row, self.unseen is not None))
+        def rows() -> LookedUp:
+            return LookedUp.of(self.where.of_nodes(graph), self.node_table.shape[0], self.unseen is not None)
 
         row = self._remembered(graph, "node rows", rows)
-        return _weights(self.node_table, *row).unflatten(1, (-1, self.heads)).movedim(1, 0)
+        return row.weights(self.node_table).unflatten(1, (-1, self.heads)).movedim(1, 0)
 
     # ---------------------------------------------------------------- removing
     def _keep(self, order: int, heads: Tensor) -> None:
@@ -361,40 +362,3 @@ class EdgeVarying(Phi):
 def new_token() -> str:
     """A name that no other table has, in this process or in one that wrote a pickle; a string, which can be traced."""
     return uuid.uuid4().hex
-
-
-class Rows(NamedTuple):
-    """Where the weights of edges, or of nodes, stand in a table.
-
-    Attributes:
-        row: -1 for those that have none, and -2 for those that are unseen.
-        complete: whether all have one.
-        unseen: whether some are unseen.
-    """
-
-    row: Tensor
-    complete: bool
-    unseen: bool
-
-
-def _complete(row: Tensor, allows_unseen: bool) -> tuple[bool, bool]:
-    """Whether every edge has a row, and whether some are unseen; what cannot be known while tracing is taken as no and
-    as yes."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
-        return False, allows_unseen
-    return bool((row >= 0).all()), allows_unseen and bool((row == UNKNOWN).any())
-
-
-def _weights(table: StructuredMatrix, row: Tensor, complete: bool, unseen: bool) -> Tensor:
-    """table[row], zeros where the row is -1, and the mean of all rows where it is -2."""
-    if complete:
-        return read_rows(table, row)
-    if table.shape[0] == 0:
-        return read(table).new_zeros(len(row), table.shape[1])
-    found = read_rows(table, row.clamp_min(0))
-    if torch.compiler.is_exporting():
-        known = torch.where((row == -1).unsqueeze(-1), 0, found)
-        other = read(table).mean(0) if unseen else torch.nan
-        return torch.where((row == UNKNOWN).unsqueeze(-1), other, known)
-    found = found * (row >= 0).unsqueeze(-1)
-    return torch.where((row == UNKNOWN).unsqueeze(-1), read(table).mean(0), found) if unseen else found

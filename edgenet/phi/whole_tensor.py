@@ -74,7 +74,7 @@ def fit_(phi: EdgeFactored, graph: Graph, tensors: list[Tensor]) -> None:
 def _fit_tables(phi: EdgeFactored, graph: Graph, unfolded: list[Tensor]) -> list[Tensor]:
     """Fill the tables of coefficients; the (R, F_out F_in) matrices that go with them."""
     c = phi.coefficients
-    row, node = c.edge_rows(graph, None)[0], c.where.of_nodes(graph)
+    row, node = c.edge_rows(graph, None), c.where.of_nodes(graph)
     kept = torch.cat([row, torch.where(node < 0, -1, node + c.where.edge_rows)] if phi.self_loops else [row])
     rows = c.where.edge_rows + c.where.node_rows * phi.self_loops
     tables = [m.new_zeros(rows, m.shape[1]).index_put((kept[kept >= 0],), m[kept >= 0]) for m in unfolded]

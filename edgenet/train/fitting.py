@@ -89,7 +89,7 @@ def fit(
     task = Task.of(task, **{name: value for name, value in given.items() if value is not None})
     own = own_makers(changes, optimizer, scheduler)
     settings = settings_of(settings, changes)
-    task = task.with_loss(settings.training.loss if loss is None else None)
+    task = task.with_loss(settings.training.loss if loss is None else None).in_batches(settings.training)
     if seed is not None:
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")

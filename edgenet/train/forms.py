@@ -17,6 +17,7 @@ from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
 from edgenet.train.batches import placed
 from edgenet.train.loaders import Loaded, Sampled
+from edgenet.train.node_batches import NodeBatches
 from edgenet.train.sequences import Sequences, Streams
 from edgenet.train.sources import Graphs, OneGraph, Rows, Signals, Source, Target
 
@@ -28,10 +29,20 @@ class Sources:
         size: of batches that are made here; loaders have their own.
         target: name of the field to learn, or a function of what a batch is made of; None: ``y``.
         name: of the data, in messages.
+        fan_out: neighbours at each hop, of batches of the nodes of one graph; None: the graph is one batch.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, size: int, target: Target, name: str) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        size: int,
+        target: Target,
+        name: str,
+        fan_out: Sequence[int] | None = None,
+    ) -> None:
         self.device, self.dtype, self.size, self.target, self.name = device, dtype, size, target, name
+        self.fan_out = fan_out
         self._placed: dict[int, tuple[Any, Any]] = {}  # by what was handed in, which is held so that ids stay its own
         self._graphs: list[Graph] = []
         self._shared: dict[int, dict[str, Any]] = {}
@@ -43,13 +54,16 @@ class Sources:
             ConfigError: if nothing does.
             ShapeError, EdgeIndexError: if the split is empty, or graphs hold NaN or edges of no node.
         """
+        if split == "train" and not isinstance(thing, BaseData):
+            self._refuse_fan_out(f"a {type(thing).__name__}")
         if isinstance(thing, Streams):
             return thing.placed(self.place)
         if isinstance(thing, Source):
             return thing
         if isinstance(thing, BaseData):
             whole = self._data(thing, f"{self.name}, {split}")
-            return OneGraph(whole, self._kept(whole), split, self.target, self.name)
+            graph = OneGraph(whole, self._kept(whole), split, self.target, self.name)
+            return graph if self.fan_out is None or split != "train" else NodeBatches(graph, self.fan_out, self.size)
         if isinstance(thing, TensorDataset):
             return Rows([self.place(tensor) for tensor in thing.tensors], self.size)
         if isinstance(thing, DataLoader):
@@ -72,17 +86,23 @@ class Sources:
 
     def signals(self, data: Data, split: str) -> Source:
         """Signals on one graph, which is the same for all splits."""
+        self._refuse_fan_out("signals on one graph")
         whole = self._data(data, f"{self.name}, {split}")
         return Signals(whole, self._kept(whole), self.size, self.target)
 
     def sequences(self, data: Data, split: str) -> Source:
         """Sequences, and the graph of their signals where they have one."""
+        self._refuse_fan_out("sequences")
         where = f"{self.name}, {split}"
         if id(data) not in self._placed:
             self._placed[id(data)] = data, self.place(check_sequences(data, where))
         whole = self._placed[id(data)][1]
         graph = self._graph(whole)
         return Sequences(whole, {} if graph is None else {"graph": graph}, self.size, self.target)
+
+    def _refuse_fan_out(self, what: str) -> None:
+        if self.fan_out is not None:
+            raise ConfigError(f"batches of drawn neighbours are of the nodes of one graph; the train data are {what}.")
 
     def place(self, thing: Any) -> Any:
         return placed(thing, self.device, self.dtype)

@@ -78,7 +78,7 @@ def run(
     with fixed_order(device.type == "cuda"), default_dtype(dtype):
         if dataset is None:
             dataset = load(config.dataset.name, root=data_root, **config.dataset.options)
-        task = Task.of(dataset).with_loss(table.loss)
+        task = Task.of(dataset).with_loss(table.loss).in_batches(table)
         task.prepare(device, dtype, table.batch_size)
 
         def make() -> nn.Module:

@@ -90,7 +90,7 @@ def run_seeds(
     if seeds is not None:
         changes["seeds"] = list(seeds)
     settings = settings_of(settings, changes)
-    task = task.with_loss(settings.training.loss)
+    task = task.with_loss(settings.training.loss).in_batches(settings.training)
     sinks = check_sinks(log, folder)
     rules_of(settings)  # what cannot be made must not leave a folder behind
     train_all = partial(_train_seeds, make_model, task, settings, callbacks, own, name, progress, sinks)

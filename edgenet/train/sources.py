@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Batch as Joined
 from torch_geometric.data import HeteroData
 
@@ -45,6 +45,12 @@ class Source(ABC):
 
     def generators(self) -> dict[str, torch.Generator]:
         return {}
+
+    def check(self, model: nn.Module) -> None:  # noqa: B027  most have nothing to check
+        """
+        Raises:
+            ConfigError: if the batches are too small for a model.
+        """
 
 
 class OneGraph(Source):

@@ -12,6 +12,7 @@ from torch_geometric.data import Dataset as Graphs
 from torch_geometric.data.data import BaseData
 
 from edgenet import checkpoint
+from edgenet.config import TrainingTable
 from edgenet.data import Dataset
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.graph import Graph
@@ -24,7 +25,7 @@ from edgenet.train.numbers import device_of, dtype_of, lowered
 from edgenet.train.sources import OneGraph, Source
 
 SPLITS = ("train", "val", "test")
-
+_KEPT = (*SPLITS, "target", "batch_size", "fan_out", "name")
 
 _METRIC_OF = {"class": "accuracy", "multilabel": "micro_f1", "value": "rmse"}
 
@@ -56,6 +57,9 @@ class Task:
             numbers), binary cross-entropy for zeros and ones in several columns, smooth L1 for other numbers.
         metric: see ``Metric.of``. Default: accuracy, micro_f1 or rmse, in the order above.
         batch_size: graphs or rows of a batch, where the data are no loader. Default: that of the settings.
+        fan_out: for nodes of one graph: a batch is ``batch_size`` of them with neighbours that are drawn, so many at
+            each hop; -1: all, and []: 10 at each hop of the model. Scores are of the whole graph. Default: that of the
+            settings.
         name: what messages call the data.
         call: a function (model, batch) -> output, in the place of ``call_model``. It gets what ``call_model`` would: a
             ``Batch``, whose fields are attributes, and ``batch.entire()``, the ``Data`` or tuple of the step.
@@ -77,11 +81,12 @@ class Task:
         loss: str | Loss | None = None,
         metric: Any = None,
         batch_size: int | None = None,
+        fan_out: Sequence[int] | None = None,
         name: str = "data",
         call: Callable[[nn.Module, Batch], Any] | None = None,
     ) -> None:
         self.train, self.val, self.test = train, val, test
-        self.target, self.batch_size, self.name = target, batch_size, name
+        self.target, self.batch_size, self.fan_out, self.name = target, batch_size, fan_out, name
         self.kind: str | None = None  # "signal" where many signals live on one graph, "sequence" where rows are such
         self._loss = loss_of(loss)
         self._metric = None if metric is None else Metric.of(metric)
@@ -115,11 +120,17 @@ class Task:
         """This, or a copy with the loss of that name; None: its own."""
         return self if name is None or LOSSES[name] is self._loss else self._changed({"loss": name})
 
+    def in_batches(self, table: TrainingTable) -> Task:
+        """This, or a copy whose batches are those of the settings."""
+        if self.fan_out is not None or table.batch == "whole":
+            return self
+        return self._changed({"fan_out": table.fan_out})
+
     def _changed(self, changes: dict[str, Any]) -> Task:
         """This, or a copy with other values."""
         if not changes:
             return self
-        known = {name: getattr(self, name) for name in ("train", "val", "test", "target", "batch_size", "name")}
+        known = {name: getattr(self, name) for name in _KEPT}
         known |= {"loss": self._loss, "metric": self._metric, "call": self._call}
         task = type(self)(**{**known, **changes})
         task.kind = self.kind
@@ -136,7 +147,7 @@ class Task:
         size = self.batch_size or batch_size
         if self._made_for == (device, dtype, size):
             return
-        maker = Sources(device, dtype, size, self.target, self.name)
+        maker = Sources(device, dtype, size, self.target, self.name, self.fan_out)
         found: dict[str, Source] = {}
         for split in SPLITS:
             thing = getattr(self, split)
@@ -197,7 +208,12 @@ class Task:
         return {name: g for source in self._sources.values() for name, g in source.generators().items()}
 
     def complete(self, model: nn.Module) -> None:
-        """Give a model the sizes that only a first pass can tell."""
+        """Give a model the sizes that only a first pass can tell.
+
+        Raises:
+            ConfigError: if batches reach fewer hops than the model walks.
+        """
+        self._sources["train"].check(model)
         bind: Any = getattr(model, "bind", None)
         if any(is_lazy(p) for p in model.parameters()) and self.fixed is not None and bind is not None:
             bind(self.edges())

@@ -174,3 +174,12 @@ def test_a_model_of_ones_own_is_trained_by_its_name(run, tmp_path, monkeypatch):
     assert code == 0, err
     assert "Line on karate, 140 parameters" in out and "runs/karate-Line" in out and "learning_curve.png" in out
     assert type(read_model("runs/karate-Line")) is Line
+
+
+def test_batches_of_drawn_neighbours_are_asked_for_by_options(run, tmp_path):
+    drawn = ["--batch", "neighbors", "--fan-out", "4,-1", "--batch-size", 10]
+    code, _, _ = run("train", "karate", "--model", "gcn", *drawn, "--epochs", 2, "--no-pictures")
+    table = RunConfig.from_toml(tmp_path / "runs" / "karate-gcn" / "config.toml").training
+    assert code == 0 and (table.batch, table.fan_out, table.batch_size) == ("neighbors", [4, -1], 10)
+    code, _, err = run("train", "karate", "--model", "gcn", "--fan-out", "4,0")
+    assert code != 0 and "how many neighbours at each hop, such as 10,5, is wanted, got '4,0'" in err

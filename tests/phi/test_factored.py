@@ -234,7 +234,7 @@ def test_cp_of_full_rank_is_any_tensor(widths, options):
     first = {}
     for e, pair in enumerate(map(tuple, GRAPH.edge_index.t().tolist())):  # repeated edges share a matrix
         theta[e] = theta[first.setdefault(pair, e)]
-    row = phi.coefficients.edge_rows(GRAPH, None)[0]
+    row = phi.coefficients.edge_rows(GRAPH, None)
     theta[: GRAPH.num_edges][row < 0] = 0  # loops are nodes', and others are not learned
     if phi.self_loops:
         theta[GRAPH.num_edges :][phi.coefficients.where.of_nodes(GRAPH) < 0] = 0

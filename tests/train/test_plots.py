@@ -48,7 +48,7 @@ def test_layers_count_in_the_order_of_their_calls():
     model = NodeClassifier(5, 3, layer="edge_varying", bank="heads", heads=2, out_heads=2).bind(EDGES, 4)
     last = plots.edge_weights(model, torch.randn(4, 5), EDGES, layer=-1)
     assert last.layer == 1 and last.values.shape == (2, 6, 2)  # K, E, H
-    row = model.convs[1].phi.edge_rows(Graph(EDGES, 4), None)[0]
+    row = model.convs[1].phi.edge_rows(Graph(EDGES, 4), None)
     table = model.convs[1].phi.edge_table.to_dense()[row].unflatten(1, (2, 2)).movedim(1, 0)
     assert torch.equal(last.values, table)
     with pytest.raises(ShapeError, match="calls 2 EdgeNetConv layers; there is no layer 5"):

@@ -20,7 +20,7 @@ import torch
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2}
 #: objects that a processor can run, best first, by what torch says of it
 OBJECTS = {"AVX512": ("_v4", "_v3", "_base"), "AVX2": ("_v3", "_base")}
-_ABI = 7  # of the C functions, as native/order.cpp has it
+_ABI = 8  # of the C functions, as native/order.cpp has it
 
 _P, _I, _L, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_double, ctypes.c_uint64
 # what they take; all return an int, below 0 where they failed
@@ -36,6 +36,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "edgenet_dropout": [_P, _I, _P, _P, _L, _D, _U],
     "edgenet_codes_linear": [_P, _P, _L, _I, _I, _P, _P, _I, _P, _L, _L, _L, _P],
     "edgenet_unified_linear": [_P, _P, _P, _L, _P, _L, _L, _L, _P],
+    "edgenet_sample_neighbors": [_P, _L, _P, _P, _P, _P, _I, _U, _P],
+    "edgenet_number_nodes": [_P, _L, _I, _I, _L, _L, _P, _L, _P, _P, _P],
     "edgenet_sort": [_I, _L, _L, _L, _P, _P, _P, _P, _P],
     "edgenet_lstm_gates": [*[_P] * 7, _L, _L],
     "edgenet_lstm_gates_backward": [*[_P] * 8, _L, _L],

@@ -46,7 +46,7 @@ int sort(int64_t rows, int64_t nodes, int64_t edges, const int64_t* end, const i
 }  // namespace
 
 // What the functions take and mean; edgenet/ops/native/__init__.py has the same number. An object of another is not loaded.
-extern "C" int edgenet_abi() { return 7; }
+extern "C" int edgenet_abi() { return 8; }
 
 // ptr (rows + 1), other (edges), edge (edges): row by row, the node at the other end and the column in edge_index.
 // Returns 1 where `edge` is 0, 1, 2, ..., else 0; NO_NODE if an index is out of range, and nothing is to be used.

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
+from edgenet.ops.scrambled import scrambled
 from edgenet.ops.stacked import unstacked
 from edgenet.phi.rows.base import UNKNOWN, OfGraph, need_node_id, stored_number
-from edgenet.phi.rows.by_hash import scrambled
 
 
 class ByEdgeId(OfGraph):

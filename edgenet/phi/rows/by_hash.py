@@ -7,6 +7,7 @@ from torch import Tensor
 
 from edgenet.errors import SupportError
 from edgenet.graph import Graph
+from edgenet.ops.scrambled import scrambled
 from edgenet.phi.rows.base import RowFinder, need_node_id
 
 
@@ -44,12 +45,3 @@ class ByHash(RowFinder):
 
     def extra_repr(self) -> str:
         return f"buckets={self.edge_rows}"
-
-
-def scrambled(a: Tensor, b: Tensor) -> Tensor:
-    """A number of 64 bits for every pair of int64: multiply-xorshift with the constants of splitmix64."""
-    # int64 wraps; the masks keep the shifts logical
-    h = a * -7046029254386353131 + b * -4658895280553007687
-    h = (h ^ ((h >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
-    h = (h ^ ((h >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
-    return h ^ ((h >> 31) & 0x1FFFFFFFF)
