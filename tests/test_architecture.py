@@ -31,38 +31,39 @@ MAY_IMPORT = {
     "plainly": "",
     "text": "errors",
     "malloc": "",
+    "reading": "errors",  # what comes from outside, see READS
     "seen": "",
     "graph": "errors shortcuts seen",
     "gso": "errors graph",
     "ops": "errors shortcuts graph gso",
-    "structured": "errors shortcuts text seen graph gso ops",
+    "structured": "reading errors shortcuts text seen graph gso ops",
     "phi": "errors shortcuts text graph gso ops structured estimators.basis",
     "hub": "errors",
     "nn": f"{LOW} estimators.basis hub",
-    "compress": "errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
-    "convert": f"{LOW} nn models compress",
+    "compress": "reading errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
+    "convert": f"reading {LOW} nn models compress",
     "models": f"{LOW} nn hub",
-    "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
-    "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint _version",
+    "selection": f"reading {LOW} nn models",  # it takes whatever estimator is fitted
+    "pretrained": f"reading {LOW} hub nn models compress convert fixed checkpoint _version",
     "export": f"{LOW} nn models",
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm",
     "estimators": "errors text",
-    "data": "errors text plainly",
+    "data": "reading errors text plainly",
     "tables": "errors",
-    "config": "errors text tables",
+    "config": "reading errors text tables",
     "presets": "config",
-    "checkpoint": "errors _version",
+    "checkpoint": "reading errors _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress",  # draws its reports
-    "train": f"{LOW} nn models compress convert pretrained data config checkpoint plainly",
+    "train": f"reading {LOW} nn models compress convert pretrained data config checkpoint plainly",
     "bench": f"{LOW} nn models compress clstm fixed selection convert pretrained data config presets checkpoint plots "
     "train estimators testing _version",
     "doctor": "ops malloc bench _version",
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text hub plainly nn compress convert export pretrained data config presets checkpoint plots train "
+    "cli": "reading errors text hub plainly nn compress convert export pretrained data config presets checkpoint plots train "
     "bench demo "
     "doctor _version",
 }
@@ -74,6 +75,7 @@ THIRD_PARTY = {
     "errors": "",
     "malloc": "torch",
     "estimators": "numpy scipy sklearn matplotlib",  # the contract of scikit-learn; pictures, inside plot()
+    "reading": "numpy torch",
     "data": "torch_geometric torch numpy scipy networkx sklearn tqdm",
     "compress": "torch numpy scipy tqdm",
     "testing": "torch torch_geometric safetensors",  # users run it, with any test runner or with none

@@ -16,7 +16,7 @@ from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset
 from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.facts import WEBKB_EDGES, WEBKB_NODES
-from edgenet.data.files import read_bytes, read_npz
+from edgenet.data.files import read_lines, read_npz
 from edgenet.data.places import Place
 from edgenet.errors import ConfigError, DataError
 
@@ -148,8 +148,7 @@ def read_edges(path: Path, nodes: int) -> np.ndarray:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a file below its headings, with their numbers."""
-    lines = read_bytes(path).decode("utf-8").splitlines()
-    return [(number, line) for number, line in enumerate(lines, 1) if number > 1 and line.strip()]
+    return [(number, line) for number, line in enumerate(read_lines(path), 1) if number > 1 and line.strip()]
 
 
 def _masks(folder: Path, graph: str, split: int, nodes: int, seed: int) -> tuple[dict[str, torch.Tensor], str]:
