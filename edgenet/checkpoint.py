@@ -69,7 +69,7 @@ def load(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: damaged, it lacks its text or its tensors.")
     if not all(type(value) is Tensor for value in tensors.values()):
         raise CheckpointError(f"{path}: damaged, what it holds as tensors are not plain tensors.")
-    nested = reading.parse_json(text, f"{path}, its text", CheckpointError, _BUDGET)
+    nested = reading.parse_json(text, f"{path}: its text", CheckpointError, _BUDGET)
     try:
         return _nested(nested, tensors)
     except (KeyError, ValueError, TypeError, RecursionError) as error:

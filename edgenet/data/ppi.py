@@ -184,7 +184,7 @@ def _array(content: bytes, path: Path, name: str, dims: int) -> np.ndarray:
 
 def _links(content: bytes, nodes: int, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Sources and targets in networkx's node-link format; both directions of an undirected file."""
-    graph = reading.parse_json(content, f"{path}: {name}", DataError, _BUDGET)
+    graph = reading.parse_json(content, f"{path}: {name} is no whole node-link JSON", DataError, _BUDGET)
     try:
         links = [(link["source"], link["target"]) for link in graph["links"]]
         edges = np.array(links).reshape(len(links), 2)

@@ -17,11 +17,14 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
-def opened_zip(path: Path, refuse: Refusal, budget: Budget = DATA, packed: bool = True) -> Iterator[zipfile.ZipFile]:
+def opened_zip(
+    path: Path, refuse: Refusal, budget: Budget = DATA, packed: bool = True, what: str = "zip file"
+) -> Iterator[zipfile.ZipFile]:
     """A zip file whose members have different names, and unpack together to no more than its budget.
 
     Args:
         packed: whether members may be packed (by deflate).
+        what: messages call it.
 
     Raises:
         refuse: else, or if it is damaged; nothing was unpacked.
@@ -33,7 +36,8 @@ def opened_zip(path: Path, refuse: Refusal, budget: Budget = DATA, packed: bool 
         raise refuse(f"{path}: cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # zipfile raises BadZipFile, struct.error, NotImplementedError, ...
         raise refuse(
-            f"{path}: {size} bytes that are no whole archive ({_line(error)}): truncated, damaged, or something else."
+            f"{path}: no whole {what} ({size} bytes; {_line(error)}): truncated, damaged, or something else. Nothing in "
+            f"it was run."
         ) from error
     with archive:
         _check_members(path, archive.infolist(), size, refuse, budget, packed)
@@ -116,7 +120,7 @@ def read_gzip(path: Path, refuse: Refusal, budget: Budget, most: int | None = No
         with gzip.open(path) as file:
             unpacked = file.read(allowed + 1 if most is None else most)
     except (OSError, EOFError, zlib.error, MemoryError) as error:
-        raise refuse(f"{path}: its packed bytes are damaged: {_line(error)}.") from error
+        raise refuse(f"{path}: cannot be read, its packed bytes are damaged: {_line(error)}.") from error
     if len(unpacked) > allowed:
         raise refuse(f"{path}: refused, its {len(data)} bytes unpack to more than {allowed}.")
     return unpacked

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
-from edgenet.reading.archives import member, opened_zip
-from edgenet.reading.budget import DATA, Refusal, told_of
+from edgenet.reading.archives import first_bytes, member, opened_zip
+from edgenet.reading.budget import Refusal, told_of
 
 _MOST_AXES = 32
 _HEADER = 10_000  # bytes; numpy evaluates it as a Python literal
@@ -28,8 +29,10 @@ def read_npz(path: Path, refuse: Refusal, names: Sequence[str] | None = None) ->
         refuse: the file is damaged, is no ``.npz``, holds Python objects, which are refused and not made, claims larger
             arrays than its bytes can hold, or unpacks to more than its budget.
     """
-    whole = f"a whole .npz file of plain arrays ({path.stat().st_size if path.is_file() else 0} bytes)"
-    with opened_zip(path, refuse) as archive, told_of(path, whole, refuse):
+    whole = f"no whole .npz file of plain arrays ({path.stat().st_size if path.is_file() else 0} bytes)"
+    if first_bytes(path, len(MAGIC_PREFIX)) == MAGIC_PREFIX:
+        raise refuse(f"{path}: {whole}: it is one bare array, an .npy file.")
+    with opened_zip(path, refuse, what=".npz file of plain arrays") as archive, told_of(path, whole, refuse):
         arrays = {}
         for item in archive.infolist():
             name = item.filename.removesuffix(".npy")
@@ -53,7 +56,7 @@ def parse_npy(data: bytes, name: str, refuse: Refusal, where: Path) -> np.ndarra
     Raises:
         refuse: as ``read_npz``.
     """
-    with told_of(where, f"a file with whole arrays of numbers ({name}, {len(data)} bytes)", refuse):
+    with told_of(where, f"{name} is no whole array of numbers ({len(data)} bytes)", refuse):
         check_npy(io.BytesIO(data), len(data), name)
         return _array(data)
 
@@ -83,6 +86,6 @@ def check_npy(file: IO[bytes], size: int, name: str) -> None:
     if len(shape) > _MOST_AXES or any(type(axis) is not int or axis < 0 for axis in shape):
         raise ValueError(f"{name} claims shape {shape!s:.80}")
     # a size of 0 makes the array empty, yet numpy multiplies the others
-    claimed = math.prod(axis for axis in shape if axis) * max(dtype.itemsize, 1)
-    if claimed > DATA.bytes or math.prod(shape) * max(dtype.itemsize, 1) > size - file.tell():
+    beyond = math.prod(axis for axis in shape if axis) * max(dtype.itemsize, 1) >= 1 << 62
+    if beyond or math.prod(shape) * max(dtype.itemsize, 1) > size - file.tell():
         raise ValueError(f"{name} claims shape {shape!s:.80} of {dtype}, more than its {size} bytes hold")

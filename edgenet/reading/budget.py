@@ -83,7 +83,7 @@ def told_of(path: Path, what: str, refuse: Refusal) -> Iterator[None]:
     """Whatever goes wrong inside is said of a file, by an error of its reader.
 
     Args:
-        what: the file is not, "a whole .npz file" say.
+        what: the file is, "no whole .npz file" say.
 
     Raises:
         refuse: from any exception but those of ``edgenet.errors``, which say it already.
@@ -94,7 +94,7 @@ def told_of(path: Path, what: str, refuse: Refusal) -> Iterator[None]:
         if type(error).__module__ == "edgenet.errors":
             raise
         line = (str(error).strip().splitlines() or [""])[0]
-        raise refuse(f"{path}: is not {what} ({type(error).__name__}: {line[:200].rstrip('.')}).") from error
+        raise refuse(f"{path}: {what}: {line[:200].rstrip('.') or type(error).__name__}.") from error
 
 
 class Deadline:

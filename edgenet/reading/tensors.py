@@ -22,7 +22,7 @@ _DTYPES = {
     "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
 _Entries = dict[str, tuple[str, tuple[int, ...], int, int]]  # name: dtype, shape, first byte, byte after the last
-_WHOLE = "a whole file of tensors; it is damaged, or cut short"
+_WHOLE = "damaged, cut short, or no file of tensors"
 
 
 def read_index(path: Path, refuse: Refusal) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -86,7 +86,7 @@ def _head(file: IO[bytes], path: Path, refuse: Refusal) -> tuple[int, _Entries]:
 def _entries(text: bytes, head: int, size: int, path: Path, refuse: Refusal) -> _Entries:
     if not 2 <= head <= min(_INDEX.bytes, size - 8) or len(text) != head:
         raise ValueError(f"its index is said to have {head} bytes, in a file of {size}")
-    index = parse_json(text, f"{path}, its index", refuse, _INDEX)
+    index = parse_json(text, f"{path}: its index", refuse, _INDEX)
     if not isinstance(index, dict):
         raise ValueError("its index is no table")
     index.pop("__metadata__", None)

@@ -42,7 +42,8 @@ _DEPTH = 64  # containers inside each other
 _MOST_AXES = 64
 _VIEWS = (10, 64 * MIB)  # times the file, and more: the numbers that views may show
 
-Make = Callable[[Any], Any]
+#: what makes something of the state of an object; it is handed what makes values of what is in the state
+Make = Callable[[Any, Callable[[Any], Any]], Any]
 
 
 def read_torch(
@@ -59,7 +60,7 @@ def read_torch(
         refuse: if the file is missing, damaged, no zip archive of ``torch.save``, or holds anything else.
     """
     makes = makes or {}
-    with opened_zip(path, refuse, TENSORS, packed=False) as archive:
+    with opened_zip(path, refuse, TENSORS, packed=False, what="file of torch.save") as archive:
         prefix = _prefix(archive, path, refuse)
         names = {pair: "/".join(pair) for pair in makes}
         admitted = {**_TENSORS, **(_SPARSE if views else {}), **names}
@@ -68,7 +69,7 @@ def read_torch(
         content = machine.run(member(archive, f"{prefix}/data.pkl", path, refuse))
         _check_depth(content, path, refuse)
         size = check_file(path, TENSORS, refuse)
-        with told_of(path, "a whole file of tensors", refuse):
+        with told_of(path, "damaged, no whole file of tensors", refuse):
             budget = _VIEWS[0] * size + _VIEWS[1] if views else size
             return _Reviver(archive, prefix, path, refuse, budget, views, dict(zip(names.values(), makes.values(),
                             strict=True))).value(content)  # fmt: skip
@@ -78,7 +79,7 @@ def _prefix(archive: zipfile.ZipFile, path: Path, refuse: Refusal) -> str:
     """The folder that everything in the archive lies in."""
     found = [name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1]
     if len(found) != 1:
-        raise refuse(f"{path}: is no file of torch.save: no data.pkl is in it.")
+        raise refuse(f"{path}: damaged, no whole file of torch.save: no data.pkl is in it.")
     prefix = found[0].removesuffix("/data.pkl")
     order = f"{prefix}/byteorder"
     if order in archive.namelist() and member(archive, order, path, refuse) != b"little":
@@ -87,12 +88,14 @@ def _prefix(archive: zipfile.ZipFile, path: Path, refuse: Refusal) -> str:
 
 
 def _check_depth(content: Any, path: Path, refuse: Refusal) -> None:
-    """Level by level, so that neither depth nor sharing costs anything: a container counts once a level."""
-    level = [content]
+    """Level by level, each container once, so that neither depth nor sharing nor circles cost anything."""
+    level, seen = [content], {id(content)}
     for _ in range(_DEPTH):
-        level = list({id(item): item for outer in level for item in _inside(outer)}.values())
-        if not level:
+        inside = {id(item): item for outer in level for item in _inside(outer) if id(item) not in seen}
+        if not inside:
             return
+        level = list(inside.values())
+        seen.update(inside)
     raise refuse(f"{path}: holds containers more than {_DEPTH} deep inside each other.")
 
 
@@ -142,7 +145,7 @@ class _Reviver:
         if found.kind == "sparse":
             return self._sparse(*found.args)
         if found.kind in self.makes:
-            return self.makes[found.kind](self.value(found.state))
+            return self.makes[found.kind](found.state, self.value)
         raise ValueError(f"a {found.kind} where a value should be")
 
     def _tensor(self, stored: Any, offset: Any, size: Any, stride: Any) -> Tensor:

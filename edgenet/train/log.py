@@ -91,7 +91,8 @@ class JsonLines:
                 f"{len(self.records)}). Put the file back, or remove {self.path.parent} to train this seed anew."
             )
         text = "".join(map(_line, self.records)).encode()
-        if not self.path.exists() or reading.content(self.path, reading.TEXT, CheckpointError) != text:
+        before = reading.content(self.path, reading.TEXT, CheckpointError) if self.path.exists() else b""
+        if before != text:
             checkpoint.write_atomically(self.path, lambda file: file.write(text))
         self._file = self.path.open("a", encoding="utf-8")
 

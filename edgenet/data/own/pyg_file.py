@@ -15,6 +15,7 @@ from torch_geometric.data.separate import separate
 from edgenet import reading
 from edgenet.errors import DataError
 
+Value = Callable[[Any], Any]
 _WAY = "In Python, torch.save(data, 'graph.pt') of a Data of tensors makes one; others go in by --data module:function."
 
 
@@ -39,9 +40,9 @@ def read_pt(path: Path) -> Data | list[Data]:
         raise DataError(f"{path}: holds a Data that is damaged ({type(error).__name__}). {_WAY}") from error
 
 
-def _data(state: Any) -> Data:
+def _data(state: Any, value: Value) -> Data:
     """A ``Data`` of the state of one."""
-    store = state["_store"]
+    store = value(state["_store"])
     if not isinstance(store, _Store):
         raise ValueError("a Data without its fields")
     return Data.from_dict(store.fields)
@@ -54,18 +55,18 @@ class _Store:
     fields: dict[str, Any]
 
     @classmethod
-    def of(cls, state: Any) -> _Store:
+    def of(cls, state: Any, value: Value) -> _Store:
         if not isinstance(state["_mapping"], dict):
             raise ValueError("fields of a Data that are no table")
-        return cls(state["_mapping"])
+        return cls(value(state["_mapping"]))  # and not its "_parent", which is the Data again
 
 
 #: the classes of an object of PyG, and what is made of each one's state
-_MAKES: dict[tuple[str, str], Callable[[Any], Any]] = {
+_MAKES: dict[tuple[str, str], Callable[[Any, Value], Any]] = {
     ("torch_geometric.data.data", "Data"): _data,
     ("torch_geometric.data.storage", "GlobalStorage"): _Store.of,
-    ("torch_geometric.data.data", "DataEdgeAttr"): lambda state: None,
-    ("torch_geometric.data.data", "DataTensorAttr"): lambda state: None,
+    ("torch_geometric.data.data", "DataEdgeAttr"): lambda state, value: None,
+    ("torch_geometric.data.data", "DataTensorAttr"): lambda state, value: None,
 }
 
 
