@@ -36,8 +36,8 @@ def opened_zip(
         raise refuse(f"{path}: cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # zipfile raises BadZipFile, struct.error, NotImplementedError, ...
         raise refuse(
-            f"{path}: no whole {what} ({size} bytes; {_line(error)}): truncated, damaged, or something else. Nothing in "
-            f"it was run."
+            f"{path}: no whole {what} ({size} bytes; {_line(error)}): truncated, damaged, or something else. "
+            f"Nothing in it was run."
         ) from error
     with archive:
         _check_members(path, archive.infolist(), size, refuse, budget, packed)

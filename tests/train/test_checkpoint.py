@@ -170,7 +170,7 @@ def test_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, legacy):
 def test_a_bare_pickle_and_a_script_archive_are_refused(tmp_path):
     file = tmp_path / "model.pt"
     file.write_bytes(pickle.dumps(Bomb(tmp_path / "it-ran")))
-    with pytest.raises(CheckpointError, match="no whole file of torch.save"):
+    with pytest.raises(CheckpointError, match=r"no whole file of torch\.save"):
         checkpoint.load(file)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("model/constants.pkl", b"")
