@@ -73,7 +73,7 @@ class ModelTable:
     layer: str | None = None
     kind: str | None = None
     hidden_channels: int | None = _at_least(1, None)
-    num_layers: int | None = _at_least(1, None)
+    num_layers: int | None = _wanted("from 1 to 10,000", lambda value: 1 <= value <= 10_000, None)
     dropout: float | None = _wanted("a probability in [0, 1)", lambda value: 0 <= value < 1, None)
     activation: str | None = None
     options: dict[str, Any] = field(default_factory=dict)

@@ -89,7 +89,7 @@ def _write(path: Path, data: bytes) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
-def read_text(folder: Path) -> bytes:
+def config_text(folder: Path) -> bytes:
     """What stands in ``config.json``, as it is.
 
     Raises:
@@ -113,7 +113,7 @@ def read_config(folder: Path, text: bytes | None = None) -> dict[str, Any]:
         CheckpointError: if it is missing, damaged, or of another format version.
     """
     path = folder / CONFIG
-    text = read_text(folder) if text is None else text
+    text = config_text(folder) if text is None else text
     config = reading.parse_json(text, str(path), CheckpointError, _BUDGET)
     if not isinstance(config, dict) or "format" not in config:
         raise CheckpointError(f"{path}: no config of edgenet, it has no format version.")

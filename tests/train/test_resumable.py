@@ -28,10 +28,10 @@ class Rates(Stop):
     moves_rates = True
 
 
-@pytest.fixture(params=["none", "cosine", "plateau"])
+@pytest.fixture
 def stopped(request, tmp_path):
     """The settings of a run that was stopped in its fifth epoch, its checkpoint, and how it goes on."""
-    settings = config("gat", out=str(tmp_path / "run"), scheduler__name=request.param)
+    settings = config("gat", out=str(tmp_path / "run"), scheduler__name=getattr(request, "param", "cosine"))
     with pytest.raises(KeyboardInterrupt):
         run(settings, dataset=nodes(), progress=False, callbacks=[Stop(5)])
     file = tmp_path / "run" / "seed-0" / "checkpoint.pt"
@@ -115,15 +115,23 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.parametrize("stopped", ["cosine", "plateau"], indirect=True)
 @pytest.mark.parametrize("case", SCHEDULES)
 def test_a_schedule_is_that_of_the_configuration(stopped, case):
     change, says = SCHEDULES[case]
     state, file, go_on = stopped
-    if state["scheduler"] is None:
-        return
     change(state)
     checkpoint.save(file, state)
     with pytest.raises(CheckpointError, match=rf"checkpoint\.pt: .*{says}"):
+        go_on()
+
+
+@pytest.mark.parametrize("stopped", ["none"], indirect=True)
+def test_without_a_schedule_the_rate_is_that_of_the_configuration(stopped):
+    state, file, go_on = stopped
+    put(*GROUP, "lr", value=0.019)(state)
+    checkpoint.save(file, state)
+    with pytest.raises(CheckpointError, match=r"lr = 0.019, and this training has 0.02\. Resume with the configuration"):
         go_on()
 
 
