@@ -197,7 +197,9 @@ def resolve(spec: Spec, where: str) -> Structure | None:
             resolve(base, where)
         make = family(name).from_dense
     except PlanError as error:
-        raise error if str(error).startswith(where) else PlanError(f"{where}: {error}") from error
+        if str(error).startswith(where):
+            raise
+        raise PlanError(f"{where}: {error}") from error
     known = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD][1:]
     names = [p.name for p in known]
     free = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make).parameters.values())

@@ -191,7 +191,9 @@ def _links(content: bytes, nodes: int, path: Path, name: str) -> tuple[np.ndarra
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else f"is no node-link JSON: {error}"
         raise DataError(f"{path}: {name} {reason} ({len(content)} bytes).") from error
-    if len(edges) and (edges.dtype.kind not in "iu" or edges.min() < 0 or edges.max() >= nodes):
+    if len(edges) and edges.dtype.kind not in "iu":
+        raise DataError(f"{path}: {name}: links run between {edges.dtype}, and nodes are whole numbers.")
+    if len(edges) and (edges.min() < 0 or edges.max() >= nodes):
         raise DataError(f"{path}: {name}: links run from {edges.min()} to {edges.max()}, nodes from 0 to {nodes - 1}.")
     edges = edges.astype(np.int64)
     if not graph.get("directed", False):

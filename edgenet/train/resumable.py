@@ -145,7 +145,9 @@ def _check_entries(training: Fitting, p: nn.Parameter, entries: Any, where: str)
                                       f"{tuple(p.shape)}.")  # fmt: skip
             if not bool(torch.isfinite(value).all()) or (_is_positive(name) and bool((value < 0).any())):
                 raise CheckpointError(f"{said} holds numbers that cannot be: {float(value.min())}.")
-        elif not (value is None or (type(value) in (int, float, bool) and math.isfinite(value))):
+        elif (value is not None and (type(value) not in (int, float) or not math.isfinite(value))) or (
+            like is not None and like[name] is not None
+        ):
             raise CheckpointError(f"{said} is {value!s:.60}.")
 
 

@@ -57,7 +57,9 @@ def resume(training: Fitting, state: Any, path: Path) -> None:
     try:
         _resume(training, state, path)
     except CheckpointError as error:
-        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from error
+        if str(path) in str(error):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # a crafted state makes torch, numpy and callbacks raise whatever they like
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"  # torch adds where in C++ it was
         raise CheckpointError(f"{path}: is no state of a training run: {reason}") from error

@@ -69,7 +69,7 @@ def _done(work):
         return "memory", traceback.format_exc()[-600:]
     except OURS as error:
         cause = error
-        while cause is not None:  # which a reader may have put into words
+        for _ in range(20):  # which a reader may have put into words
             if isinstance(cause, MemoryError) or "can't allocate memory" in str(cause):
                 return "memory", f"{type(error).__name__}: {error}"[:600]
             cause = cause.__cause__

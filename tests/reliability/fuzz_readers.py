@@ -206,7 +206,7 @@ def read_learned(folder):
 
 
 # ---------------------------------------------------------------- settings and reports
-PLAN = '[[rule]]\npattern = "convs.0"\nstructure = "kronecker"\nfactor = [2, 2]\n\n[[rule]]\npattern = ".*"\nstructure = "keep"\n'
+PLAN = '[[rule]]\npattern = "convs.0.lift"\nstructure = "kronecker"\nfactor = [2, 2]\n\n[[rule]]\npattern = ".*"\nstructure = "keep"\n'
 REMOVAL = '[[layer]]\nname = "convs.0"\ntaps = [[0, 1], [1, 1]]\n'
 RUN = '[dataset]\nname = "karate"\n[model]\nlayer = "gat"\nhidden_channels = 8\n[optimizer]\nlr = 0.01\ndecay_on = {"convs.0" = 0.1}\n[training]\nepochs = 2\nseeds = [0, 1]\n'
 
