@@ -68,11 +68,12 @@ def _done(work):
     except MemoryError:
         return "memory", traceback.format_exc()[-600:]
     except OURS as error:
-        cause = error
-        for _ in range(20):  # which a reader may have put into words
-            if isinstance(cause, MemoryError) or "can't allocate memory" in str(cause):
-                return "memory", f"{type(error).__name__}: {error}"[:600]
+        causes, cause = [], error
+        while cause is not None and cause not in causes:  # what a reader may have put into words
+            causes.append(cause)
             cause = cause.__cause__
+        if any(isinstance(cause, MemoryError) or "can't allocate memory" in str(cause) for cause in causes):
+            return "memory", f"{type(error).__name__}: {error}"[:600]
         return "refused", f"{type(error).__name__}: {error}"[:600]
     except Exception as error:
         kind = "memory" if "can't allocate memory" in str(error) else "raw"
