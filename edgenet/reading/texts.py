@@ -14,7 +14,10 @@ from edgenet.reading.budget import TEXT, Budget, Refusal, content
 
 _CHUNK = 1 << 20
 _ESCAPED = re.compile(rb"\\.", re.DOTALL)
-_TOML_DEPTH = 64  # its parser calls itself, and copies what it has read of a key with many dots
+# of a key with many dots TOML's parser copies what it has read at every one
+_LONG_KEY = re.compile(
+    rf"""(?<![\w-])(?:(?:"[^"\n]*"|'[^'\n]*'|[\w-]+)[ \t]*\.[ \t]*){{{TEXT.depth}}}"""
+)
 
 
 def read_json(path: Path, refuse: Refusal, budget: Budget = TEXT) -> Any:
@@ -63,13 +66,20 @@ def parse_toml(text: bytes, where: str, refuse: Refusal) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise refuse(f"{where}: not TOML: no text in UTF-8 (byte {error.start}).") from error
     _check_size(text, where, refuse, TEXT)
-    for number, line in enumerate(decoded.split("\n"), 1):
-        if line.count(".") > _TOML_DEPTH and line.partition("=")[0].count(".") > _TOML_DEPTH:
-            raise refuse(f"{where}:{number}: a key of more than {_TOML_DEPTH} parts.")
+    if found := _LONG_KEY.search(decoded):
+        number = decoded.count("\n", 0, found.start()) + 1
+        raise refuse(f"{where}:{number}: a key of more than {TEXT.depth} parts.")
     try:
-        return tomllib.loads(decoded)
+        tables = tomllib.loads(decoded)
     except (ValueError, RecursionError, MemoryError) as error:
         raise refuse(f"{where}: not TOML: {_reason(error)}.") from error
+    level: list[Any] = [tables]
+    for _ in range(TEXT.depth):
+        inside = (item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer))
+        level = [item for item in inside if isinstance(item, dict | list)]
+    if level:  # by keys with dots inside of inline tables
+        raise refuse(f"{where}: has tables more than {TEXT.depth} deep inside each other.")
+    return tables
 
 
 def _check_size(data: bytes, where: str, refuse: Refusal, budget: Budget) -> None:

@@ -37,7 +37,7 @@ def bounded(work, size, seconds=SECONDS):
         try:
             _limit(10 * size + MORE, seconds)
             message = _done(work)
-        except BaseException as error:  # noqa: BLE001  the limit itself
+        except BaseException as error:
             message = ("raw", repr(error)[:200])
         with os.fdopen(into, "wb") as pipe:
             pipe.write(pickle.dumps(message))
