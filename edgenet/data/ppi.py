@@ -35,7 +35,7 @@ WARNING = (
 FACTS = KNOWN["ppi"]
 _CACHE_FORMAT = 1
 # of what is packed: the zip file has 7 MB and 137 MB in it; its links are 800,000
-_BUDGET = reading.Budget(bytes=256 << 20, elements=20_000_000)
+_BUDGET = reading.Budget(bytes=256 << 20, elements=20_000_000, times=20, more=16 << 20)
 
 
 def make(where: Sequence[Place], *, cache: bool = True, verify: bool = True, download: bool = True) -> Dataset:

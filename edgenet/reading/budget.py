@@ -42,7 +42,7 @@ class Budget:
 #: settings, plans, reports, results and descriptions of models: what people or edgenet write as text
 TEXT = Budget(bytes=64 * MIB, elements=4_000_000)
 #: tables, graphs and arrays, which are as large as the data
-DATA = Budget(bytes=1 << 40, elements=200_000_000, times=4, more=64 * MIB)
+DATA = Budget(bytes=1 << 40, elements=200_000_000, times=4, more=32 * MIB)
 #: tensors of a model or of a training
 TENSORS = Budget(bytes=1 << 40, times=1, more=0)
 

@@ -1,10 +1,11 @@
-"""Damaged files for every reader: ``make fuzz N=10000``, or ``python -m reliability.fuzz N [SEED] [READER ...]`` in tests/.
+"""Damaged files for every reader: ``make fuzz N=10000``; in tests/ ``python -m reliability.fuzz N [SEED [READER ...]]``.
 
 Prints a line for each reader, and every file that was not refused by an error of ours or read as a legal one; these
 files are kept.
 """
 
 import collections
+import math
 import random
 import shutil
 import sys
@@ -56,12 +57,12 @@ def main(count=1000, seed=0, *names):
     torch.set_num_threads(1)
     names = names or tuple(CASES)
     kept = Path(tempfile.mkdtemp(prefix="edgenet-fuzz-"))
-    share, faulty = -(-count // len(names)), 0
+    share, faulty = count / sum(CASES[name].share for name in names), 0
     print(f"{'reader':32}" + "".join(f"{kind:>16}" for kind in KINDS) + "         seconds", flush=True)
     total = collections.Counter()
     for name in names:
         start = time.monotonic()
-        counts, faults = fuzz(name, share, seed, kept / name.replace(" ", "-"))
+        counts, faults = fuzz(name, math.ceil(share * CASES[name].share), seed, kept / name.replace(" ", "-"))
         total += counts
         line = "".join(f"{counts[kind]:16}" for kind in KINDS)
         print(f"{name:32}{line}{time.monotonic() - start:16.1f}", flush=True)

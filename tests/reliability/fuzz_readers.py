@@ -43,6 +43,7 @@ class Case:
         file: the one that is damaged, in a folder that ``make`` fills.
         damage: ``damage(data, rng)``.
         mend: makes checksums fit again, ``mend(folder)``.
+        share: of the files that others get, where reading takes long.
     """
 
     file: str
@@ -50,6 +51,7 @@ class Case:
     read: Callable
     damage: Callable
     mend: Callable = lambda folder: None
+    share: float = 1.0
 
 
 def said(value):
@@ -277,8 +279,8 @@ def read_tensors(folder):
 STATE, RESULT, METRICS = "run/seed-0/checkpoint.pt", "run/seed-0/result.json", "run/seed-0/metrics.jsonl"
 CASES = {
     "checkpoint": Case(STATE, stopped, read_state, either(ways.in_zip, in_state, ways.damaged)),
-    "resumed training": Case(STATE, stopped, gone_on, either(in_state, in_state, in_state, ways.in_zip)),
-    "metrics of a resumed training": Case(METRICS, stopped, gone_on, ways.in_text),
+    "resumed training": Case(STATE, stopped, gone_on, either(in_state, in_state, in_state, ways.in_zip), share=0.3),
+    "metrics of a resumed training": Case(METRICS, stopped, gone_on, ways.in_text, share=0.3),
     "config of a model": Case("model/config.json", made_model, read_model, either(ways.in_json, ways.in_json, ways.damaged), mend_model),
     "tensors of a model": Case("model/model.safetensors", made_model, read_model, ways.in_safetensors, mend_model),
     "model, checksums as they are": Case("model/model.safetensors", made_model, read_model, ways.damaged),
