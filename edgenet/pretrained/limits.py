@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -26,14 +26,20 @@ class Limits:
     Attributes:
         told: modules in the file.
         held: numbers in the file.
-        modules, tensors, numbers: made so far.
+        modules, tensors: made so far.
+        sizes: numbers in them, by identity.
     """
 
     told: int
     held: int
     modules: int = 0
     tensors: int = 0
-    numbers: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> int:
+        """Made so far; what a constructor makes and throws away counts."""
+        return sum(self.sizes.values())
 
     @classmethod
     def of(cls, tree: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Self:
@@ -48,17 +54,20 @@ class Limits:
         """
         thread = threading.get_ident()
         clock = Deadline(5 + 0.02 * self.told, "the model that the file describes", CheckpointError)
-        self.modules = self.tensors = self.numbers = 0
+        self.modules = self.tensors = 0
+        self.sizes.clear()
 
         def see_module(module: nn.Module, name: str, child: nn.Module | None) -> None:
             if threading.get_ident() == thread:
                 self.modules += 1
+                for tensor in () if child is None else child.parameters():  # which were given sizes since
+                    self._weigh(tensor)
                 self._check("modules", self.modules, 1000 + 100 * self.told, clock)
 
         def see_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
             if threading.get_ident() == thread and tensor is not None:
                 self.tensors += 1
-                self.numbers += 0 if nn.parameter.is_lazy(tensor) else tensor.numel()
+                self._weigh(tensor)
                 self._check("tensors", self.tensors, 2000 + 200 * self.told, clock)
 
         handles = [
@@ -71,6 +80,9 @@ class Limits:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _weigh(self, tensor: Tensor) -> None:
+        self.sizes[id(tensor)] = 0 if nn.parameter.is_lazy(tensor) else tensor.numel()
 
     def _check(self, what: str, made: int, most: int, clock: Deadline) -> None:
         clock.check()

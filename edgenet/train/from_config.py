@@ -127,7 +127,7 @@ def _check_size(kind: Callable[..., nn.Module], dataset: Dataset, options: Mappi
     asked, there = 4 * limits.numbers * torch.get_default_dtype().itemsize, memory()
     if asked > there:
         raise ConfigError(
-            f"[model] is too large: training its {limits.numbers:,} numbers takes {asked / 2**30:.1f} GB at least, with "
+            f"[model] is too large: training its {limits.numbers:,} numbers takes {asked / 2**30:.1f} GB, with "
             f"gradients and two moments, and this machine has {there / 2**30:.1f}."
         )
 
