@@ -159,7 +159,7 @@ def check_index(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[int,
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; {CONFIG} is there.")
     index = reading.read_index(path, CheckpointError)
-    found = {name: [dtype, list(shape)] for name, (dtype, shape) in index.items()}
+    found: dict[str, list[Any]] = {name: [dtype, list(shape)] for name, (dtype, shape) in index.items()}
     wanted = config.get("tensors", found)
     for name in sorted(set(wanted) | set(found)):
         if found.get(name) != wanted.get(name):

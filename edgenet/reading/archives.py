@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgenet.reading.budget import DATA, Budget, Refusal, check_file, content
+from edgenet.reading.budget import DATA, MIB, Budget, Refusal, check_file, content
 
 _MAX_RATIO = 1032  # deflate makes nothing smaller than this
 _MOST_MEMBERS = 1_000_000
@@ -95,9 +95,10 @@ def read_into(archive: zipfile.ZipFile, name: str, place: memoryview, path: Path
         with archive.open(name) as file:
             done = 0
             while done < len(place):
-                if not (count := file.readinto(place[done:])):
+                if not (piece := file.read(min(len(place) - done, MIB))):
                     raise EOFError(f"it ends after {done} bytes")
-                done += count
+                place[done : done + len(piece)] = piece
+                done += len(piece)
             file.read(1)  # which compares the checksum
     except Exception as error:  # as above
         raise refuse(f"{path}: damaged, {name[:80]} cannot be read: {_line(error)}.") from error

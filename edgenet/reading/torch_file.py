@@ -194,7 +194,7 @@ class _Reviver:
             raise ValueError(f"numbers that are not there, {name[:80]}") from None
         held = torch.empty(size, dtype=torch.uint8)
         if size:
-            read_into(self.archive, name, memoryview(held.numpy()), self.path, self.refuse)
+            read_into(self.archive, name, memoryview(held.numpy().data), self.path, self.refuse)
         return held
 
     def _sparse(self, layout: Any, data: Any) -> Tensor:
