@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 #: what opens or parses a file, as it is called
-READS = ["open", "np.load", "numpy.load", "np.fromfile", "np.loadtxt", "np.genfromtxt", "np.memmap", "torch.load", "json.load", "json.loads", "tomllib.load", "tomllib.loads", "pickle.load", "pickle.loads", "pickle.Unpickler", "zipfile.ZipFile", "tarfile.open", "gzip.open", "gzip.decompress", "bz2.open", "lzma.open", "mmap.mmap", "safetensors.safe_open", "safe_open", "safetensors.torch.load", "safetensors.torch.load_file", "ElementTree.parse", "networkx.read_graphml", "csv.reader", "csv.DictReader"]
+READS = ["open", "np.load", "numpy.load", "np.fromfile", "np.loadtxt", "np.genfromtxt", "np.memmap", "torch.load", "json.load", "json.loads", "tomllib.load", "tomllib.loads", "pickle.load", "pickle.loads", "pickle.Unpickler", "zipfile.ZipFile", "tarfile.open", "gzip.open", "gzip.decompress", "bz2.open", "lzma.open", "mmap.mmap", "safetensors.safe_open", "safe_open", "safetensors.torch.load", "safetensors.torch.load_file", "ElementTree.parse", "networkx.read_graphml", "csv.reader", "csv.DictReader"]  # noqa: E501
 METHODS = ("read_text", "read_bytes", "open")  # of a path
 #: other files that do so, with the reason
 READ_ELSEWHERE = {

@@ -112,8 +112,8 @@ def read_nodes(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 f"{path}:{number}: {line[:80]!r} is not a node, its features between commas and its class, with tabs "
                 f"between the three."
             ) from None
-        if node in found or label < 0:
-            raise DataError(f"{path}:{number}: node {node} comes twice, or its class {label} is below 0.")
+        if node in found or not 0 <= label < 2**31:
+            raise DataError(f"{path}:{number}: node {node} comes twice, or its class {label} is out of range.")
         found[node] = features, label
     if sorted(found) != list(range(len(found))) or not found:
         raise DataError(f"{path}: nodes are numbered 0 to N - 1, and {len(found)} are there: {sorted(found)[:5]}...")

@@ -115,7 +115,7 @@ def test_the_command_line_says_so_in_one_line(tmp_path, case, capsys):
     assert "report.json" in told and "Traceback" not in told
 
 
-@pytest.mark.parametrize("change", [{"parameters": 1e300}, {"error": "x"}, {"shape": [1]}, {"options": 3}, {"bytes": -1}])
+@pytest.mark.parametrize("change", [{"parameters": 1e300}, {"error": "x"}, {"shape": [1]}, {"options": 3}, {"bytes": -1}])  # noqa: E501
 def test_a_report_with_other_values_is_none(change):
     content = json.loads(report(nn.Linear(3, 8)).to_json())
     content["rows"][0].update(change)

@@ -2,7 +2,7 @@
 
 Prints a line for each reader, and every file that was not refused by an error of ours or read as a legal one; these
 files are kept.
-"""
+"""  # noqa: E501
 
 import collections
 import math

@@ -77,5 +77,5 @@ def _done(work):
         return "refused", f"{type(error).__name__}: {error}"[:600]
     except Exception as error:
         kind = "memory" if "can't allocate memory" in str(error) else "raw"
-        lines = [f"{frame.name} in {frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        lines = [f"{frame.name} in {frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]  # noqa: E501
         return kind, f"{error!r:.300} <- {' <- '.join(lines[:-6:-1])}"

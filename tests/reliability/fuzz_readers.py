@@ -4,6 +4,7 @@ A case's ``read(folder)`` gives a text that stands for what was read; where a re
 is, and must come back the same, which only a legal file does.
 """
 
+# ruff: noqa: E501  a reader a line
 import gzip
 import hashlib
 import json

@@ -156,7 +156,7 @@ def test_a_padded_data_set(tmp_path):
 @pytest.mark.parametrize("index", [{"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}},
                                    {"a": {"dtype": "F32", "shape": [10**30], "data_offsets": [0, 4]}},
                                    {"a": {"dtype": "F4", "shape": [1], "data_offsets": [0, 4]}},
-                                   {"a": 3}, [], {"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}])  # fmt: skip
+                                   {"a": 3}, [], {"a": {"dtype": "F32", "shape": [-1, -1], "data_offsets": [0, 4]}}])  # fmt: skip  # noqa: E501
 def test_an_index_of_tensors_that_claims_more_than_there_is(tmp_path, index):
     file, text = tmp_path / "model.safetensors", json.dumps(index).encode()
     for length in (len(text), 10**15, 2**64 - 1):
@@ -176,7 +176,7 @@ def test_the_reader_of_tensors_agrees_with_safetensors(tmp_path):
 
 # ---------------------------------------------------------------- models
 MODELS = {
-    "channels": (lambda: (NodeClassifier(6, 4, layer="gat", num_layers=3), AggregationNetwork(1, 2, nodes=(0, 1), length=16)),
+    "channels": (lambda: (NodeClassifier(6, 4, layer="gat", num_layers=3), AggregationNetwork(1, 2, nodes=(0, 1), length=16)),  # noqa: E501
                  "hidden_channels", 20_000, "numbers on the way"),
     "layers": (lambda: (NodeClassifier(6, 4, layer="gat"),), "num_layers", 10**8, "modules"),
     "layers of an LSTM": (lambda: (nn.LSTM(4, 4),), "num_layers", 10**7, "tensors"),

@@ -131,7 +131,7 @@ def test_without_a_schedule_the_rate_is_that_of_the_configuration(stopped):
     state, file, go_on = stopped
     put(*GROUP, "lr", value=0.019)(state)
     checkpoint.save(file, state)
-    with pytest.raises(CheckpointError, match=r"lr = 0.019, and this training has 0.02\. Resume with the configuration"):
+    with pytest.raises(CheckpointError, match=r"lr = 0.019, and this training has 0.02\. Resume with the configuration"):  # noqa: E501
         go_on()
 
 
