@@ -7,9 +7,7 @@ nested state; where the state had a tensor, it names one.
 from __future__ import annotations
 
 import json
-import pickle
 import random
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgenet import reading
 from edgenet._version import __version__
 from edgenet.errors import CheckpointError
 from edgenet.writing import write_atomically
 
 FORMAT = 1
+_BUDGET = reading.Budget(bytes=1 << 30, elements=50_000_000, depth=200)  # of the text
 
 _TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
 
@@ -55,17 +55,7 @@ def load(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
-    _check_archive(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0] if str(error) else "it cannot be read"
-        raise CheckpointError(
-            f"{path}: refused, and nothing in it was run: it holds more than tensors and text ({reason}). "
-            f"Only load checkpoints that edgenet wrote."
-        ) from error
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, OSError, ... on damaged archives
-        raise CheckpointError(f"{path}: damaged, {type(error).__name__}: {_first_line(error)}") from error
+    content = reading.read_torch(path, CheckpointError, "tensors and text")
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path}: not an edgenet checkpoint: it holds no format version.")
     if type(content["format"]) is not int or content["format"] != FORMAT:
@@ -79,8 +69,9 @@ def load(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: damaged, it lacks its text or its tensors.")
     if not all(type(value) is Tensor for value in tensors.values()):
         raise CheckpointError(f"{path}: damaged, what it holds as tensors are not plain tensors.")
+    nested = reading.parse_json(text, f"{path}: its text", CheckpointError, _BUDGET)
     try:
-        return _nested(json.loads(text), tensors)
+        return _nested(nested, tensors)
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged, its text does not fit its tensors ({_first_line(error)}).") from error
 
@@ -129,25 +120,6 @@ def set_random_state(state: dict[str, Any], generators: dict[str, torch.Generato
         generator.set_state(state["generators"][name])
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse what is no zip archive, and what is damaged: torch itself compares no checksums.
-
-    torch compresses nothing; a member that is compressed could unpack to any size.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = [item.filename for item in archive.infolist() if item.compress_type != zipfile.ZIP_STORED]
-            damaged = None if packed else archive.testzip()
-    except Exception as error:  # zipfile raises BadZipFile, OSError, struct.error, RuntimeError, ...
-        size = path.stat().st_size
-        raise CheckpointError(
-            f"{path}: {size} bytes that are no whole archive ({_first_line(error)}): truncated, damaged, or not an "
-            f"edgenet checkpoint. Nothing in it was run."
-        ) from error
-    if packed:
-        raise CheckpointError(f"{path}: refused, {packed[0]} is compressed: edgenet did not write this.")
-    if damaged is not None:
-        raise CheckpointError(f"{path}: damaged, the checksum of {damaged} does not fit.")
 
 
 def _short(value: Any) -> str:

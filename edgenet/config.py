@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import tomllib
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from edgenet import reading
 from edgenet.errors import ConfigError
 from edgenet.tables import read_table
 from edgenet.text import did_you_mean, near_names, toml_document, toml_tables
@@ -76,7 +76,7 @@ class ModelTable:
     layer: str | None = None
     kind: str | None = None
     hidden_channels: int | None = _at_least(1, None)
-    num_layers: int | None = _at_least(1, None)
+    num_layers: int | None = _wanted("from 1 to 10,000", lambda value: 1 <= value <= 10_000, None)
     dropout: float | None = _wanted("a probability in [0, 1)", lambda value: 0 <= value < 1, None)
     activation: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -298,14 +298,7 @@ class Settings:
             ConfigError: if the file is missing or no TOML, and as ``from_dict``.
         """
         path = Path(path)
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: not TOML: no text in UTF-8 (byte {error.start}).") from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not TOML: {error}.") from error
+        tables = reading.read_toml(path, ConfigError)
         where = f"{path} with the changes of the command line" if changes else str(path)
         return cls.from_dict(changed(tables, changes or {}), where)
 
@@ -419,8 +412,8 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not name.strip():
         raise ConfigError(f"a change is written table.key=value, for instance optimizer.lr=0.01; got {text!r}.")
     try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return name.strip(), reading.parse_toml(f"value = {value}".encode(), name.strip(), ConfigError)["value"]
+    except ConfigError:
         return name.strip(), value.strip()
 
 

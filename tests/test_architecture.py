@@ -33,32 +33,33 @@ MAY_IMPORT = {
     "text": "errors printable",
     "writing": "errors",
     "malloc": "",
+    "reading": "errors",  # what comes from outside, see READS
     "seen": "",
     "graph": "errors shortcuts seen",
     "gso": "errors graph",
     "ops": "errors shortcuts graph gso",
-    "structured": "errors shortcuts text seen graph gso ops",
+    "structured": "reading errors shortcuts text seen graph gso ops",
     "phi": "errors shortcuts text graph gso ops structured estimators.basis",
     "hub": "errors",
     "nn": f"{LOW} estimators.basis hub",
-    "compress": "errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
-    "convert": f"{LOW} nn models compress",
+    "compress": "reading errors shortcuts text graph gso ops structured",  # never nn: it works on any nn.Module
+    "convert": f"reading {LOW} nn models compress",
     "models": f"{LOW} nn hub",
     "sampling": "errors graph ops",
-    "selection": f"{LOW} nn models",  # it takes whatever estimator is fitted
-    "pretrained": f"{LOW} hub nn models compress convert fixed checkpoint writing _version",
+    "selection": f"reading {LOW} nn models",  # it takes whatever estimator is fitted
+    "pretrained": f"reading {LOW} hub nn models compress convert fixed checkpoint writing _version",
     "export": f"{LOW} nn models writing",
     "clstm": f"{LOW} nn compress",
     "fixed": f"{LOW} nn clstm writing",
     "estimators": "errors text",
-    "data": "errors text plainly writing",
+    "data": "reading errors text plainly writing",
     "tables": "errors",
-    "config": "errors text tables",
+    "config": "reading errors text tables",
     "presets": "config",
-    "checkpoint": "errors writing _version",
+    "checkpoint": "reading errors writing _version",
     "testing": f"{LOW} hub nn models compress convert pretrained",  # anything below train, and no pytest
     "plots": f"{LOW} nn models compress writing",  # draws its reports
-    "train": f"{LOW} sampling nn models compress convert pretrained data config checkpoint plainly printable "
+    "train": f"reading {LOW} sampling nn models compress convert pretrained data config checkpoint plainly printable "
     "writing",
     "bench": f"{LOW} sampling nn models compress clstm fixed selection convert pretrained data config presets "
     "checkpoint plots train estimators testing writing _version",
@@ -66,9 +67,8 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
-    "cli": "errors text hub plainly nn compress convert export pretrained data config presets checkpoint plots train "
-    "bench demo "
-    "doctor printable writing _version",
+    "cli": "reading errors text hub plainly nn compress convert export pretrained data config presets checkpoint plots "
+    "train bench demo doctor printable writing _version",
 }
 # importer -> imported: allowed inside a function only, with the reason beside it
 ONLY_INSIDE_FUNCTIONS: dict[str, str] = {}
@@ -80,6 +80,7 @@ THIRD_PARTY = {
     "writing": "",
     "malloc": "torch",
     "estimators": "numpy scipy sklearn matplotlib",  # the contract of scikit-learn; pictures, inside plot()
+    "reading": "numpy torch",
     "data": "torch_geometric torch numpy scipy networkx sklearn tqdm",
     "compress": "torch numpy scipy tqdm",
     "testing": "torch torch_geometric safetensors",  # users run it, with any test runner or with none

@@ -58,9 +58,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _config(file: Path) -> Settings:
     """The configuration of a run; of ``run_seeds``, which makes neither model nor data, the settings alone."""
+    from edgenet import reading
     from edgenet.config import RunConfig, Settings
 
-    whole = "[dataset]" in file.read_text(encoding="utf-8", errors="replace")
+    whole = b"[dataset]" in reading.content(file, reading.TEXT, ConfigError)
     return (RunConfig if whole else Settings).from_toml(file)
 
 

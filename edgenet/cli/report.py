@@ -9,7 +9,7 @@ from edgenet.cli.command import Command
 from edgenet.cli.models import MODEL, read_model
 from edgenet.cli.printing import note, say
 from edgenet.cli.values import new_path
-from edgenet.errors import ConfigError
+from edgenet.errors import ConfigError, PlanError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show what every slot of a model takes."""
+    from edgenet import reading
     from edgenet.compress import Report, report
 
     if options.json and options.markdown:
@@ -29,7 +30,10 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"{options.picture} is a folder; --picture names a file, {options.picture}/report.png say.")
     errors, path = {}, Path(options.model) / "report.json"
     if path.is_file():  # which was written when there was something to compare with
-        rows = Report.from_json(path.read_text(encoding="utf-8")).rows
+        try:
+            rows = Report.from_json(reading.content(path, reading.TEXT, PlanError)).rows
+        except PlanError as error:
+            raise PlanError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
         errors = {row.name.split(" = ")[0]: row.error for row in rows if row.error is not None}
     found = report(read_model(options.model), errors)
     say(found.to_json() if options.json else found.to_markdown() if options.markdown else found)

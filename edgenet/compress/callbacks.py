@@ -23,7 +23,8 @@ class Callback:
 
     A training that is resumed calls ``on_start``, then ``load_state_dict``, then ``on_optimizer``; after these it loads
     the tensors of the model and the state of the optimizer. A callback that had put structures into the model puts the
-    same structures in again in ``load_state_dict``, with any numbers in them.
+    same structures in again in ``load_state_dict``, with any numbers in them. Rates come from the configuration, and a
+    checkpoint with others is refused: a callback that sets rates by itself has ``moves_rates = True``.
 
     Example:
         >>> class Count(edgenet.compress.Callback):

@@ -12,7 +12,6 @@ optimizers and files, not time.
 from __future__ import annotations
 
 import copy
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +23,7 @@ from torch.nn.utils import parametrize
 
 from edgenet.compress.plan import Plan, PlanLike, resolve
 from edgenet.errors import PlanError
+from edgenet.reading.patterns import matches
 from edgenet.structured import Structure, StructuredMatrix
 from edgenet.structured.bridge import own_class_, writes_itself
 from edgenet.structured.read import read
@@ -79,7 +79,7 @@ def adapt_(model: nn.Module, plan: PlanLike) -> list[str]:
     rules, used = Plan.of(plan).rules, set()
     chosen: dict[str, tuple[nn.Module, str, Delta]] = {}
     for name, module, key in _weights(model):
-        rule = next(((pattern, spec) for pattern, spec in rules if re.match(pattern, name)), None)
+        rule = next(((pattern, spec) for pattern, spec in rules if matches(pattern, name)), None)
         if rule is None:
             continue
         used.add(rule[0])

@@ -37,6 +37,7 @@ from edgenet.compress.places import Attribute, Behind, Held, Place, Whole
 from edgenet.compress.sharing import identity
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
+from edgenet.reading.patterns import matches
 from edgenet.shortcuts import HOOKS, STATE_HOOKS, hooked
 from edgenet.structured import StructuredMatrix
 from edgenet.structured.bridge import Bridge
@@ -120,7 +121,7 @@ def matching(found: Mapping[str, Slot], pattern: str) -> list[Slot]:
         PlanError: if there is none, or the pattern is no regular expression.
     """
     try:
-        matched = [slot for slot in found.values() if any(re.match(pattern, name) for name in slot.names)]
+        matched = [slot for slot in found.values() if any(matches(pattern, name) for name in slot.names)]
     except (re.error, TypeError) as error:
         raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
     if not matched:

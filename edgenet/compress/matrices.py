@@ -9,6 +9,7 @@ from torch import nn
 
 from edgenet.compress.callbacks import Callback, Training
 from edgenet.errors import PlanError
+from edgenet.reading.patterns import matches
 from edgenet.structured import StructuredMatrix
 
 Family = TypeVar("Family", bound=StructuredMatrix)
@@ -21,7 +22,7 @@ def checked_pattern(rule: str, pattern: str) -> str:
         PlanError: if it is no regular expression; ``rule`` says whose it is.
     """
     try:
-        re.match(pattern, "")  # of bytes it matches no path
+        matches(pattern, "")  # of bytes it matches no path
     except (re.error, TypeError) as error:
         raise PlanError(f"{rule}: the pattern {pattern!r} is no regular expression: {error}.") from error
     return pattern
@@ -30,7 +31,7 @@ def checked_pattern(rule: str, pattern: str) -> str:
 def matching_matrices(model: nn.Module, family: type[Family], pattern: str) -> dict[int, tuple[str, Family]]:
     """By identity: matrices that match, each once, with one of their paths, by ``re.match``. A tied one has several."""
     paths = model.named_modules(remove_duplicate=False)
-    return {id(m): (path, m) for path, m in paths if isinstance(m, family) and re.match(pattern, path)}
+    return {id(m): (path, m) for path, m in paths if isinstance(m, family) and matches(pattern, path)}
 
 
 def others_settled(rule: Callback, training: Training) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
+from edgenet import reading
 from edgenet.compress.finding import matching
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
+from edgenet.reading.patterns import compiled
 from edgenet.structured import Structure, StructuredMatrix
 from edgenet.structured.families import of_spec
 from edgenet.text import toml_tables
@@ -73,7 +74,7 @@ class Plan:
         seen = set()
         for pattern, spec in self.rules:
             try:
-                re.compile(pattern)
+                compiled(pattern)
             except (re.error, TypeError) as error:
                 raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
             if pattern in seen:
@@ -110,10 +111,7 @@ class Plan:
         Raises:
             PlanError: if the file is missing, no TOML, or has anything but rules in it; with its name.
         """
-        try:
-            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise PlanError(f"{path}: cannot be read as a plan: {error}.") from error
+        content = reading.read_toml(Path(path), PlanError)
         rules, unknown = content.pop("rule", []), sorted(content)
         if unknown or not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             what = f"has {', '.join(unknown)}" if unknown else "has a 'rule' that is no table"
@@ -192,4 +190,6 @@ def resolve(spec: Spec, where: str) -> Structure | None:
     try:
         return of_spec(spec)
     except PlanError as error:
+        if str(error).startswith(where):
+            raise
         raise PlanError(f"{where}: {error}") from error

@@ -11,6 +11,7 @@ from edgenet.compress.compress import fill
 from edgenet.compress.finding import slots
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError, RankError, ShapeError
+from edgenet.reading.patterns import matches
 from edgenet.structured import Hashed, HashPool
 
 
@@ -93,7 +94,7 @@ def views(
 
 def _matching(found: Mapping[str, Slot], pattern: str, which: str) -> list[Slot]:
     try:
-        matched = [slot for slot in found.values() if any(re.match(pattern, name) for name in slot.names)]
+        matched = [slot for slot in found.values() if any(matches(pattern, name) for name in slot.names)]
     except (re.error, TypeError) as error:
         raise PlanError(f"{which}={pattern!r} is no regular expression: {error}.") from error
     if not matched:

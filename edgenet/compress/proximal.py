@@ -18,6 +18,7 @@ from edgenet.compress.arguments import flag, number, whole
 from edgenet.compress.callbacks import Callback, Training
 from edgenet.compress.groups import Groups
 from edgenet.errors import PlanError
+from edgenet.reading.patterns import compiled, matches
 from edgenet.text import markdown_table, near_names
 
 
@@ -183,7 +184,7 @@ class Proximal(Callback):
     def _check_patterns(self, names: list[str]) -> None:
         for pattern in self.groups:
             try:
-                re.compile(pattern)
+                compiled(pattern)
             except re.error as error:
                 raise PlanError(f"the pattern {pattern!r} is no regular expression: {error}.") from error
             if not _matches(pattern, names):
@@ -193,7 +194,7 @@ class Proximal(Callback):
 
 
 def _matches(pattern: str, names: list[str]) -> bool:
-    return any(re.match(pattern, name) for name in names)
+    return any(matches(pattern, name) for name in names)
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> dict[int, float]:

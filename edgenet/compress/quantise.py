@@ -16,6 +16,7 @@ from edgenet.compress.reports import Report
 from edgenet.compress.sizes import report
 from edgenet.compress.slot import Slot
 from edgenet.errors import PlanError
+from edgenet.reading.patterns import compiled, matches
 from edgenet.structured import STRUCTURES, Dense, StructuredMatrix, family
 from edgenet.structured.bridge import attach_, detach_
 from edgenet.structured.codes import Coded
@@ -63,7 +64,7 @@ def quantise_(model: nn.Module, rounding: Rounding | Mapping[str, Rounding]) -> 
     taken: dict[str, Mapping[str, Any]] = {}
     for pattern, options in rules.items():
         named = [*(name for slot in matrices.values() for name in slot.names), *vectors]
-        found = [name for name in named if re.match(pattern, name)]
+        found = [name for name in named if matches(pattern, name)]
         if not found:
             near = near_names(re.sub(r"\\(.)", r"\1", pattern), named, cutoff=0.5) or named[:8]
             raise PlanError(
@@ -117,7 +118,7 @@ def _rules(rounding: Rounding | Mapping[str, Rounding]) -> dict[str, Mapping[str
             if key not in (*known, "quantiser", *(["small_bits"] if "bits" in known else [])):
                 raise PlanError(f"quantise_: {name} has no option {key!r}; it has {', '.join(known)}.")
         try:
-            re.compile(pattern)
+            compiled(pattern)
         except (re.error, TypeError) as error:
             raise PlanError(f"quantise_: the pattern {pattern!r} is no regular expression: {error}.") from error
         rules[pattern] = options

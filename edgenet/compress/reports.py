@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from torch import nn
 
 from edgenet.errors import PlanError
+from edgenet.reading import parse_json
 from edgenet.text import markdown_table, plain_table
 
 
@@ -110,18 +113,15 @@ class Report:
         return json.dumps({**content, "total": asdict(self.total)}, indent=2)
 
     @classmethod
-    def from_json(cls, text: str) -> Report:
+    def from_json(cls, text: str | bytes) -> Report:
         """The report in a text of ``to_json``, without its model.
 
         Raises:
             PlanError: if it is none.
         """
+        content = parse_json(text, "the report", PlanError)
         try:
-            content = json.loads(text)
-            rows = [
-                Row(**{**row, "shape": None if row["shape"] is None else tuple(row["shape"])})
-                for row in (*content["rows"], *content["rest"])
-            ]
+            rows = [_row(values) for values in (*content["rows"], *content["rest"])]
             return cls(tuple(rows[:-1]), rows[-1])
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise PlanError(f"this text is no report of edgenet: {type(error).__name__}: {error}.") from error
@@ -147,6 +147,24 @@ class Report:
                 ]
             )
         return body
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    """
+    Raises:
+        TypeError, ValueError: if a value is of another kind.
+    """
+    row = Row(**{**values, "shape": None if values["shape"] is None else tuple(values["shape"])})
+    sizes = [getattr(row, item.name) for item in fields(Row) if item.type == "int"]
+    if not all(type(size) is int and 0 <= size < 1 << 63 for size in (*sizes, *(row.shape or ()))):
+        raise ValueError(f"a size of {row.name!s:.40} is no whole number")
+    if row.shape is not None and len(row.shape) != 2:
+        raise ValueError(f"the shape of {row.name!s:.40} is {row.shape!s:.40}")
+    named = isinstance(row.name, str) and isinstance(row.structure, str) and isinstance(row.options, dict)
+    known = row.error is None or (type(row.error) in (int, float) and math.isfinite(row.error))
+    if not named or not known:
+        raise TypeError(f"the row of {row.name!s:.40} has a name, options or an error that are none")
+    return row
 
 
 def _since(row: Row, before: Row) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from edgenet.errors import DataError
 from edgenet.models import NodeClassifier
+from edgenet.reading import read_npz
 
 _SHAPES: dict[str, tuple[int, ...]] = {
     "W1": (1433, 64), "att_src1": (8, 8), "att_dst1": (8, 8), "att_bias1": (8,), "bias1": (64,),
@@ -52,16 +52,12 @@ def gat_cora(path: str | os.PathLike) -> NodeClassifier:
 
 
 def _arrays(path: Path) -> dict[str, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = sorted(set(_SHAPES) - set(file))
-            if missing:
-                raise DataError(f"{path} is not the published GAT: it has no {', '.join(missing)}.")
-            arrays = {name: file[name] for name in _SHAPES}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError | FileNotFoundError):
-            raise
-        raise DataError(f"{path} cannot be read as an npz file of plain arrays: {error}") from error
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file.")
+    arrays = read_npz(path, DataError, tuple(_SHAPES))
+    missing = sorted(set(_SHAPES) - set(arrays))
+    if missing:
+        raise DataError(f"{path} is not the published GAT: it has no {', '.join(missing)}.")
     for name, value in arrays.items():
         if value.shape != _SHAPES[name] or value.dtype != np.float32 or not np.isfinite(value).all():
             raise DataError(

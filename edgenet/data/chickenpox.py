@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from edgenet import reading
 from edgenet.data import finding, windows
 from edgenet.data.dataset import Dataset
 from edgenet.data.facts import FACTS as KNOWN
@@ -21,6 +19,7 @@ from edgenet.errors import DataError
 WEEKS, COUNTIES = 521, 20
 
 FACTS = KNOWN["chickenpox"]
+_BUDGET = reading.Budget(bytes=1 << 20, more=1 << 20)  # it has 50 kB, and 300 kB unpacked
 
 
 def make(
@@ -89,12 +88,11 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: if the file is no JSON of these.
     """
-    content = read_bytes(path)
+    text = reading.read_gzip(path, DataError, _BUDGET)
+    held = reading.parse_json(text, str(path), DataError, _BUDGET)
     try:
-        text = gzip.decompress(content) if path.suffix == ".gz" else content
-        held = json.loads(text)
         cases, edges = np.asarray(held["FX"], dtype=np.float64), np.asarray(held["edges"], dtype=np.int64)
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path}: no JSON with the arrays FX and edges: {error!r:.200}. {FACTS.how_to_get}") from error
     if cases.shape != (WEEKS, COUNTIES) or edges.ndim != 2 or edges.shape[1] != 2:
         raise DataError(

@@ -16,7 +16,7 @@ from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset
 from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.facts import WEBKB_EDGES, WEBKB_NODES
-from edgenet.data.files import read_bytes, read_npz
+from edgenet.data.files import read_lines, read_npz
 from edgenet.data.places import Place
 from edgenet.errors import ConfigError, DataError
 
@@ -112,8 +112,8 @@ def read_nodes(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 f"{path}:{number}: {line[:80]!r} is not a node, its features between commas and its class, with tabs "
                 f"between the three."
             ) from None
-        if node in found or label < 0:
-            raise DataError(f"{path}:{number}: node {node} comes twice, or its class {label} is below 0.")
+        if node in found or not 0 <= label < 2**31:
+            raise DataError(f"{path}:{number}: node {node} comes twice, or its class {label} is out of range.")
         found[node] = features, label
     if sorted(found) != list(range(len(found))) or not found:
         raise DataError(f"{path}: nodes are numbered 0 to N - 1, and {len(found)} are there: {sorted(found)[:5]}...")
@@ -148,8 +148,7 @@ def read_edges(path: Path, nodes: int) -> np.ndarray:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines of a file below its headings, with their numbers."""
-    lines = read_bytes(path).decode("utf-8").splitlines()
-    return [(number, line) for number, line in enumerate(lines, 1) if number > 1 and line.strip()]
+    return [(number, line) for number, line in enumerate(read_lines(path), 1) if number > 1 and line.strip()]
 
 
 def _masks(folder: Path, graph: str, split: int, nodes: int, seed: int) -> tuple[dict[str, torch.Tensor], str]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
+from edgenet import reading
 from edgenet.data import finding
 from edgenet.data.facts import MNIST_FILES, MNIST_HOW
+from edgenet.data.files import read_npz
 from edgenet.data.places import Place, not_found, places, search
 from edgenet.errors import ConfigError, DataError
 
@@ -92,10 +90,9 @@ def _pairs(images: np.ndarray, labels: np.ndarray) -> TensorDataset:
 def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray]:
     wanted = {"x": (TRAIN, SIDE, SIDE), "y": (TRAIN,)}
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in wanted if name in arrays}
-    except (ValueError, OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{file}: cannot be read: {error}. {MNIST_HOW}") from error
+        found = read_npz(file, tuple(wanted))
+    except DataError as error:
+        raise DataError(f"{error} {MNIST_HOW}") from error
     for name, shape in wanted.items():
         if name not in found or found[name].shape != shape or found[name].dtype != np.uint8:
             raise DataError(f"{file}: wants {name} of shape {shape}, uint8. {MNIST_HOW}")
@@ -106,21 +103,16 @@ def _idx(file: Path, rest: tuple[int, ...]) -> np.ndarray:
     """The array of an idx file: two zero bytes, 8 for uint8, the number of axes, their sizes, the numbers."""
     shape = (TEST, *rest)
     wanted = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
+    size = len(wanted) + int(np.prod(shape))
     try:
-        with gzip.open(file) as content:
-            head, body = content.read(len(wanted)), _whole(content, int(np.prod(shape)))
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read: {error}. {MNIST_HOW}") from error
-    if head != wanted or body is None:
+        content = reading.read_gzip(file, DataError, reading.DATA, size + 1)
+    except DataError as error:
+        raise DataError(f"{error} {MNIST_HOW}") from error
+    head, body = content[: len(wanted)], content[len(wanted) :]
+    if head != wanted or len(content) != size:
         raise DataError(f"{file}: is no idx file of {' x '.join(map(str, shape))} bytes. {MNIST_HOW}")
     array = np.frombuffer(body, np.uint8).reshape(shape)
     return array if rest else _classes(file, array)
-
-
-def _whole(content: IO[bytes], size: int) -> bytes | None:
-    """So many bytes, if there are just as many; never more are read, whatever the file unpacks to."""
-    body = content.read(size + 1)
-    return body if len(body) == size else None
 
 
 def _classes(file: Path, labels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Pickle files read as data: numpy arrays, scipy CSR matrices and plain containers, and nothing else.
 
-Arrays are made by this file, from the records that ``pickle_machine`` leaves in place of calls.
+Arrays are made by this file, from the records that ``reading.pickle_machine`` leaves in place of calls.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from edgenet.data.files import read_bytes
-from edgenet.data.pickle_machine import Machine, Record
 from edgenet.errors import DataError
+from edgenet.reading.pickle_machine import Machine, Record
 
 MAX_DENSE = 2**26  # entries a sparse matrix may have when written out, 256 MiB as float32; PubMed: 1e7
 
@@ -39,7 +39,7 @@ def read_pickle(path: Path) -> np.ndarray | sp.csr_matrix | dict[Any, Any]:
 
 def loads(content: bytes, where: str = "pickle") -> np.ndarray | sp.csr_matrix | dict[Any, Any]:
     """``read_pickle`` for bytes in memory."""
-    value = Machine(where).run(content)
+    value = Machine(where, DataError).run(content)
     if isinstance(value, Record):
         if value.kind == "ndarray":
             return _array(value, where)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +12,13 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.datasets import PPI
 
+from edgenet import reading
 from edgenet.data import finding
 from edgenet.data.check import check_data
 from edgenet.data.dataset import Dataset
 from edgenet.data.facts import FACTS as KNOWN
 from edgenet.data.fetching import fetch
-from edgenet.data.files import check_npy, read_bytes, read_npz, sha256, write_npz
+from edgenet.data.files import read_bytes, read_npz, sha256, write_npz
 from edgenet.data.places import Place, cache_folder, not_found
 from edgenet.errors import DataError
 
@@ -36,6 +34,8 @@ WARNING = (
 
 FACTS = KNOWN["ppi"]
 _CACHE_FORMAT = 1
+# of what is packed: the zip file has 7 MB and 137 MB in it; its links are 800,000
+_BUDGET = reading.Budget(bytes=256 << 20, elements=20_000_000, times=20, more=16 << 20)
 
 
 def make(where: Sequence[Place], *, cache: bool = True, verify: bool = True, download: bool = True) -> Dataset:
@@ -117,28 +117,22 @@ def _source(path: Path, verify: bool) -> tuple[Callable[[str], bytes], str]:
         for name in FILES:
             digest.update(hashlib.sha256(read_bytes(path / name)).digest())
         return lambda name: read_bytes(path / name), digest.hexdigest()
-    content = read_bytes(path)
-    key = sha256(content)
+    key = sha256(read_bytes(path))
     expected = FACTS.sha256.get(path.name)
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path}: not a whole zip file ({len(content)} bytes): {error}. Fetch it again.") from error
     if verify and expected not in (None, key):
         raise DataError(
             f"{path}: sha256 is {key}, expected {expected}: the file is damaged or edited. Fetch it again, or pass "
             f"verify=False to use it as it is."
         )
-    members = {Path(name).name: name for name in archive.namelist()}
+    with reading.opened_zip(path, DataError, _BUDGET) as archive:
+        members = {Path(name).name: name for name in archive.namelist()}
     missing = [name for name in FILES if name not in members]
     if missing:
         raise DataError(f"{path}: lacks {', '.join(missing)}.")
 
     def read(name: str) -> bytes:
-        try:
-            return archive.read(members[name])
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, MemoryError, RuntimeError) as error:
-            raise DataError(f"{path}: {members[name]} cannot be read: {error}. Fetch it again.") from error
+        with reading.opened_zip(path, DataError, _BUDGET) as archive:
+            return reading.member(archive, members[name], path, DataError)
 
     return read, key
 
@@ -180,13 +174,8 @@ def _read_split(read: Callable[[str], bytes], split: str, path: Path) -> dict[st
 
 
 def _array(content: bytes, path: Path, name: str, dims: int) -> np.ndarray:
-    try:
-        check_npy(io.BytesIO(content), len(content), name)
-        array = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError) as error:
-        # cut off, no .npy, a size that cannot be, or Python objects, which are refused
-        raise DataError(f"{path}: {name} is no whole array of numbers ({len(content)} bytes): {error}") from error
-    if not isinstance(array, np.ndarray) or array.ndim != dims or array.dtype.kind not in "biuf":
+    array = reading.parse_npy(content, name, DataError, path)
+    if array.ndim != dims or array.dtype.kind not in "biuf":
         raise DataError(f"{path}: {name} must be a {dims}-dimensional array of numbers.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DataError(f"{path}: {name} holds NaN or infinity at {np.argwhere(~np.isfinite(array))[0].tolist()}.")
@@ -195,14 +184,16 @@ def _array(content: bytes, path: Path, name: str, dims: int) -> np.ndarray:
 
 def _links(content: bytes, nodes: int, path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Sources and targets in networkx's node-link format; both directions of an undirected file."""
+    graph = reading.parse_json(content, f"{path}: {name} is no whole node-link JSON", DataError, _BUDGET)
     try:
-        graph = json.loads(content)
         links = [(link["source"], link["target"]) for link in graph["links"]]
         edges = np.array(links).reshape(len(links), 2)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else f"is no whole node-link JSON: {error}"
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else f"is no node-link JSON: {error}"
         raise DataError(f"{path}: {name} {reason} ({len(content)} bytes).") from error
-    if len(edges) and (edges.dtype.kind not in "iu" or edges.min() < 0 or edges.max() >= nodes):
+    if len(edges) and edges.dtype.kind not in "iu":
+        raise DataError(f"{path}: {name}: links run between {edges.dtype}, and nodes are whole numbers.")
+    if len(edges) and (edges.min() < 0 or edges.max() >= nodes):
         raise DataError(f"{path}: {name}: links run from {edges.min()} to {edges.max()}, nodes from 0 to {nodes - 1}.")
     edges = edges.astype(np.int64)
     if not graph.get("directed", False):

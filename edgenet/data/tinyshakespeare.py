@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from edgenet import reading
 from edgenet.data import finding
 from edgenet.data.dataset import Dataset
 from edgenet.data.facts import FACTS as KNOWN
@@ -22,6 +21,7 @@ CHARACTERS, SYMBOLS = 1_115_394, 65
 SPLIT = ("first 90 % of the characters train, the next 5 % test, the last 5 % val", 0.9, 0.95)
 
 FACTS = KNOWN["tinyshakespeare"]
+_BUDGET = reading.Budget(bytes=8 << 20)
 
 
 def make(where: Sequence[Place], *, length: int = 64) -> Dataset:
@@ -87,9 +87,8 @@ def read_text(path: Path) -> str:
         DataError: if it cannot be read, or is another text.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            text = file.read(CHARACTERS + 1).decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        text = reading.read_gzip(path, DataError, _BUDGET, CHARACTERS + 1).decode("utf-8")
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read: {error}. {FACTS.how_to_get}") from error
     if len(text) != CHARACTERS or len(set(text)) != SYMBOLS:
         raise DataError(

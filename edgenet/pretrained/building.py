@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_module_registration_hook
 
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.allowed import CLASSES
+from edgenet.pretrained.limits import Limits
 from edgenet.pretrained.making import CONTAINERS, class_of, full_name, make
 from edgenet.pretrained.stand_in import StandIn, own_tensors
 from edgenet.pretrained.tree import behind_path, join, nodes
@@ -34,12 +32,16 @@ class Builder:
         tree: what ``describe`` gave.
         shapes: of the tensors in the file, by all names that they have.
         stand_ins: whether modules that edgenet does not make are stood for, see ``StandIn``.
+
+    Attributes:
+        limits: what it may make, and what it has made.
     """
 
     def __init__(
         self, tree: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], stand_ins: bool = False
     ) -> None:
         self.tree, self.shapes, self.stand_ins = tree, shapes, stand_ins
+        self.limits = Limits.of(tree, shapes)
         self.made: dict[str, nn.Module] = {}
         self.other_classes: dict[str, tuple[str, str]] = {}  # path -> class in the file, class in the model
 
@@ -49,7 +51,7 @@ class Builder:
         Raises:
             CheckpointError: if a module of it cannot be made, with its class, or the tree is none.
         """
-        with _few_modules(sum(1 for _ in nodes(self.tree))):
+        with self.limits.kept():
             model = self._node(self.tree, "")
         if model is None:
             raise CheckpointError("the model is described by nothing.")
@@ -61,7 +63,7 @@ class Builder:
         Raises:
             CheckpointError: if the model is not the one that the tree tells of.
         """
-        with _few_modules(sum(1 for _ in nodes(self.tree))):
+        with self.limits.kept():
             self._fill(model, self.tree, "")
 
     def _node(self, node: Mapping[str, Any] | None, path: str) -> nn.Module | None:
@@ -200,22 +202,3 @@ def _children(node: Mapping[str, Any], path: str) -> Mapping[str, Any]:
 
 def _line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-@contextmanager
-def _few_modules(count: int) -> Iterator[None]:
-    """Stop a constructor that would make modules without end."""
-    most, made, thread = 1000 + 100 * count, 0, threading.get_ident()
-
-    def watch(module: nn.Module, name: str, child: nn.Module | None) -> None:
-        nonlocal made
-        if threading.get_ident() == thread:
-            made += 1
-            if made > most:
-                raise CheckpointError(f"it asks for more than {most} modules, where the file tells of {count}.")
-
-    hook = register_module_module_registration_hook(watch)
-    try:
-        yield
-    finally:
-        hook.remove()

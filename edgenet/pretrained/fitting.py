@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.building import Builder, share_pools
+from edgenet.pretrained.limits import Limits
 from edgenet.structured.plan_in_state import is_plan
 
 
@@ -20,10 +21,21 @@ def built(
     stand_ins: bool = False,
 ) -> nn.Module:
     """The model on the meta device: sizes, and no numbers."""
+    return planned(tree, shapes, pools, stand_ins)[0]
+
+
+def planned(
+    tree: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    pools: Mapping[str, str],
+    stand_ins: bool = False,
+) -> tuple[nn.Module, Limits]:
+    """``built``, and what its constructors have made."""
+    builder = Builder(tree, shapes, stand_ins)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        model = Builder(tree, shapes, stand_ins).build()
+        model = builder.build()
     share_pools(model, pools)
-    return model
+    return model, builder.limits
 
 
 def check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from edgenet import reading
 from edgenet._version import __version__
 from edgenet.errors import CheckpointError
 from edgenet.pretrained.short_tree import lengthened, shortened
@@ -32,6 +32,7 @@ PATTERNS = ("model.safetensors", "model-*.safetensors", CONFIG, CARD)
 
 _NAME = re.compile(r"model(-[0-9a-f]{16})?\.safetensors")
 _LEFT = re.compile(r"\.(model(-[0-9a-f]{16})?\.safetensors|config\.json|README\.md)\..*\.tmp")
+_BUDGET = reading.Budget(bytes=64 << 20, elements=4_000_000, depth=512)  # modules stand deep in modules
 _NEEDED = {"tree": dict, "sha256": str, "file": str, "checksum": str}
 _OTHER = {"tied": dict, "frozen": list, "pools": dict, "graphs": dict, "complex": list}
 _FIRST_FORMAT = {"tree": dict, "tensors": dict, "sha256": str, **_OTHER}  # whose tensors have one name
@@ -87,15 +88,15 @@ def _write(path: Path, data: bytes) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
-def read_text(folder: Path) -> bytes:
+def config_text(folder: Path) -> bytes:
     """What stands in ``config.json``, as it is.
 
     Raises:
         CheckpointError: if there is none.
     """
     try:
-        return (folder / CONFIG).read_bytes()
-    except OSError as error:
+        return reading.content(folder / CONFIG, reading.TEXT, CheckpointError)
+    except CheckpointError as error:
         raise CheckpointError(
             f"{folder}: is no saved model, it has no {CONFIG} that can be read. save_pretrained writes one."
         ) from error
@@ -111,12 +112,8 @@ def read_config(folder: Path, text: bytes | None = None) -> dict[str, Any]:
         CheckpointError: if it is missing, damaged, or of another format version.
     """
     path = folder / CONFIG
-    try:
-        config = json.loads((read_text(folder) if text is None else text).decode())
-    except CheckpointError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged, it is no JSON: {error}") from error
+    text = config_text(folder) if text is None else text
+    config = reading.parse_json(text, str(path), CheckpointError, _BUDGET)
     if not isinstance(config, dict) or "format" not in config:
         raise CheckpointError(f"{path}: no config of edgenet, it has no format version.")
     if type(config["format"]) is not int or config["format"] not in (1, FORMAT):
@@ -160,11 +157,8 @@ def check_index(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[int,
     path = folder / config["file"]
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; {CONFIG} is there.")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            found = {name: _entry(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # SafetensorError, OSError, ...
-        raise CheckpointError(f"{path}: damaged, cut short, or no file of tensors: {error}") from error
+    index = reading.read_index(path, CheckpointError)
+    found: dict[str, list[Any]] = {name: [dtype, list(shape)] for name, (dtype, shape) in index.items()}
     wanted = config.get("tensors", found)
     for name in sorted(set(wanted) | set(found)):
         if found.get(name) != wanted.get(name):
@@ -173,10 +167,6 @@ def check_index(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[int,
                 f"{_told(wanted.get(name))}."
             )
     return {name: tuple(shape) for name, (_, shape) in found.items()}
-
-
-def _entry(piece: Any) -> list[Any]:
-    return [piece.get_dtype(), list(piece.get_shape())]
 
 
 def _told(entry: Any) -> str:
@@ -192,10 +182,7 @@ def check_sum(folder: Path, config: Mapping[str, Any]) -> bytes:
         CheckpointError: if its checksum differs, or it cannot be read.
     """
     path = folder / config["file"]
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}.") from error
+    data = reading.content(path, reading.TENSORS, CheckpointError)
     if hashlib.sha256(data).hexdigest() != config["sha256"]:
         raise CheckpointError(f"{path}: is not the file that {CONFIG} was written with: its checksum differs.")
     return data
@@ -207,7 +194,7 @@ def read_tensors(folder: Path, config: Mapping[str, Any]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: if the checksum differs.
     """
-    tensors = safetensors.torch.load(check_sum(folder, config))
+    tensors = reading.parse_tensors(check_sum(folder, config), folder / config["file"], CheckpointError)
     for name in config["complex"]:
         if name not in tensors or tensors[name].shape[-1:] != (2,) or not tensors[name].is_floating_point():
             raise CheckpointError(f"{folder / config['file']}: {str(name)[:80]} holds no complex numbers.")

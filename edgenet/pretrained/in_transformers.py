@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import safetensors
-import torch
-
+from edgenet import reading
 from edgenet.compress import restructure_
 from edgenet.errors import CheckpointError
 from edgenet.structured.plan_in_state import is_plan
@@ -62,11 +61,11 @@ def _plan(state: Mapping[str, Any] | None, paths: Sequence[str]) -> dict[str, An
     found: dict[str, Any] = {}
     for path in map(str, paths):
         if path.endswith(".safetensors"):
-            with safetensors.safe_open(path, framework="pt") as file:
-                found |= {name: file.get_tensor(name) for name in filter(is_plan, file.keys())}
+            content = reading.read_tensors(Path(path), CheckpointError, is_plan)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            found |= {name: value for name, value in content.items() if is_plan(name)}
+            content = reading.read_torch(Path(path), CheckpointError, "tensors and plain containers", views=True)
+        if isinstance(content, dict):
+            found |= {name: value for name, value in content.items() if isinstance(name, str) and is_plan(name)}
     return found
 
 

@@ -19,7 +19,7 @@ from edgenet.errors import CheckpointError, ClassWarning
 from edgenet.pretrained import folder as files
 from edgenet.pretrained import graphs
 from edgenet.pretrained.building import Builder, share_pools
-from edgenet.pretrained.fitting import built, check_fit, tensors_of
+from edgenet.pretrained.fitting import check_fit, planned, tensors_of
 
 #: the default dtype and torch's random numbers, which are the process's, are changed and put back while a model is made
 _ONE_AT_A_TIME = threading.RLock()
@@ -63,13 +63,13 @@ def from_pretrained(
     """
     folder = _folder_of(folder, **download)
     made = model if model is None or isinstance(model, nn.Module) else _made(model)
-    text = files.read_text(folder)
+    text = files.config_text(folder)
     while True:
         try:
             with _ONE_AT_A_TIME:
                 return _read(folder, text, made, edges, num_nodes, stand_ins)
         except CheckpointError:
-            before, text = text, files.read_text(folder)
+            before, text = text, files.config_text(folder)
             if text == before:
                 raise  # else another model was saved here in the meantime
 
@@ -120,10 +120,11 @@ def _alone(
     folder: Path, config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], stand_ins: bool
 ) -> nn.Module:
     """The model that the files describe."""
-    skeleton = built(config["tree"], shapes, config["pools"], stand_ins)
+    skeleton, limits = planned(config["tree"], shapes, config["pools"], stand_ins)
     check_fit(skeleton, shapes)
     tensors = files.read_tensors(folder, config)
     if _needs_numbers(skeleton):  # which no file holds: made again, now that all sizes are known to be right
+        limits.check_numbers()
         with _default_dtype(tensors), torch.random.fork_rng(devices=[]):
             skeleton = Builder(config["tree"], shapes, stand_ins).build()
             share_pools(skeleton, config["pools"])

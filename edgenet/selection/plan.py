@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgenet import reading
 from edgenet.errors import PlanError
 from edgenet.selection.blocks import block_names
 from edgenet.text import toml_tables
@@ -145,10 +145,7 @@ class RemovalPlan:
         Raises:
             PlanError: if the file is missing, no TOML, or has anything else in it; with its name.
         """
-        try:
-            content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise PlanError(f"{path}: cannot be read as a plan: {error}.") from error
+        content = reading.read_toml(Path(path), PlanError)
         tables = content.pop("layer", None)
         if (
             content

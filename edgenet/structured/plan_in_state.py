@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from edgenet.errors import CheckpointError, PlanError
+from edgenet.reading import parse_json
 from edgenet.structured.hash_pool import HashPool
 from edgenet.structured.names import name_of
 
@@ -60,8 +61,9 @@ def told(value: Any) -> dict[str, Any] | None:
     if not 0 < value.numel() <= _MOST:
         return None
     try:
-        content = json.loads(bytes(value.detach().cpu().double().round().to(torch.uint8).tolist()))
-    except (ValueError, RecursionError, RuntimeError):
+        text = bytes(value.detach().cpu().double().round().to(torch.uint8).tolist())
+        content = parse_json(text, "the state", ValueError)
+    except (ValueError, RuntimeError):
         return None
     if not isinstance(content, dict) or content.get(_MARK) != 1:
         return None

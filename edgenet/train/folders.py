@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import nn
 
-from edgenet import checkpoint
+from edgenet import checkpoint, reading
 from edgenet.config import Settings
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.pretrained import from_pretrained, save_pretrained
@@ -209,10 +209,7 @@ def higher_is_better(folder: Path) -> bool:
 def _content(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; the training is not done.")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: damaged, it is no JSON: {str(error)[:80]}.") from error
+    content = reading.read_json(path, CheckpointError)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not the result of a training, or of another format version than {FORMAT}.")
     return content

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from edgenet.config import RunConfig
 from edgenet.data import Dataset, load
 from edgenet.data.own.learned import FILE as DATA_FILE
-from edgenet.errors import ConfigError
+from edgenet.errors import CheckpointError, ConfigError
 from edgenet.models import MODELS
 from edgenet.plainly import words
+from edgenet.pretrained.limits import Limits
 from edgenet.text import did_you_mean
 from edgenet.train.numbers import default_dtype, device_of, dtype_of, fixed_order
 from edgenet.train.result import RunResult
@@ -29,6 +32,7 @@ _MODEL_OF = {
     "sequence": "Sequence",
 }  # fmt: skip
 _EMBEDDING = 64
+_MOST_LAYERS = 1_000
 
 
 def run(
@@ -105,6 +109,36 @@ def _keep(dataset: Dataset, folder: Path) -> None:
         write_text(file, json.dumps(learned, indent=1, ensure_ascii=False) + "\n")
 
 
+def _check_size(kind: Callable[..., nn.Module], dataset: Dataset, options: Mapping[str, Any]) -> None:
+    """Make the model on the meta device, where its numbers cost nothing.
+
+    Raises:
+        ConfigError: if it has modules without end, or more numbers than can be trained on this machine.
+    """
+    limits = Limits(told=_MOST_LAYERS, held=0)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), limits.kept():
+            kind(dataset.num_features, dataset.num_outputs, **options)
+    except CheckpointError as error:
+        raise ConfigError(f"[model] is too large: {error}") from error
+    except NotImplementedError:  # what draws its numbers in a way of its own
+        return
+    asked, there = 4 * limits.numbers * torch.get_default_dtype().itemsize, memory()
+    if asked > there:
+        raise ConfigError(
+            f"[model] is too large: training its {limits.numbers:,} numbers takes {asked / 2**30:.1f} GB, with "
+            f"gradients and two moments, and this machine has {there / 2**30:.1f}."
+        )
+
+
+def memory() -> int:
+    """Bytes of this machine; as good as none known, where its system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 60
+
+
 def model_of(
     config: RunConfig,
     dataset: Dataset,
@@ -151,10 +185,12 @@ def model_of(
         options.setdefault("num_nodes", first.num_nodes)
         options.setdefault("last", first.y.shape[1:3] != first.x.shape[1:3])
     try:
+        if kind in MODELS.values():
+            _check_size(kind, dataset, options)
         model = kind(dataset.num_features, dataset.num_outputs, **options)
     except ConfigError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:  # an option of a wrong kind, or one that is set here
+    except (TypeError, ValueError, RuntimeError, MemoryError) as error:  # an option of a wrong kind, or one set here
         raise ConfigError(f"[model] does not fit a {name}: {words(error).rstrip('.')}.") from error
     if task is not None:
         model.to(task.device)

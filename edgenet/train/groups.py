@@ -10,6 +10,7 @@ from torch import nn
 
 from edgenet.config import OptimizerTable
 from edgenet.errors import ConfigError
+from edgenet.reading.patterns import matches
 from edgenet.text import near_names
 
 Names = Mapping[nn.Parameter, list[str]]  # a tied parameter has several
@@ -68,4 +69,4 @@ def _by_pattern(option: str, names: Names, values: Mapping[str, float], rest: fl
 
 
 def _fits(pattern: str, names: Iterable[str]) -> bool:
-    return any(re.match(pattern, name) for name in names)
+    return any(matches(pattern, name) for name in names)

@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from edgenet import reading
 from edgenet.errors import CheckpointError, ConfigError
 from edgenet.printable import printable
 from edgenet.writing import Appended, write_atomically, write_text
@@ -40,11 +41,12 @@ def read_metrics(path: str | Path) -> list[Record]:
     """
     path = Path(path)
     records: list[Record] = []
-    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    lines = reading.content(path, reading.TEXT, CheckpointError).split(b"\n") if path.is_file() else []
     for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is not whole
         try:
-            records.append(json.loads(line))
-            records[-1]["epoch"] + 0
+            records.append(reading.parse_json(line, "a record", ValueError))
+            if type(records[-1]["epoch"]) is not int:
+                raise TypeError
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{path}:{number}: damaged, no record of an epoch: {line[:60]!r}.") from error
     return records
@@ -83,13 +85,15 @@ class JsonLines:
         if self.path is None:
             return
         self.records = [record for record in read_metrics(self.path) if record["epoch"] <= epoch]
-        if self.whole and [record["epoch"] for record in self.records] != list(range(1, epoch + 1)):
+        told = [record["epoch"] for record in self.records]
+        if self.whole and (len(told) != epoch or told != list(range(1, epoch + 1))):
             raise CheckpointError(
                 f"{self.path}: lacks epochs that checkpoint.pt has (1 to {epoch} are wanted, it has "
                 f"{len(self.records)}). Put the file back, or remove {self.path.parent} to train this seed anew."
             )
         text = "".join(map(_line, self.records)).encode()
-        if (self.path.read_bytes() if self.path.exists() else b"") != text:
+        before = reading.content(self.path, reading.TEXT, CheckpointError) if self.path.exists() else b""
+        if before != text:
             write_atomically(self.path, lambda file: file.write(text))
         self._file = Appended(self.path)
 
@@ -131,9 +135,7 @@ class Csv:
     def start(self, epoch: int) -> None:
         rows: list[dict[str, str]] = []
         if epoch and self.path.is_file():
-            reader = csv.DictReader(io.StringIO(self.path.read_text(encoding="utf-8")))
-            rows = [row for row in reader if (row.get("epoch") or "").isdigit() and int(row["epoch"]) <= epoch]
-            self._names = list(reader.fieldnames or [])
+            self._names, rows = _rows(self.path, epoch)
         kept = io.StringIO(newline="")
         if rows:
             writer = csv.DictWriter(kept, self._names)
@@ -156,6 +158,17 @@ class Csv:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _rows(path: Path, epoch: int) -> tuple[list[str], list[dict[str, str]]]:
+    """The names of the columns, and the rows of the epochs so far."""
+    text = reading.content(path, reading.TEXT, CheckpointError)
+    try:
+        reader = csv.DictReader(io.StringIO(text.decode()))
+        rows = [row for row in reader if (row.get("epoch") or "").isdecimal() and int(row["epoch"]) <= epoch]
+        return list(reader.fieldnames or []), [row for row in rows if None not in row]
+    except (ValueError, csv.Error) as error:
+        raise CheckpointError(f"{path}: damaged, no table of epochs: {str(error)[:80]}. Remove it.") from error
 
 
 class TensorBoard:

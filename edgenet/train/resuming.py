@@ -12,7 +12,15 @@ import torch
 from edgenet import checkpoint
 from edgenet.errors import CheckpointError
 from edgenet.train.best import Best
-from edgenet.train.folders import decisive, same_config
+from edgenet.train.folders import METRICS, decisive, same_config
+from edgenet.train.resumable import (
+    check_dtypes,
+    check_optimizer,
+    check_progress,
+    check_random,
+    check_scaler,
+    check_scheduler,
+)
 from edgenet.train.training import Fitting
 
 
@@ -49,7 +57,9 @@ def resume(training: Fitting, state: Any, path: Path) -> None:
     try:
         _resume(training, state, path)
     except CheckpointError as error:
-        raise error if str(path) in str(error) else CheckpointError(f"{path}: {error}") from error
+        if str(path) in str(error):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # a crafted state makes torch, numpy and callbacks raise whatever they like
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"  # torch adds where in C++ it was
         raise CheckpointError(f"{path}: is no state of a training run: {reason}") from error
@@ -79,6 +89,8 @@ def _resume(training: Fitting, state: Any, path: Path) -> None:
             f"{path}: is of a training with callbacks {state['made']['callbacks']}; this run has {names}. Hand in "
             f"the same."
         )
+    check_progress(training, state, best, path.parent / METRICS)
+    check_random(state["random"], _generators(training))
     training.epoch, training.step = state["epoch"], state["step"]
     training.load_callback_states(state["callbacks"])  # structures that they had put in are in again
     training.start_optimizer()
@@ -88,13 +100,15 @@ def _resume(training: Fitting, state: Any, path: Path) -> None:
                 f"{path}: its {part} was {state['made'][part]}, and is {name}. Hand in the same, or choose "
                 f"another folder."
             )
-    if best.epoch:
-        checkpoint.load_model_state(training.model, best.state, path)  # it is wanted at the end: look now
-    checkpoint.load_model_state(training.model, state["model"], path)
-    training.stepper.load_state_dict(state["optimizer"])
+    for tensors in (best.state, state["model"]) if best.epoch else (state["model"],):
+        check_dtypes(training.model, tensors)
+        checkpoint.load_model_state(training.model, tensors, path)  # the best is wanted at the end: look now
+    training.stepper.load_state_dict(check_optimizer(training, state["optimizer"]))
     if training.scheduler is not None:
+        check_scheduler(training, state["scheduler"])
         training.scheduler.load_state_dict(state["scheduler"])
     if training.scaler is not None:
+        check_scaler(training, state["scaler"])
         training.scaler.load_state_dict(state["scaler"])
     training.best, training.seconds = best, state["seconds"]
     checkpoint.set_random_state(state["random"], _generators(training))

@@ -153,7 +153,8 @@ def test_a_small_file_that_claims_a_large_array_is_refused_before_memory_is_aske
         at = content.index(b"PK\x01\x02") + 24
         content[at : at + 4] = (2**31).to_bytes(4, "little")
         path.write_bytes(content)
-    with pytest.raises(DataError, match=r"graph\.npz: .* claims shape \(2, 10+\) of int64, more than its \d+ bytes"):
+    claims = r"graph\.npz: .* claims (shape \(2, 10+\) of int64, more than its \d+|\d+) bytes"
+    with pytest.raises(DataError, match=claims):
         data.read_graph(path)
 
 

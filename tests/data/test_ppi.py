@@ -206,7 +206,7 @@ def test_a_damaged_file_is_named(tmp_path, name, content, says):
 def test_a_truncated_zip_is_named(tmp_path):
     path = write_zip(tmp_path / "ppi" / "ppi.zip", raw_files())
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"ppi\.zip: not a whole zip"):
+    with pytest.raises(DataError, match=r"ppi\.zip: no whole zip"):
         data.load("ppi", root=tmp_path)
 
 

@@ -132,7 +132,7 @@ def test_a_file_cut_anywhere_is_refused_by_name(file):
     whole = file.read_bytes()
     for length in [0, 1, 10, len(whole) // 3, len(whole) // 2, len(whole) - 40, len(whole) - 1]:
         file.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match=rf"{file.name}: {length} bytes that are no whole archive"):
+        with pytest.raises(CheckpointError, match=rf"{file.name}: no whole file of torch.save .{length} bytes"):
             checkpoint.load(file)
 
 
@@ -170,7 +170,7 @@ def test_a_malicious_pickle_is_refused_and_nothing_runs(tmp_path, legacy):
 def test_a_bare_pickle_and_a_script_archive_are_refused(tmp_path):
     file = tmp_path / "model.pt"
     file.write_bytes(pickle.dumps(Bomb(tmp_path / "it-ran")))
-    with pytest.raises(CheckpointError, match="no whole archive"):
+    with pytest.raises(CheckpointError, match=r"no whole file of torch\.save"):
         checkpoint.load(file)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("model/constants.pkl", b"")
@@ -187,10 +187,10 @@ def test_a_bare_pickle_and_a_script_archive_are_refused(tmp_path):
         ({"format": 99, "version": "7.0", "json": "{}", "tensors": {}}, r"format version 99 \(written by edgenet 7"),
         ({"format": torch.ones(2), "json": "{}", "tensors": {}}, "has format version a Tensor"),
         ({"format": True, "json": "{}", "tensors": {}}, "has format version True"),
-        ({"format": 1, "json": "[" * 100_000 + "]" * 100_000, "tensors": {}}, "its text does not fit"),
+        ({"format": 1, "json": "[" * 100_000 + "]" * 100_000, "tensors": {}}, "100000 deep"),
         ({"format": 1, "json": '{"$tensor": [1]}', "tensors": {}}, "its text does not fit"),
         ({"format": 1}, "lacks its text or its tensors"),
-        ({"format": 1, "json": "{", "tensors": {}}, "its text does not fit"),
+        ({"format": 1, "json": "{", "tensors": {}}, "its text: damaged, it is no JSON"),
         ({"format": 1, "json": '{"a": {"$tensor": "b"}}', "tensors": {}}, "its text does not fit"),
         ({"format": 1, "json": "{}", "tensors": {"a": 3}}, "not plain tensors"),
     ],

@@ -27,8 +27,8 @@ BATCHES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 LIMITS = (
     "Cora has 140 training nodes: a batch of neighbours is a small part of the graph, and the graph is small. The page "
-    "shows that drawn neighbours learn as well, not that they are faster. The seeds of *edge_varying* differ by so much "
-    "that its rows tell little. Times are of a busy machine."
+    "shows that drawn neighbours learn as well, not that they are faster. The seeds of *edge_varying* differ by so "
+    "much that its rows tell little. Times are of a busy machine."
 )
 Found = dict[str, dict[str, list[dict[str, float]]]]
 

@@ -36,12 +36,12 @@ def unchecked() -> Iterator[None]:
     """The gate and what is pinned for backward left out: for measuring alone."""
     before = gate.address, gate.plain, Pinned.of, Pinned.check
     gate.address, gate.plain = _address, Tensor.contiguous
-    Pinned.of, Pinned.check = (staticmethod(lambda *_: _EMPTY)), lambda *_: None  # type: ignore[method-assign]  # see above
+    Pinned.of, Pinned.check = (staticmethod(lambda *_: _EMPTY)), lambda *_: None
     try:
         yield
     finally:
         gate.address, gate.plain = before[:2]
-        Pinned.of, Pinned.check = before[2:]  # type: ignore[method-assign]  # put back
+        Pinned.of, Pinned.check = before[2:]
 
 
 _EMPTY = Pinned(None, ())

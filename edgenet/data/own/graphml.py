@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
+from edgenet import reading
 from edgenet.data.own.table import Table
 from edgenet.data.own.tables import Tables
 from edgenet.errors import DataError
+
+_DEPTH = 64
+_TAG = re.compile(rb"<(/?)[^<>!?]*?(/?)>")
 
 
 def read_graphml(path: Path) -> Tables:
@@ -18,8 +24,10 @@ def read_graphml(path: Path) -> Tables:
     """
     import networkx
 
+    text = reading.content(path, reading.DATA, DataError)
+    _check_tags(text, path)
     try:
-        graph = networkx.read_graphml(path)
+        graph = networkx.read_graphml(io.BytesIO(text))
     except Exception as error:  # parsers raise their own, and networkx what its lines happen to
         raise DataError(f"{path}: no GraphML that can be read ({type(error).__name__}: {str(error)[:80]}).") from error
     nodes = [(("id", str(name)), *_texts(values)) for name, values in graph.nodes(data=True)]
@@ -30,6 +38,18 @@ def read_graphml(path: Path) -> Tables:
         str(path), _table(f"{path}, edges", ends, ["source", "target"]), _table(f"{path}, nodes", nodes, ["id"]),
         undirected=not graph.is_directed(),
     )  # fmt: skip
+
+
+def _check_tags(text: bytes, path: Path) -> None:
+    """Refuse definitions, of which a few lines may stand for gigabytes, and trees whose depth no graph has."""
+    plain = text.replace(b"\0", b"")  # of UTF-16 too
+    if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
+        raise DataError(f"{path}: no GraphML that is read: it defines entities. Write it anew without a DOCTYPE.")
+    depth = 0
+    for tag in _TAG.finditer(plain):
+        depth += -1 if tag[1] else 0 if tag[2] else 1
+        if depth > _DEPTH:
+            raise DataError(f"{path}: no GraphML that is read: elements stand more than {_DEPTH} deep in each other.")
 
 
 def _texts(values: dict[Any, Any]) -> list[tuple[str, str]]:

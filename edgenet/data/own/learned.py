@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgenet import reading
 from edgenet.data.own.columns import Column
 from edgenet.errors import CheckpointError
 
@@ -71,7 +71,7 @@ class Learned:
             sizes = {name: int(values[name]) for name in ("num_features", "edge_features")}
             truths = {name: bool(values[name]) for name in ("degrees", "undirected")}
             return cls(str(values["task"]), str(values["kind"]), names, **sizes, **truths, **columns)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise CheckpointError(f"{where}: damaged ({type(error).__name__}: {str(error)[:80]}).") from error
 
     @classmethod
@@ -80,9 +80,4 @@ class Learned:
         Raises:
             CheckpointError: if the file cannot be read, or is damaged.
         """
-        try:
-            return cls.from_dict(json.loads(file.read_bytes()), str(file))
-        except (OSError, ValueError, RecursionError) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(f"{file}: damaged, it is no JSON: {str(error)[:80]}.") from error
+        return cls.from_dict(reading.read_json(file, CheckpointError), str(file))

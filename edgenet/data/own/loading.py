@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from edgenet import reading
 from edgenet.data.dataset import Dataset
 from edgenet.data.own.arrays import (
     as_graphs,
@@ -292,7 +293,7 @@ def _read(path: Path, nodes: str | None, graphs: str | None, target: Sequence[st
     suffix = path.suffix.lower()
     if not path.exists():
         raise DatasetNotFoundError(f"{path}: no such file.")
-    if suffix in PICKLES or (suffix not in ARRAY_FILES and _begins(path, b"\x80")):
+    if suffix in PICKLES or (suffix not in ARRAY_FILES and reading.first_bytes(path, 1) == b"\x80"):
         raise DataError(
             f"{path}: is a pickle, which can run any code when it is read, so it is not. Where it holds a graph of "
             f"networkx, networkx.write_graphml(graph, '{path.stem}.graphml') writes a file that can be."
@@ -310,10 +311,3 @@ def _read(path: Path, nodes: str | None, graphs: str | None, target: Sequence[st
         return [read_arrays(path, target)]
     content = read_pt(path)
     return content if isinstance(content, list) else [content]
-
-
-def _begins(path: Path, magic: bytes) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic

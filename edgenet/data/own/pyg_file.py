@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.separate import separate
-from torch_geometric.data.storage import GlobalStorage
 
+from edgenet import reading
 from edgenet.errors import DataError
 
-_ADMITTED = [Data, GlobalStorage, DataEdgeAttr, DataTensorAttr]
+Value = Callable[[Any], Any]
 _WAY = "In Python, torch.save(data, 'graph.pt') of a Data of tensors makes one; others go in by --data module:function."
 
 
@@ -27,30 +23,51 @@ def read_pt(path: Path) -> Data | list[Data]:
     """One graph, or several: of a ``Data``, a list of them, or the pair of data and slices that PyG keeps in
     ``processed/data.pt``. Tensors are taken over, and nothing else.
 
-    Only tensors, plain containers and PyG's ``Data`` are unpickled, by torch's own restricted reader.
+    Only tensors, plain containers and PyG's ``Data`` are read, and no code is run.
 
     Raises:
         DataError: if the file is damaged, holds anything else, or its tensors do not fit together.
     """
     try:
-        with torch.serialization.safe_globals(_ADMITTED), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles of another protocol, which are refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        name = _refused(str(error))
-        what = f"holds {name}, and only tensors and PyG's Data are read" if name else "is no file of torch.save"
-        raise DataError(f"{path}: {what}; nothing in it was run. {_WAY}") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-            zipfile.BadZipFile) as error:  # fmt: skip
-        raise DataError(
-            f"{path}: is damaged, or no file of torch.save ({path.stat().st_size} bytes). {_WAY}"
-        ) from error
+        content = reading.read_torch(path, DataError, "tensors and PyG's Data", makes=_MAKES, views=True)
+    except DataError as error:
+        raise DataError(f"{error} {_WAY}") from error
     try:
         return _graphs(content, path)
     except DataError:
         raise
     except Exception as error:  # of containers that are no Data's, PyG's lines raise anything
         raise DataError(f"{path}: holds a Data that is damaged ({type(error).__name__}). {_WAY}") from error
+
+
+def _data(state: Any, value: Value) -> Data:
+    """A ``Data`` of the state of one."""
+    store = value(state["_store"])
+    if not isinstance(store, _Store):
+        raise ValueError("a Data without its fields")
+    return Data.from_dict(store.fields)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """What PyG keeps the fields of a ``Data`` in."""
+
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, state: Any, value: Value) -> _Store:
+        if not isinstance(state["_mapping"], dict):
+            raise ValueError("fields of a Data that are no table")
+        return cls(value(state["_mapping"]))  # and not its "_parent", which is the Data again
+
+
+#: the classes of an object of PyG, and what is made of each one's state
+_MAKES: dict[tuple[str, str], Callable[[Any, Value], Any]] = {
+    ("torch_geometric.data.data", "Data"): _data,
+    ("torch_geometric.data.storage", "GlobalStorage"): _Store.of,
+    ("torch_geometric.data.data", "DataEdgeAttr"): lambda state, value: None,
+    ("torch_geometric.data.data", "DataTensorAttr"): lambda state, value: None,
+}
 
 
 def plain(data: Data, where: str) -> Data:
@@ -85,9 +102,3 @@ def _graphs(content: Any, path: Path) -> Data | list[Data]:
             found = [separate(Data, whole, number, slices, decrement=False) for number in range(count)]
             return [plain(one, f"{path}, graph {number}") for number, one in enumerate(found)]
     raise DataError(f"{path}: holds a {type(content).__name__}; a Data of PyG or a list of them is wanted. {_WAY}")
-
-
-def _refused(text: str) -> str | None:
-    """The name that torch's reader did not admit."""
-    found = re.search(r"[Uu]nsupported (?:global: GLOBAL|GLOBAL|class) ([\w.]+)", text)
-    return None if found is None else found.group(1)

@@ -9,13 +9,14 @@ in a record. So there is no code in a file that could run.
 from __future__ import annotations
 
 import pickletools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from edgenet.errors import DataError
+from edgenet.reading.budget import Refusal
 
-# (module, name) -> what it is called here. Old and new paths of numpy and scipy, of Python 2 and 3.
-ADMITTED = {
+#: (module, name) -> what it is called here. Old and new paths of numpy and scipy, of Python 2 and 3.
+ARRAYS = {
     ("numpy.core.multiarray", "_reconstruct"): "reconstruct",
     ("numpy._core.multiarray", "_reconstruct"): "reconstruct",
     ("numpy.core.multiarray", "scalar"): "scalar",
@@ -73,10 +74,28 @@ class Record:
 
 
 class Machine:
-    """The stack machine of the pickle format, less everything that calls."""
+    """The stack machine of the pickle format, less everything that calls.
 
-    def __init__(self, where: str):
-        self.where = where
+    Args:
+        where: what messages call the pickle.
+        refuse: the class of its errors.
+        admitted: the names that may be in it, and what they are called here.
+        read: what is read from such files, in words.
+        plain: of the names, as they are called here: those whose calls become a ``Record`` of their arguments.
+        stored: whether what the file keeps outside the pickle may be named in it, which gives a ``Record`` "stored".
+    """
+
+    def __init__(
+        self,
+        where: str,
+        refuse: Refusal,
+        admitted: Mapping[tuple[str, str], str] = ARRAYS,
+        read: str = "numpy arrays, scipy CSR matrices, lists and dicts",
+        plain: tuple[str, ...] = (),
+        stored: bool = False,
+    ):
+        self.where, self.refuse, self.admitted, self.read = where, refuse, admitted, read
+        self.plain, self.stored = plain, stored
         self.stack: list[Any] = []
         self.memo: dict[Any, Any] = {}
 
@@ -88,14 +107,14 @@ class Machine:
                 if opcode.name == "STOP":
                     return self._pop()
                 self._step(opcode.name, argument)
-        except DataError:
+        except self.refuse:
             raise
         except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:  # cut off, or a stack misused
-            raise DataError(
+            raise self.refuse(
                 f"{self.where}: not a whole pickle: {error} (after byte {position} of {len(content)}). "
                 f"The file is truncated or damaged; fetch it again."
             ) from error
-        raise DataError(f"{self.where}: not a whole pickle: it ends without STOP, after {len(content)} bytes.")
+        raise self.refuse(f"{self.where}: not a whole pickle: it ends without STOP, after {len(content)} bytes.")
 
     def _step(self, opcode: str, argument: Any) -> None:
         stack = self.stack
@@ -149,23 +168,29 @@ class Machine:
         elif opcode == "BUILD":
             state = self._pop()
             record = self._top(Record)
-            if record.state is not None or record.kind not in ("ndarray", "dtype", "csr_matrix"):
+            if record.state is not None or record.kind not in ("ndarray", "dtype", "csr_matrix", *self.plain):
                 self._refuse(f"a second or unknown state for a {record.kind}")
             record.state = state
+        elif opcode == "BINPERSID" and self.stored:
+            stack.append(Record("stored", (self._pop(),)))
         else:  # EXT1, PERSID, OBJ, NEWOBJ_EX, NEXT_BUFFER, ...
             self._refuse(f"the opcode {opcode}")
 
     def _name(self, module: Any, name: Any) -> Name:
         if not (isinstance(module, str) and isinstance(name, str)):
             self._refuse("a name that is no text")
-        if (module, name) not in ADMITTED:
+        if (module, name) not in self.admitted:
             self._refuse(f"the name {module}.{name}")
-        return Name(ADMITTED[module, name])
+        return Name(self.admitted[module, name])
 
     def _record(self, callee: Any, args: Any) -> Any:
         name = callee.name if isinstance(callee, Name) else None
         if name is None or not isinstance(args, tuple):
             self._refuse(f"a call of a {type(callee).__name__}")
+        if name in self.plain:
+            return Record(name, args)
+        if name == "ordered_dict" and args == ():
+            return {}
         if name == "reconstruct" and len(args) == 3 and isinstance(args[0], Name) and args[0].name == "ndarray":
             return Record("ndarray", ())  # its shape and content come as its state
         if name == "csr_matrix" and args == ():
@@ -183,9 +208,9 @@ class Machine:
         self._refuse(f"a call of {name} with other arguments than data has")
 
     def _refuse(self, what: str) -> NoReturn:
-        raise DataError(
-            f"{self.where}: holds {what[:200]}. Only numpy arrays, scipy CSR matrices, lists and dicts are read from a "
-            f"pickle, and nothing in it was run. This is no file of this data set: fetch it again from its source."
+        raise self.refuse(
+            f"{self.where}: refused, it holds {what[:200]}. Only {self.read} are read from a pickle, and nothing in it "
+            f"was run. Fetch the file again from its source, or save anew what is read."
         )
 
     def _pop(self) -> Any:
