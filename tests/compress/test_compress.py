@@ -88,7 +88,7 @@ def test_a_structure_may_be_written_in_any_way(spec):
         ({"fc(": RANK_TWO}, "no regular expression"),
         ([("fc", RANK_TWO), ("fc", "keep")], "two rules"),
         ({}, "without rules"),
-        ("fc", "fc: cannot be read as a plan"),
+        ("fc", "fc: cannot be read"),
         (3, "a plan is"),
     ],
 )
@@ -137,7 +137,7 @@ def test_a_plan_from_toml_is_the_plan_in_python(tmp_path):
         ("[[rule]]\npattern = 'fc'", "rule 1 lacks its structure"),
         ("[[rules]]\npattern = 'fc'", "has rules"),
         ("rule = 3", "no table"),
-        ("[[rule]\n", "cannot be read"),
+        ("[[rule]\n", "not TOML"),
         ("[[rule]]\npattern = 'fc'\nstructure = 'low_rank'\nrank = 2\nterms = 1", "no option 'terms'"),
         ("", "without rules"),
     ],
