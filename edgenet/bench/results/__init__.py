@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "fit": ("one fit for models, data and losses of many kinds, each killed once and gone on with", 3),
     "quantised": ("binary, power-of-two, unified and fixed-point weights: accuracy, bytes and speed", 3),
     "recurrent": ("recurrent networks over structured maps, unitary maps and graphs", 3),
+    "reliability": ("damaged files, killed processes, long runs, and what checking costs", 10),
     "scale": ("graphs too large for one step: drawing neighbours, training by them", 10),
     "ppi": ("the GAT form beside PyG's GATConv, trained the same way", 2),
     "spam": ("sparse additive models: features found, and seconds beside other libraries", 50),
@@ -39,6 +40,7 @@ EXPERIMENTS |= OWN
 SECTIONS = {
     "compressed": "cora, digits, published, ppi, citeseer, pubmed; headline (rows of all teachers), made (none new)",
     "quantised": "published, mnist, cora, pretrained, speed",
+    "reliability": "files, kills, soak, gate",
     "scale": "sampling, cora",
     "recurrent": "copying, characters, characters_10x, adaptation, clstm, generated, traffic, speed",
 }

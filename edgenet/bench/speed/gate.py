@@ -1,11 +1,10 @@
 """What the gate before compiled code costs: calls with its checks, beside calls that hand addresses on unlooked at.
 
-``python -m edgenet.bench.speed.gate [--data-root DIR]``: seconds of processor time, one thread, the two in turn.
+A part of ``edgenet bench reliability``: seconds of processor time, one thread, the two in turn.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -84,12 +83,11 @@ def calls(data_root: Path | None) -> dict[str, Callable[[], object]]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="what the gate before compiled code costs")
-    parser.add_argument("--data-root", type=Path, help="folder to look for data in first")
+def results(data_root: Path | None) -> list[dict[str, Any]]:
+    """Median seconds of every call, with the checks and without."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    every = calls(parser.parse_args().data_root)
+    every = calls(data_root)
 
     def past(call: Callable[[], object]) -> None:
         with unchecked():
@@ -98,12 +96,7 @@ def main() -> None:
     ways = {CHECKED: lambda call: call, UNCHECKED: lambda call: partial(past, call)}
     timings = [Implementation(way, {n: wrap(c) for n, c in every.items()}, dict) for way, wrap in ways.items()]
     rows = timed(timings, ROUNDS)
-    print(f"{'':47} {'checked':>11} {'unchecked':>11}   of the median")
-    for name in every:
-        seconds: list[dict[str, Any]] = [row["times"][name] for row in rows]
-        with_gate, without = (row["median"] for row in seconds)
-        print(f"{name:47} {with_gate * 1e6:8.1f} us {without * 1e6:8.1f} us   {with_gate / without - 1:+.1%}")
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        {"call": name, **{way: row["times"][name]["median"] for way, row in zip(ways, rows, strict=True)}}
+        for name in every
+    ]
