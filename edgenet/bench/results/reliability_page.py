@@ -15,8 +15,8 @@ KINDS = {"read": "other", "read, as before": "as before", "refused": "refused", 
 _PROTOCOL = (
     "*Files.* A good file of every reader is damaged at random (bits, cuts, repeated blocks, large numbers, deep "
     "nesting, headers), and read in a process with a limit of memory and of time. *as before*: read with the same "
-    "result; *other*: read with another result, which is legal; *refused*: a typed error that names the file. The rest are "
-    "faults: another exception, more than 10 times the file plus 200 MB, over 10 seconds of processor, a crash.",
+    "result; *other*: read with another result, which is legal; *refused*: a typed error that names the file. The rest "
+    "are faults: another exception, more than 10 times the file plus 200 MB, over 10 seconds of processor, a crash.",
     "*Kills.* Training runs, and savers over an old folder, are killed at random moments with SIGKILL, and go on.",
     "*Long runs.* One process takes steps; the slope is of its resident memory over the second half.",
     "*The gate.* The same calls with the checks before compiled code and without, in turn, in one process: medians of "
