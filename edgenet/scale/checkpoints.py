@@ -10,7 +10,6 @@ Nothing in them is executed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from pathlib import Path
@@ -22,12 +21,13 @@ from torch import Tensor, nn
 
 from edgenet import checkpoint
 from edgenet.errors import CheckpointError
+from edgenet.pretrained.folder import checksum
 from edgenet.scale import row_files
 from edgenet.scale.row_table import Held
 from edgenet.scale.tables import row_tables
 
 MANIFEST, FORMAT = "tables.json", 1
-_DIGEST = 32  # bytes of a SHA-256
+_NOTHING = "0" * 64  # the checksum of a file that was not written
 
 
 def save_tables(model: nn.Module, folder: str | Path) -> None:
@@ -48,7 +48,7 @@ def save_tables(model: nn.Module, folder: str | Path) -> None:
     for number, (name, table) in enumerate(row_tables(model).items()):
         first, weight, state = table.held()
         last, mine = first + len(weight), len(weight) < table.shape[0] or _rank() == 0
-        file, digest = f"rows-{token[:12]}-{number}-{first}.safetensors", "0" * 2 * _DIGEST
+        file, digest = f"rows-{token[:12]}-{number}-{first}.safetensors", _NOTHING
         if mine:
             if state is not None:
                 state = state / getattr(table, "state_scale", 1.0)
@@ -58,13 +58,13 @@ def save_tables(model: nn.Module, folder: str | Path) -> None:
             digest = found[0]
         parts = [
             {"file": f"rows-{token[:12]}-{number}-{begin}.safetensors", "first": begin, "last": end, "sha256": sha}
-            for begin, end, sha in sorted(set(_gathered(first, last, digest)))
-            if sha != "0" * 2 * _DIGEST
+            for begin, end, sha in sorted(_gathered(first, last, digest))
+            if sha != _NOTHING
         ]
         content[name] = {"shape": list(table.shape), "optimizer": _optimizer(table), "parts": parts}
     if _rank() == 0:
         body: dict[str, Any] = {"format": FORMAT, "tables": content}
-        text = json.dumps({**body, "sha256": _digest(body)}, indent=1)
+        text = json.dumps({**body, "checksum": checksum(body)}, indent=1)
         checkpoint.write_atomically(folder / MANIFEST, lambda out: out.write(text.encode()))
         for old in folder.glob("rows-*.safetensors"):
             if not old.name.startswith(f"rows-{token[:12]}-"):
@@ -159,12 +159,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         body = json.loads(path.read_bytes())
-        wanted = body.pop("sha256")
+        wanted = body["checksum"]
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}. Was save_tables called?") from error
     except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: damaged, or no list of tables.") from error
-    if wanted != _digest(body):
+    if wanted != checksum(body):
         raise CheckpointError(f"{path}: damaged, its checksum does not fit. Take another copy of the checkpoint.")
     try:
         if body["format"] != FORMAT:
@@ -180,10 +180,6 @@ def _manifest(folder: Path) -> dict[str, Any]:
         return body["tables"]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{path}: is no list of tables ({type(error).__name__}: {error}).") from error
-
-
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _optimizer(table: Any) -> str | None:

@@ -64,9 +64,8 @@ class Sharded(RowTable):
         self._padded = -(-shape[1] // _WIDTH) * _WIDTH
         device = torch.device(device)
         # in a tuple, where no optimizer, no DDP and no state_dict finds it
-        self._engine = (_collection(shape[0], self._padded, self.optimizer, shape[1], device),)
-        self._kernel = _fused_kernel(self._engine[0])
-        self._device = device
+        collection = _collection(shape[0], self._padded, self.optimizer, shape[1], device)
+        self._engine = collection, _fused_kernel(collection)
         self.fill_(start)
 
     def rows(self, index: Tensor) -> Tensor:
@@ -82,10 +81,11 @@ class Sharded(RowTable):
         return found[:, : self._shape[1]]
 
     def held(self) -> Held:
-        (weight,) = self._kernel.split_embedding_weights()
+        kernel = self._engine[1]
+        (weight,) = kernel.split_embedding_weights()
         state = None
         if self.optimizer.has_state:
-            ((state, *_),) = self._kernel.split_optimizer_states()
+            ((state, *_),) = kernel.split_optimizer_states()
             state = state.view(-1)
         return Held(dist.get_rank() * self._part, weight[:, : self._shape[1]], state)
 
