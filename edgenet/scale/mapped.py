@@ -52,6 +52,7 @@ class Mapped(RowTable):
         begins = row_files.offsets(self.path, *self._shape)
         if self.optimizer.has_state != (row_files.STATE in begins):
             raise CheckpointError(f"{self.path}: was not trained by {self.optimizer.name}: name its optimizer.")
+        self._maps: list[np.memmap] = []
         self._weight = self._view(begins[row_files.WEIGHT], self._shape)
         self._state = self._view(begins[row_files.STATE], self._shape[:1]) if self.optimizer.has_state else None
         self._trains = torch.zeros((), requires_grad=True)  # by which autograd knows that there is something to do
@@ -67,9 +68,8 @@ class Mapped(RowTable):
 
     def flush(self) -> None:
         """Wait until all that was trained is on disk."""
-        for view in (self._weight, self._state):
-            if view is not None:
-                view.numpy().base.flush()
+        for view in self._maps:
+            view.flush()
 
     def _make(self) -> None:
         """A file of zeros, which take no place on disk."""
@@ -79,7 +79,8 @@ class Mapped(RowTable):
             file.truncate(len(start) + 4 * rows * (columns + self.optimizer.has_state))
 
     def _view(self, begin: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.from_numpy(np.memmap(self.path, "<f4", "r+", begin, shape))
+        self._maps.append(np.memmap(self.path, "<f4", "r+", begin, shape))
+        return torch.from_numpy(self._maps[-1])
 
     def _fill_new(self, start: Tensor | Any) -> None:
         for first in range(0, self._shape[0], _AT_ONCE):

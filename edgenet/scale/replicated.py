@@ -12,6 +12,11 @@ from edgenet.scale.row_table import Held
 from edgenet.structured import StructuredMatrix
 
 
+class _Rows(nn.Embedding):
+    """An embedding of ours: torch's own would be taken for an adapter, and the whole table be read. DDP knows by its
+    class that its gradient is sparse."""
+
+
 class Replicated(StructuredMatrix):
     """``torch.nn.Embedding(sparse=True)`` as a table: W[index] has a sparse gradient, of the rows that were read.
 
@@ -27,7 +32,7 @@ class Replicated(StructuredMatrix):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.embedding = nn.Embedding.from_pretrained(weight.detach().clone(), freeze=False, sparse=True)
+        self.embedding = _Rows.from_pretrained(weight.detach().clone(), freeze=False, sparse=True)
 
     @property
     def shape(self) -> tuple[int, int]:
