@@ -7,7 +7,7 @@ from edgenet.scale.replicated import Replicated
 from edgenet.scale.row_optimizer import ROW_OPTIMIZERS, RowOptimizer
 from edgenet.scale.row_table import Held, RowTable
 from edgenet.scale.sharded import Sharded, available
-from edgenet.scale.tables import ENGINES, check_bound, dense_state, map_tables_, row_tables, shard_tables_
+from edgenet.scale.tables import ENGINES, dense_state, map_tables_, row_tables, shard_tables_
 
 __all__ = [
     "ENGINES",
@@ -19,7 +19,6 @@ __all__ = [
     "RowTable",
     "Sharded",
     "available",
-    "check_bound",
     "dense_state",
     "load_tables",
     "map_tables_",

@@ -20,6 +20,7 @@ from edgenet.scale.row_table import RowTable
 from edgenet.scale.sharded import Sharded
 from edgenet.shortcuts import untouched
 from edgenet.structured.unbound import is_unbound
+from edgenet.train.processes import check_bound
 
 ENGINES = ("torchrec", "torch")
 
@@ -128,19 +129,6 @@ def _left_out(model: nn.Module) -> Iterator[None]:
     finally:
         for table in tables:
             table._left_out = False
-
-
-def check_bound(model: nn.Module) -> None:
-    """
-    Raises:
-        PlanError: if a table of edge weights has not met its graph: each process would draw its own.
-    """
-    for path, part in model.named_modules():
-        if isinstance(part, Phi) and getattr(part, "is_bound", True) is False:
-            raise PlanError(
-                f"{path or type(part).__name__}: bind first: its table does not know its edges. Call "
-                f"bind(edge_index, num_nodes) on the layer or model with the full graph."
-            )
 
 
 def _replaced(model: nn.Module, make: Callable[[str, Tensor], nn.Module]) -> list[str]:

@@ -12,9 +12,9 @@ from torch import nn
 from edgenet.compress.callbacks import listed
 from edgenet.config import OptimizerTable, Settings
 from edgenet.errors import ConfigError
-from edgenet.train.folders import SeedFolder
 from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
+from edgenet.train.processes import first_opens, folder_of, is_first
 from edgenet.train.result import FitResult
 from edgenet.train.rules import rules_of
 from edgenet.train.sinks import check_sinks, sinks_of
@@ -93,9 +93,11 @@ def fit(
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")
         seed_everything(seed)
-    sinks = check_sinks(log, folder)
+    sinks = check_sinks(log, folder) if is_first() else []
     training = Fitting(model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed, **own)
-    place = None if folder is None else SeedFolder(Path(folder)).opened(resume, overwrite)
+    place = None if folder is None else folder_of(Path(folder))
+    if place is not None:
+        first_opens(place.opened, resume, overwrite)
     if place is not None and place.done:
         place.check_seed(seed)
         return place.read(model, settings)

@@ -132,6 +132,10 @@ class SeedFolder:
         """The state of the last checkpoint; None where there is none."""
         return checkpoint.load(self.state) if self.state.exists() else None
 
+    def keep(self, state: Any) -> None:
+        """Write a checkpoint in the place of the last one."""
+        checkpoint.save(self.state, state)
+
     def check_seed(self, seed: int | None) -> None:
         """Refuse to hand out what another seed has done.
 

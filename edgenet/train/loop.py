@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from edgenet import checkpoint
 from edgenet.errors import ConfigError
 from edgenet.train.batches import Batch
 from edgenet.train.folders import SeedFolder, decisive
@@ -22,6 +21,7 @@ from edgenet.train.log import Bar, JsonLines, Record, Sinks
 from edgenet.train.metrics import Tally
 from edgenet.train.numbers import default_dtype, fixed_order, lowered, without_denormals
 from edgenet.train.optimizers import check_held
+from edgenet.train.processes import add_up_, agreed, start_together_, weight_of
 from edgenet.train.result import FitResult
 from edgenet.train.resuming import resume, state_of
 from edgenet.train.task import Task
@@ -59,6 +59,7 @@ def train(
             for number, generator in enumerate(task.generators().values()):
                 generator.manual_seed(training.seed + number)
         task.complete(model)
+        start_together_(model, task.source("train").splits)
         _begin(training, folder)
         bar = Bar(table.epochs, name, task.steps, progress)
         lines = JsonLines(None if folder is None else folder.metrics, whole=True)
@@ -101,7 +102,7 @@ def _epochs(training: Fitting, folder: SeedFolder | None, sinks: Sinks, bar: Bar
             late = table.checkpoint_seconds and time.monotonic() - saved_at >= table.checkpoint_seconds
             if folder is not None and (due or late):
                 sinks.sync()  # a checkpoint must never know of an epoch that the metrics lack
-                checkpoint.save(folder.state, state_of(training))
+                folder.keep(state_of(training))
                 saved_epoch, saved_at = training.epoch, time.monotonic()
     except KeyboardInterrupt as interrupt:
         if folder is not None and folder.state.exists():
@@ -171,6 +172,8 @@ def _epoch(training: Fitting, bar: Bar) -> None:
     training.record |= {name: score.metric for name, score in scores.items()}
     if "val" in scores:
         training.record["val_loss"] = scores["val"].loss
+    numbers = {name: value for name, value in training.record.items() if name != "epoch"}
+    training.record |= agreed(numbers, tally.rows)
     training.check_finite({name: training.record[name] for name in ("loss", "val_loss") if name in training.record})
     for name in ("train", *scores):
         if not math.isfinite(training.record[name]):
@@ -191,6 +194,7 @@ def _epoch(training: Fitting, bar: Bar) -> None:
 def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     """The gradients of a batch, added to those that are there."""
     task, table = training.task, training.settings.training
+    weight = weight_of(batch)
     training.batch = batch = training.given(batch)
     training.outputs, losses = [], []
     for _ in range(training.draws()):
@@ -201,7 +205,8 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     training.output = training.outputs[0]
     loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
     value = loss.item()
-    tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
+    if not batch.idle:
+        tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
     penalty = training.penalty()
     total = loss if penalty is None else loss + penalty
     if penalty is None or not math.isfinite(total.item()):
@@ -211,6 +216,8 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
         raise ConfigError("the loss depends on no parameter that wants a gradient.")
     if table.accumulate > 1:
         total = total / table.accumulate
+    if weight != 1:
+        total = total * weight
     (total if training.scaler is None else training.scaler.scale(total)).backward()
 
 
@@ -226,6 +233,7 @@ def _loss(task: Task, scores: Any, batch: Batch) -> Tensor:
 def _step(training: Fitting, share: float = 1.0) -> None:
     """One step of the optimizer, on gradients times ``share``."""
     model, optimizer, scaler = training.model, training.stepper, training.scaler
+    add_up_(model)
     if scaler is not None:
         scaler.unscale_(optimizer)
     if share != 1:

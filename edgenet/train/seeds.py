@@ -25,6 +25,7 @@ from edgenet.train.fitting import own_makers, settings_of
 from edgenet.train.folders import RESULT, SeedFolder, decisive, higher_is_better, made, read_result, same_config
 from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
+from edgenet.train.processes import first_opens, folder_of, is_first
 from edgenet.train.result import FitResult, RunResult
 from edgenet.train.rules import rules_of
 from edgenet.train.sinks import check_sinks, sinks_of
@@ -87,12 +88,14 @@ def run_seeds(
         changes["seeds"] = list(seeds)
     settings = settings_of(settings, changes)
     task = task.with_loss(settings.training.loss)
-    sinks = check_sinks(log, folder)
+    sinks = check_sinks(log, folder) if is_first() else []
     rules_of(settings)  # what cannot be made must not leave a folder behind
-    place = None if folder is None else opened(Path(folder), settings, resume, overwrite)
+    place = None if folder is None else Path(folder)
+    if place is not None:
+        first_opens(opened, place, settings, resume, overwrite)
     results, models, histories, metric = [], {}, {}, ""
     for seed in settings.training.seeds:
-        inner = None if place is None else SeedFolder(place / f"seed-{seed}")
+        inner = None if place is None else folder_of(place / f"seed-{seed}")
         if inner is not None and inner.done:
             found = inner.read(make_model, settings)
         else:
@@ -100,7 +103,7 @@ def run_seeds(
         results.append(found.numbers(seed))
         models[seed], histories[seed], metric = found.model.eval(), found.history, found.metric
     outcome = RunResult(settings, metric, results, models, histories, place)
-    if place is not None:
+    if place is not None and is_first():
         text = json.dumps(outcome.summary(), indent=2, allow_nan=False) + "\n"
         checkpoint.write_atomically(place / "summary.json", lambda file: file.write(text.encode()))
     return outcome
