@@ -31,6 +31,7 @@ MODULES = {
     "edgenet.pretrained": "Save and load",
     "edgenet.export": "Files that run without edgenet",
     "edgenet.train": "Training",
+    "edgenet.scale": "Past one machine, or past its memory",
     "edgenet.config": "Configurations",
     "edgenet.presets": "Published settings",
     "edgenet.data": "Data sets",

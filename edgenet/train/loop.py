@@ -21,7 +21,7 @@ from edgenet.train.log import Bar, JsonLines, Record, Sinks
 from edgenet.train.metrics import Tally
 from edgenet.train.numbers import default_dtype, fixed_order, lowered, without_denormals
 from edgenet.train.optimizers import check_held
-from edgenet.train.processes import add_up_, agreed, start_together_, weight_of
+from edgenet.train.processes import add_up_, agreed, check_together, start_together_, weight_of
 from edgenet.train.result import FitResult
 from edgenet.train.resuming import resume, state_of
 from edgenet.train.task import Task
@@ -58,8 +58,9 @@ def train(
         if training.seed is not None:  # a loader's own numbers too begin anew: seeds must not depend on those before
             for number, generator in enumerate(task.generators().values()):
                 generator.manual_seed(training.seed + number)
+        check_together(model, task.source("train").splits)
         task.complete(model)
-        start_together_(model, task.source("train").splits)
+        start_together_(model)
         _begin(training, folder)
         bar = Bar(table.epochs, name, task.steps, progress)
         lines = JsonLines(None if folder is None else folder.metrics, whole=True)

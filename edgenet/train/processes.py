@@ -116,9 +116,16 @@ def add_up_(model: nn.Module) -> None:
             p.grad = piece.view_as(p)
 
 
-def start_together_(model: nn.Module, splits: bool) -> None:
-    """Give a model the numbers that it has on the first process.
+def start_together_(model: nn.Module) -> None:
+    """Give a model the numbers that it has on the first process."""
+    if world() > 1:
+        with torch.no_grad():
+            for p in model.parameters():
+                dist.broadcast(p, 0)
 
+
+def check_together(model: nn.Module, splits: bool) -> None:
+    """
     Args:
         splits: whether the batches fall into parts.
 
@@ -133,9 +140,6 @@ def start_together_(model: nn.Module, splits: bool) -> None:
                 "batches of loaders and sequences are not split. Hand in the data themselves."
             )
         check_bound(model)
-        with torch.no_grad():
-            for p in model.parameters():
-                dist.broadcast(p, 0)
 
 
 def agreed(numbers: Mapping[str, float], rows: int) -> dict[str, float]:

@@ -28,7 +28,7 @@ def _rank(job: str, argument: str, rank: int, world: int, folder: str, number: i
         store = dist.FileStore(str(Path(folder, f"{number}.store")), world)
         wait = timedelta(seconds=TIMEOUT)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=wait)
-        result = {"result": getattr(jobs, job)(Path(folder), argument)}
+        result = {"result": getattr(jobs if hasattr(jobs, job) else fit_jobs, job)(Path(folder), argument)}
     except Exception as error:
         result = {"error": type(error).__name__, "text": str(error), "trace": traceback.format_exc()}
     out.write_text(json.dumps(result | {"seconds": time.monotonic() - start}))
@@ -38,8 +38,8 @@ def _rank(job: str, argument: str, rank: int, world: int, folder: str, number: i
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    sys.path.insert(0, str(Path(__file__).parent))
-    import jobs
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from scale import fit_jobs, jobs
 
     torch.set_num_threads(1)
     if "--torchrec" in sys.argv:
