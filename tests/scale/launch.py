@@ -1,8 +1,8 @@
 """Runs jobs on several processes, one after another, in forks of one process that has imported everything once.
 
-    python launch.py FOLDER JOB:WORLD[:ARGUMENT] ...
+    python launch.py FOLDER RECORDS JOB:WORLD[:ARGUMENT] ...
 
-Job number i writes what its ranks return, or the error they raise, as FOLDER/i-RANK.json.
+Job number i writes what its ranks return, or the error they raise, as RECORDS/i-RANK.json.
 """
 
 import json
@@ -22,10 +22,10 @@ import torch.distributed as dist
 TIMEOUT = 20.0  # seconds of the process group
 
 
-def _rank(job: str, argument: str, rank: int, world: int, folder: str, number: int) -> None:
-    out, start = Path(folder, f"{number}-{rank}.json"), time.monotonic()
+def _rank(job: str, argument: str, rank: int, world: int, folder: str, records: str, number: int) -> None:
+    out, start = Path(records, f"{number}-{rank}.json"), time.monotonic()
     try:
-        store = dist.FileStore(str(Path(folder, f"{number}.store")), world)
+        store = dist.FileStore(str(Path(records, f"{number}.store")), world)
         wait = timedelta(seconds=TIMEOUT)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=wait)
         result = {"result": getattr(jobs if hasattr(jobs, job) else fit_jobs, job)(Path(folder), argument)}
@@ -48,10 +48,10 @@ if __name__ == "__main__":
 
         assert available()
     context = multiprocessing.get_context("fork")
-    for number, text in enumerate(sys.argv[2:]):
+    for number, text in enumerate(sys.argv[3:]):
         job, world, argument = (text + ":").split(":")[:3]
         ranks = [
-            context.Process(target=_rank, args=(job, argument, rank, int(world), sys.argv[1], number))
+            context.Process(target=_rank, args=(job, argument, rank, int(world), *sys.argv[1:3], number))
             for rank in range(int(world))
         ]
         for process in ranks:

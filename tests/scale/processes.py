@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import edgenet
@@ -16,7 +17,8 @@ def results(folder: Path, *jobs: str, torchrec: bool = False) -> dict[str, list[
     was killed."""
     root = str(Path(edgenet.__file__).parents[1])
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, str(LAUNCH), str(folder), *jobs, *(["--torchrec"] if torchrec else [])]
+    records = Path(tempfile.mkdtemp(dir=folder))  # a store that another launch left would name processes that are gone
+    command = [sys.executable, str(LAUNCH), str(folder), str(records), *jobs, *(["--torchrec"] if torchrec else [])]
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         timeout=400,
@@ -24,6 +26,6 @@ def results(folder: Path, *jobs: str, torchrec: bool = False) -> dict[str, list[
     assert done.returncode == 0, done.stderr[-3000:]
     found = {}
     for number, job in enumerate(jobs):
-        files = [folder / f"{number}-{rank}.json" for rank in range(int(job.split(":")[1]))]
+        files = [records / f"{number}-{rank}.json" for rank in range(int(job.split(":")[1]))]
         found[job] = [json.loads(file.read_text()) if file.exists() else {} for file in files]
     return found
