@@ -4,7 +4,8 @@ The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operator
 ``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``compress`` (structured
 matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``estimators`` (sparse additive models and
 quantile paths, in numpy), ``selection`` (EdgeNets without the hops, heads and edges that do not matter), ``data``,
-``train``, ``scale`` (tables past one machine, or past its memory), ``export`` (files that run without it), ``testing`` (contracts for parts of your own).
+``train``, ``scale`` (tables past one machine, or past its memory), ``export`` (files that run without it), ``testing``
+(contracts for parts of your own).
 """
 
 from __future__ import annotations

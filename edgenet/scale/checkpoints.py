@@ -52,10 +52,7 @@ def save_tables(model: nn.Module, folder: str | Path) -> None:
         if mine:
             if state is not None:
                 state = state / getattr(table, "state_scale", 1.0)
-            found: list[str] = []
-            held = weight, state
-            checkpoint.write_atomically(folder / file, lambda out, held=held: found.append(row_files.write(out, *held)))
-            digest = found[0]
+            digest = _write(folder / file, weight, state)
         parts = [
             {"file": f"rows-{token[:12]}-{number}-{begin}.safetensors", "first": begin, "last": end, "sha256": sha}
             for begin, end, sha in sorted(_gathered(first, last, digest))
@@ -102,7 +99,7 @@ def load_tables(model: nn.Module, folder: str | Path) -> None:
         for table, (weight, state) in found:
             held = table.held()
             held.weight.copy_(weight)
-            if held.state is not None:
+            if held.state is not None and state is not None:
                 held.state.copy_(state * getattr(table, "state_scale", 1.0))
 
 
@@ -121,6 +118,12 @@ def read_table(folder: str | Path, name: str) -> Tensor:
     return _read(stored[name], Path(folder), 0, stored[name]["shape"][0])[0]
 
 
+def _write(path: Path, weight: Tensor, state: Tensor | None) -> str:
+    found: list[str] = []
+    checkpoint.write_atomically(path, lambda out: found.append(row_files.write(out, weight, state)))
+    return found[0]
+
+
 # ---------------------------------------------------------------- reading
 def _rows_for(table: Any, name: str, stored: dict[str, Any], folder: Path) -> tuple[Tensor, Tensor | None]:
     """What the rows that this process holds should be."""
@@ -130,7 +133,7 @@ def _rows_for(table: Any, name: str, stored: dict[str, Any], folder: Path) -> tu
     if held.state is not None and stored["optimizer"] != _optimizer(table):
         raise CheckpointError(
             f"{folder}: {name} was trained by {stored['optimizer']}, and is by {_optimizer(table)} here: use the same "
-            f"optimizer, or start={name!r} of read_table for its rows alone."
+            f"optimizer, or begin with the rows alone: fill_(read_table(folder, {name!r}))."
         )
     weight, state = _read(stored, folder, held.first, held.first + len(held.weight))
     if held.state is not None and state is None:

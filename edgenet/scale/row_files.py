@@ -42,7 +42,8 @@ def write(file: IO[bytes], weight: Tensor, state: Tensor | None) -> str:
         digest.update(data)
         file.write(data)
 
-    put(header(*weight.shape, state is not None))
+    rows, columns = weight.shape
+    put(header(rows, columns, state is not None))
     for tensor in (weight,) if state is None else (weight, state):
         for piece in tensor.detach().split(_AT_ONCE):
             put(piece.cpu().contiguous().numpy().astype("<f4", copy=False).data.cast("B") if len(piece) else b"")
@@ -96,5 +97,5 @@ def read(path: Path, first: int, last: int) -> tuple[Tensor, Tensor | None]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged, or no table of rows ({str(error).splitlines()[0]}).") from error
     if weight.dtype != torch.float32 or weight.dim() != 2 or len(weight) != last - first:
-        raise CheckpointError(f"{path}: holds {tuple(weight.shape)} of {weight.dtype} where {last - first} rows belong.")
+        raise CheckpointError(f"{path}: holds {tuple(weight.shape)} of {weight.dtype}, not {last - first} rows.")
     return weight, state

@@ -169,5 +169,5 @@ def _fused_kernel(collection: Any) -> Any:
     ]
     if len(found) != 1 or type(found[0]) is not kernels.BatchedFusedEmbedding:
         names = ", ".join(type(part).__name__ for part in found) or "none"
-        raise BackendError(f"TorchRec made kernels {names} where one BatchedFusedEmbedding is wanted: run `make scale`.")
+        raise BackendError(f"TorchRec made kernels {names} where a BatchedFusedEmbedding is wanted: run `make scale`.")
     return found[0].emb_module

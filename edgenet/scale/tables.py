@@ -53,7 +53,7 @@ def shard_tables_(model: nn.Module, optimizer: RowOptimizer | None = None, engin
     if engine not in ENGINES:
         raise BackendError(f"an engine of tables is {' or '.join(ENGINES)}, got {engine!r}.")
     if engine == "torch" and optimizer is not None:
-        raise ConfigError("engine='torch' leaves its tables to the optimizer of the model: leave the row optimizer out.")
+        raise ConfigError("engine='torch' leaves tables to the optimizer of the model: leave the row optimizer out.")
 
     def sharded(path: str, weight: Tensor) -> nn.Module:
         if dist.is_initialized():

@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 import torch
+from scale.jobs import NODES, graph
 from torch.utils.data import DataLoader, TensorDataset
 from torch_geometric.data import Data
 
 from edgenet import EdgeNetConv, NodeClassifier
 from edgenet.compress import Callback
 from edgenet.train import data_parallel, fit
-from scale.jobs import NODES, graph
 
 
 class Stop(Callback):
@@ -48,7 +48,7 @@ def _fit(folder, seed=0, stop=99, **options):
     options = {"epochs": 8, "lr": 0.05, "checkpoint_epochs": 1, "seed": 3, **options}
     with data_parallel():
         result = fit(model, data, callbacks=[Stop(stop)], folder=folder, progress=False, **options)
-    return {"history": [{k: v for k, v in line.items() if k != "seconds"} for line in result.history], "val": result.val}
+    return {"history": result.history, "val": result.val}
 
 
 def in_one_go(folder: Path, argument: str) -> dict:

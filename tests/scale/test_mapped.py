@@ -3,11 +3,11 @@
 import pytest
 import torch
 from safetensors.torch import load_file
+from scale.jobs import graph, layer
 from torch.nn import functional as F
 
 from edgenet import scale
 from edgenet.errors import CheckpointError, PlanError, ShapeError
-from scale.jobs import graph, layer
 
 pytestmark = pytest.mark.float32
 
