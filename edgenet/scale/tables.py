@@ -60,7 +60,7 @@ def shard_tables_(model: nn.Module, optimizer: RowOptimizer | None = None, engin
             dist.broadcast(weight, 0)
         if engine == "torch":
             return Replicated(weight)
-        return Sharded(tuple(weight.shape), optimizer, weight, weight.device)
+        return Sharded((weight.shape[0], weight.shape[1]), optimizer, weight, weight.device)
 
     return _replaced(model, sharded)
 
@@ -83,9 +83,11 @@ def map_tables_(model: nn.Module, folder: str | Path, optimizer: RowOptimizer | 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    return _replaced(
-        model, lambda path, weight: Mapped(tuple(weight.shape), folder / f"{path}.safetensors", optimizer, weight)
-    )
+
+    def mapped(path: str, weight: Tensor) -> nn.Module:
+        return Mapped((weight.shape[0], weight.shape[1]), folder / f"{path}.safetensors", optimizer, weight)
+
+    return _replaced(model, mapped)
 
 
 def row_tables(model: nn.Module) -> dict[str, Any]:
@@ -133,7 +135,9 @@ def _left_out(model: nn.Module) -> Iterator[None]:
 
 def _replaced(model: nn.Module, make: Callable[[str, Tensor], nn.Module]) -> list[str]:
     check_bound(model)
-    slots = [(p, part) for p, part in model.named_modules() if isinstance(part, Phi) and hasattr(part, "edge_table")]
+    slots: list[tuple[str, Any]] = [
+        (path, part) for path, part in model.named_modules() if isinstance(part, Phi) and hasattr(part, "edge_table")
+    ]
     for path, phi in slots:
         table = phi.edge_table
         if is_unbound(table):

@@ -104,7 +104,7 @@ def add_up_(model: nn.Module) -> None:
     for p, (there, sparse) in zip(parameters, known.tolist(), strict=True):
         if there and p.grad is None:
             p.grad = torch.zeros_like(p).to_sparse(1) if sparse else torch.zeros_like(p)
-        if there and sparse:
+        if sparse and p.grad is not None:
             p.grad = p.grad.coalesce()
             dist.all_reduce(p.grad)
         elif there:
