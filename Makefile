@@ -31,7 +31,7 @@ KERNELS := setup.py $(wildcard edgenet/ops/native/*.cpp edgenet/ops/native/*.h e
 INPUTS  := pyproject.toml constraints.txt $(KERNELS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint types docs stories sanitize crash soak fuzz clean
+.PHONY: help demo test scale slow lint types docs stories sanitize crash soak fuzz clean
 .DELETE_ON_ERROR:
 
 help:   ## show this list
@@ -46,6 +46,8 @@ test: $(VENV)/.installed-test   ## install with torch_scatter, run the test suit
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+scale: $(VENV)/.installed-scale   ## install TorchRec, for tables that lie on several processes
 
 slow: $(VENV)/.installed-test   ## run the slow tests
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
@@ -132,6 +134,17 @@ $(VENV)/.installed: $(INPUTS) | $(BIN)/python
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e ".[docs]"
+	@touch $@
+
+# TorchRec asks for packages of CUDA, which a CPU has no use for: so --no-deps, and what it imports by name. Versions go
+# with torch's. It cannot be an extra for that.
+SCALE := torchrec==1.8.0 fbgemm-gpu-cpu==1.8.0 tensordict==0.15.3 pyre-extensions==0.0.32 pyvers==0.2.3 \
+         typing-inspect==0.9.0 mypy-extensions==1.2.0 orjson==3.13.0 iopath==0.1.10 portalocker==4.4.2
+
+$(VENV)/.installed-scale: $(VENV)/.installed Makefile
+	$(PIP) install -c constraints.txt --no-deps $(SCALE)
+	$(PIP) install -c constraints.txt typing_extensions tqdm torchmetrics
+	$(BIN)/python -W ignore -c "from edgenet import scale; assert scale.available()"
 	@touch $@
 
 # Two steps, because torch_scatter's build imports torch: one pip command cannot do it. After the first the library is

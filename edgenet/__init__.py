@@ -4,8 +4,8 @@ The pieces, from the ground up: ``Graph`` and ``gso`` (graphs and shift operator
 ``structured`` (matrices in slots), ``phi`` (edge weights), ``nn`` (layers), ``models``, ``compress`` (structured
 matrices in the slots of any model), ``convert`` (PyG models as EdgeNets), ``estimators`` (sparse additive models and
 quantile paths, in numpy), ``selection`` (EdgeNets without the hops, heads and edges that do not matter), ``data``,
-``sampling`` (pieces of graphs that are too large for one step), ``train``, ``export`` (files that run without it),
-``testing`` (contracts for parts of your own).
+``sampling`` (pieces of graphs that are too large for one step), ``train``, ``scale`` (tables past one machine, or past
+its memory), ``export`` (files that run without it), ``testing`` (contracts for parts of your own).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         phi,
         pretrained,
         sampling,
+        scale,
         selection,
         structured,
         testing,
@@ -69,6 +70,7 @@ __all__ = [
     "register",
     "sampling",
     "save_pretrained",
+    "scale",
     "selection",
     "structured",
     "testing",

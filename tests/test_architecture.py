@@ -67,6 +67,8 @@ MAY_IMPORT = {
     "__main__": "cli",
     "demo": "errors compress convert data pretrained plots train",
     "registry": f"{LOW} nn models compress convert pretrained testing cli",
+    # what runs past one machine; no part but the command line may need it
+    "scale": "errors shortcuts phi structured checkpoint pretrained reading train writing",
     "cli": "reading errors text hub plainly nn compress convert export pretrained data config presets checkpoint plots "
     "train bench demo doctor printable writing _version",
 }

@@ -23,6 +23,8 @@ READ_ELSEWHERE = {
     "edgenet/data/files.py": "opens a file to write",
     "edgenet/estimators/quantile_trace.py": "opens an interval",
     "edgenet/fixed/code.py": "reads C++ of the package",
+    "edgenet/scale/row_files.py": "reads and checks rows of a table piece by piece, for it may be larger than memory",
+    "edgenet/scale/mapped.py": "opens a file that it makes",
     "edgenet/ops/product.py": "asks the system for the kind of its processor",
 }
 

@@ -32,6 +32,7 @@ MODULES = {
     "edgenet.export": "Files that run without edgenet",
     "edgenet.train": "Training",
     "edgenet.sampling": "Pieces of large graphs",
+    "edgenet.scale": "Past one machine, or past its memory",
     "edgenet.config": "Configurations",
     "edgenet.presets": "Published settings",
     "edgenet.data": "Data sets",

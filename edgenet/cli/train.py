@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train every seed, print the table of their scores, draw the pictures."""
     from edgenet.data import load
+    from edgenet.train import data_parallel
     from edgenet.train import run as train
 
     config, folder = _config(options)
@@ -69,9 +72,15 @@ def run(options: argparse.Namespace) -> int:
         note(warning)
     models = models_of(kind) if kind is not None and is_code(kind) else None
     _say_defaults(options, config)
-    result = train(
-        config, dataset=dataset, models=models, log=options.log, resume=options.resume, overwrite=options.overwrite
-    )
+    # torch.distributed.run says so: every process of it runs this command, and the first one writes and prints
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+    with data_parallel() if several else nullcontext(0) as rank:
+        result = train(
+            config, dataset=dataset, models=models, log=options.log, resume=options.resume,
+            overwrite=options.overwrite, progress=not rank,
+        )  # fmt: skip
+    if rank:
+        return 0
     title = f"{_model(config)} on {dataset.name}"
     pictures = [] if options.no_pictures else _pictures(result, dataset, folder, title)
     facts = {"run": str(folder), "title": title, **result.summary(), "pictures": list(map(str, pictures))}

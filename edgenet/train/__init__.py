@@ -13,6 +13,7 @@ from edgenet.train.metrics import METRICS, Metric, Tally
 from edgenet.train.optimizers import OPTIMIZERS
 from edgenet.train.optuna_pruning import OptunaPruning
 from edgenet.train.predicting import predict
+from edgenet.train.processes import data_parallel
 from edgenet.train.result import FitResult, RunResult, SeedResult
 from edgenet.train.seeds import read_run_model, run_seeds
 from edgenet.train.sequences import Streams
@@ -51,6 +52,7 @@ __all__ = [
     "Wandb",
     "call_model",
     "compress",
+    "data_parallel",
     "fine_tune",
     "fit",
     "model_of",

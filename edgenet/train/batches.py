@@ -32,6 +32,7 @@ class Batch:
         values: fields that stand for those of the same name in ``whole``.
         kept: what was computed once for ``whole``: its edges sorted, its features sparse. Batches of one graph share
             it.
+        idle: whether it counts nothing: it stands where a process among several has no part of a batch.
 
     Example:
         >>> batch = edgenet.train.Batch(whole=(x,), target=None, values={"x": x})
@@ -45,6 +46,7 @@ class Batch:
     kind: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    idle: bool = False
 
     def __post_init__(self) -> None:
         self._fields: dict[str, Any] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -13,9 +12,9 @@ from torch import nn
 from edgenet.compress.callbacks import listed
 from edgenet.config import OptimizerTable, Settings
 from edgenet.errors import ConfigError
-from edgenet.train.folders import SeedFolder
 from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
+from edgenet.train.processes import first_enters, folder_of, is_first
 from edgenet.train.result import FitResult
 from edgenet.train.rules import rules_of
 from edgenet.train.sinks import check_sinks, sinks_of
@@ -94,18 +93,13 @@ def fit(
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ConfigError(f"seed is a whole number from 0 to 2^32 - 1, got {seed!r}.")
         seed_everything(seed)
-    sinks = check_sinks(log, folder)
+    sinks = check_sinks(log, folder) if is_first() else []
     training = Fitting(model, [*listed(callbacks), *rules_of(settings)], task=task, settings=settings, seed=seed, **own)
     name = f"{type(model).__name__} on {task.name}"
     if folder is None:
         return train(training, None, sinks_of(sinks, None), name, progress)
-    place = SeedFolder(Path(folder))
-    place.check(resume, overwrite)
-    # what is done is read without a lock: its folder may be one that nobody can write in
-    with contextlib.nullcontext() if place.done and not overwrite else place.held():
-        place.check(resume, overwrite)  # once more: of what was written before the lock was here
-        if overwrite:
-            place.clear()
+    place = folder_of(Path(folder))
+    with first_enters(place.opened(resume, overwrite)):
         if place.done:
             place.check_seed(seed)
             return place.read(model, settings)

@@ -82,6 +82,18 @@ class SeedFolder:
         with held(self.path):
             yield
 
+    @contextlib.contextmanager
+    def opened(self, resume: bool, overwrite: bool) -> Iterator[None]:
+        """While this lasts, the folder is this training's: free, gone on with, or cleared. Raises as ``check`` and
+        ``held``."""
+        self.check(resume, overwrite)
+        # what is done is read without a lock: its folder may be one that nobody can write in
+        with contextlib.nullcontext() if self.done and not overwrite else self.held():
+            self.check(resume, overwrite)  # once more: of what was written before the lock was here
+            if overwrite:
+                self.clear()
+            yield
+
     def make(self) -> None:
         """The folder, without what a kill in the middle of a write leaves.
 
@@ -107,6 +119,10 @@ class SeedFolder:
     def checkpoint(self) -> Any:
         """The state of the last checkpoint; None where there is none."""
         return checkpoint.load(self.state) if self.state.exists() else None
+
+    def keep(self, state: Any) -> None:
+        """Write a checkpoint in the place of the last one."""
+        checkpoint.save(self.state, state)
 
     def check_seed(self, seed: int | None) -> None:
         """Refuse to hand out what another seed has done.

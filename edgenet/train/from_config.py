@@ -20,6 +20,7 @@ from edgenet.plainly import words
 from edgenet.pretrained.limits import Limits
 from edgenet.text import did_you_mean
 from edgenet.train.numbers import default_dtype, device_of, dtype_of, fixed_order
+from edgenet.train.processes import is_first
 from edgenet.train.result import RunResult
 from edgenet.train.seeds import run_seeds
 from edgenet.train.task import Task
@@ -95,7 +96,7 @@ def run(
             make, task, config, callbacks, folder=config.out, log=log, resume=resume, overwrite=overwrite,
             progress=progress, name=name,
         )  # fmt: skip
-    if config.out:
+    if config.out and is_first():
         _keep(dataset, Path(config.out))
     return result
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from edgenet import checkpoint
 from edgenet.errors import ConfigError
 from edgenet.train.batches import Batch
 from edgenet.train.folders import SeedFolder, decisive
@@ -22,6 +21,7 @@ from edgenet.train.log import Bar, JsonLines, Record, Sinks
 from edgenet.train.metrics import Tally
 from edgenet.train.numbers import default_dtype, fixed_order, lowered, without_denormals
 from edgenet.train.optimizers import check_held
+from edgenet.train.processes import add_up_, agreed, check_together, start_together_, weight_of
 from edgenet.train.result import FitResult
 from edgenet.train.resuming import resume, state_of
 from edgenet.train.signals import Interruptible, Terminated
@@ -59,7 +59,9 @@ def train(
         if training.seed is not None:  # a loader's own numbers too begin anew: seeds must not depend on those before
             for number, generator in enumerate(task.generators().values()):
                 generator.manual_seed(training.seed + number)
+        check_together(model, task.source("train").splits)
         task.complete(model)
+        start_together_(model)
         _begin(training, folder)
         bar = Bar(table.epochs, name, task.steps, progress)
         lines = JsonLines(None if folder is None else folder.metrics, whole=True)
@@ -106,7 +108,7 @@ def _epochs(training: Fitting, folder: SeedFolder | None, sinks: Sinks, bar: Bar
             asked = signals is not None and signals.asked
             if folder is not None and (due or late or asked):
                 sinks.sync()  # a checkpoint must never know of an epoch that the metrics lack
-                checkpoint.save(folder.state, state_of(training))
+                folder.keep(state_of(training))
                 saved_epoch, saved_at = training.epoch, time.monotonic()
             if signals is not None:
                 signals.epoch_done()
@@ -181,6 +183,8 @@ def _epoch(training: Fitting, bar: Bar) -> None:
     training.record |= {name: score.metric for name, score in scores.items()}
     if "val" in scores:
         training.record["val_loss"] = scores["val"].loss
+    numbers = {name: value for name, value in training.record.items() if name != "epoch"}
+    training.record |= agreed(numbers, tally.rows)
     training.check_finite({name: training.record[name] for name in ("loss", "val_loss") if name in training.record})
     for name in ("train", *scores):
         if not math.isfinite(training.record[name]):
@@ -201,6 +205,7 @@ def _epoch(training: Fitting, bar: Bar) -> None:
 def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     """The gradients of a batch, added to those that are there."""
     task, table = training.task, training.settings.training
+    weight = weight_of(batch)
     training.batch = batch = training.given(batch)
     training.outputs, losses = [], []
     for _ in range(training.draws()):
@@ -211,7 +216,8 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
     training.output = training.outputs[0]
     loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
     value = loss.item()
-    tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
+    if not batch.idle:
+        tally.add(scores.detach() if isinstance(scores, Tensor) else scores, batch.target, value)
     penalty = training.penalty()
     total = loss if penalty is None else loss + penalty
     if penalty is None or not math.isfinite(total.item()):
@@ -221,6 +227,8 @@ def _backward(training: Fitting, batch: Batch, tally: Tally) -> None:
         raise ConfigError("the loss depends on no parameter that wants a gradient.")
     if table.accumulate > 1:
         total = total / table.accumulate
+    if weight != 1:
+        total = total * weight
     (total if training.scaler is None else training.scaler.scale(total)).backward()
 
 
@@ -236,6 +244,7 @@ def _loss(task: Task, scores: Any, batch: Batch) -> Tensor:
 def _step(training: Fitting, share: float = 1.0) -> None:
     """One step of the optimizer, on gradients times ``share``."""
     model, optimizer, scaler = training.model, training.stepper, training.scaler
+    add_up_(model)
     if scaler is not None:
         scaler.unscale_(optimizer)
     if share != 1:

@@ -26,6 +26,7 @@ from edgenet.train.fitting import own_makers, settings_of
 from edgenet.train.folders import RESULT, SeedFolder, decisive, higher_is_better, made, read_result, same_config
 from edgenet.train.loop import train
 from edgenet.train.numbers import seed_everything
+from edgenet.train.processes import first_enters, folder_of, is_first
 from edgenet.train.result import FitResult, RunResult
 from edgenet.train.rules import rules_of
 from edgenet.train.sinks import check_sinks, sinks_of
@@ -91,14 +92,16 @@ def run_seeds(
         changes["seeds"] = list(seeds)
     settings = settings_of(settings, changes)
     task = task.with_loss(settings.training.loss).in_batches(settings.training)
-    sinks = check_sinks(log, folder)
+    sinks = check_sinks(log, folder) if is_first() else []
     rules_of(settings)  # what cannot be made must not leave a folder behind
     train_all = partial(_train_seeds, make_model, task, settings, callbacks, own, name, progress, sinks)
     if folder is None:
         return train_all(None)
-    with opened(Path(folder), settings, resume, overwrite) as place:
+    place = Path(folder)
+    with first_enters(opened(place, settings, resume, overwrite)):
         outcome = train_all(place)
-        write_text(place / "summary.json", json.dumps(outcome.summary(), indent=2, allow_nan=False) + "\n")
+        if is_first():
+            write_text(place / "summary.json", json.dumps(outcome.summary(), indent=2, allow_nan=False) + "\n")
     return outcome
 
 
@@ -113,7 +116,7 @@ def _train_seeds(
         if place is None:
             found = train_one(seed, None)
         else:
-            found = _in_folder(SeedFolder(place / f"seed-{seed}"), make_model, settings, partial(train_one, seed))
+            found = _in_folder(folder_of(place / f"seed-{seed}"), make_model, settings, partial(train_one, seed))
         results.append(found.numbers(seed))
         models[seed], histories[seed], metric = found.model.eval(), found.history, found.metric
     return RunResult(settings, metric, results, models, histories, place)
@@ -146,7 +149,7 @@ def _train_seed(
 
 # ---------------------------------------------------------------- the folder of a run
 @contextlib.contextmanager
-def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> Iterator[Path]:
+def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> Iterator[None]:
     """The run's folder, made or found, with its configuration in it. Nobody else writes there while this lasts.
 
     Raises:
@@ -163,7 +166,7 @@ def opened(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> I
         if overwrite:
             _clear(folder)
         write_text(folder / CONFIG, settings.to_toml())
-        yield folder
+        yield
 
 
 def _check(folder: Path, settings: Settings, resume: bool, overwrite: bool) -> None:

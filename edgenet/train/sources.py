@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch_geometric.data import HeteroData
 
 from edgenet.errors import ConfigError, ShapeError
 from edgenet.train.batches import Batch
+from edgenet.train.processes import mine, world
 
 AT_ONCE = 512  # signals, or rows, that are scored in one pass at most
 
@@ -33,6 +35,8 @@ class Source(ABC):
     """Batches of one split."""
 
     steps: int | None = 1
+    #: whether ``training`` gives each of several processes its part
+    splits = False
 
     @abstractmethod
     def training(self, generator: torch.Generator) -> Iterator[Batch]: ...
@@ -62,6 +66,8 @@ class OneGraph(Source):
         split: which nodes count, if there is a mask of that name; without one, all do.
     """
 
+    splits = True
+
     def __init__(self, data: Any, kept: dict[str, Any], split: str, target: Target, name: str) -> None:
         self.split = split
         answers = answer_of(data, target)
@@ -73,7 +79,13 @@ class OneGraph(Source):
         )
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
-        yield self.batch
+        if world() == 1:
+            yield self.batch
+            return
+        whole = self.batch
+        part, idle = mine(torch.arange(len(whole.target), device=whole.target.device))
+        rows = part if whole.rows is None else whole.rows[part]
+        yield Batch(whole.whole, whole.target[part], rows, whole.kind, kept=whole.kept, idle=idle)
 
     def ordered(self) -> Iterator[Batch]:
         yield self.batch
@@ -82,6 +94,8 @@ class OneGraph(Source):
 class Signals(Source):
     """Many signals on one graph: x (S, N, F) or (S, T, N, F), y with a row for each of the S."""
 
+    splits = True
+
     def __init__(self, data: Any, kept: dict[str, Any], size: int, target: Target) -> None:
         self.data, self.kept, self.size = data, kept, size
         self.answers = answer_of(data, target)
@@ -89,13 +103,13 @@ class Signals(Source):
         piece = at_once(size)
         self._pieces = [self._batch(slice(start, start + piece)) for start in range(0, len(self.answers), piece)]
 
-    def _batch(self, rows: Any) -> Batch:
-        return Batch(self.data, self.answers[rows], values={"x": self.data.x[rows]}, kept=self.kept)
+    def _batch(self, rows: Any, idle: bool = False) -> Batch:
+        return Batch(self.data, self.answers[rows], values={"x": self.data.x[rows]}, kept=self.kept, idle=idle)
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.answers), generator=generator).to(self.answers.device)
         for rows in order.split(self.size):
-            yield self._batch(rows)
+            yield self._batch(*mine(rows))
 
     def ordered(self) -> Iterator[Batch]:
         yield from self._pieces
@@ -103,6 +117,8 @@ class Signals(Source):
 
 class Graphs(Source):
     """A list of graphs, several of which make a batch that falls into pieces."""
+
+    splits = True
 
     def __init__(self, graphs: Sequence[Any], split: str, size: int, target: Target) -> None:
         self.graphs, self.split, self.size, self.target = list(graphs), split, size, target
@@ -121,7 +137,9 @@ class Graphs(Source):
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.graphs), generator=generator).tolist()
         for start in range(0, len(order), self.size):
-            yield self._batch(order[start : start + self.size])
+            numbers, idle = mine(order[start : start + self.size])
+            batch = self._batch(numbers)
+            yield replace(batch, idle=True) if idle else batch
 
     def ordered(self) -> Iterator[Batch]:
         if not self._ordered:
@@ -136,6 +154,8 @@ class Graphs(Source):
 class Rows(Source):
     """Tensors whose rows belong together, the last one being the target."""
 
+    splits = True
+
     def __init__(self, tensors: Sequence[Tensor], size: int) -> None:
         if len(tensors) < 2:
             raise ConfigError("a TensorDataset to train on holds inputs and, last, the target; this has one tensor.")
@@ -144,14 +164,14 @@ class Rows(Source):
         self.tensors, self.size = tuple(tensors), size
         self.steps = -(-len(tensors[-1]) // size)
 
-    def _batch(self, rows: Any) -> Batch:
+    def _batch(self, rows: Any, idle: bool = False) -> Batch:
         *inputs, target = (tensor[rows] for tensor in self.tensors)
-        return Batch(tuple(inputs), target)
+        return Batch(tuple(inputs), target, idle=idle)
 
     def training(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.tensors[-1]), generator=generator).to(self.tensors[-1].device)
         for rows in order.split(self.size):
-            yield self._batch(rows)
+            yield self._batch(*mine(rows))
 
     def ordered(self) -> Iterator[Batch]:
         piece = at_once(self.size)
