@@ -477,7 +477,8 @@ def test_signals_without_numbers_are_served(heads, channels):
         y, top, total = op.forward(graph, *arguments, 0.2, 0.0, 0)
         assert y.shape == shape and top.shape == total.shape == (5, heads)
         grads = op.backward(graph, *arguments, y, top, total, y, 0.2, 0.0, 0)
-        assert all((grad == 0).all() and grad.shape == t.shape for grad, t in zip(grads, arguments, strict=True))
+        assert grads[3:] == (None, None)
+        assert all((grad == 0).all() and grad.shape == t.shape for grad, t in zip(grads, arguments, strict=False))
 
 
 # ---------------------------------------------------------------- xnor

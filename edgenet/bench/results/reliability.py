@@ -15,9 +15,9 @@ from typing import Any
 from edgenet.bench.harness import report
 from edgenet.bench.harness.kept import kept
 from edgenet.bench.pages import publish
+from edgenet.bench.results import reliability_gate as gate
 from edgenet.bench.results.reliability_page import KINDS, TITLE, content
 from edgenet.bench.results.sections import chosen
-from edgenet.bench.speed import gate
 from edgenet.errors import ConfigError
 
 FILES, KILLS, STEPS = 1000, 50, 10_000  # damaged files a seed, kills of each kind, steps of each way
