@@ -75,7 +75,7 @@ class SoftmaxPhi(Phi):
         if edge_attr.dim() == 1:
             edge_attr = edge_attr.unsqueeze(-1)
         edges = graph.num_edges
-        width = getattr(lift.weight, "shape", (-1, -1))[1]  # an adapter need not tell
+        width = getattr(getattr(lift, "weight", None), "shape", (-1, -1))[1]  # an adapter need not tell
         if edge_attr.dim() != 2 or edge_attr.shape[0] != edges or (width != -1 and edge_attr.shape[1] != width):
             raise ShapeError(
                 f"edge_attr wants one row for each of {edges} edges, of edge_dim={width} features, got "
