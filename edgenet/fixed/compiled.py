@@ -118,6 +118,6 @@ class Compiled:
         self._called(self._run, *places, len(frames), y.data_ptr())
         return y
 
-    def _called(self, function: Any, *arguments: int) -> None:
+    def _called(self, function: Any, *arguments: int | None) -> None:
         if function(*arguments):
             raise ConfigError("the compiled LSTM refuses its arguments.")

@@ -15,8 +15,13 @@ from torch._subclasses.fake_tensor import is_fake
 from edgenet import shortcuts
 from edgenet.errors import EdgeIndexError, ShapeError
 from edgenet.graph.checks import (
-    check_edge_id, check_memory, check_range, check_sparse_size, checked_integers, checked_shape,
-)  # fmt: skip
+    check_edge_id,
+    check_memory,
+    check_range,
+    check_sparse_size,
+    checked_integers,
+    checked_shape,
+)
 from edgenet.graph.elsewhere import to_networkx, to_scipy
 from edgenet.graph.given import indices_of, parts_of, remembered, traced
 from edgenet.graph.keeping import kept_once, orders
