@@ -58,14 +58,28 @@ class Seen:
             return same
         if value.shape != tensor.shape or value.device != tensor.device or value.dtype != tensor.dtype:
             return False
-        if memcmp is not None and tensor.is_cpu and tensor.is_contiguous():
-            if memcmp(value.data_ptr(), tensor.data_ptr(), value.nbytes):
-                return False
-        elif not torch.equal(value, tensor):
+        if not same_numbers(value, tensor):
             return False
         if not same:
             self._mark = _mark(tensor)
         return True
+
+
+def same_numbers(seen: Tensor, tensor: Tensor) -> bool:
+    """Whether a tensor holds the numbers of a contiguous one of its shape, dtype and device: on the CPU, to the last
+    bit. It does not where its memory was freed or made smaller."""
+    if not is_whole(tensor):
+        return False
+    if memcmp is None or not (tensor.is_cpu and tensor.is_contiguous()):
+        return torch.equal(seen, tensor)
+    return memcmp(seen.data_ptr(), tensor.data_ptr(), seen.nbytes) == 0
+
+
+def is_whole(tensor: Tensor) -> bool:
+    """Whether the storage still has all numbers of a strided tensor: ``untyped_storage().resize_`` asks no tensor."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + last + 1) * tensor.element_size()
+    return not tensor.numel() or tensor.untyped_storage().nbytes() >= needed
 
 
 def _counts_changes(tensor: Tensor) -> bool:

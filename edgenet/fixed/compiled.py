@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import BackendError, ConfigError, ShapeError
+from edgenet.ops.native import gate
 from edgenet.writing import replaced, write_text
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC")
@@ -102,6 +103,7 @@ class Compiled:
 
         Raises:
             ShapeError: if a tensor has another shape, dtype or device.
+            BackendError: if a tensor has no memory of its own, or its memory was freed.
         """
         if x.dim() != 2 or x.shape[1] != self.input_size or x.dtype != torch.int16 or x.device.type != "cpu":
             raise ShapeError(
@@ -112,11 +114,12 @@ class Compiled:
             raise ShapeError(
                 f"a state is what begin() gives, {self._bytes} bytes, got {tuple(state.shape)} {state.dtype}."
             )
-        frames = x.contiguous()
-        y = torch.zeros(len(x), self.output_size, dtype=torch.int16)
-        self._called(self._run, state.data_ptr(), frames.data_ptr(), len(frames), y.data_ptr())
+        frames, y = gate.plain(x), torch.zeros(len(x), self.output_size, dtype=torch.int16)
+        memory = (state, self._bytes), (frames, frames.numel())
+        places = [gate.address("the compiled LSTM", t, count, t.dtype) for t, count in memory]
+        self._called(self._run, *places, len(frames), y.data_ptr())
         return y
 
-    def _called(self, function: Any, *arguments: int) -> None:
+    def _called(self, function: Any, *arguments: int | None) -> None:
         if function(*arguments):
             raise ConfigError("the compiled LSTM refuses its arguments.")

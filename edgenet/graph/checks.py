@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from edgenet.errors import EdgeIndexError, SupportError
+from edgenet.seen import is_whole
 
 
 def checked_shape(edge_index: Any) -> Tensor:
@@ -26,6 +27,18 @@ def checked_integers(name: str, value: Tensor) -> Tensor:
             f"Use {name}.long(), after checking that no index was rounded."
         )
     return value if value.dtype == torch.long else value.long()
+
+
+def check_memory(name: str, value: Tensor | None) -> None:
+    """
+    Raises:
+        EdgeIndexError: if the storage has not all of the numbers any more.
+    """
+    if value is not None and not is_whole(value):
+        raise EdgeIndexError(
+            f"the storage of {name} {tuple(value.shape)} has {value.untyped_storage().nbytes()} bytes: it was freed or "
+            f"made smaller. Make a new Graph of edges that are there."
+        )
 
 
 def check_range(edge_index: Tensor, num_nodes: int, num_sources: int) -> None:

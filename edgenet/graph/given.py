@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import is_fake
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgenet import shortcuts
-from edgenet.graph.checks import checked_shape
+from edgenet.graph.checks import check_memory, checked_shape
 from edgenet.seen import Seen
 
 
@@ -77,6 +77,8 @@ def remembered(
         return known.graph
     if key.is_meta or is_fake(key):
         return make(edges(), num_nodes, num_sources)
+    for part in parts:
+        check_memory("edges", part)
     checked_shape(edges())
     with torch.inference_mode(False):  # as in memo
         seen = [Seen(part) for part in parts]

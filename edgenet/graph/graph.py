@@ -14,7 +14,14 @@ from torch._subclasses.fake_tensor import is_fake
 
 from edgenet import shortcuts
 from edgenet.errors import EdgeIndexError, ShapeError
-from edgenet.graph.checks import check_edge_id, check_range, check_sparse_size, checked_integers, checked_shape
+from edgenet.graph.checks import (
+    check_edge_id,
+    check_memory,
+    check_range,
+    check_sparse_size,
+    checked_integers,
+    checked_shape,
+)
 from edgenet.graph.elsewhere import to_networkx, to_scipy
 from edgenet.graph.given import indices_of, parts_of, remembered, traced
 from edgenet.graph.keeping import kept_once, orders
@@ -280,6 +287,7 @@ class Graph:
         if torch._C._functorch.is_functorch_wrapped_tensor(edges):
             return  # made inside a transform: nothing of it is kept, and the ops check what is behind it
         if of is None or of.counts != (self.num_nodes, self.num_sources) or not of.edges.still(edges, closely):
+            check_memory("edge_index", edges)
             seen = Seen(edges, self._own)
             # the copy, where there is one: what others write into may be right while it is looked at, and wrong then
             check_range(edges if seen.value is None else seen.value, self.num_nodes, self.num_sources)
@@ -292,6 +300,8 @@ class Graph:
         seen = memo.get("ids")
         if seen is not None and all(s is None or s.still(t, closely) for s, t in zip(seen, ids, strict=True)):
             return
+        for name, value in zip(("node_id", "edge_id"), ids, strict=True):
+            check_memory(name, value)
         check_edge_id(self.edge_id)
         now = tuple(None if t is None else Seen(t) for t in ids)
         if seen is None:

@@ -62,8 +62,9 @@ class PygDoor(MessagePassing):
         for hooks in _HOOKS:
             if own[hooks]:
                 return True
+        given_back = getattr(kind, "_jinja_propagate", _PROPAGATE)  # by PyG, to a layer that it has explained
         for step in _STEPS:  # noqa: SIM110  a generator is one call more, at every pass
-            if step in own:
+            if step in own and getattr(own[step], "__func__", None) is not given_back:
                 return True
         return False
 

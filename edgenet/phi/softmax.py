@@ -73,7 +73,7 @@ class SoftmaxPhi(Phi):
                     f"set edge_dim={edge_attr.shape[-1] if edge_attr.dim() > 1 else 1}."
                 )
             return None
-        width = getattr(lift.weight, "shape", (-1, -1))[1]  # an adapter need not tell
+        width = getattr(getattr(lift, "weight", None), "shape", (-1, -1))[1]  # an adapter need not tell
         return checked_features(edge_attr, graph, width)
 
     def keep_rows_(self, heads: Tensor, *parts: StructuredLinear | StructuredMatrix | None) -> None:

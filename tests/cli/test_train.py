@@ -136,7 +136,7 @@ def test_structures_and_rules_are_set_on_the_command_line(train):
     [
         ("compress.ration=4", "[compress]: there is no argument 'ration'"),
         ("compress.ratio=0.5", "got 0.5"),
-        ("compress.plan=gone.toml", "gone.toml: cannot be read as a plan"),
+        ("compress.plan=gone.toml", "gone.toml: cannot be read"),
         ('callback=[{kind="aneal"}]', "Did you mean 'anneal'?"),
         ('callback=[{kind="admm"}]', "the argument 'plan' is missing"),
         ('callback=[{kind="distill", teacher="gone"}]', "gone"),

@@ -106,7 +106,7 @@ def test_json_comes_back_and_a_text_that_is_no_report_is_refused():
     made = compress_(Net(), PLANS["sparse"])
     assert Report.from_json(made.to_json()) == made
     for text in ("{", "[]", '{"rows": []}', '{"rows": [], "rest": [{"name": 1}]}', '{"rows": [], "rest": []}'):
-        with pytest.raises(PlanError, match="no report"):
+        with pytest.raises(PlanError, match=r"no report|the report: damaged"):
             Report.from_json(text)
 
 

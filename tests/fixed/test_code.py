@@ -161,6 +161,21 @@ def test_no_other_state_reaches_the_code(small, change):
         small[1].run(torch.zeros(1, 13).short(), change(small[1].begin()))
 
 
+def test_no_freed_memory_reaches_the_code(small):
+    state, x = small[1].begin(), torch.zeros(1, 13).short()
+    with pytest.raises(BackendError, match="has 0 bytes: it was freed"):
+        state.untyped_storage().resize_(0)
+        small[1].run(x, state)
+    with pytest.raises(BackendError, match="has 0 bytes: it was freed"):
+        x.untyped_storage().resize_(0)
+        small[1].run(x)
+
+
+def test_frames_may_be_the_negative_of_what_is_stored(small):
+    x = torch.randint(-3000, 3000, (4, 13)).short()
+    assert torch.equal(small[1].run(torch._neg_view(-x)), small[1].run(x))
+
+
 def test_c_functions_refuse_null_pointers_and_negative_lengths(small):
     _, compiled, _ = small
     state, x = compiled.begin(), torch.zeros(1, 13).short()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from edgenet import EdgeNetConv, NodeClassifier, ops, phi
 from edgenet.nn import specializations as nets
@@ -91,6 +92,23 @@ def test_hooks_on_the_lift_of_edge_features_count():
     assert not torch.allclose(layer(x, graph, edge_attr=attr), before)
     handle.remove()
     torch.testing.assert_close(layer(x, graph, edge_attr=attr), before)
+
+
+@pytest.mark.parametrize("make", [nets.gat, nets.gatv2])
+def test_what_stands_around_the_lift_of_edge_features_need_not_show_its_weight(make):
+    class Doubled(nn.Module):
+        def __init__(self, inside):
+            super().__init__()
+            self.inside = inside
+
+        def forward(self, x):
+            return 2 * self.inside(x)
+
+    layer, graph = make(5, 3, heads=2, edge_dim=4), random_graph(9, 30)
+    x, attr = torch.randn(9, 5), torch.randn(30, 4)
+    wanted = layer(x, graph, edge_attr=2 * attr)  # what enters the loops is a mean of features
+    layer.phi.lift_edge = Doubled(layer.phi.lift_edge)
+    torch.testing.assert_close(layer(x, graph, edge_attr=attr), wanted)
 
 
 @pytest.mark.parametrize("name", ["gat", "gat, wide output", "gatv2"])

@@ -220,6 +220,15 @@ def test_pygs_explainer_finds_the_edges_that_matter(layer):
     close(model(x, edge_index), y)  # nothing of the explainer stays behind
 
 
+def test_a_layer_that_was_explained_takes_its_shortcuts_again():
+    conv, data = EdgeNetConv(4, 3, phi="attention"), random_data()
+    with Masked(conv, torch.zeros(data.num_edges), data.edge_index):
+        assert not conv.is_plain()
+    assert conv.is_plain() and not conv.is_looked_at()
+    conv.propagate = lambda *inputs, **options: None
+    assert conv.is_looked_at()
+
+
 def test_ids_of_sampled_nodes_pass_through_the_explainer():
     data = random_data()
     data.generate_ids()

@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from edgenet import ops
 from edgenet.errors import EdgeIndexError
 from edgenet.graph import Graph
+from edgenet.nn.specializations import gat
 from edgenet.structured import Csr
 
 N, E, MANY = 10, 30, 2_000_000  # so many that what lies behind a tensor of N or E rows is not there
@@ -64,6 +65,35 @@ def edges_made_longer_before_backward() -> None:
 @case
 def edges_made_shorter_before_backward() -> None:
     of_each_op(lambda graph, _: setattr(graph.edge_index, "data", edges(1)))
+
+
+@case
+def edges_freed_before_backward() -> None:
+    of_each_op(lambda graph, _: graph.edge_index.untyped_storage().resize_(0))
+
+
+def edges_freed(ends: torch.Tensor, run: Callable[[], object], left: int = 0) -> None:
+    run()
+    ends.untyped_storage().resize_(left)
+    run()
+
+
+@case
+def edges_freed_before_a_layer_that_knows_them() -> None:
+    ends, layer, x = edges(MANY), gat(3, 4), torch.randn(N, 3)
+    edges_freed(ends, lambda: layer(x, ends), left=16)
+
+
+@case
+def graph_whose_edges_were_freed() -> None:
+    graph, layer, x = Graph(edges(MANY), N), gat(3, 4, add_self_loops=False), torch.randn(N, 3)
+    edges_freed(graph.edge_index, lambda: layer(x, graph), left=16)
+
+
+@case
+def ids_freed() -> None:
+    graph, layer, x = Graph(edges(), N, node_id=torch.arange(N)), gat(3, 4), torch.randn(N, 3)
+    edges_freed(graph.node_id, lambda: layer(x, graph))
 
 
 def one_made_shorter(name: str, run: Callable[..., torch.Tensor]) -> None:

@@ -22,6 +22,10 @@ pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiled ke
 ENDS = {
     "edges_made_longer_before_backward": "EdgeIndexError: between forward and backward",
     "edges_made_shorter_before_backward": "EdgeIndexError: between forward and backward",
+    "edges_freed_before_backward": "EdgeIndexError: between forward and backward",
+    "edges_freed_before_a_layer_that_knows_them": "EdgeIndexError: the storage of edges (2, 2000000) has 16 bytes",
+    "graph_whose_edges_were_freed": "EdgeIndexError: the storage of edge_index (2, 2000000) has 16 bytes",
+    "ids_freed": "EdgeIndexError: the storage of node_id (10,) has 0 bytes",
     "signal_made_shorter_before_backward": "ShapeError: spmm had a tensor (10, 2, 300000)",
     "weight_made_shorter_before_backward": "ShapeError: spmm had a tensor (30, 2)",
     "score_made_shorter_before_backward": "ShapeError: attention had a tensor (10, 2)",

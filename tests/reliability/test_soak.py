@@ -1,6 +1,7 @@
 """The beginning of ``make soak``: from step to step the same objects are there, none more."""
 
 import gc
+import mmap
 
 import pytest
 import torch
@@ -41,7 +42,8 @@ def test_a_leak_shows_in_the_slope():
 
     def leaking():
         while True:
-            kept.append(torch.ones(1 << 17))  # a MiB each, in float64
+            kept.append(mmap.mmap(-1, 1 << 20))  # fresh pages, which no allocator has in store
+            kept[-1].write(b"1" * (1 << 20))
             yield
 
     rate, added, _ = slope(leaking(), 60)

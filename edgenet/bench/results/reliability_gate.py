@@ -19,6 +19,7 @@ from edgenet.bench.harness.graphs import sample
 from edgenet.bench.harness.timing import Implementation, timed
 from edgenet.graph import Graph
 from edgenet.nn import specializations as nets
+from edgenet.ops import native
 from edgenet.ops.native import gate
 from edgenet.ops.pinned import Pinned
 
@@ -26,20 +27,21 @@ ROUNDS = 60
 CHECKED, UNCHECKED = "checked", "unchecked"
 
 
-def _address(function: str, tensor: Tensor | None, count: int, dtype: torch.dtype) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def _call(function: str, *arguments: Any) -> int:
+    pointers = ((None if a[0] is None else a[0].data_ptr()) if type(a) is tuple else a for a in arguments)
+    return getattr(native.library(), function)(*pointers)
 
 
 @contextmanager
 def unchecked() -> Iterator[None]:
     """The gate and what is pinned for backward left out: for measuring alone."""
-    before = gate.address, gate.plain, Pinned.of, Pinned.check
-    gate.address, gate.plain = _address, Tensor.contiguous
+    before = gate.call, gate.plain, Pinned.of, Pinned.check
+    gate.call, gate.plain = _call, Tensor.contiguous
     Pinned.of, Pinned.check = (staticmethod(lambda *_: _EMPTY)), lambda *_: None
     try:
         yield
     finally:
-        gate.address, gate.plain = before[:2]
+        gate.call, gate.plain = before[:2]
         Pinned.of, Pinned.check = before[2:]
 
 

@@ -1,5 +1,5 @@
-"""The compiled attention ops, which take the same arguments: three tensors, what edges bring, and what
-forward kept of the softmax."""
+"""The compiled attention ops, which take the same arguments: three tensors, what edges bring, and what forward kept of
+the softmax."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ def forward(
     order, sums = orders.by_target(graph), native.wide(x.dtype)
     rows, channels = order.rows, x.shape[2]
     out = x.new_empty((rows, heads, channels))
-    top, total = (x.new_empty((rows, heads), dtype=sums) for _ in range(2))
+    top = x.new_empty((rows, heads), dtype=sums)
+    total = torch.empty_like(top)
     if out.numel() == 0 or x.numel() == 0:
         return out.zero_(), top.zero_(), total.zero_()
-    sizes = [*sizes, *[(order.edges * heads, x.dtype)] * 2]
+    sizes += [(order.edges * heads, x.dtype)] * 2
     gate.call(
         function, native.pool(), native.DTYPES[x.dtype], order.wide, *order.pointers, rows, order.nodes,
         *_memory((*inputs, *edges), sizes), (out, rows * heads * channels, x.dtype), (top, rows * heads, sums),
@@ -63,4 +64,7 @@ def backward(
 def _memory(
     inputs: tuple[Tensor | None, ...], sizes: Sizes
 ) -> list[tuple[Tensor | None, int, torch.dtype]]:  # fmt: skip
-    return [(None if t is None else gate.plain(t), *size) for t, size in zip(inputs, sizes, strict=True)]
+    return [
+        (t if t is None or (t.is_contiguous() and not t.is_neg()) else gate.plain(t), *size)
+        for t, size in zip(inputs, sizes, strict=True)
+    ]

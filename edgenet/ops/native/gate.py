@@ -17,6 +17,7 @@ from edgenet.errors import BackendError, EdgeIndexError, ShapeError
 from edgenet.ops import native
 
 _NOBODY = torch._C._disabled_torch_dispatch_impl
+_PLAIN, _STRIDED = (Tensor, torch.nn.Parameter), torch.strided
 _NO_NODE, _NO_MEMORY = -1, -2  # of what the functions return, as native/status.h has it
 
 
@@ -37,7 +38,20 @@ def call(function: str, *arguments: Any) -> int:
         EdgeIndexError: if it finds an edge that names no node.
         MemoryError: if it finds no memory to work in.
     """
-    passed = [address(function, *a) if type(a) is tuple else a for a in arguments]
+    passed: list[Any] = []
+    for a in arguments:
+        if type(a) is tuple:
+            t, count, dtype = a
+            # what ``address`` asks, in one expression: on small graphs calls of functions are most of the time
+            at_a_glance = (
+                type(t) in _PLAIN and t.is_cpu and t.layout is _STRIDED and t.dtype is dtype and t.numel() == count
+                and t.is_contiguous() and not t.is_neg() and not t._is_zerotensor()
+                and not is_functorch_wrapped_tensor(t) and count > 0
+                and t.untyped_storage().nbytes() >= (t.storage_offset() + count) * t.element_size()
+            )  # fmt: skip
+            passed.append((at_a_glance and t.data_ptr()) or address(function, t, count, dtype))
+        else:
+            passed.append(a)
     status: int = getattr(native.library(), function)(*passed)
     if status < 0:
         raise _error(function, status)
