@@ -77,9 +77,10 @@ def same_numbers(seen: Tensor, tensor: Tensor) -> bool:
 
 def is_whole(tensor: Tensor) -> bool:
     """Whether the storage still has all numbers of a strided tensor: ``untyped_storage().resize_`` asks no tensor."""
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    needed = (tensor.storage_offset() + last + 1) * tensor.element_size()
-    return not tensor.numel() or tensor.untyped_storage().nbytes() >= needed
+    last = tensor.storage_offset()
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        last += (size - 1) * stride
+    return not tensor.numel() or tensor.untyped_storage().nbytes() >= (last + 1) * tensor.element_size()
 
 
 def _counts_changes(tensor: Tensor) -> bool:

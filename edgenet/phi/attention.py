@@ -122,7 +122,9 @@ class Attention(SoftmaxPhi):
     ) -> list[Hop] | None:
         if self.shares_hops and self.order > 1:  # weights that are used again are cheaper kept
             return None
-        dropout, of_edges = self.dropout if self.training else 0.0, self._edge_scores(edge_attr, graph)
+        dropout, of_edges = self.dropout if self.training else 0.0, None
+        if edge_attr is not None:
+            of_edges = self._edge_scores(edge_attr, graph)
         at_source, at_target = read_plain(self.att_source, self.att_target)
         hops: list[Hop] = []
         for k in range(self.order):
@@ -140,11 +142,9 @@ class Attention(SoftmaxPhi):
             hops.append(hop)
         return hops
 
-    def _edge_scores(self, edge_attr: Tensor | None, graph: Graph) -> Tensor | None:
+    def _edge_scores(self, edge_attr: Tensor, graph: Graph) -> Tensor:
         """(E, H) scores of the edge features: one product with the vectors, folded into the lift."""
         features = self.edge_features(self.lift_edge, edge_attr, graph)
-        if features is None:
-            return None
         if not is_plain_linear(self.lift_edge) or getattr(self.lift_edge.weight, "is_lazy", False):
             return (self.edge_term(self.lift_edge, edge_attr, graph) * read(self.att_edge)).sum(-1)
         return inner(self.lift_edge, features, read(self.att_edge).unsqueeze(0))

@@ -24,6 +24,10 @@ class Held(NamedTuple):
         first: number of the first.
         weight: (r, n).
         state: (r,) of the row optimizer; None where it has none.
+
+    Example:
+        >>> edgenet.scale.Held(first=2, weight=torch.zeros(3, 1), state=None).first
+        2
     """
 
     first: int

@@ -12,7 +12,8 @@ from start import START
 
 # Public by their underscore-free names, and told of elsewhere: what ops, benchmarks and commands are made of.
 INNER = ("edgenet.bench", "edgenet.cli", "edgenet.ops.kernels", "edgenet.ops.native", "edgenet.testing.",
-         "edgenet.compress.searching", "edgenet.data.own", "edgenet.graph", "edgenet.reading", "edgenet.writing")  # fmt: skip
+         "edgenet.compress.searching", "edgenet.data.own", "edgenet.graph", "edgenet.reading",
+         "edgenet.writing")  # fmt: skip
 OWNED = {
     full: value for full, (value, owner) in reference.owners().items() if full.rpartition(".")[0] == owner
 }  # each name once

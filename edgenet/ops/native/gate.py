@@ -42,6 +42,9 @@ def call(function: str, *arguments: Any) -> int:
     for a in arguments:
         if type(a) is tuple:
             t, count, dtype = a
+            if t is None:
+                passed.append(None)
+                continue
             # what ``address`` asks, in one expression: on small graphs calls of functions are most of the time
             at_a_glance = (
                 type(t) in _PLAIN and t.is_cpu and t.layout is _STRIDED and t.dtype is dtype and t.numel() == count

@@ -66,7 +66,8 @@ def attention(
         raise ShapeError(
             f"attention wants ({graph.num_nodes}, {heads}) scores of the targets, got {tuple(score_target.shape)}."
         )
-    check_edges("attention", graph, heads, score_edge=score_edge, edge_weight=edge_weight)
+    if score_edge is not None or edge_weight is not None:
+        check_edges("attention", graph, heads, score_edge=score_edge, edge_weight=edge_weight)
     *edges, score_source, score_target, x = backend.alike(
         "attention", graph, score_edge, edge_weight, score_source, score_target, x, integers=torch.get_default_dtype()
     )
