@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-TIMEOUT = 20.0  # seconds of the process group
+TIMEOUT = 40.0  # seconds of the process group
 
 
 def _rank(job: str, argument: str, rank: int, world: int, folder: str, records: str, number: int) -> None:

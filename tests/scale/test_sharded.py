@@ -86,7 +86,7 @@ def test_processes_are_told_within_the_time_out_that_one_was_killed(told):
     first, killed, last = told["killed:3:sgd"]
     assert killed == {}
     for rank in (first, last):
-        assert rank["error"] == "RuntimeError" and rank["seconds"] < 25
+        assert rank["error"] == "RuntimeError" and rank["seconds"] < 50
 
 
 @needs_torchrec
