@@ -116,8 +116,8 @@ def test_inference_refuses_what_would_be_wrong():
 
 @pytest.mark.parametrize("option", ["time_attr", "weight_attr"])
 def test_inference_refuses_loaders_that_leave_neighbours_out(option):
-    data = random_data()
-    data.time, data.weight = torch.arange(60), (torch.arange(300) % 2).double()
+    data = sparse_data()
+    data.time, data.weight = torch.arange(90), (torch.arange(data.num_edges) % 2).double()
     model = model_of("gcn", data)
     with pytest.raises(ConfigError, match="without time_attr and weight_attr"):
         model.inference(NeighborLoader(data, [-1, -1, -1], batch_size=20, **{option: option.removesuffix("_attr")}))
