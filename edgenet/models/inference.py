@@ -143,6 +143,7 @@ def check_reach(loader: Any, reach: int) -> None:
             f"{type(loader).__name__} of {counts if counts is not None else 'no such numbers'}."
         )
     sampler = loader.node_sampler
-    theirs = any(getattr(sampler, name, None) is not None for name in ("node_time", "edge_time", "edge_weight"))  # PyG's
+    # as PyG's sampler names them
+    theirs = any(getattr(sampler, name, None) is not None for name in ("node_time", "edge_time", "edge_weight"))
     if theirs or getattr(sampler, "leaves_out", False):
-        raise ConfigError("inference wants pieces with all neighbours: make its loader without time_attr and weight_attr.")
+        raise ConfigError("inference wants all neighbours: make its loader without time_attr and weight_attr.")

@@ -90,6 +90,12 @@ def test_random_subgraphs_want_an_edge_list():
         SaintLoader(Data(x=torch.randn(5, 2)), "walk", size=2)
 
 
+def test_adjacencies_of_torch_are_refused():
+    data = Data(x=torch.randn(5, 2), adj_t=torch.eye(5).to_sparse_csr())
+    with pytest.raises(ConfigError, match="give edge_index"):
+        NeighborLoader(data, [2])
+
+
 @pytest.mark.parametrize("parts", [[0, -1, 0, 0, 0], [0, 1.5, 0, 0, 0], [0, 1]])
 def test_parts_that_are_none_are_refused(parts):
     with pytest.raises(ConfigError, match="one part for each of 5 nodes"):
