@@ -142,3 +142,8 @@ def check_reach(loader: Any, reach: int) -> None:
             f"inference wants pieces with all neighbours within {reach} hops, num_neighbors={[-1] * reach}; got a "
             f"{type(loader).__name__} of {counts if counts is not None else 'no such numbers'}."
         )
+    sampler = loader.node_sampler
+    # as PyG's sampler names them
+    theirs = any(getattr(sampler, name, None) is not None for name in ("node_time", "edge_time", "edge_weight"))
+    if theirs or getattr(sampler, "leaves_out", False):
+        raise ConfigError("inference wants all neighbours: make its loader without time_attr and weight_attr.")

@@ -23,7 +23,8 @@ class Columns:
         source: (E,) the nodes that they leave.
         edge: (E,) their columns in ``edge_index``; None where they stand in this order there.
         time: (E,) when they are there, rising inside each node's; None: always.
-        weight: (E,) positive float64; edges of weight 0 are none. None: all alike.
+        weight: (E,) float64, as parts of the largest of the node, at least 1e-300; edges of weight 0 are none. None:
+            all alike.
     """
 
     ptr: Tensor
@@ -49,7 +50,8 @@ class Columns:
 
         Raises:
             EdgeIndexError: if an index names no node.
-            ShapeError: if there is not one time, or one weight, for every edge, or a weight is negative or not finite.
+            ShapeError: if there is not one time, or one weight, for every edge; or a weight is negative or not finite,
+                or a time NaN.
         """
         edges, kept = edge_index.detach().cpu(), None
         weight = None if weight is None else _checked(weight, "weight", edges.shape[1]).double()
@@ -70,7 +72,7 @@ class Columns:
         narrow = edge is not None and edge.dtype == torch.long and edges.shape[1] < 2**31
         return cls(
             ptr, source, edge.int() if narrow and edge is not None else edge,
-            None if time is None else time[place], None if weight is None else weight[place],
+            None if time is None else time[place], None if weight is None else _relative(weight[place], ptr),
         )  # fmt: skip
 
     @classmethod
@@ -114,8 +116,17 @@ def _sorted(graph: Graph) -> tuple[Tensor, Tensor, Tensor | None]:
     return graph.rowptr, graph.source[graph.by_target], graph.by_target
 
 
+def _relative(weight: Tensor, ptr: Tensor) -> Tensor:
+    """Weights as parts of the largest of their node: no sums of large ones, nor quotients by small ones, overflow."""
+    node = torch.repeat_interleave(ptr.diff().long())
+    top = weight.new_zeros(len(ptr) - 1).scatter_reduce_(0, node, weight, "amax")
+    return (weight / top[node]).clamp_min_(1e-300)
+
+
 def _checked(values: Any, name: str, edges: int) -> Tensor:
     if not isinstance(values, Tensor) or values.shape != (edges,):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ShapeError(f"one {name} for each of {edges} edges is wanted, got {got}.")
+    if values.is_complex() or (name == "time" and bool(values.isnan().any())):
+        raise ShapeError(f"every {name} is a real number, got {'NaN' if name == 'time' else values.dtype}.")
     return values.detach().cpu()

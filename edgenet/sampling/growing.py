@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgenet.errors import ConfigError
+from edgenet.errors import ConfigError, EdgeIndexError
 from edgenet.ops.kernels.sample_neighbors import Numbering, sample_neighbors
 from edgenet.ops.scrambled import scrambled
 from edgenet.sampling.stored_graph import EdgeType, StoredGraph
@@ -32,7 +32,7 @@ class _Nodes:
         self.sampled = [len(seeds)]
 
     def _key(self, node: Tensor, batch: Tensor | None) -> Tensor:
-        return node if batch is None else torch.where(node < self.count, batch * self.count + node, -1)
+        return node if batch is None else torch.where((node >= 0) & (node < self.count), batch * self.count + node, -1)
 
     def add(self, node: Tensor, batch: Tensor | None) -> Tensor:
         """(I,) local numbers of nodes; new ones join the others."""
@@ -84,7 +84,7 @@ class Piece:
         trees, first = sum(len(seed) for seed in seeds.values()) if disjoint else 1, 0
         self.nodes: dict[str, _Nodes] = {}
         for kind in [*seeds, *(kind for kind in graph.nodes if kind not in seeds)]:
-            seed = seeds.get(kind, torch.empty(0)).long().cpu()
+            seed = _checked(seeds.get(kind, torch.empty(0, dtype=torch.long)), kind, graph.nodes[kind])
             batch = torch.arange(first, first + len(seed)) if disjoint else None
             first += len(seed)
             self.nodes[kind] = _Nodes(seed, batch, graph.nodes[kind], trees)
@@ -176,6 +176,18 @@ def reverse_types(kinds: Mapping[EdgeType, Any]) -> dict[EdgeType, EdgeType]:
     return found
 
 
+def _checked(seed: Tensor, kind: str, nodes: int) -> Tensor:
+    """Seeds of a type, which there are."""
+    if seed.is_floating_point() or seed.is_complex() or seed.dtype == torch.bool:
+        raise EdgeIndexError(f"seeds are whole numbers, got {seed.dtype}.")
+    seed = seed.long().cpu()
+    bad = seed[(seed < 0) | (seed >= nodes)]
+    if len(bad):
+        of = f" of type {kind!r}" if kind else ""
+        raise EdgeIndexError(f"node {int(bad[0])}{of} is a seed, but valid indices are 0 to {nodes - 1}.")
+    return seed
+
+
 def _bounds(graph: StoredGraph, seeds: Mapping[str, Tensor], times: Mapping[str, Tensor] | None) -> Tensor:
     """(trees,) the time of each seed."""
     found = []
@@ -186,4 +198,7 @@ def _bounds(graph: StoredGraph, seeds: Mapping[str, Tensor], times: Mapping[str,
             found.append(graph.node_time[kind][seed.long().cpu()])
         else:
             raise ConfigError("the seeds have no time of their own: hand in input_time, or edge_label_time of links.")
-    return torch.cat(found)
+    until = torch.cat(found)
+    if bool(until.isnan().any()):
+        raise ConfigError("a seed's time is NaN: nothing is earlier or later.")
+    return until

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 import torch_geometric.loader as pyg
 import torch_geometric.sampler
 import torch_geometric.typing
+from torch import Tensor
 
 from edgenet.errors import BackendError, ConfigError
 from edgenet.ops import native
 from edgenet.sampling.neighbors import NeighborSampler
+from edgenet.sampling.stored_graph import ALONE
 
 BACKENDS = ("edgenet", "pyg_lib")
 _OPTIONS = ("replace", "subgraph_type", "disjoint", "time_attr", "temporal_strategy", "weight_attr")
@@ -45,7 +47,7 @@ class NeighborLoader(Reseeded, pyg.NeighborLoader):
         **options: those of ``NeighborSampler``, of PyG's ``NeighborLoader`` and of torch's ``DataLoader``.
 
     Raises:
-        ConfigError: as of ``NeighborSampler``.
+        ConfigError: as of ``NeighborSampler``, or if a mask of seeds is not of all nodes.
         BackendError: if there is no such backend, or pyg-lib cannot be imported.
 
     Example:
@@ -59,6 +61,8 @@ class NeighborLoader(Reseeded, pyg.NeighborLoader):
         self, data: Any, num_neighbors: Any, input_nodes: Any = None, *, backend: str | None = None, **options: Any
     ) -> None:
         self._sampler, options = _sampler(data, num_neighbors, backend, options)
+        if isinstance(self._sampler, NeighborSampler):
+            _check_mask(input_nodes, self._sampler.graph.nodes)
         super().__init__(data, num_neighbors, input_nodes, neighbor_sampler=self._sampler, **options)
 
 
@@ -84,6 +88,13 @@ class LinkNeighborLoader(Reseeded, pyg.LinkNeighborLoader):
     ) -> None:
         self._sampler, options = _sampler(data, num_neighbors, backend, options)
         super().__init__(data, num_neighbors, edge_label_index, neighbor_sampler=self._sampler, **options)
+
+
+def _check_mask(seeds: Any, nodes: Mapping[str, int]) -> None:
+    """Refuse a mask that is not of all nodes: PyG takes the numbers of its true places."""
+    kind, mask = seeds if isinstance(seeds, tuple) and len(seeds) == 2 else (ALONE, seeds)
+    if isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape != (nodes.get(kind, len(mask)),):
+        raise ConfigError(f"a mask of seeds has a place for each of {nodes[kind]} nodes, got {tuple(mask.shape)}.")
 
 
 def _sampler(

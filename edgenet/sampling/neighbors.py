@@ -117,6 +117,11 @@ class NeighborSampler(BaseSampler):
         return max((len(counts) for counts in self._counts.values()), default=0)
 
     @property
+    def leaves_out(self) -> bool:
+        """Whether neighbours are left out even where all are wanted: those of the future, or of weight 0."""
+        return self.graph.is_temporal or any(columns.weight is not None for columns in self.graph.columns.values())
+
+    @property
     def edge_permutation(self) -> None:
         """None: ``edge`` of a piece counts in the order of ``edge_index``."""
         return None

@@ -28,7 +28,7 @@ def partition(graph: Graph, parts: int, seed: int = 0) -> Tensor:
         [2, 2]
     """
     nodes = graph.num_nodes
-    if graph.is_bipartite or not 1 <= parts <= max(1, nodes):
+    if graph.is_bipartite or not isinstance(parts, int) or not 1 <= parts <= max(1, nodes):
         raise ConfigError(f"{nodes} nodes of one set are cut into 1 to {nodes} parts, got {parts}.")
     edges = torch.cat([graph.edge_index, graph.edge_index.flip(0)], 1).cpu()
     edges = edges[:, edges[0] != edges[1]]

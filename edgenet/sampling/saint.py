@@ -34,11 +34,14 @@ class SaintSampler:
     """
 
     def __init__(self, data: Data, kind: str, size: int, walk_length: int) -> None:
-        if kind not in KINDS or size < 1 or walk_length < 1:
+        numbers = all(isinstance(number, int) and number >= 1 for number in (size, walk_length))
+        if kind not in KINDS or not numbers:
             raise ConfigError(
                 f"a subgraph is of one of {', '.join(KINDS)}, size >= 1 and walk_length >= 1; got {kind!r}, {size}, "
                 f"{walk_length}."
             )
+        if data.edge_index is None:
+            raise ConfigError("the data have no edge_index, whose edges random subgraphs are drawn by.")
         graph = StoredGraph.of(data)
         self.columns, self.nodes = graph.columns[EDGES], graph.nodes[ALONE]
         self.kind, self.size, self.walk_length = kind, size, walk_length

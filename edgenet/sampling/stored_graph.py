@@ -97,6 +97,8 @@ def _columns(
     if edges is None and ("adj" in store or "adj_t" in store):
         if source_time is not None or edge_time is not None or by is not None:
             raise ConfigError("edges with times or weights are read from edge_index, and the data have an adjacency.")
+        if not hasattr(store["adj" if "adj" in store else "adj_t"], "csr"):
+            raise ConfigError("an adjacency is read where it is torch-sparse's; give edge_index instead.")
         return Columns.stored(*to_csc(store, device=torch.device("cpu")))
     edges = torch.empty(2, 0, dtype=torch.long) if edges is None else edges
     if source_time is not None:

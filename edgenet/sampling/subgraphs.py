@@ -70,13 +70,16 @@ class ClusterLoader(DataLoader):
     def __init__(self, data: Data, parts: int | Tensor, *, batch_size: int = 1, seed: int = 0, **options: Any) -> None:
         self.data, self._subgraph = data, Subgraphs(data)
         nodes = int(data.num_nodes or 0)
-        part = partition(Graph(data.edge_index, nodes), parts, seed) if isinstance(parts, int) else parts.cpu()
-        if part.shape != (nodes,):
-            raise ConfigError(f"one part for each of {nodes} nodes is wanted, got {tuple(part.shape)}.")
+        part = parts.cpu() if isinstance(parts, Tensor) else partition(Graph(data.edge_index, nodes), parts, seed)
+        if part.shape != (nodes,) or part.is_floating_point() or bool((part < 0).any()):
+            raise ConfigError(
+                f"one part for each of {nodes} nodes is wanted, a whole number of 0 or more, got {tuple(part.shape)} "
+                f"of {part.dtype}{f', the least {part.min()}' if part.numel() else ''}."
+            )
         #: (N,) the part of every node
         self.part = part
         order = part.argsort(stable=True)
-        self._nodes = [own for own in order.split(torch.bincount(part).tolist()) if len(own)]
+        self._nodes = list(order.split(part[order].unique_consecutive(return_counts=True)[1].tolist()))
         super().__init__(range(len(self._nodes)), batch_size, collate_fn=self._batch, **options)  # type: ignore[arg-type]  # a range is a dataset
 
     def _batch(self, parts: Sequence[int]) -> Data:

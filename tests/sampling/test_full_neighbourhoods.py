@@ -112,3 +112,12 @@ def test_inference_refuses_what_would_be_wrong():
         model.inference(NeighborLoader(data, [-1, -1], torch.arange(10), batch_size=20))
     with pytest.raises(ConfigError, match="one whole graph"):
         model_of("spectral", data).inference(NeighborLoader(data, [-1, -1], batch_size=20))
+
+
+@pytest.mark.parametrize("option", ["time_attr", "weight_attr"])
+def test_inference_refuses_loaders_that_leave_neighbours_out(option):
+    data = sparse_data()
+    data.time, data.weight = torch.arange(90), (torch.arange(data.num_edges) % 2).double()
+    model = model_of("gcn", data)
+    with pytest.raises(ConfigError, match="without time_attr and weight_attr"):
+        model.inference(NeighborLoader(data, [-1, -1, -1], batch_size=20, **{option: option.removesuffix("_attr")}))

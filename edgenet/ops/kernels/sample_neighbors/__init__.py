@@ -16,6 +16,7 @@ from edgenet.ops import backend
 from edgenet.ops.kernels.sample_neighbors import reference
 
 _LIKE = torch.empty(0)
+_MOST = 2**40  # draws at once; their places are counted in 64 bits
 
 
 def sample_neighbors(
@@ -35,7 +36,7 @@ def sample_neighbors(
         ptr (F + 1,): where the places of each node begin in the other; and these places.
 
     Raises:
-        ShapeError: if the ranges do not fit each other, or go beyond ``weight``.
+        ShapeError: if the ranges do not fit each other, go beyond ``weight``, or more than 2^40 draws are wanted.
     """
     begin, end = begin.long().contiguous(), end.long().contiguous()
     degree = end - begin
@@ -47,10 +48,12 @@ def sample_neighbors(
         )
     if weight is not None:
         weight = weight.double().contiguous()
+    if replace and count * len(begin) > _MOST:
+        raise ShapeError(f"{count} draws for each of {len(begin)} nodes are too many; -1 takes all neighbours once.")
     if count < 0:
         wanted, replace = degree, False
     else:
-        wanted = torch.where(degree > 0, count, 0) if replace else degree.clamp_max(count)
+        wanted = torch.where(degree > 0, count, 0) if replace else degree.clamp_max(min(count, _MOST))
     ptr = torch.cat([wanted.new_zeros(1), wanted.cumsum(0)])
     return ptr, _form().places(begin, end, ptr, replace, seed, weight)
 
