@@ -83,9 +83,9 @@ sanitize: $(VENV)/.installed-test build/sanitize/.built   ## run the tests of th
 
 # Both say what they did, and fail where something was lost. 50 kills take a minute of processor time, 10000 steps
 # four ways several minutes.
-N     ?= 50
 STEPS ?= 10000
 
+crash: N ?= 50
 crash: $(VENV)/.installed-test   ## kill runs and savers at random moments, N times each (N=50)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/reliability/crash.py $(N)
 
@@ -103,11 +103,11 @@ build/sanitize/.built: $(KERNELS) | $(VENV)/.installed-test
 
 # Each file is read in a process of its own, within 10 seconds and 10 times the file and 200 MB: 10,000 files take half
 # an hour of processor time. The files that were faults are kept, and named.
-N    ?= 10000
 SEED ?= 0
 
+fuzz: N ?= 10000
 fuzz: $(VENV)/.installed-test   ## damaged files for every reader (N=10000 SEED=0)
-	cd tests && OMP_NUM_THREADS=1 PYTHONPATH=.. ../$(BIN)/python -m reliability.fuzz $(N) $(SEED)
+	OMP_NUM_THREADS=1 PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(BIN)/python -m reliability.fuzz $(N) $(SEED)
 
 clean:   ## remove the environment and everything built; runs/ stays
 	rm -rf $(VENV) .venv-latest build dist docs/api *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

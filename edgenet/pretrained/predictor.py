@@ -27,7 +27,7 @@ class Predictor:
 
     Args:
         model: a folder or a repository, as of ``from_pretrained``; or a module, which is copied.
-        options: of ``from_pretrained``.
+        options: of ``from_pretrained``; a module among them is filled, and copied.
 
     Raises:
         ShapeError: if a layer of the module has no size yet: it would get one from whoever comes first.
@@ -43,13 +43,14 @@ class Predictor:
         [(4, 2), (4, 2), (4, 2)]
     """
 
-    def __init__(self, model: str | Path | nn.Module, **options: Any) -> None:
-        if isinstance(model, nn.Module):
+    def __init__(self, model: str | Path | nn.Module, /, **options: Any) -> None:
+        if given := isinstance(model, nn.Module):
             if options:
                 raise TypeError(f"{', '.join(options)}: for a folder or a repository, and the model is here already.")
-            model = copy.deepcopy(model).eval()
         else:
             model = from_pretrained(model, **options)
+            given = model is options.get("model")
+        model = copy.deepcopy(model).eval() if given else model
         for name, tensor in model.named_parameters():
             if is_lazy(tensor):
                 raise ShapeError(f"{name} of this {type(model).__name__} has no size yet: call the model once before.")

@@ -134,19 +134,21 @@ def _check_entries(training: Fitting, p: nn.Parameter, entries: Any, where: str)
         raise CheckpointError(f"its optimizer's state of {where} has {', '.join(map(str, entries))!s:.80}.")
     for name, value in entries.items():
         said = f"{name!s:.40} of {where} in its optimizer"
-        if name == "step":
+        if like is None:  # an optimizer that was handed in: what it keeps of a parameter, nobody else knows
+            if isinstance(value, Tensor) and bool(torch.isnan(value).any()):
+                raise CheckpointError(f"{said} holds numbers that cannot be: nan.")
+        elif name == "step":
             step = float(value)
             if not 0 <= step <= max(training.step, 1) or step != int(step):
                 raise CheckpointError(f"{said} is {step:g}, and this training took {training.step} steps.")
         elif isinstance(value, Tensor):
-            wide = tuple(value.shape) in ((), (1,), tuple(p.shape)) if like is not None else value.numel() <= p.numel()
-            if not wide or (like is not None and value.dtype != like[name]):
+            if tuple(value.shape) not in ((), (1,), tuple(p.shape)) or value.dtype != like[name]:
                 raise CheckpointError(f"{said} is {value.dtype} {tuple(value.shape)}, and {where} is {p.dtype} "
                                       f"{tuple(p.shape)}.")  # fmt: skip
             if not bool(torch.isfinite(value).all()) or (_is_positive(name) and bool((value < 0).any())):
                 raise CheckpointError(f"{said} holds numbers that cannot be: {float(value.min())}.")
-        elif (value is not None and (type(value) not in (int, float) or not math.isfinite(value))) or (
-            like is not None and like[name] is not None
+        elif like[name] is not None or (
+            value is not None and (type(value) not in (int, float) or not math.isfinite(value))
         ):
             raise CheckpointError(f"{said} is {value!s:.60}.")
 
@@ -175,9 +177,12 @@ def check_scheduler(training: Fitting, given: Any) -> None:
         CheckpointError: if a state is not that of this training's scheduler after so many epochs.
     """
     own = training.scheduler.state_dict()
-    _check_alike(given, own, "its scheduler")
-    if training.make_scheduler is not None:
+    if training.make_scheduler is not None:  # counts become means, lists grow: only its author knows
+        methods = [key for key in given if key not in own and hasattr(type(training.scheduler), key)]
+        if not set(own) <= set(given) or methods:
+            raise CheckpointError("its scheduler has other entries than this training's.")
         return
+    _check_alike(given, own, "its scheduler")
     for key, value in own.items():
         if key not in _MOVES and not _equal(given[key], value):
             raise CheckpointError(f"its scheduler has {key} = {given[key]!s:.60}; this training has {value!s:.60}.")

@@ -8,8 +8,10 @@ that can be done only by changing it, under the feet of other threads.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,9 +28,12 @@ def replaced(path: str | Path) -> Iterator[Path]:
     """A name beside ``path`` to write to. When the block ends, the file takes the place of ``path``.
 
     Raises:
-        WriteError: where the system cannot write. What stood at ``path`` stands there still, as after any error.
+        WriteError: where the system cannot write, or a device or a pipe would be replaced. What stood at ``path``
+            stands there still, as after any error.
     """
     path = Path(path)
+    if _is_special(path):
+        raise WriteError.of(path, OSError(errno.EINVAL, "it is a device or a pipe, and files are whole ones"))
     temporary = path.with_name(f".{path.name[:_LONGEST]}.{secrets.token_hex(6)}.tmp")
     with _told(path):
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666))
@@ -128,6 +133,17 @@ class _Noting:
             self._error = self._error or late
         if self._error is not None and (error is None or isinstance(error, Exception)):
             raise self._error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a file in this place would take that of a device or a pipe, as who is root may."""
+    if path.parent == Path("/dev"):  # where also links are, as /dev/stdout
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextlib.contextmanager

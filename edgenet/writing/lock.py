@@ -32,6 +32,7 @@ NAME = ".lock"
 _MOST = 4096  # bytes of a holder's own words that are read
 _FAR = 1 << 30  # the byte that Windows locks: behind the text, which others are to read
 _LOOK = 0.05  # seconds
+_PATIENCE = 600.0  # seconds; where a file system has no locks, the file of a dead one on another machine stays
 
 _open: set[int] = set()
 
@@ -41,25 +42,25 @@ def held(folder: Path, wait: bool = False) -> Iterator[None]:
     """While this lasts, nobody else who asks writes into the folder, which must be there.
 
     Args:
-        wait: until the folder is free, and do not refuse.
+        wait: until the folder is free, for ten minutes at most, and only then refuse.
 
     Raises:
         FolderInUseError: if another holds it; with who that is and what to do.
         WriteError: if nothing can be written in the folder.
     """
     path = folder / NAME
-    handle = _taken(path)
+    handle, end = _taken(path), time.monotonic() + _PATIENCE
     while handle is None:
-        if not wait:
+        if not wait or time.monotonic() > end:
             raise FolderInUseError(f"{folder}: {_who(_told_in(path))} The lock is {path}.")
         time.sleep(_LOOK)
         handle = _taken(path)
-    _open.add(handle)
     try:
         yield
     finally:
-        _open.discard(handle)
-        _release(path, handle)
+        if handle in _open:  # else this is a fork, and the folder its parent's
+            _open.discard(handle)
+            _release(path, handle)
 
 
 def _taken(path: Path) -> int | None:
@@ -71,7 +72,7 @@ def _taken(path: Path) -> int | None:
             raise WriteError.of(path, error) from error
         free = _locked(handle)
         if free is None:
-            free = not _alive(_parsed(os.read(handle, _MOST)))
+            free = not _alive(_parsed(os.read(handle, _MOST)), handle)
         if free and _stands(path, handle):
             try:
                 os.ftruncate(handle, 0)
@@ -80,6 +81,7 @@ def _taken(path: Path) -> int | None:
             except OSError as error:
                 _release(path, handle)
                 raise WriteError.of(path, error) from error
+            _open.add(handle)
             return handle
         os.close(handle)
         if not free:
@@ -152,16 +154,18 @@ def _who(told: Any) -> str:
     where = "" if machine == here else f" on {machine}"
     return (
         f"process {number}{where} is at work in it, since {str(told.get('since'))[:20]}. Wait for it, end it "
-        f"(kill {number}{where}), or choose another folder."
+        f"(kill {number}{where}), or choose another folder. If it has ended and this stays, remove the lock."
     )
 
 
-def _alive(told: Any) -> bool:
-    """Whether the process that tells of itself may be at work: on another machine nobody knows."""
+def _alive(told: Any, handle: int) -> bool:
+    """Whether the process that tells of itself in an open file may be at work: on another machine nobody knows."""
     if told is None:
         return False
     if told.get("machine") != socket.gethostname():
         return True
+    if told["process"] == os.getpid():  # or one before had the same number, as the first of a container has
+        return any(os.path.samestat(os.fstat(own), os.fstat(handle)) for own in tuple(_open))
     try:
         os.kill(told["process"], 0)
     except (ProcessLookupError, OverflowError):

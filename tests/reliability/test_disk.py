@@ -253,3 +253,12 @@ def test_no_link_is_written_through(tmp_path):
     with pytest.raises(WriteError, match="is a symbolic link, which is not followed"):
         writing.Appended(tmp_path / "lines")
     assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN  # Python's: limits come as errors
+
+
+def test_no_pipe_and_no_device_is_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for place in (tmp_path / "pipe", tmp_path / "link", Path("/dev/none")):
+        with pytest.raises(WriteError, match=f"{place}: cannot be written: it is a device or a pipe"):
+            writing.write_text(place, "x")
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink() and not Path("/dev/none").exists()

@@ -144,3 +144,29 @@ def test_a_folder_that_only_holds_a_lock_is_free_and_a_seed_that_is_a_link_is_re
     with pytest.raises(ConfigError, match="seed-1: is a symbolic link, which is not followed"):
         seeds(tmp_path / "seeds", resume=True)
     assert not list((tmp_path / "outside").iterdir())
+
+
+def test_without_locks_a_process_before_of_the_same_number_is_dead_and_waiting_ends(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", none)
+    mine = {"process": os.getpid(), "machine": socket.gethostname(), "since": "2020-01-01"}
+    (tmp_path / ".lock").write_text(json.dumps(mine))
+    with held(tmp_path), pytest.raises(FolderInUseError, match="this process is at work"), held(tmp_path):
+        pass
+    (tmp_path / ".lock").write_text(json.dumps({**mine, "machine": "another"}))
+    monkeypatch.setattr(lock, "_PATIENCE", 0.1)
+    refused = pytest.raises(FolderInUseError, match="If it has ended and this stays, remove the lock")
+    with refused, held(tmp_path, wait=True):
+        pass
+
+
+def test_a_fork_that_leaves_the_block_leaves_the_lock(tmp_path):
+    holder = held(tmp_path)
+    holder.__enter__()
+    assert ended(forked(lambda: holder.__exit__(None, None, None))) == 0
+    with pytest.raises(FolderInUseError), held(tmp_path):
+        pass
+    holder.__exit__(None, None, None)
+    assert not (tmp_path / ".lock").exists()

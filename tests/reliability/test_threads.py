@@ -83,6 +83,18 @@ def test_threads_share_the_numbers_and_nothing_else_of_the_model():
     assert model.training and all(p.requires_grad for p in model.parameters())
 
 
+def test_a_model_that_is_handed_over_with_a_folder_stays_the_callers(tmp_path):
+    edgenet.save_pretrained(made("gcn"), tmp_path / "saved")
+    mine = made("gcn")
+    predictor = Predictor(tmp_path / "saved", model=mine)
+    x, edges = torch.ones(4, 5), torch.tensor([[0, 1], [1, 2]])
+    before = predictor(x, edges)
+    assert all(p.requires_grad for p in mine.parameters())
+    with torch.no_grad():
+        [p.zero_() for p in mine.parameters()]
+    torch.testing.assert_close(predictor(x, edges), before, rtol=0, atol=0)
+
+
 def test_a_model_without_sizes_is_refused():
     with pytest.raises(ShapeError, match=r"has no size yet: call the model once"):
         Predictor(nn.Sequential(nn.LazyLinear(3)))
