@@ -29,7 +29,7 @@ ALLOWED = {
     "export/files.py": ({"save"}, "to the writer's name"),
     "plots/style.py": ({"savefig"}, "into the writer's file"),
     "pretrained/folder.py": ({"save"}, "into bytes"),
-    "scale/mapped.py": ({"open", "memmap"}, "a table as large as a disk is made in its place, and filled piece by piece"),
+    "scale/mapped.py": ({"open", "memmap"}, "a table as large as a disk is filled in its place, piece by piece"),
     "testing/structure/storage.py": ({"save"}, "into memory"),
 }
 
