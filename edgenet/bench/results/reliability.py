@@ -48,7 +48,8 @@ def run(
         file = runs / f"{name}.json"
         if name in named or file.exists():
             rows[name] = kept(file, job, lambda make=make: {"found": make(), "measured": report.settings()})
-    publish(out, TITLE, content, rows, settings={"files": FILES * seeds, "kills": KILLS, "steps": STEPS})
+    settings = {"files": FILES * seeds, "kills": KILLS, "steps": STEPS}
+    publish(out, TITLE, content, rows, settings=settings, seeds=range(seeds))
 
 
 def _damaged(seeds: int) -> list[dict[str, Any]]:
