@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
 from typing import Any, Self
 
 import torch
@@ -106,7 +107,7 @@ class GraphRecurrent(nn.Module, Pretrained):
         make = _Maker(layer, layer_options, heads, hidden_channels)
         options = {"nonlinearity": nonlinearity} if cell == "elman" else {}
         self.layers = nn.ModuleList()
-        for width in [in_channels] + [hidden_channels] * (num_layers - 1):
+        for width in chain([in_channels], repeat(hidden_channels, num_layers - 1)):
             gates = [] if gate is None else [make.gate(gate, width, num_nodes) for _ in range(2)]
             own = make.cell(CELLS[cell], width, gate == "edge", **options)
             self.layers.append(GraphRecurrentLayer(own, *gates))

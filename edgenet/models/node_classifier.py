@@ -13,6 +13,7 @@ from edgenet.nn.options import checked
 from edgenet.structured import SparseSignal
 
 _OWN = ("before", "input_dropout", "node_dropout")  # handed on to the stack, too
+_MAPS = 1000  # before or after the layers, at most
 
 
 class NodeClassifier(Stack):
@@ -78,10 +79,10 @@ class NodeClassifier(Stack):
         **layer_options: Any,
     ) -> None:
         shared: dict[str, Any] = {name: value for name, value in locals().items() if name in (*SHARED, *_OWN)}
-        if before < 0 or after < 0 or (after and out_heads is not None):
+        if not 0 <= before <= _MAPS or not 0 <= after <= _MAPS or (after and out_heads is not None):
             raise ConfigError(
-                f"before and after count maps, 0 or more, and out_heads are of a last layer that no map follows; got "
-                f"before={before}, after={after}, out_heads={out_heads}."
+                f"before and after count maps, 0 to {_MAPS}, and out_heads are of a last layer that no map follows; "
+                f"got before={before}, after={after}, out_heads={out_heads}."
             )
         widths = [*[hidden_channels] * (after - 1), out_channels] if after else []
         last = None if after else (out_channels, out_heads)

@@ -210,6 +210,7 @@ def test_sizes_are_read_off_the_first_input_and_parameters_drawn_anew(case):
     ("options", "says"),
     [
         ({"before": -1}, "before and after count maps"),
+        ({"after": 2**63}, "before and after count maps, 0 to 1000"),  # a list of so many widths
         ({"after": 1, "out_heads": 2, "layer": "gat"}, "out_heads are of a last layer that no map follows"),
         ({"after": 1, "activation": "max_local"}, "looks at neighbours, and maps"),
         ({"node_dropout": 1.0}, "node_dropout is a probability"),
